@@ -1,0 +1,77 @@
+# Everything happens in .venv, in this folder. Which torch: PIP_CONSTRAINT (pip reads it by itself), or
+#   make test TORCH=torch==2.13.0
+#   make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
+TORCH ?=
+PYTEST_ARGS ?=
+
+# The first Python that is new enough; `make test PYTHON=/path/to/python` overrules.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# A stamp is written last, so an interrupted set-up is taken up again. It holds what the set-up was made
+# for: another torch or folder, a newer pyproject.toml or constraint file, and pip runs once more.
+MADE_FOR := $(strip $(CURDIR) $(TORCH) $(PIP_CONSTRAINT))
+stale = $(shell test "`cat .venv/$(1) 2>/dev/null`" = "$(MADE_FOR)" || echo FORCE)
+sources = $(BIN)/pip-works pyproject.toml $(wildcard $(PIP_CONSTRAINT)) $(call stale,$(1))
+install = $(if $(TORCH),$(PIP) install $(TORCH) &&) $(PIP) install -e '.$(1)' && echo "$(MADE_FOR)" > $@
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test test-fast check format scatter test-scatter clean FORCE
+
+help:  ## this list
+	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 16
+
+quickstart: .venv/installed  ## the whole road in minutes: data, fit, test, quench, report
+	$(BIN)/lattgnn quickstart
+
+test: .venv/installed-test  ## all tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-fast: .venv/installed-test  ## the tests that end within 3 minutes on 2 cores
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+check: .venv/installed-dev  ## style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pyright
+	$(BIN)/lint-imports
+
+format: .venv/installed-dev  ## mend the style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+scatter: .venv/installed-scatter  ## compile torch-scatter against the torch in .venv (5 to 10 minutes)
+
+test-scatter: .venv/installed-test .venv/installed-scatter  ## the aggregation tests with torch-scatter
+	$(BIN)/python -m pytest -m aggregation $(PYTEST_ARGS)
+
+clean:  ## remove .venv and caches, never data or runs
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+FORCE:
+
+# Debian's Python can lack ensurepip: then the pip of the machine fills the new environment.
+$(BIN)/pip-works:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PIP) --version 2>/dev/null || $(PYTHON) -m venv --clear .venv || { \
+		$(PYTHON) -m venv --clear --without-pip .venv && \
+		$(PYTHON) -m pip --python $(BIN)/python install pip; }
+	@touch $@
+
+.venv/installed: $(call sources,installed)
+	$(call install)
+
+.venv/installed-test: $(call sources,installed-test)
+	$(call install,[test])
+
+.venv/installed-dev: $(call sources,installed-dev)
+	$(call install,[dev])
+
+# torch-scatter comes as source and compiles against the torch that it finds: no build isolation.
+.venv/installed-scatter: $(BIN)/pip-works pyproject.toml $(call stale,installed-scatter) | .venv/installed
+	$(PIP) install setuptools wheel
+	$(PIP) install --no-build-isolation -e '.[scatter]' hatchling
+	@echo "$(MADE_FOR)" > $@

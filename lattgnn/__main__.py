@@ -1,0 +1,7 @@
+"""`python -m lattgnn`."""
+
+import sys
+
+from lattgnn.cli import main
+
+sys.exit(main())
