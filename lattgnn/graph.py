@@ -17,12 +17,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 from torch_geometric.data import Data
 
-from lattgnn.lattice import Bonds, Lattice, bond_orbits
-
-
-@lru_cache(maxsize=16)
-def _bonds(lattice: Lattice, cutoff: float) -> Bonds:
-    return bond_orbits(lattice, cutoff).edges()
+from lattgnn.lattice import Lattice, bond_orbits
 
 
 def lattice_graph(lattice: Lattice, cutoff: float) -> Data:
@@ -45,9 +40,9 @@ def lattice_graph(lattice: Lattice, cutoff: float) -> Data:
     return Data(edge_index=edge_index, edge_type=edge_type, pos=pos, num_nodes=lattice.n_sites, n_orbits=n_orbits)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _graph_tensors(lattice: Lattice, cutoff: float) -> tuple[Tensor, Tensor, Tensor]:
-    bonds = _bonds(lattice, cutoff)
+    bonds = bond_orbits(lattice, cutoff).edges()
     edge_index = torch.from_numpy(np.stack([bonds.source, bonds.destination]))
     return edge_index, torch.from_numpy(bonds.orbit.copy()), torch.from_numpy(lattice.positions.copy())
 
@@ -91,29 +86,24 @@ def orbit_matrices(
     return _orbit_matrices(lattice, float(cutoff), dtype, torch.device(device))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _orbit_matrices(lattice: Lattice, cutoff: float, dtype: torch.dtype, device: torch.device) -> OrbitMatrices:
-    bonds, orbits = _bonds(lattice, cutoff), bond_orbits(lattice, cutoff).orbits
+    edge_index, edge_type, _ = _graph_tensors(lattice, cutoff)
+    orbits = bond_orbits(lattice, cutoff).orbits
     matrices = []
     for orbit in orbits:
-        mine = bonds.orbit == orbit.index
-        # Bonds come sorted by (destination, orbit, source): within an orbit they are in CSR order already.
-        ends = np.bincount(bonds.destination[mine] + 1, minlength=lattice.n_sites + 1).cumsum()
-        columns = bonds.source[mine]
-        matrices.append(_csr(ends, columns, lattice.n_sites, dtype, device))
+        # Edges come sorted by (destination, orbit, source): within an orbit they are in CSR order already.
+        source, destination = edge_index[:, edge_type == orbit.index]
+        ends = torch.bincount(destination + 1, minlength=lattice.n_sites + 1).cumsum(0)
+        matrices.append(_csr(ends, source, dtype, device))
     return OrbitMatrices(tuple(matrices), tuple(orbit.reverse for orbit in orbits))
 
 
-def _csr(ends: np.ndarray, columns: np.ndarray, n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with _silent():
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(ends),
-            torch.from_numpy(columns),
-            torch.ones(len(columns), dtype=dtype),
-            (n, n),
-            device=device,
-            check_invariants=False,  # correct by construction, and tested
-        )
+def _csr(ends: Tensor, columns: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    n = len(ends) - 1
+    ones = torch.ones(len(columns), dtype=dtype)
+    with _silent():  # the arrays are right by construction, and tested
+        return torch.sparse_csr_tensor(ends, columns, ones, (n, n), device=device, check_invariants=False)
 
 
 class _silent(warnings.catch_warnings):
@@ -141,16 +131,26 @@ def to_pyg(sample: Mapping[str, Tensor], graph: Data) -> Data:
     """One sample as a PyG `Data` of its own, for whoever wants to batch graphs the PyG way.
 
     Args:
-        sample: Tensors of one sample; those whose first axis is the sites become node features, all others stay.
+        sample: Tensors by name, such as field [n_sites], forces [n_sites] and energy []. Sites come first, components
+            after, as PyG has it.
         graph: The graph of the lattice, from `lattice_graph`; its tensors are shared, not copied.
 
     Returns:
-        A copy of `graph` with one attribute a key.
+        A new `Data` with the attributes of `graph` and of the sample.
 
     Raises:
-        ValueError: If the field has another number of sites than the graph, or a key would overwrite the graph.
+        ValueError: If a key is one of the graph's own, or a tensor has axes but not one row a site.
     """
     data = Data(**graph.to_dict())
     for key, value in sample.items():
+        if key in data:
+            raise ValueError(
+                f"a sample must not overwrite the graph's own {sorted(graph.to_dict())}, got {key!r}. Rename it."
+            )
+        if value.ndim and value.shape[0] != graph.num_nodes:
+            raise ValueError(
+                f"{key} must be a number or have one row for each of the {graph.num_nodes} sites, got shape"
+                f" {tuple(value.shape)}. Pass one sample, not a batch."
+            )
         data[key] = value
     return data

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -236,28 +236,29 @@ def _finite_bonds(orbits: BondOrbits) -> Bonds:
     lattice = orbits.lattice
     kinds = [(bond, orbit.index) for orbit in orbits.orbits for bond in orbit.bonds]
     kinds.sort(key=lambda k: (k[0][1], k[1]))
-    n_kinds = max(len(kinds), 1)
-    # One integer a bond that sorts by (orbit, source) and carries its kind; absent bonds sort last.
-    absent = np.iinfo(np.int64).max
+    # One integer a bond, (orbit, source, kind) in fields of bits: it sorts as wanted and is cheap to take apart.
+    kind_bits, site_bits = len(kinds).bit_length(), lattice.n_sites.bit_length()
+    absent = np.iinfo(np.int64).max  # sorts last
     keys = np.empty((lattice.n_cells, len(kinds)), dtype=np.int64)
     for k, ((source, _, offset), orbit) in enumerate(kinds):
         cells, present = _shifted_cells(lattice, offset)
-        key = ((orbit * lattice.n_cells + cells) * lattice.n_sublattices + source) * n_kinds + k
-        keys[:, k] = key if present is None else np.where(present, key, absent)
-    arriving = [sum(k[0][1] == s for k in kinds) for s in range(lattice.n_sublattices)]
-    first = np.concatenate([[0], np.cumsum(arriving)]).astype(int)
-    for start, stop in zip(first, first[1:], strict=False):
+        tag = (orbit << site_bits + kind_bits) + (source << kind_bits) + k
+        keys[:, k] = np.where(present, cells * (lattice.n_sublattices << kind_bits) + tag, absent)
+    arriving = [sum(bond[1] == s for bond, _ in kinds) for s in range(lattice.n_sublattices)]
+    first = np.concatenate([[0], np.cumsum(arriving)])
+    for start, stop in pairwise(first):
         keys[:, start:stop].sort(axis=1)
-    destination = np.repeat(np.arange(lattice.n_sites).reshape(-1, lattice.n_sublattices), arriving, axis=1)
-    keys, destination = keys.reshape(-1), destination.reshape(-1)
+    sites = np.arange(lattice.n_sites).reshape(lattice.n_cells, lattice.n_sublattices)
+    destination = np.repeat(sites, arriving, axis=1).reshape(-1)
+    keys = keys.reshape(-1)
     if not all(lattice.periodic):
         present = keys != absent
         keys, destination = keys[present], destination[present]
-    keys, kind = np.divmod(keys, n_kinds)
-    keys %= lattice.n_sites
+    kind = (keys & (1 << kind_bits) - 1).astype(np.int32)
+    source = keys >> kind_bits & (1 << site_bits) - 1
     vectors = [lattice.cell.cartesian(lattice.cell.separation(*bond)) for bond, _ in kinds]
     return Bonds(
-        _read_only(keys),
+        _read_only(source),
         _read_only(destination),
         _read_only(kind),
         _read_only(np.array([orbit for _, orbit in kinds], dtype=np.int64)),
@@ -265,16 +266,16 @@ def _finite_bonds(orbits: BondOrbits) -> Bonds:
     )
 
 
-def _shifted_cells(lattice: Lattice, offset: IntVector) -> tuple[np.ndarray, np.ndarray | None]:
-    """Number of the cell at −offset from each cell, [n_cells], and which of them exist (None: all)."""
+def _shifted_cells(lattice: Lattice, offset: IntVector) -> tuple[np.ndarray, np.ndarray]:
+    """Number of the cell at −offset from each cell, [n_cells], and whether it exists."""
     number = np.zeros(1, dtype=np.int64)
     present = np.ones(1, dtype=bool)
     for extent, periodic, step in zip(lattice.extent, lattice.periodic, offset, strict=True):
         shifted = np.arange(extent) - step
-        inside = np.full(extent, True) if periodic else (shifted >= 0) & (shifted < extent)
+        inside = periodic | ((shifted >= 0) & (shifted < extent))
         number = (number[:, None] * extent + shifted % extent).reshape(-1)
         present = (present[:, None] & inside).reshape(-1)
-    return number, None if all(lattice.periodic) else present
+    return number, present
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
