@@ -73,5 +73,5 @@ $(BIN)/pip-works:
 # torch-scatter comes as source and compiles against the torch that it finds: no build isolation.
 .venv/installed-scatter: $(BIN)/pip-works pyproject.toml $(call stale,installed-scatter) | .venv/installed
 	$(PIP) install setuptools wheel
-	$(PIP) install --no-build-isolation -e '.[scatter]' hatchling
+	$(PIP) install --no-build-isolation 'torch-scatter>=2.1.2'
 	@echo "$(MADE_FOR)" > $@

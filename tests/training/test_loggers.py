@@ -1,0 +1,144 @@
+"""wandb as it is on a cluster node: no key, no terminal, no network."""
+
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
+
+from lattgnn.training.loggers import OfflineWandbLogger
+
+
+@pytest.fixture(autouse=True)
+def no_wandb_account(monkeypatch, tmp_path):
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
+
+
+class Line(LightningModule):
+    """One weight, two steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.save_hyperparameters({"width": 1})
+        self.layer = torch.nn.Linear(1, 1)
+
+    def training_step(self, batch):
+        loss = self.layer(batch).square().mean()
+        self.log("train/loss", loss)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader(torch.ones(2, 1), batch_size=1)
+
+
+def fit(*loggers) -> Trainer:
+    trainer = Trainer(
+        max_epochs=1,
+        logger=list(loggers),
+        log_every_n_steps=1,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    trainer.fit(Line())
+    return trainer
+
+
+@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
+def test_two_trainings_in_one_folder_without_key_and_network(tmp_path):
+    start = time.monotonic()
+    loggers = [OfflineWandbLogger(save_dir=tmp_path) for _ in range(2)]
+    folders = [fit(CSVLogger(tmp_path), logger).loggers[1].save_dir for logger in loggers]
+
+    assert time.monotonic() - start < 60  # wandb alone waits 90 s and more for a server
+    assert folders[0] != folders[1]
+    for folder in folders:
+        (record,) = Path(folder).glob("wandb/offline-run-*/run-*.wandb")
+        assert record.stat().st_size > 500
+
+
+def test_what_is_logged_after_the_end_continues_the_run(tmp_path):
+    logger = OfflineWandbLogger(save_dir=tmp_path, version="abc")
+    for _ in range(2):  # a fit, then a test
+        logger.log_metrics({"loss": 1.0}, step=1)
+        logger.finalize("success")
+
+    assert logger.version == "abc"
+    assert set(tmp_path.glob("wandb-abc/wandb/offline-run-*/run-abc.wandb"))
+
+
+def test_online_without_key_stays_on_disk_and_asks_nothing(tmp_path):
+    logger = OfflineWandbLogger(save_dir=tmp_path, online=True)
+    with pytest.warns(UserWarning, match="no API key"):
+        logger.log_metrics({"loss": 1.0}, step=1)
+    logger.finalize("success")
+    assert list(Path(logger.save_dir).glob("wandb/offline-run-*/run-*.wandb"))
+
+
+@pytest.mark.slow
+def test_online_without_network_falls_back_in_time(tmp_path):
+    code = """
+import sys, warnings
+from lattgnn.training import loggers
+loggers.CONNECT_SECONDS = 1.0
+logger = loggers.OfflineWandbLogger(save_dir=sys.argv[1], online=True)
+assert "wandb" not in sys.modules  # before it is used it costs nothing
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    logger.log_metrics({"loss": 1.0}, step=1)
+assert any("out of reach" in str(w.message) for w in caught), [str(w.message) for w in caught]
+logger.finalize("success")
+"""
+    nothing_listens = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
+    start = time.monotonic()
+    # wandb reads its environment once a process
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path], check=True, env={**os.environ, **nothing_listens}, timeout=60
+    )
+    assert time.monotonic() - start < 60
+    assert list(tmp_path.glob("wandb-*/wandb/offline-run-*/run-*.wandb"))
+
+
+def test_a_broken_wandb_warns_once_and_lets_the_training_go_on(tmp_path, monkeypatch):
+    import wandb
+
+    def refuse(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    logger = OfflineWandbLogger(save_dir=tmp_path)
+    with pytest.warns(UserWarning, match="disk full") as caught:
+        logger.log_hyperparams({"width": 1})
+        logger.log_metrics({"loss": 1.0}, step=1)
+        logger.log_metrics({"loss": 0.5}, step=2)
+        logger.finalize("success")
+    assert len(caught) == 1
+
+
+def test_wandb_mode_disabled_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    logger = OfflineWandbLogger(save_dir=tmp_path, online=True)
+    logger.log_metrics({"loss": 1.0}, step=1)
+    logger.finalize("success")
+    assert not list(tmp_path.glob("wandb-*/wandb/*run-*"))
+
+
+def test_pickles_for_spawned_processes(tmp_path):
+    logger = OfflineWandbLogger(save_dir=tmp_path)
+    logger.log_metrics({"loss": 1.0}, step=1)
+    assert pickle.loads(pickle.dumps(logger)).version == logger.version
+    logger.finalize("success")
