@@ -1,0 +1,33 @@
+"""Time: states, integrators, and the loop that saves trajectories."""
+
+from lattgnn.dynamics.langevin import BAOAB, OverdampedLangevin, VerletLangevin
+from lattgnn.dynamics.schedule import LogSpaced, Regular, SaveSchedule
+from lattgnn.dynamics.simulate import RunawayFieldError, simulate
+from lattgnn.dynamics.state import (
+    ForceField,
+    Integrator,
+    State,
+    initial_state,
+    noise,
+    thermal_momentum_std,
+)
+from lattgnn.dynamics.trajectory import Frames, Trajectory
+
+__all__ = [
+    "BAOAB",
+    "ForceField",
+    "Frames",
+    "Integrator",
+    "LogSpaced",
+    "OverdampedLangevin",
+    "Regular",
+    "RunawayFieldError",
+    "SaveSchedule",
+    "State",
+    "Trajectory",
+    "VerletLangevin",
+    "initial_state",
+    "noise",
+    "simulate",
+    "thermal_momentum_std",
+]

@@ -1,0 +1,197 @@
+"""What every kind of dynamics shares: the state, its noise, and what a force field and an integrator are."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lattgnn.lattice import Lattice
+
+#: Independent streams of random numbers at one step.
+STEP_NOISE, INITIAL_FIELD, INITIAL_MOMENTUM = 0, 1, 2
+
+
+@runtime_checkable
+class ForceField(Protocol):
+    """Whatever turns a field into an energy and forces: exact or learned, the dynamics cannot tell."""
+
+    @property
+    def lattice(self) -> Lattice:
+        """The lattice that the field lives on."""
+        ...
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """Shape of one configuration: `(n_sites,)` or `(n_sites, n_components)`."""
+        ...
+
+    def __call__(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Energy of each configuration (None if not known) and forces −∂E/∂field, shaped like the field."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Replicas of one lattice at one instant; everything that a step needs, the random generator included.
+
+    The generator is counter-based: its whole state is `(seed, first_replica, step)`, see `noise`.
+
+    Attributes:
+        field: [replicas, n_sites] or [replicas, n_sites, n_components].
+        momentum: p = m v, like `field`; overdamped dynamics carries it along untouched.
+        forces: −∂E/∂field at `field`, kept so that a step costs one evaluation of the force field.
+        energy: [replicas], potential energy at `field`, or None if the force field has none.
+        step: number of steps done.
+        seed: seed of the run, 0 <= seed < 2**64.
+        first_replica: index of row 0 in the generator; row r has the noise of replica `first_replica + r`.
+    """
+
+    field: Float[Tensor, "replicas n_sites *components"]
+    momentum: Float[Tensor, "replicas n_sites *components"]
+    forces: Float[Tensor, "replicas n_sites *components"]
+    energy: Float[Tensor, " replicas"] | None = None
+    step: int = 0
+    seed: int = 0
+    first_replica: int = 0
+
+    @property
+    def n_replicas(self) -> int:
+        """Number of replicas in the batch."""
+        return self.field.shape[0]
+
+    def replica(self, index: int) -> State:
+        """One replica as a batch of its own; its noise stays what it was in the batch.
+
+        Args:
+            index: row of the batch, 0 <= index < n_replicas.
+        """
+        row = slice(index, index + 1)
+        energy = None if self.energy is None else self.energy[row]
+        return replace(
+            self,
+            field=self.field[row],
+            momentum=self.momentum[row],
+            forces=self.forces[row],
+            energy=energy,
+            first_replica=self.first_replica + index,
+        )
+
+
+class Integrator(ABC):
+    """One step of a stochastic differential equation.
+
+    Attributes:
+        dt: time step.
+        order: weak order at a fixed time: the error of ⟨f(field(t), momentum(t))⟩ is O(dt^order).
+        stationary_order: the error of stationary averages is O(dt^stationary_order).
+    """
+
+    dt: float
+    order: ClassVar[int]
+    stationary_order: ClassVar[int]
+
+    @abstractmethod
+    def step(self, force_field: ForceField, state: State) -> State:
+        """The state one `dt` later, with one evaluation of the force field."""
+
+
+def noise(
+    seed: int, step: int, shape: Sequence[int], purpose: int = STEP_NOISE, first_replica: int = 0
+) -> Tensor:
+    """Standard normal numbers as a pure function of (seed, replica, step, purpose).
+
+    Replica r is drawn from numpy's Philox4x64 with key (seed, first_replica + r) and counter
+    (0, 0, step, purpose), the first word fastest. So a replica has the same noise in any batch, a run
+    restarts from its step alone, and since numbers are drawn in float64 on the CPU and only then cast,
+    runs in float32 or on a GPU, exact or learned, share their noise.
+
+    Args:
+        seed: 0 <= seed < 2**64.
+        step: 0 <= step < 2**64.
+        shape: (replicas, n_sites) or (replicas, n_sites, n_components).
+        purpose: which of the independent streams at this step.
+        first_replica: replica index of row 0.
+
+    Returns:
+        float64 tensor of that shape on the CPU.
+
+    Raises:
+        ValueError: if seed or step does not fit 64 bits without sign.
+
+    Reference:
+        Salmon, Moraes, Dror and Shaw, SC'11 (2011): Philox.
+    """
+    for name, number in (("seed", seed), ("step", step)):
+        if not 0 <= number < 2**64:
+            raise ValueError(f"{name} must be an integer in [0, 2**64), got {number!r}. Use 0.")
+    numbers = np.empty(tuple(shape))
+    philox = np.random.Philox(key=np.array([seed, first_replica], np.uint64))
+    start, normal = philox.state, np.random.Generator(philox).standard_normal
+    start["state"]["counter"][:] = 0, 0, step, purpose
+    for row in range(len(numbers)):
+        start["state"]["key"][1] = first_replica + row
+        philox.state = start  # a seventh of the time that a new generator takes
+        normal(out=numbers[row])
+    return torch.from_numpy(numbers)
+
+
+def evaluate(force_field: ForceField, field: Tensor) -> tuple[Tensor | None, Tensor]:
+    """Energy and forces in the field's dtype, without an autograd graph that would grow from step to step."""
+    energy, forces = force_field(field)
+    return None if energy is None else energy.detach(), forces.detach().to(field.dtype)
+
+
+def thermal_momentum_std(mass: float, kT: float) -> float:
+    """Standard deviation sqrt(m kT) of one momentum component in equilibrium.
+
+    Args:
+        mass: mass of a site.
+        kT: temperature in units of the hopping.
+    """
+    return math.sqrt(mass * kT)
+
+
+def initial_state(
+    force_field: ForceField,
+    seed: int,
+    n_replicas: int = 1,
+    field_std: float = 0.0,
+    momentum_std: float = 0.0,
+    dtype: torch.dtype = torch.float64,
+    device: str | torch.device = "cpu",
+) -> State:
+    """Gaussian start: field ~ N(0, field_std²), momentum ~ N(0, momentum_std²), each site for itself.
+
+    The quench of the Holstein papers is `field_std=(5 / 0.18) ** 0.5`, `momentum_std=(5 * mass) ** 0.5`
+    (velocities of variance 5/m); thermal momenta are `momentum_std=thermal_momentum_std(mass, kT)`.
+
+    Args:
+        force_field: evaluated once, for the forces of the start.
+        seed: seed of the start and of all the noise that follows.
+        n_replicas: independent replicas.
+        field_std: standard deviation of the field.
+        momentum_std: standard deviation of p = m v.
+        dtype: of field, momentum and forces; the draws are the same for all.
+        device: where the state lives.
+
+    Raises:
+        ValueError: if there is no replica, or a force field answers in another shape.
+    """
+    if n_replicas < 1:
+        raise ValueError(f"n_replicas must be at least 1, got {n_replicas!r}. Use 1.")
+    shape = (n_replicas, *force_field.field_shape)
+    start = (noise(seed, 0, shape, INITIAL_FIELD) * field_std).to(device=device, dtype=dtype)
+    momentum = (noise(seed, 0, shape, INITIAL_MOMENTUM) * momentum_std).to(device=device, dtype=dtype)
+    energy, forces = evaluate(force_field, start)
+    if forces.shape != start.shape:
+        got = tuple(forces.shape)
+        raise ValueError(f"forces must have the field's shape {shape}, got {got}. Mend the force field.")
+    return State(start, momentum, forces, energy, seed=seed)
