@@ -1,0 +1,291 @@
+"""From a field to energy and forces: the one interface that dynamics sees."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lattgnn.hamiltonians import Hamiltonian
+from lattgnn.lattice import Lattice
+from lattgnn.solvers import ElectronicState
+
+
+@runtime_checkable
+class Solver(Protocol):
+    """Anything that finds the electrons of a Hamiltonian in a given field."""
+
+    def solve(self, hamiltonian: Hamiltonian, field: Tensor) -> ElectronicState: ...  # noqa: D102
+
+
+class ExactForceField:
+    r"""Energy and forces from the electronic structure, by one formula for every model and solver.
+
+    With the density matrix ρ held fixed (Hellmann–Feynman),
+
+        F = −Re Tr[ρ ∂H/∂φ] − ∂(E_background + E_classical)/∂φ,
+
+    where autograd differentiates the matrix elements only, never the diagonalization.
+
+    Args:
+        hamiltonian: the model on its lattice.
+        solver: how its electrons are found, and in which ensemble.
+
+    Reference:
+        Y. Fan and G.-W. Chern, arXiv:2601.04104, eqs. (4)–(6), for the Holstein model.
+    """
+
+    def __init__(self, hamiltonian: Hamiltonian, solver: Solver) -> None:
+        self.hamiltonian = hamiltonian
+        self.solver = solver
+
+    @property
+    def lattice(self) -> Lattice:
+        """The sites."""
+        return self.hamiltonian.lattice
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """Shape of one field, without batch dimensions."""
+        return self.hamiltonian.field_shape
+
+    def __call__(self, field: Float[Tensor, "..."]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "..."]]:
+        """Total energy and forces −∂E/∂field.
+
+        Args:
+            field: [..., *field_shape], on the device that shall do the work.
+
+        Returns:
+            Energy [...] and forces like the field, in its dtype (the work is done in float64). The energy is
+            the grand potential where the solver fixes μ and the free energy where it fixes the filling.
+
+        Raises:
+            ValueError: the field is not finite, or not one of this lattice.
+        """
+        energy, forces = self._electronic(field)
+        exact = field.detach().to(torch.float64)
+        energy = energy + self.hamiltonian.classical_energy(exact)
+        forces = forces + self.hamiltonian.classical_forces(exact)
+        return energy.to(field.dtype), forces.to(field.dtype)
+
+    def electronic(self, field: Float[Tensor, "..."]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "..."]]:
+        """Energy and forces without the classical part: what a network learns. Arguments as for a call."""
+        energy, forces = self._electronic(field)
+        return energy.to(field.dtype), forces.to(field.dtype)
+
+    def _electronic(self, field: Tensor) -> tuple[Tensor, Tensor]:
+        """The same in float64."""
+        state = self.solver.solve(self.hamiltonian, field.detach())
+        with torch.enable_grad():
+            leaf = field.detach().to(torch.float64, copy=True).requires_grad_()
+            background = self.hamiltonian.background_energy(leaf)
+            trace = (state.density_elements * self.hamiltonian.elements(leaf)).real.sum(-1)
+            (gradient,) = torch.autograd.grad((trace + background).sum(), leaf)
+        return state.energy + background.detach(), -gradient
+
+
+FORMAT_VERSION = 1
+"""Version of the checkpoint header; a checkpoint of another version is refused."""
+
+
+def checkpoint_header(net: nn.Module, hamiltonian: Hamiltonian, solver: Solver) -> dict[str, Any]:
+    """Plain data that rebuilds a learned force field: network, Hamiltonian, ensemble, lattice, versions."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "net": describe(net),
+        "hamiltonian": describe(hamiltonian),
+        "solver": describe(solver),
+        "lattice": describe(hamiltonian.lattice),
+        "versions": versions(),
+    }
+
+
+def read_header(checkpoint: dict[str, Any], name: str | Path = "checkpoint") -> dict[str, Any]:
+    """The header of a loaded checkpoint.
+
+    Raises:
+        ValueError: it has none, or one of another format version.
+    """
+    header = checkpoint.get("lattgnn")
+    if header is None:
+        raise ValueError(f"{name} must be a checkpoint of `lattgnn fit`, got a file without its header.")
+    if header["format_version"] != FORMAT_VERSION:
+        raise ValueError(
+            f"{name} must have format version {FORMAT_VERSION}, got {header['format_version']!r}, written by "
+            f"lattgnn {header['versions']['lattgnn']}. Use that version of lattgnn, or train again."
+        )
+    return header
+
+
+def check_hamiltonian(header: dict[str, Any], hamiltonian: Hamiltonian, name: str | Path = "checkpoint") -> None:
+    """Refuse the checkpoint of another Hamiltonian.
+
+    Raises:
+        ValueError: the Hamiltonian of the header has another class or other parameters.
+    """
+    if header["hamiltonian"] != describe(hamiltonian):
+        raise ValueError(
+            f"{name} must belong to the Hamiltonian asked for, {_text(describe(hamiltonian))}, got one trained for "
+            f"{_text(header['hamiltonian'])}. Use its Hamiltonian, or train on this one."
+        )
+
+
+def _text(spec: dict[str, Any]) -> str:
+    arguments = ", ".join(f"{key}={value}" for key, value in spec["init_args"].items())
+    return f"{spec['class_path'].rpartition('.')[2]}({arguments})"
+
+
+class LearnedForceField:
+    r"""A trained network in place of the electrons, the classical part exact.
+
+    With `filling` the chemical potential is a global number that no local network can know. It need not: for a field
+    that couples to the local density, changing μ is a uniform shift of the field, so that
+
+        F_canonical(Q) = F_{μ=0}(Q + μ/g),
+
+    and μ follows from Σ_i n_i(Q + μ/g) = filling · n_sites, with the densities that the network predicts.
+
+    Args:
+        net: trained network; `net(field, graph)` gives electronic energy (or None) and forces.
+        hamiltonian: the model on the lattice to be simulated.
+        filling: electrons per state; None keeps the chemical potential that the labels were made with.
+
+    Raises:
+        ValueError: `filling` is given for a Hamiltonian in which μ is no shift of the field.
+    """
+
+    def __init__(self, net: nn.Module, hamiltonian: Hamiltonian, solver: Solver, filling: float | None = None) -> None:
+        if filling is not None and not 0 < filling < 1:
+            raise ValueError(f"filling must be above 0 and below 1, got {filling!r}. Use electrons per state.")
+        if filling is not None:
+            hamiltonian.field_shift(0.0)  # raises where the model has none
+        self.net = net.eval()
+        self.hamiltonian = hamiltonian
+        self.solver = solver
+        self.filling = filling
+        self.graph = net.graph(hamiltonian.lattice)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        lattice: Lattice | None = None,
+        filling: float | None = None,
+        device: str | torch.device = "cpu",
+    ) -> LearnedForceField:
+        """Load a checkpoint of `lattgnn fit`, or one written by :meth:`save`; no code in it is run.
+
+        Args:
+            path: the file.
+            lattice: where to use it: the lattice of the training in any extent and boundary, by default as it was.
+            filling: see the class.
+            device: where the network runs.
+
+        Raises:
+            ValueError: no checkpoint, of another format version, or trained on another lattice.
+        """
+        if not Path(path).is_file():
+            raise ValueError(f"checkpoint must be a file, got {str(path)!r}, which does not exist. Run `lattgnn fit`.")
+        try:
+            checkpoint = torch.load(path, map_location=device, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+            raise ValueError(
+                f"checkpoint must be written by lattgnn, got {str(path)!r}: {str(error).splitlines()[0]}"
+            ) from None
+        header = read_header(checkpoint, path)
+        trained_on = build(header["lattice"], Lattice)
+        lattice = trained_on if lattice is None else lattice
+        if (lattice.primitive_vectors, lattice.basis) != (trained_on.primitive_vectors, trained_on.basis):
+            raise ValueError(
+                f"lattice must be the one that {path} was trained on, {trained_on.name}, got {lattice.name}. "
+                "Any extent of that lattice works."
+            )
+        net = build(header["net"], nn.Module, lattice).to(device)
+        weights = {key.removeprefix("net."): value for key, value in checkpoint["state_dict"].items()}
+        net.load_state_dict({key: value for key, value in weights.items() if key in net.state_dict()})
+        solver = build(header["solver"], object)
+        return cls(net, build(header["hamiltonian"], Hamiltonian, lattice), solver, filling)
+
+    @classmethod
+    def pretrained(cls, name: str, lattice: Lattice | None = None, filling: float | None = None) -> LearnedForceField:
+        """A force field that comes with the package; `lattice` and `filling` as for :meth:`load`.
+
+        Args:
+            name: "holstein-square": Holstein model, t = 1, g = 3.5, k0 = 1, k1 = 0.18, kT = 0.1, μ = 0.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        folder = Path(__file__).parent / "pretrained"
+        known = sorted(path.stem for path in folder.glob("*.ckpt"))
+        if name not in known:
+            raise ValueError(f"name must be one of {known}, got {name!r}.")
+        return cls.load(folder / f"{name}.ckpt", lattice, filling)
+
+    def save(self, path: str | Path) -> None:
+        """Write network and header alone: a small checkpoint without the state of the training."""
+        weights = {f"net.{key}": value for key, value in self.net.state_dict().items()}
+        header = checkpoint_header(self.net, self.hamiltonian, self.solver)
+        temporary = Path(path).with_suffix(".tmp")
+        torch.save({"lattgnn": header, "state_dict": weights}, temporary)
+        temporary.replace(path)
+
+    @property
+    def lattice(self) -> Lattice:
+        """The sites."""
+        return self.hamiltonian.lattice
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """Shape of one field, without batch dimensions."""
+        return self.hamiltonian.field_shape
+
+    def __call__(self, field: Float[Tensor, "..."]) -> tuple[Float[Tensor, "*batch"] | None, Float[Tensor, "..."]]:
+        """Total energy (None for a direct head) and forces −∂E/∂field.
+
+        Args:
+            field: [..., *field_shape]; the network runs in its own dtype, the classical part in the field's.
+        """
+        energy, forces = self.electronic(field)
+        forces = forces + self.hamiltonian.classical_forces(field)
+        return None if energy is None else energy + self.hamiltonian.classical_energy(field), forces
+
+    @torch.no_grad()
+    def electronic(self, field: Float[Tensor, "..."]) -> tuple[Float[Tensor, "*batch"] | None, Float[Tensor, "..."]]:
+        """Energy and forces of the electrons alone; arguments as for a call."""
+        flat = field.reshape(-1, *self.field_shape)
+        energy, forces = self._grand(flat) if self.filling is None else self._canonical(flat)
+        batch_shape = field.shape[: field.ndim - len(self.field_shape)]
+        return None if energy is None else energy.reshape(batch_shape), forces.reshape(field.shape)
+
+    def _grand(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
+        parameter = next(self.net.parameters())
+        energy, forces = self.net(field.to(parameter), self.graph)
+        return None if energy is None else energy.to(field), forces.to(field)
+
+    def _canonical(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Each field at the shift of μ that gives it its number of electrons."""
+        model, count = self.hamiltonian, self.filling * self.hamiltonian.n_states
+
+        def excess(mu: float, one: Tensor) -> float:
+            _, forces = self._grand(one + model.field_shift(mu))
+            return float(model.density(forces.double()).sum()) - count
+
+        shifts = [_root(lambda mu, one=one: excess(mu, one)) for one in field.split(1)]
+        mu = field.new_tensor(shifts)
+        shifted = field + field.new_tensor([model.field_shift(m) for m in shifts])[:, None]
+        energy, forces = self._grand(shifted)
+        if energy is not None:  # free energy Ω + μN; the background belongs to the field, not to the shifted one
+            background = model.background_energy(field) - model.background_energy(shifted)
+            energy = energy + background + (self.solver.mu + mu) * count
+        return energy, forces
+
+
+def _root(excess: Callable[[float], float]) -> float:
+    """Where an increasing function crosses zero; always from the same bracket, so a restarted run gets the same bits."""
+    low, high = -1.0, 1.0
+    while excess(low) > 0 and low > -1e3:
+        low *= 2
+    while excess(high) < 0 and high < 1e3:
+        high *= 2
+    return brentq(excess, low, high, xtol=1e-7)

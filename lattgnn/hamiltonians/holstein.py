@@ -1,0 +1,106 @@
+"""The Holstein model: electrons and one displacement a site."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import pad
+
+from lattgnn.hamiltonians.base import Hamiltonian
+
+
+@dataclass(frozen=True)
+class Holstein(Hamiltonian):
+    r"""Spinless electrons with an on-site coupling to displacements Q_i, nearest neighbours ⟨ij⟩.
+
+        H    = −t Σ_⟨ij⟩ (c†_i c_j + h.c.) − g Σ_i (n_i − ½) Q_i
+        E_cl = ½ k0 Σ_i Q_i² + k1 Σ_⟨ij⟩ Q_i Q_j
+        F_i  = g (⟨n_i⟩ − ½) − k0 Q_i − k1 Σ_{j nn i} Q_j
+
+    On a bipartite lattice at μ = 0 the map Q → −Q takes F to −F (particle–hole symmetry). With the
+    particle number fixed, the electronic force is F_canonical(Q) = F_{μ=0}(Q + μ/g).
+
+    Args:
+        lattice: any lattice; the hopping joins sites at its shortest distance.
+        t: hopping, the unit of energy.
+        g: coupling, energy per displacement.
+        k0: on-site stiffness, energy per displacement squared.
+        k1: stiffness between nearest neighbours, each bond counted once.
+
+    Reference:
+        Y. Fan and G.-W. Chern, arXiv:2601.04104, eqs. (1)–(3); the defaults are its values.
+    """
+
+    t: float = 1.0
+    g: float = 3.5
+    k0: float = 1.0
+    k1: float = 0.18
+
+    @property
+    def force_bound(self) -> float:
+        """|g (n − ½)| ≤ g/2, because 0 ≤ n ≤ 1."""
+        return abs(self.g) / 2
+
+    def field_shift(self, mu: float) -> float:
+        """μ/g, since −g n_i Q_i − μ n_i = −g n_i (Q_i + μ/g)."""
+        return mu / self.g
+
+    def density(self, electronic_forces: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """n_i = F_i/g + ½."""
+        return electronic_forces / self.g + 0.5
+
+    @cached_property
+    def _bonds(self) -> tuple[Int[Tensor, " n_bonds"], Int[Tensor, " n_bonds"]]:
+        """Both directions of every nearest-neighbour bond, as (destination, source)."""
+        bonds = self.lattice.bonds(self.lattice.neighbor_distance)
+        return torch.tensor(bonds.destination), torch.tensor(bonds.source)
+
+    @cached_property
+    def _pattern(self) -> Int[Tensor, "2 nnz"]:
+        """Bonds first, then the diagonal."""
+        diagonal = torch.arange(self.n_states)
+        return torch.cat([torch.stack(self._bonds), torch.stack([diagonal, diagonal])], dim=1)
+
+    @property
+    def rows(self) -> Int[Tensor, " nnz"]:
+        """Row of each element: bonds first, then the diagonal."""
+        return self._pattern[0]
+
+    @property
+    def cols(self) -> Int[Tensor, " nnz"]:
+        """Column of each element: bonds first, then the diagonal."""
+        return self._pattern[1]
+
+    def elements(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch nnz"]:
+        """−t on the bonds, −g Q_i on the diagonal."""
+        hopping = field.new_full((*field.shape[:-1], len(self._bonds[0])), -self.t)
+        return torch.cat([hopping, -self.g * field], dim=-1)
+
+    def background_energy(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch"]:
+        """+½ g Σ_i Q_i, from n_i − ½."""
+        return 0.5 * self.g * field.sum(-1)
+
+    def classical_forces(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch n_sites"]:
+        """−k0 Q_i − k1 Σ_{j nn i} Q_j."""
+        return -self.k0 * field - self.k1 * self._neighbor_sum(field)
+
+    def classical_energy(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch"]:
+        """½ k0 Σ Q² + k1 Σ_⟨ij⟩ Q_i Q_j, which is −½ Q·F because it is quadratic."""
+        return -0.5 * (field * self.classical_forces(field)).sum(-1)
+
+    def _neighbor_sum(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch n_sites"]:
+        table = self._neighbors.to(field.device)
+        return pad(field, (0, 1))[..., table].sum(-2)
+
+    @cached_property
+    def _neighbors(self) -> Int[Tensor, "coordination n_sites"]:
+        """Neighbours of each site; missing ones (open boundaries) are n_sites, a zero behind the last."""
+        destination, source = self._bonds  # sorted by destination
+        n_sites = self.lattice.n_sites
+        counts = torch.bincount(destination, minlength=n_sites)
+        slot = torch.arange(len(source)) - (counts.cumsum(0) - counts)[destination]
+        table = torch.full((int(counts.max()), n_sites), n_sites)
+        table[slot, destination] = source
+        return table

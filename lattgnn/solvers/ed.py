@@ -1,0 +1,165 @@
+"""Exact diagonalization: the whole density matrix, O(n_states³)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import scipy.linalg
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
+
+Occupy = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+
+
+@runtime_checkable
+class TightBinding(Protocol):
+    """What a solver asks of a Hamiltonian."""
+
+    @property
+    def field_shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def n_states(self) -> int: ...  # noqa: D102
+    @property
+    def rows(self) -> Tensor: ...  # noqa: D102
+    @property
+    def cols(self) -> Tensor: ...  # noqa: D102
+    def matrix(self, field: Tensor) -> Tensor: ...  # noqa: D102
+    def check_field(self, field: Tensor) -> None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class ElectronicState:
+    """The electrons in a given field.
+
+    Args:
+        energy: grand potential Ω where μ is fixed, free energy Ω + μN where the filling is.
+        mu: chemical potential.
+        density_elements: ρ[cols, rows] at the pattern of H: Tr ρH = Σ_k density_elements[k] · elements[k].
+            Occupations are the entries with `rows == cols`.
+    """
+
+    energy: Float[Tensor, "*batch"]
+    mu: Float[Tensor, "*batch"]
+    density_elements: Shaped[Tensor, "*batch nnz"]
+
+
+@dataclass(frozen=True)
+class ExactDiagonalization:
+    r"""ρ = Σ_k f_k |k⟩⟨k| from all eigenstates of H(field), in float64.
+
+    Exactly one of `mu` and `filling` is given: it is the electronic ensemble, and it decides whether forces
+    are local (fixed μ) or not (fixed filling, through the one global number μ).
+
+    On a CPU the fields of a batch go one by one through LAPACK's divide and conquer (`evd`), which wants one
+    thread and several processes; on a GPU they go through torch together. Each gives the same numbers for a
+    field whatever else is in its batch.
+
+    Args:
+        kT: temperature of the electrons; 0 is the exact limit.
+        mu: chemical potential, in units of t.
+        filling: electrons per state, strictly between 0 and 1 (n_states states, spin and orbitals included).
+
+    Raises:
+        ValueError: kT is negative, or not exactly one of mu and filling is given, or filling is out of range.
+    """
+
+    kT: float
+    mu: float | None = None
+    filling: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.kT < np.inf:
+            raise ValueError(
+                f"kT must be finite and at least 0, got {self.kT!r}. Use 0.1, or 0 for the ground state."
+            )
+        if (self.mu is None) == (self.filling is None):
+            raise ValueError(
+                f"exactly one of mu and filling must be given, got mu={self.mu!r}, filling={self.filling!r}. "
+                "Use mu=0.0 or filling=0.5."
+            )
+        if self.mu is not None and not np.isfinite(self.mu):
+            raise ValueError(
+                f"mu must be finite, got {self.mu!r}. Use 0.0 for half filling of a bipartite lattice."
+            )
+        if self.filling is not None and not 0 < self.filling < 1:
+            raise ValueError(
+                f"filling must be above 0 and below 1, got {self.filling!r}. Use electrons per state."
+            )
+
+    @torch.no_grad()
+    def solve(self, hamiltonian: TightBinding, field: Float[Tensor, "..."]) -> ElectronicState:
+        """The electrons in a field.
+
+        Args:
+            hamiltonian: H(field).
+            field: [..., n_sites] or [..., n_sites, n_components], on the device that shall do the work.
+
+        Returns:
+            Energy and μ [...], density elements [..., nnz], float64 (or complex128) on that device.
+
+        Raises:
+            ValueError: the field is not finite, or not one of this Hamiltonian.
+        """
+        hamiltonian.check_field(field)
+        shape = hamiltonian.field_shape
+        batch_shape = field.shape[: field.ndim - len(shape)]
+        fields = field.to(torch.float64).reshape(-1, *shape)
+        on_cpu = fields.device.type == "cpu"
+        engine, size = (solve_with_lapack, 1) if on_cpu else (solve_with_torch, max(len(fields), 1))
+        parts = [engine(hamiltonian, chunk, self._occupy) for chunk in fields.split(size)]
+        energy, mu, elements = (torch.cat(part) for part in zip(*parts, strict=True))
+        return ElectronicState(
+            energy.reshape(batch_shape), mu.reshape(batch_shape), elements.reshape(*batch_shape, -1)
+        )
+
+    def _occupy(self, energies: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Energy, μ and occupations of sorted levels [batch, n_states] in this ensemble."""
+        if self.mu is not None:
+            mu = energies.new_full(energies.shape[:-1], self.mu)
+            return grand_potential(energies, mu, self.kT), mu, fermi_function(energies, mu, self.kT)
+        assert self.filling is not None  # __post_init__ saw to it
+        n_electrons = self.filling * energies.shape[-1]
+        mu = chemical_potential(energies, n_electrons, self.kT)
+        energy = grand_potential(energies, mu, self.kT) + mu * n_electrons
+        return energy, mu, fermi_function(energies, mu, self.kT, n_electrons)
+
+
+def solve_with_lapack(
+    hamiltonian: TightBinding, fields: Tensor, occupy: Occupy
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Energy [1], μ [1] and density elements [1, nnz] of one field [1, ...] on the CPU."""
+    matrix = hamiltonian.matrix(fields)[0].numpy()
+    # LAPACK wants columns: the transpose of a Hermitian matrix is its conjugate, which costs no copy if real.
+    energies, states = scipy.linalg.eigh(matrix.conj().T, driver="evd", overwrite_a=True, check_finite=False)
+    energy, mu, occupations = occupy(torch.from_numpy(energies)[None])
+    weights = occupations[0].numpy()
+    occupied = weights > 1e-18  # what lies above adds less than the last bit
+    vectors = np.ascontiguousarray(states[:, occupied] * np.sqrt(weights[occupied]))
+    density = elementwise_products(vectors, hamiltonian.rows.numpy(), hamiltonian.cols.numpy())
+    return energy, mu, torch.from_numpy(density)[None]
+
+
+def elementwise_products(
+    vectors: np.ndarray, rows: np.ndarray, cols: np.ndarray, block: int = 256
+) -> np.ndarray:
+    """(V V†)[cols, rows] for V [n_states, n_occupied], without the O(n³) product; blocks fit the cache."""
+    result = np.empty(len(rows), dtype=vectors.dtype)
+    for start in range(0, len(rows), block):
+        part = slice(start, start + block)
+        result[part] = np.vecdot(vectors[rows[part]], vectors[cols[part]])
+    return result
+
+
+def solve_with_torch(
+    hamiltonian: TightBinding, fields: Tensor, occupy: Occupy
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Energy [b], μ [b] and density elements [b, nnz] of fields [b, ...] together, on their device."""
+    energies, states = torch.linalg.eigh(hamiltonian.matrix(fields))
+    energy, mu, occupations = occupy(energies)
+    density = (states * occupations[:, None, :]) @ states.mH
+    device = fields.device
+    return energy, mu, density[:, hamiltonian.cols.to(device), hamiltonian.rows.to(device)]

@@ -1,0 +1,70 @@
+"""The exact force field has every symmetry of its lattice: what a learned one is held to."""
+
+import pytest
+import torch
+
+from lattgnn.forcefield import ExactForceField
+from lattgnn.hamiltonians import Holstein
+from lattgnn.lattice import (
+    chain,
+    cubic,
+    honeycomb,
+    kagome,
+    lieb,
+    site_permutations,
+    square,
+    translation_permutation,
+    triangular,
+)
+from lattgnn.solvers import ExactDiagonalization
+
+LATTICES = [chain(6), square(4), square(4, 6), triangular(4), honeycomb(3), kagome(3), lieb(3), cubic(3)]
+
+
+def moved(field, permutation):
+    """(g·field)[g(i)] = field[i]."""
+    result = torch.empty_like(field)
+    result[..., permutation] = field
+    return result
+
+
+@pytest.mark.parametrize("ensemble", [{"mu": 0.0}, {"filling": 0.4}], ids=str)
+@pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: f"{lattice.name}{lattice.extent}")
+def test_every_operation_times_a_translation(lattice, ensemble, rng):
+    force_field = ExactForceField(Holstein(lattice), ExactDiagonalization(0.1, **ensemble))
+    random = torch.randn(lattice.n_sites, dtype=torch.float64, generator=rng)
+    fields = torch.stack([random, torch.full_like(random, 0.3)])
+    energy, forces = force_field(fields)
+    shift = torch.tensor(translation_permutation(lattice, tuple(range(1, lattice.dim + 1))))
+    for operation in torch.tensor(site_permutations(lattice)):
+        permutation = shift[operation]
+        moved_energy, moved_forces = force_field(moved(fields, permutation))
+        torch.testing.assert_close(moved_energy, energy, rtol=0, atol=1e-10)
+        torch.testing.assert_close(moved_forces, moved(forces, permutation), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "lattice", [chain(6), square(4, 6), honeycomb(3), lieb(3)], ids=lambda lattice: lattice.name
+)
+@pytest.mark.parametrize("kT", [0.0, 0.1])
+def test_particle_hole_symmetry_of_bipartite_lattices(lattice, kT, rng):
+    assert lattice.is_bipartite
+    force_field = ExactForceField(Holstein(lattice), ExactDiagonalization(kT, mu=0.0))
+    field = torch.randn(3, lattice.n_sites, dtype=torch.float64, generator=rng)
+    (energy, forces), (mirror_energy, mirror_forces) = force_field(field), force_field(-field)
+    torch.testing.assert_close(mirror_energy, energy, rtol=0, atol=1e-10)
+    torch.testing.assert_close(mirror_forces, -forces, rtol=0, atol=1e-10)
+
+
+def test_particle_hole_symmetry_needs_a_bipartite_lattice(rng):
+    force_field = ExactForceField(Holstein(triangular(4)), ExactDiagonalization(0.1, mu=0.0))
+    field = torch.randn(16, dtype=torch.float64, generator=rng)
+    assert (force_field(-field)[1] + force_field(field)[1]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("kT", [0.0, 0.1])
+def test_a_perfect_charge_density_wave_stays_perfect(kT):
+    lattice = square(4)
+    signs = torch.tensor(lattice.bipartite_signs).double()
+    _, forces = ExactForceField(Holstein(lattice), ExactDiagonalization(kT, mu=0.0))(0.8 * signs)
+    torch.testing.assert_close(forces, forces[0] * signs * signs[0], rtol=0, atol=1e-10)
