@@ -1,8 +1,8 @@
 """Objects as plain data: how a checkpoint, a dataset and a run say what they were made of.
 
-An object is `{"class_path": "lattgnn.hamiltonians.Holstein", "init_args": {"g": 3.5, ...}}`, the dialect of the YAML
-files. What can be described is a frozen dataclass, or anything with a mapping `hyperparameters`. Nothing here is
-pickled, so reading a stranger's file runs no code of theirs.
+An object is `{"class_path": "lattgnn.hamiltonians.Holstein", "init_args": {"g": 3.5, ...}}`, the dialect of
+the YAML files. What can be described is a frozen dataclass, or anything with a mapping `hyperparameters`.
+Nothing is pickled, so a stranger's file brings no code along.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ def describe(obj: Any) -> Any:
     """An object in plain JSON types, from which `build` makes an equal one.
 
     Args:
-        obj: A plain value, sequence or mapping; a dataclass (fields with `metadata={"describe": False}` are left out);
-            or an object with a mapping `hyperparameters`. All of these may be nested.
+        obj: A plain value, sequence or mapping; a dataclass (fields with `metadata={"describe": False}` are
+            left out); or an object with a mapping `hyperparameters`. All of these may be nested.
 
     Returns:
-        {"class_path": ..., "init_args": {...}} for objects, plain values as they are, fractions and paths as text.
+        {"class_path": ..., "init_args": {...}} for objects, plain values as they are, fractions and paths as
+        text.
 
     Raises:
         TypeError: If something in it is none of these.
@@ -69,11 +70,11 @@ def describe(obj: Any) -> Any:
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
         fields = [f.name for f in dataclasses.fields(obj) if f.init and f.metadata.get("describe", True)]
         return _spec(obj, {name: getattr(obj, name) for name in fields})
-    if hasattr(obj, "tolist"):  # numpy and torch numbers and arrays
-        return obj.tolist()
+    if callable(plain := getattr(obj, "tolist", None)):  # numbers and arrays of numpy and torch
+        return plain()
     raise TypeError(
-        f"only plain values, dataclasses and objects with hyperparameters can be described, got {type(obj).__name__}."
-        " Make it a frozen dataclass, or mark its field with metadata={'describe': False}."
+        "only plain values, dataclasses and objects with hyperparameters can be described,"
+        f" got {type(obj).__name__}. Make it a dataclass, or give its field metadata={{'describe': False}}."
     )
 
 
@@ -81,8 +82,8 @@ def build(spec: Any, base: type[T], *args: Any, **extra: Any) -> T:
     """Make the object that a description names.
 
     Args:
-        spec: {"class_path": "package.module.Name", "init_args": {...}}; nested descriptions are built first, and must
-            come from the package of the class that holds them, or from lattgnn.
+        spec: {"class_path": "package.module.Name", "init_args": {...}}; nested descriptions are built first,
+            and must come from the package of the class that holds them, or from lattgnn.
         base: What the object has to be. The path may also name a function that returns such an object.
         *args: Leading positional arguments that the description leaves out, such as a lattice.
         **extra: Further keyword arguments; they win over `init_args`.
@@ -91,14 +92,15 @@ def build(spec: Any, base: type[T], *args: Any, **extra: Any) -> T:
         The object.
 
     Raises:
-        ValueError: In one line, if the path cannot be imported, is not a `base`, or does not take these arguments.
+        ValueError: In one line, if the path cannot be imported, is not a `base`, or does not take these
+            arguments.
     """
     path, init_args = _checked(spec)
     factory = _import(path)
     made = factory if isinstance(factory, type) else get_type_hints(factory).get("return")
     if not (isinstance(made, type) and issubclass(made, base)):
         raise ValueError(
-            f"class_path must name a {base.__name__}, got {path!r}. Use a subclass of {base.__module__}.{base.__name__}."
+            f"class_path must name a {base.__name__}, got {path!r}. Use a subclass of {_public_path(base)}."
         )
     packages = {"lattgnn", path.partition(".")[0]}
     kwargs = {key: _build_nested(value, packages) for key, value in init_args.items()} | extra
@@ -192,7 +194,7 @@ def _spec(obj: Any, init_args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _public_path(cls: type) -> str:
-    """Shortest import path of a class: a file may move inside its package without making old checkpoints unreadable."""
+    """Shortest import path of a class: it stays valid when a module moves inside its package."""
     parts = cls.__module__.split(".")
     for n in range(1, len(parts)):
         module = sys.modules.get(".".join(parts[:n]))
@@ -224,7 +226,9 @@ def _import(path: str) -> Callable[..., Any]:
             " Use package.module.Name, and install the package."
         ) from None
     if not callable(found):
-        raise ValueError(f"class_path must name a class, got {path!r}, a {type(found).__name__}. Use its class.")
+        raise ValueError(
+            f"class_path must name a class, got {path!r}, a {type(found).__name__}. Use its class."
+        )
     return found
 
 

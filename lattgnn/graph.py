@@ -1,13 +1,14 @@
 """From lattice to network: the PyG graph, the sparse matrix of each orbit, and the group acting on fields.
 
-Topology belongs to the lattice, never to a sample: one graph is built for a lattice and a cutoff, and every batch
-of fields shares it.
+Topology belongs to the lattice, never to a sample: one graph is built for a lattice and a cutoff, and every
+batch of fields shares it.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,16 +29,21 @@ def lattice_graph(lattice: Lattice, cutoff: float) -> Data:
         cutoff: Largest length of a bond, in the units of the lattice.
 
     Returns:
-        Data with `edge_index` int64 [2, n_edges] (row 0 source j, row 1 destination i, sorted by destination, then
-        orbit, then source), `edge_type` int64 [n_edges] (number of the orbit), `pos` float64 [n_sites, dim],
-        `num_nodes` and `n_orbits`. A new Data object on shared tensors: do not write into them.
+        Data with `edge_index` int64 [2, n_edges] (row 0 source j, row 1 destination i, sorted by destination,
+        then orbit, then source), `edge_type` int64 [n_edges] (number of the orbit), `pos` float64
+        [n_sites, dim], `num_nodes` and `n_orbits`. All calls share the tensors: do not write into them.
 
     Raises:
         ValueError: If the extent is too small for the cutoff.
     """
     edge_index, edge_type, pos = _graph_tensors(lattice, float(cutoff))
-    n_orbits = len(bond_orbits(lattice, cutoff))
-    return Data(edge_index=edge_index, edge_type=edge_type, pos=pos, num_nodes=lattice.n_sites, n_orbits=n_orbits)
+    return Data(
+        edge_index=edge_index,
+        edge_type=edge_type,
+        pos=pos,
+        num_nodes=lattice.n_sites,
+        n_orbits=len(bond_orbits(lattice, cutoff)),
+    )
 
 
 @lru_cache(maxsize=8)
@@ -87,7 +93,9 @@ def orbit_matrices(
 
 
 @lru_cache(maxsize=8)
-def _orbit_matrices(lattice: Lattice, cutoff: float, dtype: torch.dtype, device: torch.device) -> OrbitMatrices:
+def _orbit_matrices(
+    lattice: Lattice, cutoff: float, dtype: torch.dtype, device: torch.device
+) -> OrbitMatrices:
     edge_index, edge_type, _ = _graph_tensors(lattice, cutoff)
     orbits = bond_orbits(lattice, cutoff).orbits
     matrices = []
@@ -106,12 +114,12 @@ def _csr(ends: Tensor, columns: Tensor, dtype: torch.dtype, device: torch.device
         return torch.sparse_csr_tensor(ends, columns, ones, (n, n), device=device, check_invariants=False)
 
 
-class _silent(warnings.catch_warnings):
+@contextmanager
+def _silent() -> Iterator[None]:
     """Silence torch's notice that CSR support is in beta, and nothing else."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support", category=UserWarning)
+        yield
 
 
 def apply_operation(
@@ -131,8 +139,8 @@ def to_pyg(sample: Mapping[str, Tensor], graph: Data) -> Data:
     """One sample as a PyG `Data` of its own, for whoever wants to batch graphs the PyG way.
 
     Args:
-        sample: Tensors by name, such as field [n_sites], forces [n_sites] and energy []. Sites come first, components
-            after, as PyG has it.
+        sample: Tensors by name, such as field [n_sites], forces [n_sites] and energy []. Sites come first,
+            components after, as PyG has it.
         graph: The graph of the lattice, from `lattice_graph`; its tensors are shared, not copied.
 
     Returns:
@@ -145,7 +153,7 @@ def to_pyg(sample: Mapping[str, Tensor], graph: Data) -> Data:
     for key, value in sample.items():
         if key in data:
             raise ValueError(
-                f"a sample must not overwrite the graph's own {sorted(graph.to_dict())}, got {key!r}. Rename it."
+                f"a sample must not overwrite {sorted(graph.to_dict())} of the graph, got {key!r}. Rename it."
             )
         if value.ndim and value.shape[0] != graph.num_nodes:
             raise ValueError(

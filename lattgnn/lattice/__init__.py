@@ -11,6 +11,7 @@ from lattgnn.lattice.symmetry import (
     space_group,
     translation_permutation,
 )
+from lattgnn.lattice.table import symmetry_table
 
 __all__ = [
     "BondOrbits",
@@ -29,6 +30,7 @@ __all__ = [
     "site_permutations",
     "space_group",
     "square",
+    "symmetry_table",
     "translation_permutation",
     "triangular",
 ]

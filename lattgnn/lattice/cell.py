@@ -1,7 +1,7 @@
 """The unit cell in exact arithmetic: a rational Gram matrix and rational coordinates.
 
 Bonds are compared by their squared length as a fraction, never by a float with a tolerance: two shells that
-differ in the eighth digit stay two shells, and rounding cannot split one.
+differ in the twelfth digit stay two shells, and rounding cannot split one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def rational(value: float | int | str | Fraction) -> Fraction:
         value: 0.3333333333333333, "1/3" and Fraction(1, 3) all give 1/3.
 
     Returns:
-        A fraction of denominator at most 10,000 if it agrees to 1e-12, otherwise the float's own binary fraction.
+        A fraction of denominator at most 10,000 if it agrees to 1e-12, otherwise the float's own binary
+        fraction.
 
     Raises:
         ValueError: If the value is not a finite number.
@@ -43,7 +44,7 @@ def rational(value: float | int | str | Fraction) -> Fraction:
 
 @dataclass(frozen=True)
 class Cell:
-    """Primitive vectors (rows, cartesian) and basis (fractions of the primitive vectors) of an infinite lattice."""
+    """Primitive vectors (rows, cartesian) and basis (fractions of these vectors) of an infinite lattice."""
 
     primitive_vectors: tuple[tuple[float, ...], ...]
     basis: tuple[Vector, ...]
@@ -84,8 +85,9 @@ class Cell:
         for (s, a), (r, b) in combinations(enumerate(sites), 2):
             if all((x - y).denominator == 1 for x, y in zip(a, b, strict=True)):
                 raise ValueError(
-                    f"basis sites must differ by more than a lattice vector, got {a} and {b} for sites {s} and {r}. "
-                    "Use each site of the cell once."
+                    "basis sites must differ by more than a lattice vector, got"
+                    f" {[str(x) for x in a]} and {[str(x) for x in b]} for sites {s} and {r}."
+                    " Use each site of the cell once."
                 )
         return cls(vectors, sites)
 
@@ -112,13 +114,11 @@ class Cell:
 
     def squared_length(self, fractions: Vector) -> Fraction:
         """|x|² = Σ x_i G_ij x_j, exactly."""
-        terms = (
-            x * g * y for x, row in zip(fractions, self.gram, strict=True) for g, y in zip(row, fractions, strict=True)
-        )
-        return sum(terms, Fraction(0))
+        rows = zip(fractions, self.gram, strict=True)
+        return sum((x * g * y for x, row in rows for g, y in zip(row, fractions, strict=True)), Fraction(0))
 
-    def cartesian(self, fractions: Sequence) -> np.ndarray:
-        """Cartesian components (float64) of vectors [..., dim] given as fractions of the primitive vectors."""
+    def cartesian(self, fractions: Sequence | np.ndarray) -> np.ndarray:
+        """Cartesian components, float64, of vectors [..., dim] in fractions of the primitive vectors."""
         return np.asarray(fractions, dtype=np.float64) @ np.array(self.primitive_vectors)
 
     def offsets_within(self, source: int, destination: int, cutoff: float) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from operator import index
+from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -20,18 +21,18 @@ from lattgnn.lattice.orbits import Bonds, bond_orbits, cell_orbits
 class Lattice:
     """Cells of a crystal along 1, 2 or 3 axes, each periodic or open.
 
-    Sites are numbered cell by cell, cells row-major (axis 0 slowest) and the basis fastest. Equality and hash go by
-    value, the name left out.
+    Sites are numbered cell by cell, cells row-major (axis 0 slowest) and the basis fastest. Equality and hash
+    go by value, the name left out. Lists and arrays are accepted and become tuples.
 
     Args:
         primitive_vectors: [dim, dim], one vector a row, cartesian.
-        basis: [n_sublattices, dim], sites of a cell as fractions of the primitive vectors (0.5, "1/3", Fraction).
+        basis: [n_sublattices, dim], sites of a cell as fractions of the primitive vectors: 0.5 or "1/3".
         extent: Number of cells along each axis.
         periodic: Whether each axis closes on itself; one bool stands for all axes.
-        name: What to call it in tables and file names.
+        name: What to call it in tables.
 
     Raises:
-        ValueError: If the shapes disagree, the vectors are dependent, two sites coincide or an extent is below 1.
+        ValueError: If shapes disagree, the vectors are dependent, two sites coincide or an extent is below 1.
     """
 
     primitive_vectors: tuple[tuple[float, ...], ...]
@@ -39,22 +40,23 @@ class Lattice:
     extent: tuple[int, ...]
     periodic: tuple[bool, ...] = (True,)
     name: str = field(default="lattice", compare=False)
+    cell: Cell = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         cell = Cell.create(self.primitive_vectors, self.basis)
-        extent = _integers(self.extent, cell.dim)
-        # A single value holds for every axis.
-        periodic = (self.periodic,) if isinstance(self.periodic, bool) else tuple(self.periodic)
-        periodic = periodic * cell.dim if len(periodic) == 1 else periodic
-        if len(periodic) != cell.dim or not all(isinstance(p, bool | np.bool_) for p in periodic):
-            raise ValueError(
-                f"periodic must be a bool, or one for each of the {cell.dim} axes, got {self.periodic!r}. Use True."
-            )
-        normal = {"primitive_vectors": cell.primitive_vectors, "basis": cell.basis, "extent": extent}
-        for key, value in (normal | {"periodic": tuple(bool(p) for p in periodic), "cell": cell}).items():
+        normal = {
+            "primitive_vectors": cell.primitive_vectors,
+            "basis": cell.basis,
+            "extent": _extent(self.extent, cell.dim),
+            "periodic": _periodic(self.periodic, cell.dim),
+            "cell": cell,
+        }
+        for key, value in normal.items():
             object.__setattr__(self, key, value)
 
-    cell: Cell = field(init=False, repr=False, compare=False, metadata={"describe": False})
+    def __reduce__(self) -> tuple:
+        # Other processes get the recipe and not the cached arrays.
+        return Lattice, (self.primitive_vectors, self.basis, self.extent, self.periodic, self.name)
 
     @property
     def dim(self) -> int:
@@ -130,8 +132,8 @@ class Lattice:
         """
         if n < 1 or not 0 <= sublattice < self.n_sublattices:
             raise ValueError(
-                f"shells need n >= 1 and a sublattice of 0..{self.n_sublattices - 1}, got {n!r} and {sublattice!r}."
-                " Use shells(3)."
+                f"shells need n >= 1 and a sublattice of 0..{self.n_sublattices - 1},"
+                f" got {n!r} and {sublattice!r}. Use shells(3)."
             )
         cutoff = float(np.linalg.norm(np.array(self.primitive_vectors), axis=1).min())
         while True:
@@ -153,7 +155,8 @@ class Lattice:
     def _parity_labels(self) -> np.ndarray:
         """Components of the double cover of the nearest-neighbour graph, [2, n_sites]."""
         bonds, n = self.bonds(self.neighbor_distance), self.n_sites
-        cover = coo_array((np.ones(len(bonds), dtype=np.int8), (bonds.source, bonds.destination + n)), (2 * n, 2 * n))
+        ones = np.ones(len(bonds), dtype=np.int8)
+        cover = coo_array((ones, (bonds.source, bonds.destination + n)), (2 * n, 2 * n))
         return connected_components(cover, directed=False)[1].reshape(2, n)
 
     @property
@@ -163,14 +166,14 @@ class Lattice:
 
     @cached_property
     def bipartite_signs(self) -> np.ndarray:
-        """±1 for each site, opposite on nearest neighbours, int64 [n_sites]; the checkerboard of a square lattice.
+        """±1 for each site, int64 [n_sites], opposite on nearest neighbours: a generalised checkerboard.
 
         Raises:
             ValueError: If the lattice is not bipartite.
         """
         if not self.is_bipartite:
             raise ValueError(
-                f"the lattice must be bipartite to have two signs, got {self.name} of extent {self.extent} with"
+                f"the lattice must be bipartite to have two signs, got {self.name} of extent {self.extent},"
                 f" periodic={self.periodic}. Use even extents on a lattice without odd loops."
             )
         return _read_only(np.where(self._parity_labels[0] < self._parity_labels[1], 1, -1))
@@ -191,9 +194,9 @@ class Lattice:
         return cls(**data)
 
 
-def _integers(extent: int | Sequence[int], dim: int) -> tuple[int, ...]:
+def _extent(extent: Any, dim: int) -> tuple[int, ...]:
     try:
-        numbers = tuple(index(n) for n in (extent if isinstance(extent, Sequence | np.ndarray) else [extent]))
+        numbers = tuple(index(n) for n in (extent if np.iterable(extent) else [extent]))
     except TypeError:
         numbers = ()
     if len(numbers) != dim or any(n < 1 for n in numbers):
@@ -201,6 +204,16 @@ def _integers(extent: int | Sequence[int], dim: int) -> tuple[int, ...]:
             f"extent must be {dim} positive integers, one for each axis, got {extent!r}. Use {(8,) * dim!r}."
         )
     return numbers
+
+
+def _periodic(periodic: Any, dim: int) -> tuple[bool, ...]:
+    flags = tuple(periodic) if np.iterable(periodic) else (periodic,)
+    flags = flags * dim if len(flags) == 1 else flags
+    if len(flags) != dim or not all(isinstance(p, bool | np.bool_) for p in flags):
+        raise ValueError(
+            f"periodic must be a bool, or one for each of the {dim} axes, got {periodic!r}. Use True."
+        )
+    return tuple(bool(p) for p in flags)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

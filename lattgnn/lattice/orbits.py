@@ -102,11 +102,18 @@ class BondOrbits:
         """All directed bonds of the finite lattice, each ordered pair of sites at most once.
 
         Raises:
-            ValueError: If the extent is too small for the cutoff: a bond would meet its own image, or two bonds would
-                join the same two sites. The message names the smallest extent that works.
+            ValueError: If the extent is too small for the cutoff; see `check_extent`.
+        """
+        self.check_extent()
+        return _finite_bonds(self)
+
+    def check_extent(self) -> None:
+        """Check that no bond joins a site to itself and no two bonds join the same two sites.
+
+        Raises:
+            ValueError: If the extent is too small for that; the message names the smallest extent that works.
         """
         _check_extent(self)
-        return _finite_bonds(self)
 
 
 def bond_orbits(lattice: Lattice, cutoff: float) -> BondOrbits:
@@ -118,13 +125,16 @@ def bond_orbits(lattice: Lattice, cutoff: float) -> BondOrbits:
             r² ≤ cutoff² (1 + 1e-9), so that cutoff=2**0.5 includes the diagonal.
 
     Returns:
-        Orbits numbered by distance, and among equal distances by their representatives; a larger cutoff appends.
+        Orbits numbered by distance, and among equal distances by their representatives; a larger cutoff
+        appends.
 
     Raises:
         ValueError: If the cutoff is not a positive finite number.
     """
     if not (math.isfinite(cutoff) and cutoff > 0):
-        raise ValueError(f"cutoff must be positive and finite, got {cutoff!r}. Use 1.0 for nearest neighbours.")
+        raise ValueError(
+            f"cutoff must be positive and finite, got {cutoff!r}. Use 1.0 for nearest neighbours."
+        )
     return BondOrbits(lattice, float(cutoff), cell_orbits(lattice.cell, float(cutoff)))
 
 
@@ -202,9 +212,9 @@ def _check_extent(orbits: BondOrbits) -> None:
     candidates = sorted(product(*ranges), key=lambda extent: (math.prod(extent), max(extent), extent))
     smallest = next(e for e in candidates if not _clashes(differences, e, lattice.periodic))
     raise ValueError(
-        f"extent must keep a bond of length up to {orbits.cutoff:g} away from its own image and from every other bond"
-        f" between the same sites, got {lattice.extent!r}. Use {smallest!r} or larger, a smaller cutoff, or"
-        " open boundaries."
+        f"extent must be so large that no bond of length up to {orbits.cutoff:g} meets its own image or"
+        f" another bond between the same two sites, got {lattice.extent!r}. Use {smallest!r}, a smaller"
+        " cutoff, or open boundaries."
     )
 
 
@@ -232,11 +242,11 @@ def _clashes(differences: np.ndarray, extent: IntVector, periodic: tuple[bool, .
 
 
 def _finite_bonds(orbits: BondOrbits) -> Bonds:
-    """Bonds of the finite lattice, one pass of array operations over the cells for each bond of the unit cell."""
+    """Bonds of the finite lattice: array operations over all cells for each bond of the unit cell."""
     lattice = orbits.lattice
     kinds = [(bond, orbit.index) for orbit in orbits.orbits for bond in orbit.bonds]
     kinds.sort(key=lambda k: (k[0][1], k[1]))
-    # One integer a bond, (orbit, source, kind) in fields of bits: it sorts as wanted and is cheap to take apart.
+    # One integer a bond, its bits (orbit, source, kind): it sorts as wanted and is cheap to take apart.
     kind_bits, site_bits = len(kinds).bit_length(), lattice.n_sites.bit_length()
     absent = np.iinfo(np.int64).max  # sorts last
     keys = np.empty((lattice.n_cells, len(kinds)), dtype=np.int64)

@@ -38,9 +38,7 @@ class Operation:
     @property
     def symbol(self) -> str:
         """The operation in the notation of the International Tables, such as '-y, x+1/2'."""
-        return ", ".join(
-            _component(row, t) for row, t in zip(self.rotation, self.translation, strict=True)
-        )
+        return ", ".join(_component(row, t) for row, t in zip(self.rotation, self.translation, strict=True))
 
     def move(self, cells: np.ndarray, sublattices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Image of sites given as cells [..., dim] and sublattices [...]."""
@@ -48,7 +46,7 @@ class Operation:
         return cells @ np.array(self.rotation).T + shifts, np.array(self.sublattices)[sublattices]
 
     def move_bond(self, source: int, destination: int, offset: IntVector) -> tuple[int, int, IntVector]:
-        """Image of the bond from `source` in cell 0 to `destination` in cell `offset`, its source back in cell 0."""
+        """Image of the bond from `source` in cell 0 to `destination` in cell `offset`, back in cell 0."""
         shift = (self.shifts[destination], self.shifts[source])
         image = tuple(
             sum(r * n for r, n in zip(row, offset, strict=True)) + b - a
@@ -117,7 +115,7 @@ def cell_space_group(cell: Cell) -> SpaceGroup:
 
 
 def _spglib_operations(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
-    """Rotations [n, dim, dim] and approximate translations [n, dim] that act within the space of the lattice."""
+    """Rotations [n, dim, dim] and approximate translations [n, dim] acting within the lattice's space."""
     dim = cell.dim
     gram = np.array(cell.gram, dtype=float)
     # Only scalar products matter; the Cholesky factor is a right-handed cell, which spglib requires. The axes
@@ -128,7 +126,7 @@ def _spglib_operations(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
         vectors[axis, axis] = (axis + 2.3) * np.abs(vectors).max()
     positions = np.zeros((cell.n_sublattices, 3))
     positions[:, :dim] = np.array(cell.basis, dtype=float)
-    crystal = (vectors, positions, [1] * cell.n_sublattices)
+    crystal = (vectors.tolist(), positions.tolist(), [1] * cell.n_sublattices)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if dim == 2:
@@ -137,11 +135,11 @@ def _spglib_operations(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
             dataset = spglib.get_symmetry_dataset(crystal, symprec=1e-6)
     if dataset is None:
         raise ValueError(
-            f"spglib found no space group for primitive_vectors {cell.primitive_vectors} and basis {cell.basis}; "
-            "sites must be well apart. Use a cell that is less skew."
+            f"sites must be well apart for spglib to find the space group, got {cell.n_sublattices} sites in"
+            f" primitive_vectors {cell.primitive_vectors}. Use a cell that is less skew."
         )
     rotations, translations = np.asarray(dataset.rotations), np.asarray(dataset.translations)
-    # A single axis also has operations that turn the padding: only those that leave it alone act within the chain.
+    # A chain in three dimensions also has operations that turn the padding: keep those that leave it alone.
     padding = np.eye(3 - dim) if dim == 1 else np.abs(rotations[:, dim:, dim:])
     inside = (rotations[:, dim:, dim:] == padding).all((1, 2))
     inside &= (rotations[:, :dim, dim:] == 0).all((1, 2)) & (rotations[:, dim:, :dim] == 0).all((1, 2))
@@ -157,7 +155,7 @@ def _exact_operation(cell: Cell, rotation: np.ndarray, translation: np.ndarray) 
     separation = (basis @ rotation.T + translation)[:, None] - basis
     sublattices = np.abs(separation - separation.round()).max(-1).argmin(1)
     matrix = tuple(tuple(int(n) for n in row) for row in rotation)
-    rotated = [tuple(sum(r * x for r, x in zip(row, site, strict=True)) for row in matrix) for site in cell.basis]
+    rotated = [[sum(r * x for r, x in zip(row, site, strict=True)) for row in matrix] for site in cell.basis]
     exact = tuple((b - a) % 1 for a, b in zip(rotated[0], cell.basis[sublattices[0]], strict=True))
     shifts = []
     for site, image in zip(rotated, sublattices, strict=True):
@@ -203,8 +201,8 @@ def compatible_operations(lattice: Lattice) -> tuple[Operation, ...]:
         lattice: The finite lattice.
 
     Returns:
-        Operations, the identity first, with that translation included. One per coset of the translations along
-        periodic axes.
+        Operations, the identity first, with that translation included: one for each coset of the translations
+        along periodic axes.
     """
     candidates = (_centred(lattice, g) for g in space_group(lattice).operations)
     return tuple(g for g in candidates if g is not None and _permutation(lattice, g) is not None)
@@ -218,8 +216,8 @@ def site_permutations(lattice: Lattice, translations: bool = False) -> np.ndarra
         translations: Whether each operation is also combined with all translations along periodic axes.
 
     Returns:
-        int64 [n_operations (× n_translations), n_sites]; perm[g, i] is the site to which g takes site i. Row g is
-        operation g of `compatible_operations`, followed by translation T in row g · n_translations + T.
+        int64 [n_operations (× n_translations), n_sites]; perm[g, i] is the site to which g takes site i.
+        Row g is operation g of `compatible_operations`; with translation T it is row g · n_translations + T.
     """
     points = np.stack([_require(_permutation(lattice, g)) for g in compatible_operations(lattice)])
     if not translations:
@@ -237,15 +235,15 @@ def translation_permutation(lattice: Lattice, shift: IntVector) -> np.ndarray:
     """
     if len(shift) != lattice.dim or any(n and not p for n, p in zip(shift, lattice.periodic, strict=True)):
         raise ValueError(
-            f"shift must be {lattice.dim} integers, 0 along open axes, got {shift!r} for periodic={lattice.periodic}."
-            " Use 0 there."
+            f"shift must be {lattice.dim} integers, 0 along open axes, got {shift!r} for"
+            f" periodic={lattice.periodic}. Use 0 there."
         )
     cells = (lattice.cells + np.array(shift, dtype=np.int64)) % np.array(lattice.extent)
     return lattice.ravel(cells, lattice.sublattices)
 
 
 def _centred(lattice: Lattice, operation: Operation) -> Operation | None:
-    """The operation followed by the lattice translation that returns the centre along open axes, if there is one."""
+    """The operation and the lattice translation that together keep the centre along open axes, if any."""
     middle = [Fraction(n - 1, 2) for n in lattice.extent]
     cell = []
     for axis, row in enumerate(operation.rotation):

@@ -1,0 +1,144 @@
+"""Picture of a lattice with its bonds coloured by orbit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch
+
+from lattgnn.lattice import Lattice, Orbit, bond_orbits, space_group
+
+GREY = "0.75"
+
+
+def plot_lattice(lattice: Lattice, cutoff: float) -> Figure:
+    """Draw the bonds that arrive at a site, each in the colour of its orbit.
+
+    One panel for each class of equivalent sites: its nearest neighbours are joined in grey, and a bond of orbit o
+    runs in the colour of o from its source, a dot of that colour, to the site in the middle. Bonds of equal length
+    in different colours are those that distance alone would confuse.
+
+    Args:
+        lattice: Its cell is drawn, whatever its extent and boundaries.
+        cutoff: Largest length of a bond, in the units of the lattice.
+
+    Returns:
+        A figure that belongs to no window.
+
+    Raises:
+        ValueError: If the extent is too small for the cutoff.
+    """
+    found = bond_orbits(lattice, cutoff)
+    found.check_extent()
+    colours = _colours(len(found))
+    operations = space_group(lattice).operations
+    classes = sorted({min(g.sublattices[s] for g in operations) for s in range(lattice.n_sublattices)})
+    figure = Figure(figsize=(4.6 * len(classes) + 1.2, 4.8), layout="constrained")
+    for number, site in enumerate(classes, start=1):
+        projection = {"projection": "3d"} if lattice.dim == 3 else {}
+        axes = figure.add_subplot(1, len(classes), number, **projection)
+        arriving = [o for o in found.orbits if any(bond[1] == site for bond in o.bonds)]
+        _draw_background(axes, lattice, site, cutoff)
+        _draw_bonds(axes, lattice, site, arriving, colours)
+        _legend(axes, arriving, colours)
+        names = [
+            str(s) for s in range(lattice.n_sublattices) if site in {g.sublattices[s] for g in operations}
+        ]
+        axes.set_title(f"bonds to sublattice {', '.join(names)}", fontsize=10)
+        axes.set_axis_off()
+        if lattice.dim == 2:
+            axes.set_aspect("equal")
+    figure.suptitle(f"{lattice.name}: {len(found)} orbits of directed bonds up to {cutoff:g}", fontsize=11)
+    return figure
+
+
+def _colours(n: int) -> list[Any]:
+    """Distinct colours for few orbits, neighbours on a wheel taken far apart for many."""
+    if n <= 10:
+        return [colormaps["tab10"](i) for i in range(n)]
+    return [colormaps["gist_rainbow"]((i * 0.618034) % 1.0) for i in range(n)]
+
+
+def _place(lattice: Lattice, sublattice: int, cells: np.ndarray) -> np.ndarray:
+    """Positions [n, 2 or 3] of sites; a chain lies on the x axis."""
+    basis = np.array(lattice.cell.basis, dtype=float)
+    points = lattice.cell.cartesian(cells + basis[sublattice])
+    return np.pad(points, ((0, 0), (0, 1))) if lattice.dim == 1 else points
+
+
+def _draw_background(axes: Any, lattice: Lattice, site: int, cutoff: float) -> None:
+    """All sites and nearest-neighbour bonds within reach, in grey."""
+    reach = cutoff + 0.6 * lattice.neighbor_distance
+    cell, nearest = lattice.cell, lattice.neighbor_distance
+    for s in range(lattice.n_sublattices):
+        cells = cell.offsets_within(site, s, reach)
+        points = _place(lattice, s, cells)
+        axes.scatter(*points.T, s=14, color=GREY, zorder=2)
+        for orbit in bond_orbits(lattice, nearest).orbits:
+            for source, destination, offset in orbit.bonds:
+                if source == s:
+                    for start, end in zip(points, _place(lattice, destination, cells + offset), strict=True):
+                        axes.plot(*np.stack([start, end]).T, color=GREY, lw=0.7, alpha=0.6, zorder=1)
+
+
+def _draw_bonds(
+    axes: Any, lattice: Lattice, site: int, orbits: Sequence[Orbit], colours: Sequence[Any]
+) -> None:
+    """Bonds from their coloured sources to the site, long ones beneath; arcs where they would hide each other."""
+    centre = _place(lattice, site, np.zeros((1, lattice.dim)))[0]
+    for orbit in reversed(orbits):
+        colour = colours[orbit.index]
+        for source, destination, offset in orbit.bonds:
+            if destination != site:
+                continue
+            start = _place(lattice, source, -np.array([offset]))[0]
+            if lattice.dim == 3:
+                axes.plot(*np.stack([start, centre]).T, color=colour, lw=1.8)
+            else:
+                bend = 0.0 if orbit.index == orbits[0].index else 0.18
+                style = f"arc3,rad={-bend if lattice.dim == 1 else bend}"
+                axes.add_patch(
+                    FancyArrowPatch(
+                        tuple(start),
+                        tuple(centre),
+                        connectionstyle=style,
+                        arrowstyle="-|>",
+                        mutation_scale=9,
+                        color=colour,
+                        lw=1.6,
+                        shrinkA=0,
+                        shrinkB=5,
+                        zorder=3,
+                    )
+                )
+            axes.scatter(*start[:, None], s=42, color=[colour], zorder=4)
+    axes.scatter(*centre[:, None], s=70, color="black", zorder=5)
+
+
+def _legend(axes: Any, orbits: Sequence[Orbit], colours: Sequence[Any]) -> None:
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=colours[o.index],
+            lw=2,
+            marker="o",
+            label=f"{o.index}   {o.distance:.3f}   ×{o.multiplicity}",
+        )
+        for o in orbits
+    ]
+    axes.legend(
+        handles=handles,
+        title="orbit  length  bonds",
+        fontsize=7,
+        title_fontsize=7,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        frameon=False,
+        ncols=1 + len(handles) // 20,
+    )
