@@ -19,9 +19,9 @@ GREY = "0.75"
 def plot_lattice(lattice: Lattice, cutoff: float) -> Figure:
     """Draw the bonds that arrive at a site, each in the colour of its orbit.
 
-    One panel for each class of equivalent sites: its nearest neighbours are joined in grey, and a bond of orbit o
-    runs in the colour of o from its source, a dot of that colour, to the site in the middle. Bonds of equal length
-    in different colours are those that distance alone would confuse.
+    One panel for each class of equivalent sites, nearest neighbours joined in grey. A bond runs from its
+    source, a dot in the colour of the orbit, to the black site; it is bent where a shorter one lies on the same
+    line. Bonds of equal length in two colours are those that distance alone would confuse.
 
     Args:
         lattice: Its cell is drawn, whatever its extent and boundaries.
@@ -38,7 +38,8 @@ def plot_lattice(lattice: Lattice, cutoff: float) -> Figure:
     colours = _colours(len(found))
     operations = space_group(lattice).operations
     classes = sorted({min(g.sublattices[s] for g in operations) for s in range(lattice.n_sublattices)})
-    figure = Figure(figsize=(4.6 * len(classes) + 1.2, 4.8), layout="constrained")
+    height = 2.4 if lattice.dim == 1 else 4.8
+    figure = Figure(figsize=(4.6 * len(classes) + 1.2, height), layout="constrained")
     for number, site in enumerate(classes, start=1):
         projection = {"projection": "3d"} if lattice.dim == 3 else {}
         axes = figure.add_subplot(1, len(classes), number, **projection)
@@ -51,8 +52,10 @@ def plot_lattice(lattice: Lattice, cutoff: float) -> Figure:
         ]
         axes.set_title(f"bonds to sublattice {', '.join(names)}", fontsize=10)
         axes.set_axis_off()
-        if lattice.dim == 2:
-            axes.set_aspect("equal")
+        if lattice.dim == 3:
+            axes.set_box_aspect((1, 1, 1), zoom=1.4)
+        else:
+            axes.set_aspect("equal", adjustable="datalim")
     figure.suptitle(f"{lattice.name}: {len(found)} orbits of directed bonds up to {cutoff:g}", fontsize=11)
     return figure
 
@@ -89,49 +92,46 @@ def _draw_background(axes: Any, lattice: Lattice, site: int, cutoff: float) -> N
 def _draw_bonds(
     axes: Any, lattice: Lattice, site: int, orbits: Sequence[Orbit], colours: Sequence[Any]
 ) -> None:
-    """Bonds from their coloured sources to the site, long ones beneath; arcs where they would hide each other."""
+    """Bonds from their coloured sources to the site."""
     centre = _place(lattice, site, np.zeros((1, lattice.dim)))[0]
-    for orbit in reversed(orbits):
+    taken: list[np.ndarray] = []  # directions in which a nearer source lies
+    for orbit in orbits:
         colour = colours[orbit.index]
         for source, destination, offset in orbit.bonds:
             if destination != site:
                 continue
             start = _place(lattice, source, -np.array([offset]))[0]
-            if lattice.dim == 3:
-                axes.plot(*np.stack([start, centre]).T, color=colour, lw=1.8)
-            else:
-                bend = 0.0 if orbit.index == orbits[0].index else 0.18
-                style = f"arc3,rad={-bend if lattice.dim == 1 else bend}"
-                axes.add_patch(
-                    FancyArrowPatch(
-                        tuple(start),
-                        tuple(centre),
-                        connectionstyle=style,
-                        arrowstyle="-|>",
-                        mutation_scale=9,
-                        color=colour,
-                        lw=1.6,
-                        shrinkA=0,
-                        shrinkB=5,
-                        zorder=3,
-                    )
-                )
+            direction = (start - centre) / orbit.distance
+            bend = 0.25 if any(direction @ other > 1 - 1e-6 for other in taken) else 0.0
+            taken.append(direction)
             axes.scatter(*start[:, None], s=42, color=[colour], zorder=4)
+            if lattice.dim == 3:
+                axes.plot(*np.stack([start, centre]).T, color=colour, lw=1.8, zorder=3)
+            else:
+                axes.add_patch(_arrow(start, centre, bend, colour))
     axes.scatter(*centre[:, None], s=70, color="black", zorder=5)
 
 
+def _arrow(start: np.ndarray, end: np.ndarray, bend: float, colour: Any) -> FancyArrowPatch:
+    return FancyArrowPatch(
+        tuple(start),
+        tuple(end),
+        connectionstyle=f"arc3,rad={bend}",
+        arrowstyle="-|>",
+        mutation_scale=9,
+        color=colour,
+        lw=1.6,
+        shrinkA=0,
+        shrinkB=5,
+        zorder=3,
+    )
+
+
 def _legend(axes: Any, orbits: Sequence[Orbit], colours: Sequence[Any]) -> None:
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=colours[o.index],
-            lw=2,
-            marker="o",
-            label=f"{o.index}   {o.distance:.3f}   ×{o.multiplicity}",
-        )
-        for o in orbits
-    ]
+    handles = []
+    for orbit in orbits:
+        label = f"{orbit.index}   {orbit.distance:.3f}   ×{orbit.multiplicity}"
+        handles.append(Line2D([], [], color=colours[orbit.index], lw=2, marker="o", label=label))
     axes.legend(
         handles=handles,
         title="orbit  length  bonds",
