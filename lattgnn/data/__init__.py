@@ -1,0 +1,33 @@
+"""Labels: exact random configurations and quenches on disk, and the batches that training sees."""
+
+from typing import TYPE_CHECKING, Any
+
+from lattgnn.data.dataset import WINDOW_NAMES, WINDOWS, LatticeDataset, window_index
+from lattgnn.data.generate import dataset_config, generate
+from lattgnn.data.sources import LabelledFields, Quench, RandomFields, Source
+
+if TYPE_CHECKING:
+    from lattgnn.data.datamodule import LatticeDataModule
+
+__all__ = [
+    "WINDOWS",
+    "WINDOW_NAMES",
+    "LabelledFields",
+    "LatticeDataModule",
+    "LatticeDataset",
+    "Quench",
+    "RandomFields",
+    "Source",
+    "dataset_config",
+    "generate",
+    "window_index",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy: the processes that generate labels import this package and need no Lightning.
+    if name == "LatticeDataModule":
+        from lattgnn.data.datamodule import LatticeDataModule
+
+        return LatticeDataModule
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,228 @@
+"""Lightning data module: makes the dataset that a config describes, and serves it in whole batches."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from lattgnn.data.dataset import LatticeDataset, window_index
+from lattgnn.data.generate import dataset_config, dataset_path, generate
+from lattgnn.data.sources import LabelledFields, Source
+from lattgnn.hamiltonians import Hamiltonian
+from lattgnn.lattice import Lattice
+from lattgnn.solvers import ExactDiagonalization
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Moments of the training frames, in the units of the field, the forces and the energy a site."""
+
+    n_frames: int
+    field_mean: float
+    field_std: float
+    forces_mean: float
+    forces_std: float
+    energy_mean: float
+    energy_std: float
+
+
+class Batches:
+    """Batches cut from tensors in memory: one index operation a batch instead of one a frame.
+
+    Each process (rank) sees every `world_size`-th frame of the order; in training the order is a
+    permutation of the epoch and incomplete batches are dropped, so that all ranks have equally many.
+    The position is part of `state_dict`: a run resumed within an epoch goes on with the next batch.
+
+    Args:
+        tensors: tensors with equal first dimension, the frames.
+        batch_size: frames a batch (of one rank).
+        shuffle: permute the frames in each epoch, and drop incomplete batches.
+        seed: seed of the permutations, the same on all ranks.
+        rank: number of this process.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self,
+        tensors: dict[str, Tensor],
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.tensors, self.batch_size, self.shuffle, self.seed = tensors, batch_size, shuffle, seed
+        self.rank, self.world_size = rank, world_size
+        self.n_frames = len(next(iter(tensors.values())))
+        self.epoch = 0
+        self.position = 0  # batches of this epoch already served
+        self._first = 0  # where the next iteration starts; not 0 only when resumed
+        if len(self) == 0:
+            raise ValueError(
+                f"batch_size must be at most n_frames / processes = {self.n_frames // world_size}, "
+                f"got {batch_size!r}. Use smaller batches or more frames."
+            )
+
+    def __len__(self) -> int:
+        if self.shuffle:
+            return self.n_frames // (self.world_size * self.batch_size)
+        own = len(range(self.rank, self.n_frames, self.world_size))
+        return -(-own // self.batch_size)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        order = self._order()[self.rank :: self.world_size]
+        first, self._first = self._first, 0
+        for number in range(first, len(self)):
+            self.position = number + 1
+            chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
+            yield {name: tensor[chosen] for name, tensor in self.tensors.items()}
+        self.set_epoch(self.epoch + 1)
+
+    def _order(self) -> Tensor:
+        if not self.shuffle:
+            return torch.arange(self.n_frames)
+        # seed and epoch are mixed by the golden ratio, so that neighbouring pairs share no permutation
+        generator = torch.Generator().manual_seed((self.seed * 0x9E3779B97F4A7C15 + self.epoch) % 2**63)
+        return torch.randperm(self.n_frames, generator=generator)
+
+    @property
+    def sampler(self) -> "Batches":
+        """Itself: Lightning announces the epoch to `sampler.set_epoch`."""
+        return self
+
+    @property
+    def batch_sampler(self) -> "Batches":
+        """Itself, because Lightning looks for one beside a sampler."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation; another epoch than the current one starts with its first batch."""
+        if epoch != self.epoch:
+            self.epoch, self.position, self._first = epoch, 0, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Epoch and number of batches already served in it."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on after the batches served when the state was taken."""
+        self.epoch, self.position, self._first = state["epoch"], state["position"], state["position"]
+
+
+class LatticeDataModule(L.LightningDataModule):
+    """Exact labels of one lattice; `prepare_data` generates whatever is missing, so `fit` is one command.
+
+    A batch is a dict of tensors on one shared lattice: `field` and `forces` (electronic)
+    [batch, n_sites, ...], `energy` (electronic) [batch], `step` [batch] (-1 for a random field) and
+    `window` [batch] (index to `WINDOW_NAMES`). Splits are by trajectory.
+
+    Args:
+        lattice: lattice of every frame.
+        hamiltonian: makes the Hamiltonian of a lattice.
+        solver: exact solver with the electronic ensemble.
+        sources: what is labelled, and for which split.
+        seed: seed of the labels; it is part of the dataset's hash.
+        root: folder of datasets.
+        name: first part of the dataset's directory name.
+        batch_size: lattices a batch and process.
+        eval_batch_size: the same for validation, test and prediction.
+        shuffle_seed: seed of the order of the training batches.
+        dtype: of the tensors; the files are float64.
+        n_workers: processes that make labels, see `generate`.
+        progress: show the progress of label making.
+    """
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        hamiltonian: Callable[[Lattice], Hamiltonian],
+        solver: ExactDiagonalization,
+        sources: list[Source],
+        seed: int = 0,
+        root: str | Path = "datasets",
+        name: str = "holstein-square",
+        batch_size: int = 8,
+        eval_batch_size: int = 64,
+        shuffle_seed: int = 0,
+        dtype: Literal["float32", "float64"] = "float32",
+        n_workers: int | None = None,
+        progress: bool = True,
+    ) -> None:
+        super().__init__()
+        for key, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if size < 1:
+                raise ValueError(f"{key} must be at least 1, got {size!r}.")
+        self.lattice, self.hamiltonian, self.solver = lattice, hamiltonian(lattice), solver
+        self.config = dataset_config(lattice, hamiltonian, solver, sources, seed)
+        self.path = dataset_path(self.config, root, name)
+        self.batch_size, self.eval_batch_size, self.shuffle_seed = batch_size, eval_batch_size, shuffle_seed
+        self.dtype = {"float32": torch.float32, "float64": torch.float64}[dtype]
+        self._generate = lambda: generate(
+            lattice, hamiltonian, solver, sources, seed, root, name, n_workers, progress
+        )
+        self.dataset: LatticeDataset | None = None
+        self.train_statistics: Statistics | None = None
+        self._tensors: dict[str, dict[str, Tensor]] = {}
+
+    def prepare_data(self) -> None:
+        """Generate the dataset, or what is missing of it (one process a machine)."""
+        self._generate()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load the splits of a stage ("fit", "validate", "test", "predict") into memory; None loads all."""
+        if self.dataset is None:
+            self.dataset = LatticeDataset.open(self.path, expect=self.config)
+        wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
+        for split in wanted[stage] if stage is not None else ("train", "val", "test"):
+            if split not in self._tensors and (frames := self.dataset.frames(split)) is not None:
+                self._tensors[split] = self._load(frames)
+                if split == "train":
+                    self.train_statistics = _statistics(frames)
+
+    def train_dataloader(self) -> Batches:
+        """Shuffled batches of the training frames."""
+        return self._batches("train", self.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> Batches:
+        """Validation frames in order."""
+        return self._batches("val", self.eval_batch_size)
+
+    def test_dataloader(self) -> Batches:
+        """Test frames in order."""
+        return self._batches("test", self.eval_batch_size)
+
+    def predict_dataloader(self) -> Batches:
+        """The test frames."""
+        return self.test_dataloader()
+
+    def _load(self, frames: LabelledFields) -> dict[str, Tensor]:
+        floats = {
+            name: torch.from_numpy(getattr(frames, name)).to(self.dtype)
+            for name in ("field", "forces", "energy")
+        }
+        step = torch.from_numpy(frames.step)
+        return floats | {"step": step, "window": window_index(step)}
+
+    def _batches(self, split: str, batch_size: int, shuffle: bool = False) -> Batches:
+        if split not in self._tensors:
+            raise ValueError(
+                f"sources must have one of split {split!r} for this, got none. Add one to the sources, "
+                f"or set trainer.limit_{split}_batches to 0."
+            )
+        trainer = self.trainer
+        rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+        return Batches(self._tensors[split], batch_size, shuffle, self.shuffle_seed, rank, world_size)
+
+
+def _statistics(frames: LabelledFields) -> Statistics:
+    energy = frames.energy / frames.field.shape[1]
+    moments = [
+        f(array)
+        for array in (frames.field, frames.forces, energy)
+        for f in (lambda a: a.mean(), lambda a: a.std())
+    ]
+    return Statistics(len(frames), *map(float, moments))

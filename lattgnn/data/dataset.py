@@ -1,0 +1,261 @@
+"""A dataset on disk: one zarr group a trajectory or block, one manifest, nothing trusted unchecked.
+
+    holstein-square-3f9c.../            name and hash of the resolved config
+        manifest.json                   config, hash, versions, one record a part; written last
+        00-quench-train-0000/           zarr v3 group: field, forces, energy, step (float64, int64)
+            record.json                 frames, seed, bytes and sha256 of this part
+
+The manifest is there if and only if the dataset is complete.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from lattgnn.config import build, config_hash
+from lattgnn.data.sources import SPLITS, LabelledFields
+from lattgnn.hamiltonians import Hamiltonian
+from lattgnn.lattice import Lattice
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+RECORD = "record.json"
+
+# Steps of a quench over which errors are reported, both ends included; later steps count to the last one.
+WINDOWS = ((0, 40), (41, 200), (201, 600), (601, 1200), (1201, 2000))
+WINDOW_NAMES = (*(f"{first}-{last}" for first, last in WINDOWS), "random")
+
+# Below this many bytes a dataset is read and hashed when it is opened (under a second).
+_ALWAYS_HASHED = 300_000_000
+
+
+def window_index(step: Any) -> Any:
+    """Window of a time step, an index to `WINDOW_NAMES`.
+
+    Args:
+        step: int, numpy array or tensor of time steps, -1 for a random field.
+
+    Returns:
+        The same kind of object with values 0 .. 5; 5 is "random".
+    """
+    late = sum((step > last) * 1 for _, last in WINDOWS[:-1])
+    return late + (step < 0) * len(WINDOWS)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the manifest says about one part (a trajectory or a block of random fields).
+
+    Attributes:
+        name: folder of the part.
+        split: "train", "val" or "test".
+        kind: class name of its source in lower case, "quench" or "randomfields".
+        n_frames: number of frames.
+        seed: seed of its task.
+        n_bytes: bytes of the zarr group.
+        sha256: checksum over its file names and contents.
+    """
+
+    name: str
+    split: str
+    kind: str
+    n_frames: int
+    seed: int
+    n_bytes: int
+    sha256: str
+
+
+def write_part(path: Path, frames: LabelledFields, **labels: Any) -> Record:
+    """Write frames and their record to the folder `path`; `labels` are the other fields of the record."""
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    for field in fields(frames):
+        values = getattr(frames, field.name)
+        array = group.create_array(
+            field.name, shape=values.shape, chunks=values.shape, dtype=values.dtype, overwrite=True
+        )
+        array[...] = values
+    n_bytes, sha256 = _size(path), _checksum(path)
+    record = Record(n_frames=len(frames), n_bytes=n_bytes, sha256=sha256, **labels)
+    (path / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n")
+    return record
+
+
+def read_record(path: Path) -> Record | None:
+    """The record of the part at `path` if it is there and its bytes are the recorded ones, else None."""
+    try:
+        record = Record(**json.loads((path / RECORD).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    intact = record.name == path.name and fault(path.parent, record, hashed=True) is None
+    return record if intact else None
+
+
+def fault(root: Path, record: Record, hashed: bool) -> str | None:
+    """What is wrong with a part on disk, in a few words; None if nothing is."""
+    path = root / record.name
+    if not path.is_dir():
+        return "is missing"
+    if (n_bytes := _size(path)) != record.n_bytes:
+        return f"has {n_bytes} bytes instead of {record.n_bytes}"
+    if hashed and _checksum(path) != record.sha256:
+        return "does not match its checksum"
+    return None
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file() and file.name != RECORD)
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in _files(path))
+
+
+def _checksum(path: Path) -> str:
+    digest = hashlib.sha256()
+    for file in _files(path):
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(path).as_posix()}:{len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class LatticeDataset:
+    """A complete, validated dataset.
+
+    Attributes:
+        path: its directory.
+        config: resolved config: lattice, hamiltonian, solver, sources, seed, format_version.
+        hash: hash of `config`, also the end of the directory's name.
+        versions: versions of the programs that made it; not hashed.
+        records: one entry a part, in the order of the sources.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    hash: str
+    versions: dict[str, str]
+    records: tuple[Record, ...]
+
+    @classmethod
+    def open(
+        cls, path: str | Path, expect: Mapping[str, Any] | None = None, checksums: bool | None = None
+    ) -> "LatticeDataset":
+        """Open and validate a dataset.
+
+        Args:
+            path: directory that `generate` returned.
+            expect: config that the dataset must have been made from (`dataset_config`).
+            checksums: read and hash every file; None does so up to 300 MB. Sizes are always compared.
+
+        Raises:
+            ValueError: the dataset is missing, unfinished, damaged, of another format or another config.
+        """
+        path = Path(path)
+        manifest = _read_manifest(path)
+        config, stored = manifest["config"], manifest["hash"]
+        computed = config_hash(config)
+        if not stored == computed == path.name.rsplit("-", 1)[-1]:
+            raise ValueError(
+                f"dataset {path} must carry the hash of its config, got {stored} in {MANIFEST}, "
+                f"{computed} recomputed. Its config was edited or the folder renamed: generate it again."
+            )
+        if expect is not None and config_hash(dict(expect)) != stored:
+            raise ValueError(
+                f"dataset {path} must be made from the config asked for, got another "
+                f"{_difference(config, expect)}. Generate one with this config, or use the stored config."
+            )
+        records = tuple(Record(**entry) for entry in manifest["parts"])
+        if checksums is None:
+            checksums = sum(record.n_bytes for record in records) <= _ALWAYS_HASHED
+        for record in records:
+            if (what := fault(path, record, hashed=checksums)) is not None:
+                raise ValueError(
+                    f"dataset {path} is damaged: part {record.name} {what}. Remove {path / MANIFEST} and run "
+                    "the same generate command again: it makes only the damaged parts anew."
+                )
+        dataset = cls(path, config, stored, manifest["versions"], records)
+        dataset._check_shapes()
+        return dataset
+
+    @property
+    def lattice(self) -> Lattice:
+        """Lattice of every frame."""
+        return Lattice.from_dict(self.config["lattice"])
+
+    @property
+    def hamiltonian(self) -> Hamiltonian:
+        """Hamiltonian that made the labels."""
+        return build(self.config["hamiltonian"], Hamiltonian, self.lattice)
+
+    def trajectories(self, split: str, kind: str | None = None) -> list[LabelledFields]:
+        """LabelledFields of each part of a split, one entry a trajectory or block.
+
+        Args:
+            split: "train", "val" or "test".
+            kind: only parts of this kind, "quench" or "randomfields".
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {SPLITS}, got {split!r}.")
+        return [
+            _read_frames(self.path / record.name)
+            for record in self.records
+            if record.split == split and kind in (None, record.kind)
+        ]
+
+    def frames(self, split: str) -> LabelledFields | None:
+        """All frames of a split in one, None if the split has no source."""
+        parts = self.trajectories(split)
+        return LabelledFields.join(parts) if parts else None
+
+    def _check_shapes(self) -> None:
+        shape = self.hamiltonian.field_shape
+        for record in self.records:
+            group = zarr.open_group(self.path / record.name, mode="r", zarr_format=3)
+            for name, tail in {"field": shape, "forces": shape, "energy": (), "step": ()}.items():
+                array, wanted = group.get(name), (record.n_frames, *tail)
+                dtype = "int64" if name == "step" else "float64"
+                found = (array.shape, str(array.dtype)) if isinstance(array, zarr.Array) else "no array"
+                if found != (wanted, dtype):
+                    raise ValueError(
+                        f"dataset {self.path}: {record.name}/{name} must be {(wanted, dtype)}, got {found}. "
+                        "Generate the dataset again."
+                    )
+
+
+def _read_frames(path: Path) -> LabelledFields:
+    group = zarr.open_group(path, mode="r", zarr_format=3)
+    return LabelledFields(*(np.asarray(group[field.name]) for field in fields(LabelledFields)))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise ValueError(f"dataset {path} does not exist. Make it with `lattgnn generate`.")
+    if not (path / MANIFEST).is_file():
+        done = len(list(path.glob(f"*/{RECORD}")))
+        raise ValueError(
+            f"dataset {path} is not complete: it has {done} finished parts and no {MANIFEST}. "
+            "Run the same generate command again: it continues where it stopped."
+        )
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"{path / MANIFEST} must be JSON, got {error}. Generate the dataset again."
+        ) from None
+    if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
+        version = manifest.get("format_version") if isinstance(manifest, dict) else None
+        raise ValueError(
+            f"dataset {path} must have format version {FORMAT_VERSION}, got {version!r}. Generate it again."
+        )
+    return manifest
+
+
+def _difference(config: Mapping[str, Any], expect: Mapping[str, Any]) -> str:
+    return ", ".join(key for key in {**config, **expect} if config.get(key) != expect.get(key))

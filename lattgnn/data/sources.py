@@ -1,0 +1,237 @@
+"""Sources of labelled fields: what a dataset is made from.
+
+A source is a frozen description, split into independent tasks: one trajectory, or one block of random
+fields. `label` is a pure function of (source, task, seed), so it does not matter which process runs it.
+
+Symbols: field Q, mass m, momentum p = m v, friction gamma, kT temperature of the lattice (the electrons
+have their own, in the solver). Units t = a = k_B = hbar = 1.
+"""
+
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lattgnn.dynamics import LogSpaced, State, VerletLangevin, initial_state
+from lattgnn.forcefield import ExactForceField
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class LabelledFields:
+    """Labelled fields, float64.
+
+    Attributes:
+        field: the classical field, `[n_frames, n_sites]` or `[n_frames, n_sites, n_components]`.
+        forces: electronic force -d(electronic energy)/d(field), like `field` (no elastic part).
+        energy: electronic energy of the whole lattice.
+        step: time step of the frame in its quench, -1 for a random field.
+    """
+
+    field: Float[np.ndarray, "n_frames n_sites *components"]
+    forces: Float[np.ndarray, "n_frames n_sites *components"]
+    energy: Float[np.ndarray, " n_frames"]
+    step: Int[np.ndarray, " n_frames"]
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+    @classmethod
+    def join(cls, parts: Sequence["LabelledFields"]) -> "LabelledFields":
+        """Concatenate along the frames."""
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+
+@dataclass(frozen=True)
+class Source(ABC):
+    """Where labelled fields come from; concrete sources are frozen dataclasses of plain numbers.
+
+    Args:
+        split: "train", "val" or "test". A source belongs to one split as a whole, so that neighbouring
+            snapshots of one trajectory never end on both sides.
+    """
+
+    split: Split
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ValueError(f"split must be one of {SPLITS}, got {self.split!r}.")
+        for name in ("n_samples", "block_size", "n_trajectories", "n_steps", "n_frames", "dt", "mass"):
+            if getattr(self, name, 1) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}.")
+
+    @property
+    @abstractmethod
+    def n_tasks(self) -> int:
+        """Number of independent pieces."""
+
+    @abstractmethod
+    def n_frames_of(self, task: int) -> int:
+        """Number of frames that `label` returns for this task."""
+
+    def n_solves(self, task: int) -> int:
+        """Number of exact solutions that the task costs."""
+        return self.n_frames_of(task)
+
+    @abstractmethod
+    def label(self, exact: ExactForceField, task: int, seed: int) -> LabelledFields:
+        """Make the frames of one task; the same bits for the same arguments."""
+
+
+@dataclass(frozen=True)
+class RandomFields(Source):
+    """Uncorrelated fields, every component of every site independently N(0, variance).
+
+    Args:
+        split: see `Source`.
+        n_samples: number of fields.
+        variances: variance of the field; sample k takes `variances[k % len(variances)]`, so several
+            values make a mixture of scales. The default is the initial state of the papers' quench.
+        block_size: samples a task.
+
+    Reference:
+        arXiv 2601.04104: Q ~ N(0, 5/0.18) at the start of a quench.
+    """
+
+    n_samples: int = 700
+    variances: tuple[float, ...] = (5 / 0.18,)
+    block_size: int = 50
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "variances", tuple(float(v) for v in self.variances))
+        if not self.variances or min(self.variances) < 0:
+            raise ValueError(f"variances must be one or more numbers >= 0, got {self.variances!r}.")
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of blocks."""
+        return -(-self.n_samples // self.block_size)
+
+    def n_frames_of(self, task: int) -> int:
+        """Samples in the block; the last one may be smaller."""
+        return min(self.block_size, self.n_samples - task * self.block_size)
+
+    def label(self, exact: ExactForceField, task: int, seed: int) -> LabelledFields:
+        """Draw and label one block of fields."""
+        samples = task * self.block_size + np.arange(self.n_frames_of(task))
+        std = np.sqrt(self.variances)[samples % len(self.variances)]
+        noise = np.random.Generator(np.random.PCG64(seed)).standard_normal((len(samples), *exact.field_shape))
+        field = noise * std.reshape(-1, *[1] * len(exact.field_shape))
+        energy, forces = exact.electronic(torch.from_numpy(field))
+        return LabelledFields(field, forces.numpy(), energy.numpy(), np.full(len(samples), -1))
+
+
+@dataclass(frozen=True)
+class Quench(Source):
+    """Exact Langevin dynamics after a quench: a random start relaxes at temperature kT.
+
+    The integrator is the papers' splitting: velocity Verlet, then v <- a v + sqrt((1 - a^2) kT/m) xi with
+    a = exp(-gamma dt). It asks for one exact force a step, and that force is the label of the frame.
+
+    Args:
+        split: see `Source`.
+        n_trajectories: independent trajectories, one task each.
+        n_steps: time steps of a trajectory.
+        n_frames: frames kept, log-spaced in time from step 0 to `n_steps`, no step twice (rounding may
+            cost a frame).
+        dt: time step.
+        kT: temperature of the lattice.
+        gamma: friction; 0 conserves the energy.
+        mass: mass of a site.
+        field_variance: variance of the field at the start.
+        velocity_variance: variance of the velocity v = p/m at the start; the papers have 5/m = 1.
+
+    Reference:
+        arXiv 2601.04104: g = 3.5, m = 5, gamma = 0.2, dt = 0.05, kT = 0.1.
+    """
+
+    n_trajectories: int = 8
+    n_steps: int = 2000
+    n_frames: int = 135
+    dt: float = 0.05
+    kT: float = 0.1
+    gamma: float = 0.2
+    mass: float = 5.0
+    field_variance: float = 5 / 0.18
+    velocity_variance: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("kT", "gamma", "field_variance", "velocity_variance"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)!r}. Use 0 to switch it off.")
+        if not 2 <= self.n_frames <= self.n_steps + 1:
+            raise ValueError(
+                f"n_frames must be between 2 and n_steps + 1 = {self.n_steps + 1}, got {self.n_frames!r}. "
+                "Use fewer frames or more steps."
+            )
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of trajectories."""
+        return self.n_trajectories
+
+    @property
+    def steps(self) -> Int[np.ndarray, " n_frames"]:
+        """Steps of the frames, from 0 to `n_steps`."""
+        # Early steps coincide after rounding: ask for more of them until n_frames distinct ones remain.
+        requests = range(self.n_frames, 30 * self.n_steps)
+        too_many = bisect_right(requests, self.n_frames, key=self._n_distinct)
+        return LogSpaced(requests[too_many - 1]).steps(self.n_steps)
+
+    def _n_distinct(self, n_requested: int) -> int:
+        return len(LogSpaced(n_requested).steps(self.n_steps))
+
+    def n_frames_of(self, task: int) -> int:
+        """The same for every trajectory."""
+        return len(self.steps)
+
+    def n_solves(self, task: int) -> int:
+        """One exact solution a step, and one at the start."""
+        return self.n_steps + 1
+
+    def label(self, exact: ExactForceField, task: int, seed: int) -> LabelledFields:
+        """Run one trajectory and keep the labels of its frames."""
+        force_field = _Recorder(exact)
+        integrator = VerletLangevin(self.dt, self.kT, self.gamma, self.mass)
+        momentum_std = self.mass * self.velocity_variance**0.5
+        state = initial_state(force_field, seed, 1, self.field_variance**0.5, momentum_std)
+        steps = self.steps
+        kept = [force_field.frame(state)]
+        for last in steps[1:]:
+            while state.step < last:
+                state = integrator.step(force_field, state)
+            kept.append(force_field.frame(state))
+        return LabelledFields.join(kept)
+
+
+class _Recorder:
+    """The exact force field, remembering the electronic part of its last answer: the label of that field."""
+
+    def __init__(self, exact: ExactForceField) -> None:
+        self.exact = exact
+        self.lattice, self.field_shape = exact.lattice, exact.field_shape
+
+    def __call__(self, field: Tensor) -> tuple[Tensor, Tensor]:
+        self.field = field
+        self.energy, self.forces = self.exact.electronic(field)
+        model = self.exact.hamiltonian
+        return self.energy + model.classical_energy(field), self.forces + model.classical_forces(field)
+
+    def frame(self, state: State) -> LabelledFields:
+        assert state.field is self.field or torch.equal(state.field, self.field), (
+            "the last force is another field's"
+        )
+        arrays = (self.field, self.forces, self.energy)
+        return LabelledFields(
+            *(array.detach().cpu().numpy().copy() for array in arrays), np.array([state.step])
+        )

@@ -1,0 +1,184 @@
+from functools import partial
+
+import lightning as L
+import pytest
+import torch
+from torch import nn
+
+from lattgnn.data import LatticeDataModule, RandomFields
+from lattgnn.data.datamodule import Batches
+from lattgnn.hamiltonians import Holstein
+from lattgnn.lattice import square
+
+
+class Linear(L.LightningModule):
+    """The smallest module that can be fitted; remembers the frames it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.zeros(()))
+        self.seen: list[list[float]] = []
+
+    def training_step(self, batch, index):
+        self.seen.append(batch["energy"].tolist())
+        return ((self.gain * batch["field"].tanh() - batch["forces"]) ** 2).mean()
+
+    validation_step = test_step = predict_step = training_step
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.fixture
+def data(made, recipe) -> LatticeDataModule:
+    """The datamodule of a dataset that exists."""
+    return LatticeDataModule(**recipe, root=made.parent, batch_size=4)
+
+
+def trainer(tmp_path, **options) -> L.Trainer:
+    quiet = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "accelerator": "cpu",
+    }
+    return L.Trainer(default_root_dir=tmp_path, **quiet | {"enable_checkpointing": False} | options)
+
+
+def test_fit_validate_test_predict_in_one_go(data, tmp_path):
+    run, module = trainer(tmp_path, max_epochs=2), Linear()
+    run.fit(module, data)
+    assert run.global_step == 2 * (17 // 4)
+    run.test(module, data, verbose=False)
+    assert len(run.predict(module, data)) == 1
+
+
+def test_prepare_data_makes_what_is_missing(recipe, tmp_path):
+    sources = [RandomFields(split, n_samples=3) for split in ("train", "val")]
+    data = LatticeDataModule(**recipe | {"sources": sources}, root=tmp_path, batch_size=2)
+    assert not data.path.exists()
+    data.prepare_data()
+    data.setup("fit")
+    assert data.dataset.path == data.path
+    assert next(iter(data.train_dataloader()))["field"].shape == (2, 36)
+
+
+def test_attributes(data):
+    assert data.lattice == square(6)
+    assert data.hamiltonian == Holstein(square(6))
+    data.setup()
+    frames = data.dataset.frames("train")
+    assert data.train_statistics.n_frames == 17
+    assert data.train_statistics.field_std == pytest.approx(frames.field.std())
+    assert data.train_statistics.energy_mean == pytest.approx(frames.energy.mean() / 36)
+
+
+def test_batch_has_the_contracted_keys(data):
+    data.setup("test")
+    batch = next(iter(data.test_dataloader()))
+    shapes = {name: tuple(tensor.shape) for name, tensor in batch.items()}
+    assert shapes == {"field": (7, 36), "forces": (7, 36), "energy": (7,), "step": (7,), "window": (7,)}
+    assert batch["field"].dtype == batch["energy"].dtype == torch.float32
+    assert batch["step"].tolist()[-3:] == [-1, -1, -1] and batch["window"].tolist() == [0, 0, 0, 0, 5, 5, 5]
+
+
+def test_float64_is_the_file(made, recipe):
+    data = LatticeDataModule(**recipe, root=made.parent, dtype="float64")
+    data.setup("test")
+    assert torch.equal(
+        data.test_dataloader().tensors["forces"], torch.from_numpy(data.dataset.frames("test").forces)
+    )
+
+
+def test_setup_loads_the_splits_of_its_stage(data):
+    data.setup("test")
+    with pytest.raises(ValueError, match="sources must have one of split 'train'"):
+        data.train_dataloader()
+
+
+def test_fit_without_validation(recipe, tmp_path):
+    data = LatticeDataModule(
+        **recipe | {"sources": [RandomFields("train", n_samples=4)]}, root=tmp_path, batch_size=2
+    )
+    trainer(tmp_path, max_epochs=1, limit_val_batches=0).fit(Linear(), data)
+    with pytest.raises(ValueError, match="sources must have one of split 'val'.*limit_val_batches"):
+        trainer(tmp_path, max_epochs=1).fit(Linear(), data)
+
+
+@pytest.mark.parametrize("n_before", [3, 4, 6])
+def test_resume_continues_with_the_next_batch(data, tmp_path, n_before):
+    whole, first, second = Linear(), Linear(), Linear()
+    trainer(tmp_path, max_epochs=3).fit(whole, data)
+    stopped = trainer(tmp_path, max_steps=n_before, num_sanity_val_steps=0)
+    stopped.fit(first, data)
+    stopped.save_checkpoint(tmp_path / "stopped.ckpt")
+    trainer(tmp_path, max_epochs=3, num_sanity_val_steps=0).fit(
+        second, data, ckpt_path=tmp_path / "stopped.ckpt", weights_only=True
+    )
+    assert torch.equal(second.gain, whole.gain)
+
+
+def batches(**options) -> Batches:
+    return Batches({"x": torch.arange(23)}, **{"batch_size": 4} | options)
+
+
+def test_epochs_are_permutations_fixed_by_the_seed():
+    first = batches(shuffle=True)
+    epochs = [torch.cat([batch["x"] for batch in first]).tolist() for _ in range(2)]
+    assert epochs[0] != epochs[1] and all(len(set(epoch)) == 20 for epoch in epochs)
+    again = batches(shuffle=True)
+    again.set_epoch(1)
+    assert torch.cat([batch["x"] for batch in again]).tolist() == epochs[1]
+    other = torch.cat([batch["x"] for batch in batches(shuffle=True, seed=1)]).tolist()
+    assert other != epochs[0]
+
+
+def test_evaluation_sees_every_frame_once_in_order():
+    loader = batches()
+    assert len(loader) == 6
+    assert torch.cat([batch["x"] for batch in loader]).tolist() == list(range(23))
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_ranks_share_the_frames(world_size):
+    train = [batches(shuffle=True, rank=rank, world_size=world_size) for rank in range(world_size)]
+    seen = [torch.cat([batch["x"] for batch in loader]).tolist() for loader in train]
+    assert len({len(part) for part in seen}) == 1
+    assert len(set(sum(seen, []))) == sum(len(part) for part in seen)
+    evaluation = [batches(rank=rank, world_size=world_size) for rank in range(world_size)]
+    everything = sum((torch.cat([batch["x"] for batch in loader]).tolist() for loader in evaluation), [])
+    assert sorted(everything) == list(range(23))
+
+
+def test_state_resumes_within_an_epoch():
+    whole = [batch["x"].tolist() for batch in batches(shuffle=True)]
+    loader = batches(shuffle=True)
+    served = iter(loader)
+    for _ in range(2):
+        next(served)
+    resumed = batches(shuffle=True)
+    resumed.load_state_dict(loader.state_dict())
+    assert [batch["x"].tolist() for batch in resumed] == whole[2:]
+    assert len(list(resumed)) == len(whole)  # the next epoch is whole again
+
+
+def test_iteration_left_early_starts_afresh():
+    loader = batches()
+    first = next(iter(loader))["x"]
+    assert torch.equal(next(iter(loader))["x"], first)
+
+
+def test_too_large_batches_are_refused():
+    with pytest.raises(ValueError, match="batch_size must be at most"):
+        batches(shuffle=True, batch_size=12, world_size=2)
+
+
+def test_wrong_batch_size_is_refused(recipe):
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        LatticeDataModule(**recipe, batch_size=0)
+
+
+def test_hamiltonian_may_be_a_class(recipe, tmp_path):
+    data = LatticeDataModule(**recipe | {"hamiltonian": Holstein}, root=tmp_path)
+    same = LatticeDataModule(**recipe | {"hamiltonian": partial(Holstein, g=3.5)}, root=tmp_path)
+    assert data.path == same.path
