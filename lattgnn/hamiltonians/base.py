@@ -111,8 +111,11 @@ class Hamiltonian(ABC):
         """Refuse what is no field of this model.
 
         Raises:
+            TypeError: the field is not of a floating-point dtype.
             ValueError: the shape is not [..., *field_shape], or an entry is NaN or infinite.
         """
+        if not field.is_floating_point():
+            raise TypeError(f"field must be floating point, got {field.dtype}. Use field.double().")
         expected = self.field_shape
         if tuple(field.shape[-len(expected) :]) != expected:
             raise ValueError(

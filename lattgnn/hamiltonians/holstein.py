@@ -30,7 +30,7 @@ class Holstein(Hamiltonian):
         k1: stiffness between nearest neighbours, each bond counted once.
 
     Reference:
-        Y. Fan and G.-W. Chern, arXiv:2601.04104, eqs. (1)–(3); the defaults are its values.
+        Y. Fan and G.-W. Chern, arXiv:2601.04104 (2026); the defaults are its values, F = −∂E/∂Q as there.
     """
 
     t: float = 1.0

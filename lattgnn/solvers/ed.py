@@ -55,8 +55,8 @@ class ExactDiagonalization:
     are local (fixed μ) or not (fixed filling, through the one global number μ).
 
     On a CPU the fields of a batch go one by one through LAPACK's divide and conquer (`evd`), which wants one
-    thread and several processes; on a GPU they go through torch together. Each gives the same numbers for a
-    field whatever else is in its batch.
+    thread and several processes; on a GPU they go through torch together. What else is in its batch changes
+    nothing for a field, on the CPU to the last bit.
 
     Args:
         kT: temperature of the electrons; 0 is the exact limit.
@@ -109,7 +109,9 @@ class ExactDiagonalization:
         batch_shape = field.shape[: field.ndim - len(shape)]
         fields = field.to(torch.float64).reshape(-1, *shape)
         on_cpu = fields.device.type == "cpu"
-        engine, size = (solve_with_lapack, 1) if on_cpu else (solve_with_torch, max(len(fields), 1))
+        # Together, but no more than 1 GiB of matrices at a time.
+        together = max(2**27 // hamiltonian.n_states**2, 1)
+        engine, size = (solve_with_lapack, 1) if on_cpu else (solve_with_torch, together)
         parts = [engine(hamiltonian, chunk, self._occupy) for chunk in fields.split(size)]
         energy, mu, elements = (torch.cat(part) for part in zip(*parts, strict=True))
         return ElectronicState(

@@ -70,6 +70,8 @@ def test_wrong_fields_are_refused_in_one_line():
     model = Holstein(square(4))
     with pytest.raises(ValueError, match=r"^field must have shape \[\.\.\., 16\].*got \[3, 15\].*$"):
         model.check_field(torch.zeros(3, 15))
+    with pytest.raises(TypeError, match="field must be floating point, got torch.int64"):
+        model.check_field(torch.zeros(16, dtype=torch.int64))
     field = torch.zeros(2, 16)
     field[1, 7] = float("nan")
     with pytest.raises(ValueError, match=r"^field must be finite, got nan at index \[1, 7\].*$"):
