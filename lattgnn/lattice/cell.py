@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +20,11 @@ Vector = tuple[Fraction, ...]
 IntVector = tuple[int, ...]
 
 
-def rational(value: float | int | str | Fraction) -> Fraction:
+def rational(value: Any) -> Fraction:
     """The fraction with a small denominator that a number stands for, or else the number's exact value.
 
     Args:
-        value: 0.3333333333333333, "1/3" and Fraction(1, 3) all give 1/3.
+        value: A number or its text; 0.3333333333333333, "1/3" and Fraction(1, 3) all give 1/3.
 
     Returns:
         A fraction of denominator at most 10,000 if it agrees to 1e-12, otherwise the float's own binary
@@ -50,7 +51,7 @@ class Cell:
     basis: tuple[Vector, ...]
 
     @classmethod
-    def create(cls, primitive_vectors: Sequence[Sequence[float]], basis: Sequence[Sequence]) -> Cell:
+    def create(cls, primitive_vectors: Sequence | np.ndarray, basis: Sequence | np.ndarray) -> Cell:
         """Normalise and check user input.
 
         Args:
@@ -63,8 +64,11 @@ class Cell:
         Raises:
             ValueError: If shapes disagree, the vectors are dependent, or two basis sites coincide.
         """
-        vectors = tuple(tuple(float(x) for x in row) for row in primitive_vectors)
-        sites = tuple(tuple(rational(x) for x in row) for row in basis)
+        try:
+            vectors = tuple(tuple(float(x) for x in row) for row in primitive_vectors)
+            sites = tuple(tuple(rational(x) for x in row) for row in basis)
+        except TypeError:  # a number where a row belongs
+            vectors, sites = (), ()
         dim = len(vectors)
         if dim not in (1, 2, 3) or any(len(row) != dim for row in vectors):
             raise ValueError(

@@ -17,12 +17,12 @@ from lattgnn.lattice.cell import Cell
 from lattgnn.lattice.orbits import Bonds, bond_orbits, cell_orbits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Lattice:
     """Cells of a crystal along 1, 2 or 3 axes, each periodic or open.
 
     Sites are numbered cell by cell, cells row-major (axis 0 slowest) and the basis fastest. Equality and hash
-    go by value, the name left out. Lists and arrays are accepted and become tuples.
+    go by value, the name left out.
 
     Args:
         primitive_vectors: [dim, dim], one vector a row, cartesian.
@@ -36,22 +36,30 @@ class Lattice:
     """
 
     primitive_vectors: tuple[tuple[float, ...], ...]
-    basis: tuple[tuple[Fraction | float | str, ...], ...]
+    basis: tuple[tuple[Fraction, ...], ...]
     extent: tuple[int, ...]
-    periodic: tuple[bool, ...] = (True,)
-    name: str = field(default="lattice", compare=False)
+    periodic: tuple[bool, ...]
+    name: str = field(compare=False)
     cell: Cell = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        cell = Cell.create(self.primitive_vectors, self.basis)
-        normal = {
+    def __init__(
+        self,
+        primitive_vectors: Sequence | np.ndarray,
+        basis: Sequence | np.ndarray,
+        extent: int | Sequence | np.ndarray,
+        periodic: bool | Sequence = True,
+        name: str = "lattice",
+    ) -> None:
+        cell = Cell.create(primitive_vectors, basis)
+        values = {
             "primitive_vectors": cell.primitive_vectors,
             "basis": cell.basis,
-            "extent": _extent(self.extent, cell.dim),
-            "periodic": _periodic(self.periodic, cell.dim),
+            "extent": _extent(extent, cell.dim),
+            "periodic": _periodic(periodic, cell.dim),
+            "name": name,
             "cell": cell,
         }
-        for key, value in normal.items():
+        for key, value in values.items():
             object.__setattr__(self, key, value)
 
     def __reduce__(self) -> tuple:
@@ -183,7 +191,7 @@ class Lattice:
         return {
             "name": self.name,
             "primitive_vectors": [list(row) for row in self.primitive_vectors],
-            "basis": [[str(x) for x in row] for row in self.cell.basis],
+            "basis": [[str(x) for x in row] for row in self.basis],
             "extent": list(self.extent),
             "periodic": list(self.periodic),
         }

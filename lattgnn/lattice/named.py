@@ -67,4 +67,4 @@ def _lattice(
         )
     cells = size if extent is None else [extent] if isinstance(extent, int) else extent
     cells = tuple(cells) * len(vectors) if len(cells) == 1 else tuple(cells)
-    return Lattice(vectors, basis, cells, periodic, name)  # type: ignore[arg-type]
+    return Lattice(vectors, basis, cells, periodic, name)

@@ -20,8 +20,8 @@ def plot_lattice(lattice: Lattice, cutoff: float) -> Figure:
     """Draw the bonds that arrive at a site, each in the colour of its orbit.
 
     One panel for each class of equivalent sites, nearest neighbours joined in grey. A bond runs from its
-    source, a dot in the colour of the orbit, to the black site; it is bent where a shorter one lies on the same
-    line. Bonds of equal length in two colours are those that distance alone would confuse.
+    source, a dot in the colour of the orbit, to the black site; it is bent where a shorter one lies on the
+    same line. Bonds of equal length in two colours are those that distance alone would confuse.
 
     Args:
         lattice: Its cell is drawn, whatever its extent and boundaries.
@@ -42,7 +42,7 @@ def plot_lattice(lattice: Lattice, cutoff: float) -> Figure:
     figure = Figure(figsize=(4.6 * len(classes) + 1.2, height), layout="constrained")
     for number, site in enumerate(classes, start=1):
         projection = {"projection": "3d"} if lattice.dim == 3 else {}
-        axes = figure.add_subplot(1, len(classes), number, **projection)
+        axes: Any = figure.add_subplot(1, len(classes), number, **projection)
         arriving = [o for o in found.orbits if any(bond[1] == site for bond in o.bonds)]
         _draw_background(axes, lattice, site, cutoff)
         _draw_bonds(axes, lattice, site, arriving, colours)
