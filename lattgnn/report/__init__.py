@@ -1,0 +1,41 @@
+"""Pictures that a person looks at, and one self-contained page that holds them."""
+
+from lattgnn.report.movie import write_movie
+from lattgnn.report.page import Section, Table, write_report
+from lattgnn.report.plots import (
+    dynamics_comparison,
+    energy_errors,
+    loss_curves,
+    parity_plot,
+    time_series,
+    window_errors,
+)
+from lattgnn.report.quench_analysis import analyze
+from lattgnn.report.quench_plots import (
+    correlation_plot,
+    length_plot,
+    snapshot_panel,
+    structure_factor_map,
+)
+from lattgnn.report.quench_report import analysis_figures, quench_sections, write_quench_report
+
+__all__ = [
+    "Section",
+    "Table",
+    "analysis_figures",
+    "analyze",
+    "correlation_plot",
+    "dynamics_comparison",
+    "energy_errors",
+    "length_plot",
+    "loss_curves",
+    "parity_plot",
+    "quench_sections",
+    "snapshot_panel",
+    "structure_factor_map",
+    "time_series",
+    "window_errors",
+    "write_movie",
+    "write_quench_report",
+    "write_report",
+]

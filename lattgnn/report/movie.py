@@ -1,0 +1,68 @@
+"""A quench as a movie."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from lattgnn.lattice import Lattice
+from lattgnn.report.quench_plots import draw_field
+from lattgnn.report.style import STYLE
+
+
+def write_movie(
+    path: str | Path,
+    fields: Float[np.ndarray, "n_frames n_sites"],
+    lattice: Lattice,
+    times: Float[np.ndarray, "n_frames"],
+    fps: int = 12,
+    label: str = r"local order $\phi_i$",
+) -> Path:
+    """Write snapshots as a movie, one colour scale throughout.
+
+    Args:
+        path: ends in .mp4 or .gif.
+        fields: e.g. `local_order` of each frame.
+        lattice: in two dimensions.
+        times: shown above each frame.
+        fps: frames a second.
+        label: of the colour bar.
+
+    Returns:
+        The path, written whole or not at all.
+
+    Raises:
+        ValueError: another ending.
+        ModuleNotFoundError: imageio is not installed.
+    """
+    path = Path(path)
+    if path.suffix not in (".mp4", ".gif"):
+        raise ValueError(f"path must end in .mp4 or .gif, got {path.name!r}. Use quench.mp4.")
+    try:
+        from imageio.v2 import get_writer  # only here: an extra
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError('a movie needs imageio. Use pip install "lattgnn[movie]".') from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    gif = {"duration": 1000 / fps, "loop": 0}
+    settings: dict[str, Any] = gif if path.suffix == ".gif" else {"fps": fps, "macro_block_size": 2}
+    movie: Any
+    with mpl.rc_context(STYLE), get_writer(temporary, **settings) as movie:
+        figure = Figure(figsize=(4.4, 4.0), dpi=160, layout="constrained")
+        canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
+        limit = float(np.quantile(np.abs(fields), 0.995))
+        mesh = draw_field(axes, fields[0], lattice, Normalize(-limit, limit))
+        shape = np.shape(mesh.get_array())  # pyright: ignore[reportArgumentType, reportCallIssue]
+        figure.colorbar(mesh, ax=axes, label=label, pad=0.02)
+        for values, t in zip(fields, times, strict=True):
+            mesh.set_array(values.reshape(shape))
+            axes.set_title(rf"$t={t:.1f}$")
+            canvas.draw()
+            movie.append_data(np.asarray(canvas.buffer_rgba())[..., :3])
+    temporary.replace(path)
+    return path

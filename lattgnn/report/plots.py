@@ -1,0 +1,216 @@
+"""Pictures of accuracy: parity, losses, errors by window, exact against learned dynamics, energy drift."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from lattgnn.report.style import COLORS, COLUMN, DENSITY, DPI, FAINT, MARKERS, TIME, new_axes, styled
+
+Array = np.ndarray
+
+
+@styled
+def parity_plot(
+    reference: Float[Array, "*shape"], predicted: Float[Array, "*shape"], quantity: str = "F", unit: str = "t"
+) -> Figure:
+    """Predicted against exact values as a density on a logarithmic scale, with MSE and R².
+
+    Args:
+        reference: exact values.
+        predicted: values of the network, in the same unit.
+        quantity: symbol of the quantity, in mathtext.
+        unit: unit of both, in mathtext; "" for a pure number.
+    """
+    x, y = np.ravel(reference), np.ravel(predicted)
+    error = y - x
+    mse, r2 = float(np.mean(error**2)), 1.0 - float(np.mean(error**2) / np.var(x))
+    low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
+    margin = 0.04 * (high - low)
+    span = (low - margin, high + margin)
+    figure, axes = new_axes(COLUMN, 3.0)
+    counts, edges, _ = np.histogram2d(x, y, bins=120, range=(span, span))
+    density = np.ma.masked_equal(counts.T, 0)
+    mesh = axes.pcolormesh(edges, edges, density, norm=LogNorm(1, max(2, counts.max())), cmap=DENSITY)
+    mesh.set_rasterized(True)
+    axes.plot(span, span, color=FAINT, linewidth=0.7, zorder=0)
+    bracket = rf"\;({unit})" if unit else ""
+    axes.set(xlim=span, ylim=span, aspect="equal")
+    axes.set_xlabel(rf"exact ${quantity}${bracket_text(bracket)}")
+    axes.set_ylabel(rf"learned ${quantity}${bracket_text(bracket)}")
+    unit_squared = rf"\,{unit}^2" if unit else ""
+    axes.text(
+        0.05,
+        0.95,
+        f"MSE ${scientific(mse)}{unit_squared}$\n$1-R^2$ ${scientific(1 - r2)}$\n{x.size:,} values",
+        transform=axes.transAxes,
+        va="top",
+        fontsize=9,
+        linespacing=1.4,
+    )
+    figure.colorbar(mesh, ax=axes, label="values in a bin", pad=0.02)
+    return figure
+
+
+def bracket_text(bracket: str) -> str:
+    """A unit in brackets as mathtext, or nothing."""
+    return f"${bracket}$" if bracket else ""
+
+
+def scientific(value: float) -> str:
+    """A number as mathtext: 1.2e-4 becomes 1.2 × 10⁻⁴."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return rf"{mantissa}\times10^{{{int(exponent)}}}"
+
+
+@styled
+def loss_curves(
+    epochs: Float[Array, "n"] | Sequence[float],
+    losses: Mapping[str, Float[Array, "n"] | Sequence[float]],
+    label: str = r"force error, MSE $(t^2)$",
+    x_label: str = "epoch",
+) -> Figure:
+    """Loss over training on a logarithmic scale.
+
+    Args:
+        epochs: epoch or step of each value.
+        losses: curves by name; NaN (an epoch without validation) leaves no gap.
+        label: of the vertical axis, with its unit.
+        x_label: of the horizontal axis.
+    """
+    figure, axes = new_axes()
+    for color, (name, values) in zip(COLORS, losses.items(), strict=False):
+        kept = np.isfinite(np.asarray(values, dtype=np.float64))
+        axes.plot(np.asarray(epochs)[kept], np.asarray(values)[kept], color=color, label=name)
+    axes.set(yscale="log", xlabel=x_label, ylabel=label)
+    axes.margins(x=0.02)
+    axes.legend()
+    return figure
+
+
+@styled
+def window_errors(
+    windows: Sequence[str],
+    errors: Mapping[str, Sequence[float]],
+    label: str = r"force error, MSE $(t^2)$",
+    target: float | None = None,
+) -> Figure:
+    """Error in each time window, one group of bars a window, on a logarithmic scale.
+
+    Args:
+        windows: names of the windows, e.g. "0–40".
+        errors: one value a window for each named model.
+        label: of the vertical axis, with its unit.
+        target: a level to reach, drawn as a dashed line.
+    """
+    figure, axes = new_axes(max(COLUMN, 0.75 * len(windows)), 2.7)
+    width = 0.75 / len(errors)
+    where = np.arange(len(windows))
+    for k, (name, values) in enumerate(errors.items()):
+        axes.bar(
+            where + (k - (len(errors) - 1) / 2) * width, values, 0.92 * width, color=COLORS[k], label=name
+        )
+    finite = np.concatenate([np.asarray(v, dtype=np.float64) for v in errors.values()])
+    finite = np.append(finite[np.isfinite(finite) & (finite > 0)], [] if target is None else [target])
+    axes.set(yscale="log", ylabel=label, ylim=(finite.min() / 3, finite.max() * 3))
+    axes.set_xticks(where, windows)
+    axes.tick_params(axis="x", length=0, which="both")
+    axes.set_xlabel("step of the quench")
+    if target is not None:
+        axes.axhline(
+            target, color=FAINT, linestyle="--", linewidth=0.9, label=f"target ${scientific(target)}$"
+        )
+    if len(errors) > 1 or target is not None:
+        axes.legend(ncols=2, loc="upper right")
+    return figure
+
+
+@styled
+def dynamics_comparison(
+    times: Float[Array, "n_frames"],
+    exact: Float[Array, "n_frames n_replicas"],
+    learned: Float[Array, "n_frames n_replicas"],
+    label: str = r"$C(1)/C(0)$",
+    tolerance: float | None = 0.01,
+) -> Figure:
+    """An observable of exact and of learned dynamics with the same noise, above their relative deviation.
+
+    Args:
+        times: of the frames; t = 0 has no place on the logarithmic axis and is left out.
+        exact: observable of each frame and replica.
+        learned: the same for the learned force field.
+        label: symbol of the observable.
+        tolerance: relative deviation shaded below, None for no shade.
+    """
+    later = times > 0
+    times, exact, learned = times[later], exact[later], learned[later]
+    figure = Figure(figsize=(COLUMN, 3.4), dpi=DPI, layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
+    _mean_and_band(top, times, exact, COLORS[0], "exact diagonalization")
+    top.plot(times, learned.mean(1), MARKERS[0], color=COLORS[1], markerfacecolor="none", label="learned")
+    top.set(xscale="log", ylabel=label)
+    top.legend()
+    deviation = 100 * (learned.mean(1) / exact.mean(1) - 1)
+    if tolerance is not None:
+        bottom.axhspan(-100 * tolerance, 100 * tolerance, color=FAINT, alpha=0.18, linewidth=0)
+    bottom.axhline(0, color=FAINT, linewidth=0.7)
+    bottom.plot(times, deviation, color=COLORS[1])
+    bottom.set(xlabel=TIME, ylabel="deviation (%)")
+    largest = max(float(np.abs(deviation).max()), 100 * (tolerance or 0.0))
+    bottom.set_ylim(-1.3 * largest, 1.3 * largest)
+    figure.align_ylabels()
+    return figure
+
+
+@styled
+def energy_errors(times: Float[Array, "n_frames"], errors: Mapping[str, Float[Array, "n_frames"]]) -> Figure:
+    """Error of the conserved energy a site over time at γ = 0, on a logarithmic scale.
+
+    Args:
+        times: of the frames.
+        errors: root mean square over replicas of (E(t) − E(0)) / N for each named force field, units t.
+    """
+    figure, axes = new_axes()
+    for color, (name, values) in zip(COLORS, errors.items(), strict=False):
+        positive = values > 0
+        axes.plot(times[positive], values[positive], color=color, label=name)
+    axes.set(yscale="log", xlabel=TIME, ylabel=r"rms energy error a site $(t_\mathrm{hop})$")
+    axes.margins(x=0.02)
+    axes.legend()
+    return figure
+
+
+@styled
+def time_series(
+    times: Float[Array, "n_frames"],
+    series: Mapping[str, Float[Array, "n_frames n_replicas"]],
+    label: str,
+    log_time: bool = True,
+) -> Figure:
+    """Observables over time: mean over replicas with its standard error.
+
+    Args:
+        times: of the frames.
+        series: values of each frame and replica by name.
+        label: of the vertical axis, with its unit.
+        log_time: logarithmic time axis, without t = 0.
+    """
+    figure, axes = new_axes()
+    shown = times > 0 if log_time else np.ones(len(times), dtype=bool)
+    for color, (name, values) in zip(COLORS, series.items(), strict=False):
+        _mean_and_band(axes, times[shown], values[shown], color, name)
+    axes.set(xlabel=TIME, ylabel=label, xscale="log" if log_time else "linear")
+    axes.margins(x=0.02)
+    axes.legend()
+    return figure
+
+
+def _mean_and_band(axes, times: Array, values: Array, color: str, name: str) -> None:
+    """Mean over replicas as a line, its standard error as a band (none for one replica)."""
+    mean, n = values.mean(axis=1), values.shape[1]
+    axes.plot(times, mean, color=color, label=name)
+    if n > 1:
+        error = values.std(axis=1, ddof=1) / np.sqrt(n)
+        axes.fill_between(times, mean - error, mean + error, color=color, alpha=0.2, linewidth=0)

@@ -1,0 +1,271 @@
+"""Pictures of a quench: domains, their growth, correlations and structure factor."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import EllipseCollection, QuadMesh
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, NullFormatter
+
+from lattgnn.analysis import GrowthFit
+from lattgnn.lattice import Lattice
+from lattgnn.report.style import (
+    COLORS,
+    COLUMN,
+    DIVERGING,
+    DPI,
+    FAINT,
+    INK,
+    MARKERS,
+    PAGE,
+    SEQUENTIAL,
+    TIME,
+    new_axes,
+    styled,
+)
+
+Array = np.ndarray
+
+
+@styled
+def length_plot(
+    times: Float[Array, "n_frames"],
+    lengths: Mapping[str, Float[Array, "n_frames n_replicas"]],
+    fits: Mapping[str, GrowthFit] | None = None,
+    reference_slope: float | None = 0.5,
+) -> Figure:
+    """Domain length against time, log-log, with fitted power laws and a reference slope.
+
+    Args:
+        times: of the frames.
+        lengths: by definition, each frame and replica, units a; the mean and its standard error are drawn.
+        fits: of `growth_exponent`, by the same names.
+        reference_slope: exponent of the grey guide, 1/2 for walls driven by curvature; None for no guide.
+    """
+    figure, axes = new_axes(COLUMN, 3.0)
+    fits = {} if fits is None else fits
+    for color, marker, (name, values) in zip(COLORS, MARKERS, lengths.items(), strict=False):
+        shown = (times > 0) & np.isfinite(values).all(axis=1)
+        t, mean, n = times[shown], values[shown].mean(axis=1), values.shape[1]
+        error = values[shown].std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else None
+        label = name + (_exponent_text(fits[name]) if name in fits else "")
+        points = {"fmt": marker, "color": color, "markerfacecolor": "white", "elinewidth": 0.8}
+        axes.errorbar(t, mean, error, label=label, **points)
+        if name in fits:
+            ends = np.array(fits[name].window)
+            axes.plot(ends, fits[name](ends), color=INK, linewidth=1.1, zorder=3)
+    axes.set(xscale="log", yscale="log", xlabel=TIME, ylabel=r"domain length $L\;(a)$")
+    if reference_slope is not None and fits:
+        fit = max(fits.values(), key=lambda f: f.prefactor)
+        ends = np.array(fit.window)
+        middle = np.sqrt(ends.prod())
+        guide = 1.45 * float(fit(np.array([middle]))[0]) * (ends / middle) ** reference_slope
+        power = Fraction(reference_slope).limit_denominator(10)
+        axes.plot(ends, guide, color=FAINT, linewidth=1.0, linestyle="--", label=rf"$t^{{{power}}}$")
+    _plain_log_ticks(axes)
+    axes.legend()
+    return figure
+
+
+def _exponent_text(fit: GrowthFit) -> str:
+    text = rf": $\alpha={fit.exponent:.2f}$"
+    if np.isfinite(fit.interval).all():
+        text += rf" $[{fit.interval[0]:.2f},\,{fit.interval[1]:.2f}]$"
+    return text
+
+
+def _plain_log_ticks(axes: Axes) -> None:
+    """Numbers such as 2, 5, 10 on a vertical log axis of less than two decades."""
+    low, high = axes.get_ylim()
+    if high / low < 100:
+        axes.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 1)))
+        axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 1)))
+    else:
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+@styled
+def correlation_plot(
+    distances: Float[Array, "n_shells"],
+    correlations: Float[Array, "n_times n_shells"],
+    times: Float[Array, "n_times"],
+    lengths: Float[Array, "n_times"],
+    fraction: float = 0.5,
+) -> Figure:
+    """Correlation C(r)/C(0) at several times, and again against r/L(t): one curve if dynamical scaling holds.
+
+    Args:
+        distances: shells, units a; beyond 5 a drawn as averages over rings of width a.
+        correlations: C(r) at each time.
+        times: of the curves.
+        lengths: domain length at each time, units a; NaN leaves the curve out of the scaled panel.
+        fraction: level that defines L, drawn as a line.
+    """
+    figure = Figure(figsize=(PAGE, 2.8), dpi=DPI, layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for color, t, values, length in zip(_time_colors(len(times)), times, correlations, lengths, strict=True):
+        r, ratio = _rings(distances, values / values[0])
+        left.plot(r, ratio, color=color, label=rf"${t:.4g}$")
+        if np.isfinite(length):
+            right.plot(r / length, ratio, color=color)
+    for axes in (left, right):
+        axes.axhline(0, color=FAINT, linewidth=0.6)
+        axes.axhline(fraction, color=FAINT, linewidth=0.6, linestyle=":")
+    left.set(xlabel=r"distance $r\;(a)$", ylabel=r"$C(r,t)\,/\,C(0,t)$", xlim=(0, distances[-1]))
+    right.set(xlabel=r"scaled distance $r/L(t)$", xlim=(0, 5))
+    left.legend(title=r"time $t$", ncols=2, columnspacing=1.0)
+    return figure
+
+
+def _rings(distances: Array, values: Array, first: float = 5.0) -> tuple[Array, Array]:
+    """Shells as they are up to `first`; beyond, where they crowd, averaged in rings of width one."""
+    ring = np.where(distances < first, np.arange(len(distances)), len(distances) + np.round(distances))
+    ring = np.unique(ring, return_inverse=True)[1]
+    counts = np.bincount(ring)
+    return np.bincount(ring, distances) / counts, np.bincount(ring, values) / counts
+
+
+def _time_colors(n: int) -> Float[Array, "n 4"]:
+    """Early dark to late light, without the palest end."""
+    return ScalarMappable(Normalize(0, 1), SEQUENTIAL).to_rgba(np.linspace(0.0, 0.88, n))
+
+
+@styled
+def structure_factor_map(
+    structures: Float[Array, "n_times n_x n_y"],
+    lattice: Lattice,
+    times: Sequence[float] | Float[Array, "n_times"],
+    center: Sequence[float] | Float[Array, "2"],
+) -> Figure:
+    """S(q) over one zone around the ordering wavevector at several times, on one logarithmic colour scale.
+
+    Args:
+        structures: S(q) of `structure_factor(…, center)`, averaged over replicas, units of field².
+        lattice: a lattice in two dimensions.
+        times: of the panels.
+        center: wavevector in the middle, units 1/a.
+    """
+    figure = Figure(figsize=(PAGE, 0.62 * PAGE / max(2, len(times)) + 0.9), dpi=DPI, layout="constrained")
+    panels = figure.subplots(1, len(times), squeeze=False, sharey=True)[0]
+    top = float(structures.max())
+    norm = LogNorm(max(top * 1e-6, float(structures[structures > 0].min())), top)
+    middle = np.asarray(center, dtype=np.float64)
+    corners = _zone_corners(lattice, middle)
+    for axes, values, t in zip(panels, structures, times, strict=True):
+        order = _zone_order(lattice, middle)
+        mesh = axes.pcolormesh(*corners, values[order], norm=norm, cmap="magma", rasterized=True)
+        axes.set(aspect="equal", title=rf"$t={t:.4g}$", xlabel=r"$q_x a$")
+        _pi_ticks(axes, corners)
+    panels[0].set_ylabel(r"$q_y a$")
+    figure.colorbar(mesh, ax=list(panels), label=r"$S(\mathbf{q},t)$", pad=0.015, aspect=22)
+    return figure
+
+
+def _reciprocal(lattice: Lattice) -> Float[Array, "2 2"]:
+    return 2 * np.pi * np.linalg.inv(np.asarray(lattice.primitive_vectors, dtype=np.float64)).T
+
+
+def _zone_start(lattice: Lattice, center: Array) -> list[int]:
+    """First index along each axis of the parallelogram of wavevectors around the centre."""
+    middle = np.linalg.solve(_reciprocal(lattice).T, center) * lattice.extent
+    return [int(np.ceil(m - n / 2)) for m, n in zip(middle, lattice.extent, strict=True)]
+
+
+def _zone_order(lattice: Lattice, center: Array) -> tuple[Array, ...]:
+    starts = _zone_start(lattice, center)
+    return np.ix_(*(np.arange(s, s + n) % n for s, n in zip(starts, lattice.extent, strict=True)))
+
+
+def _zone_corners(lattice: Lattice, center: Array) -> tuple[Array, Array]:
+    edges = [
+        (s - 0.5 + np.arange(n + 1)) / n
+        for s, n in zip(_zone_start(lattice, center), lattice.extent, strict=True)
+    ]
+    q = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1) @ _reciprocal(lattice)
+    return q[..., 0], q[..., 1]
+
+
+def _pi_ticks(axes: Axes, corners: tuple[Array, Array]) -> None:
+    for axis, values in zip((axes.xaxis, axes.yaxis), corners, strict=True):
+        first, last = np.ceil((values.min() - 0.1) / np.pi), np.floor((values.max() + 0.1) / np.pi)
+        numbers = np.arange(first, last + 1)
+        names = {0: "0", 1: r"$\pi$", -1: r"$-\pi$"}
+        axis.set_ticks(numbers * np.pi, [names.get(int(k), rf"${int(k)}\pi$") for k in numbers])
+    axes.tick_params(color="white", which="both")
+
+
+@styled
+def snapshot_panel(
+    fields: Float[Array, "n_times n_sites"],
+    lattice: Lattice,
+    times: Sequence[float] | Float[Array, "n_times"],
+    label: str = r"local order $\phi_i$",
+    columns: int = 4,
+) -> Figure:
+    """Domains at several times side by side, on one diverging colour scale symmetric about zero.
+
+    Args:
+        fields: e.g. `local_order` of the snapshots.
+        lattice: a lattice in two dimensions.
+        times: of the panels.
+        label: of the colour bar, with the unit.
+        columns: panels in a row.
+    """
+    columns = min(columns, len(times))
+    rows = -(-len(times) // columns)
+    figure = Figure(figsize=(PAGE, rows * (0.89 * PAGE / columns + 0.22)), dpi=DPI, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    limit = float(np.quantile(np.abs(fields), 0.995))
+    norm = Normalize(-limit, limit)
+    for axes, values, t in zip(panels, fields, times, strict=False):
+        mesh = draw_field(axes, values, lattice, norm)
+        axes.set_title(rf"$t={t:.4g}$", pad=3)
+    for axes in panels[len(times) :]:
+        axes.remove()
+    figure.colorbar(
+        mesh, ax=list(panels[: len(times)]), label=label, pad=0.012, aspect=20 * rows, extend="both"
+    )
+    return figure
+
+
+def draw_field(
+    axes: Axes, values: Float[Array, "n_sites"], lattice: Lattice, norm: Normalize
+) -> QuadMesh | EllipseCollection:
+    """One scalar a site as coloured cells (one site in the cell) or discs (more).
+
+    Args:
+        axes: where to draw; its ticks are removed.
+        values: the field.
+        lattice: in two dimensions.
+        norm: the colour scale.
+
+    Raises:
+        ValueError: the lattice is not in two dimensions.
+    """
+    if lattice.dim != 2:
+        raise ValueError(f"lattice must have two dimensions for a picture of its field, got {lattice.dim}.")
+    axes.set(aspect="equal", xticks=[], yticks=[])
+    if lattice.n_sublattices == 1:
+        edges = [np.arange(n + 1) - 0.5 for n in lattice.extent]
+        xy = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1) @ np.asarray(lattice.primitive_vectors)
+        grid = values.reshape(lattice.extent)
+        return axes.pcolormesh(xy[..., 0], xy[..., 1], grid, norm=norm, cmap=DIVERGING, rasterized=True)
+    size = np.full(lattice.n_sites, lattice.neighbor_distance)
+    discs = EllipseCollection(
+        size,
+        size,
+        np.zeros_like(size),
+        units="xy",
+        offsets=lattice.positions,
+        offset_transform=axes.transData,
+    )
+    discs.set(array=values, norm=norm, cmap=DIVERGING, linewidth=0, rasterized=True)
+    axes.add_collection(discs)
+    low, high = lattice.positions.min(0), lattice.positions.max(0)
+    axes.set(xlim=(low[0] - 0.6, high[0] + 0.6), ylim=(low[1] - 0.6, high[1] + 0.6))
+    return discs
