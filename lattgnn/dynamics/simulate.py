@@ -185,9 +185,8 @@ def _open(path: str | Path | None, state: State, steps: np.ndarray, config: dict
     different = _differences(trajectory.config, config)
     old_steps = trajectory.steps
     if different == ["n_steps"] and trajectory.config["n_steps"] < config["n_steps"]:
-        grown = np.array_equal(steps[: len(old_steps)], old_steps)
-        n_planned = len(trajectory.arrays["step"])
-        if grown and len(steps) >= n_planned:
+        grown = len(steps) >= trajectory.n_planned
+        if grown and np.array_equal(steps[: len(old_steps)], old_steps):
             return extend_store(trajectory, len(steps), config)
     if different:
         raise ValueError(

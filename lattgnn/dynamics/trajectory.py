@@ -122,9 +122,14 @@ class Trajectory:
         return self.steps * float(self.config["integrator"]["init_args"]["dt"])
 
     @property
+    def n_planned(self) -> int:
+        """Number of frames in the schedule."""
+        return self.arrays["step"].shape[0]
+
+    @property
     def complete(self) -> bool:
         """Whether all frames of the schedule are there."""
-        return len(self.steps) == len(self.arrays["step"])
+        return len(self.steps) == self.n_planned
 
     @property
     def fields(self) -> Frames:

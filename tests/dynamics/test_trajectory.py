@@ -2,6 +2,7 @@ import builtins
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def run(harmonic, tmp_path) -> Path:
 
 
 def test_the_store_is_plain_zarr_v3(run) -> None:
-    group = zarr.open_group(run, mode="r", zarr_format=3)
+    group: Any = zarr.open_group(run, mode="r", zarr_format=3)
     assert group["field"].shape == (5, 2, 8) and group["field"].chunks == (1, 1, 8)
     assert group["field"].metadata.dimension_names == ("frame", "replica", "site")
     assert group["step"][:].tolist() == [0, 2, 4, 6, 8]
@@ -68,7 +69,8 @@ def test_frames_index_like_numpy(run) -> None:
 
 
 def test_unwritten_frames_are_not_there(run) -> None:
-    zarr.open_group(run, mode="r+")["step"][3:] = -1
+    group: Any = zarr.open_group(run, mode="r+")
+    group["step"][3:] = -1
     trajectory = Trajectory.open(run)
     assert trajectory.steps.tolist() == [0, 2, 4] and not trajectory.complete
     assert trajectory.fields.shape == (3, 2, 8)
