@@ -139,8 +139,8 @@ def solve_with_lapack(
     energies, states = scipy.linalg.eigh(matrix.conj().T, driver="evd", overwrite_a=True, check_finite=False)
     energy, mu, occupations = occupy(torch.from_numpy(energies)[None])
     weights = occupations[0].numpy()
-    occupied = weights > 1e-18  # what lies above adds less than the last bit
-    vectors = np.ascontiguousarray(states[:, occupied] * np.sqrt(weights[occupied]))
+    n_occupied = int((weights > 1e-18).sum())  # levels are sorted; those above add less than the last bit
+    vectors = np.multiply(states[:, :n_occupied], np.sqrt(weights[:n_occupied]), order="C")
     density = elementwise_products(vectors, hamiltonian.rows.numpy(), hamiltonian.cols.numpy())
     return energy, mu, torch.from_numpy(density)[None]
 
