@@ -7,15 +7,21 @@ from lattgnn import __version__
 
 # verb -> (function that takes [verb, *arguments], what it does)
 _VERBS = {
-    "quickstart": ("lattgnn.cli.quickstart:main", "the whole road in minutes: data, fit, test, quench, report"),
-    "generate": ("lattgnn.cli.verbs:generate", "make a dataset of exact forces"),
+    "quickstart": (
+        "lattgnn.cli.quickstart:main",
+        "the whole road in minutes: data, fit, quench, report",
+    ),
+    "generate": ("lattgnn.cli.verbs:generate_verb", "make a dataset of exact forces"),
     "fit": ("lattgnn.training.cli:main", "train a force field on a dataset"),
     "validate": ("lattgnn.training.cli:main", "evaluate a checkpoint on the validation trajectories"),
     "test": ("lattgnn.training.cli:main", "evaluate a checkpoint on the test trajectories"),
     "predict": ("lattgnn.training.cli:main", "write the forces that a checkpoint predicts"),
-    "simulate": ("lattgnn.cli.verbs:simulate", "Langevin dynamics with an exact or a learned force field"),
-    "analyze": ("lattgnn.cli.verbs:analyze", "order, structure factor and coarsening of a simulation"),
-    "lattice": ("lattgnn.cli.verbs:lattice", "symmetries and orbits of bonds of a lattice"),
+    "simulate": (
+        "lattgnn.cli.verbs:simulate_verb",
+        "Langevin dynamics with an exact or a learned force field",
+    ),
+    "analyze": ("lattgnn.cli.verbs:analyze_verb", "order, structure factor and coarsening of a simulation"),
+    "lattice": ("lattgnn.cli.lattice:main", "symmetries and orbits of bonds of a lattice"),
     "doctor": ("lattgnn.cli.doctor:main", "what is installed and what would run where"),
 }
 
@@ -27,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: The verb and its arguments; those of the process by default.
 
     Returns:
-        The exit code: 0, or 2 for a mistake in the input, told in one line on stderr.
+        The exit code: 0, 2 for a mistake in the input, 1 for a run that failed; either told in one line.
     """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
@@ -42,12 +48,14 @@ def main(argv: list[str] | None = None) -> int:
     module, function = _VERBS[verb][0].split(":")
     try:
         getattr(importlib.import_module(module), function)(list(argv))
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ArithmeticError) as error:
         from lattgnn.arguments import debugging, one_line
 
         if debugging():
             raise
-        return _fail(f"lattgnn {verb}", one_line(error) or type(error).__name__)
+        # a field that ran away stops a run, but nothing is wrong with the command
+        code = 1 if isinstance(error, ArithmeticError) else 2
+        return _fail(f"lattgnn {verb}", one_line(error) or type(error).__name__, code)
     except KeyboardInterrupt:
         return 130
     return 0
@@ -70,6 +78,6 @@ def _nearest(verb: str) -> str:
     return f"; did you mean {close[0]!r}?" if close else "."
 
 
-def _fail(prog: str, message: str) -> int:
+def _fail(prog: str, message: str, code: int = 2) -> int:
     print(f"{prog}: error: {message}", file=sys.stderr)
-    return 2
+    return code

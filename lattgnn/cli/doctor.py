@@ -1,0 +1,95 @@
+"""`lattgnn doctor`: what is installed, and what would run where."""
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from lattgnn.arguments import Parser
+from lattgnn.config import versions
+
+OPTIONAL = {  # module: extra, what it gives
+    "torch_scatter": ("scatter", "PyG's segment reductions"),
+    "xarray": ("view", "Trajectory.to_xarray()"),
+    "imageio_ffmpeg": ("movie", "movies of a quench"),
+}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Print the report; nothing is changed, and no network is asked."""
+    parser = Parser(prog="lattgnn doctor", description="What is installed, and what would run where.")
+    parser.parse_args(list(argv[1:]))
+    for title, rows in report().items():
+        print(title)
+        width = max(map(len, rows))
+        for name, value in rows.items():
+            print(f"  {name:<{width}}  {value}")
+        print()
+
+
+def report() -> dict[str, dict[str, str]]:
+    """The report: sections of names and values."""
+    return {
+        "Versions": {**versions(), "wandb": version("wandb")},
+        "Optional parts": {name: _optional(name, *part) for name, part in OPTIONAL.items()},
+        "Machine": _machine(),
+        "What would run where": _plan(),
+    }
+
+
+def _optional(module: str, extra: str, gives: str) -> str:
+    found = importlib.util.find_spec(module) is not None
+    return f"installed: {gives}" if found else f"missing: {gives}; the extra '{extra}' brings it"
+
+
+def _machine() -> dict[str, str]:
+    import psutil
+    import scipy.linalg  # noqa: F401  loads scipy's LAPACK, so that it is seen below
+    import torch
+    from threadpoolctl import threadpool_info
+
+    memory = psutil.virtual_memory()
+    pools = {
+        f"{p['internal_api']} {p['version'] or ''}, {p['num_threads']} threads" for p in threadpool_info()
+    }
+    gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    return {
+        "system": f"{platform.system()} {platform.machine()}, {sys.executable}",
+        "cores": f"{_n_cores()} usable of {os.cpu_count()}",
+        "memory": f"{memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f}",
+        "disk": f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB free in {Path.cwd()}",
+        "torch": f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
+        "BLAS, OpenMP": "; ".join(sorted(pools)),
+        "GPU": "; ".join(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in gpus) or "none",
+    }
+
+
+def _plan() -> dict[str, str]:
+    import torch
+
+    scheduler = os.environ.get("DASK_SCHEDULER_ADDRESS")
+    gpu = torch.cuda.is_available()
+    return {
+        "generate": f"on the dask cluster at {scheduler}"
+        if scheduler
+        else f"{_n_cores()} processes of one thread",
+        "fit": "on the GPU (--trainer.accelerator=cpu for the CPU)" if gpu else "on the CPU",
+        "simulate": "on the CPU" + (" (--initial.device=cuda for the GPU)" if gpu else ""),
+        "eigenvalues": "scipy evd for fields on the CPU, torch for fields on a GPU",
+        "wandb": _wandb(),
+    }
+
+
+def _wandb() -> str:
+    mode = os.environ.get("WANDB_MODE")
+    key = "an API key is set" if os.environ.get("WANDB_API_KEY") else "no WANDB_API_KEY"
+    return f"{f'WANDB_MODE={mode}' if mode else 'offline unless online=True'}, {key}"
+
+
+def _n_cores() -> int:
+    # a container or a batch system may grant fewer than the machine has; macOS cannot say
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
