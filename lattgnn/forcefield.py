@@ -1,14 +1,20 @@
 """From a field to energy and forces: the one interface that dynamics sees."""
 
-from typing import Protocol, runtime_checkable
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
+from scipy.optimize import brentq
 from torch import Tensor
 
+from lattgnn.config import build, describe, versions
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
-from lattgnn.solvers import ElectronicState
+from lattgnn.nn import ForceNetwork
+from lattgnn.solvers import ElectronicState, ExactDiagonalization
 
 
 @runtime_checkable
@@ -88,7 +94,7 @@ FORMAT_VERSION = 1
 """Version of the checkpoint header; a checkpoint of another version is refused."""
 
 
-def checkpoint_header(net: nn.Module, hamiltonian: Hamiltonian, solver: Solver) -> dict[str, Any]:
+def checkpoint_header(net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solver) -> dict[str, Any]:
     """Plain data that rebuilds a learned force field: network, Hamiltonian, ensemble, lattice, versions."""
     return {
         "format_version": FORMAT_VERSION,
@@ -117,7 +123,9 @@ def read_header(checkpoint: dict[str, Any], name: str | Path = "checkpoint") -> 
     return header
 
 
-def check_hamiltonian(header: dict[str, Any], hamiltonian: Hamiltonian, name: str | Path = "checkpoint") -> None:
+def check_hamiltonian(
+    header: dict[str, Any], hamiltonian: Hamiltonian, name: str | Path = "checkpoint"
+) -> None:
     """Refuse the checkpoint of another Hamiltonian.
 
     Raises:
@@ -125,8 +133,8 @@ def check_hamiltonian(header: dict[str, Any], hamiltonian: Hamiltonian, name: st
     """
     if header["hamiltonian"] != describe(hamiltonian):
         raise ValueError(
-            f"{name} must belong to the Hamiltonian asked for, {_text(describe(hamiltonian))}, got one trained for "
-            f"{_text(header['hamiltonian'])}. Use its Hamiltonian, or train on this one."
+            f"{name} must belong to the Hamiltonian asked for, {_text(describe(hamiltonian))}, got one "
+            f"trained for {_text(header['hamiltonian'])}. Use its Hamiltonian, or train on this one."
         )
 
 
@@ -138,8 +146,8 @@ def _text(spec: dict[str, Any]) -> str:
 class LearnedForceField:
     r"""A trained network in place of the electrons, the classical part exact.
 
-    With `filling` the chemical potential is a global number that no local network can know. It need not: for a field
-    that couples to the local density, changing μ is a uniform shift of the field, so that
+    With `filling` the chemical potential is a global number that no local network can know. It need not: for
+    a field that couples to the local density, changing μ is a uniform shift of the field, so that
 
         F_canonical(Q) = F_{μ=0}(Q + μ/g),
 
@@ -148,17 +156,30 @@ class LearnedForceField:
     Args:
         net: trained network; `net(field, graph)` gives electronic energy (or None) and forces.
         hamiltonian: the model on the lattice to be simulated.
+        solver: how the labels were computed, with their μ.
         filling: electrons per state; None keeps the chemical potential that the labels were made with.
 
     Raises:
         ValueError: `filling` is given for a Hamiltonian in which μ is no shift of the field.
     """
 
-    def __init__(self, net: nn.Module, hamiltonian: Hamiltonian, solver: Solver, filling: float | None = None) -> None:
+    def __init__(
+        self,
+        net: ForceNetwork,
+        hamiltonian: Hamiltonian,
+        solver: ExactDiagonalization,
+        filling: float | None = None,
+    ) -> None:
         if filling is not None and not 0 < filling < 1:
-            raise ValueError(f"filling must be above 0 and below 1, got {filling!r}. Use electrons per state.")
+            raise ValueError(
+                f"filling must be above 0 and below 1, got {filling!r}. Use electrons per state."
+            )
         if filling is not None:
             hamiltonian.field_shift(0.0)  # raises where the model has none
+            if solver.mu is None:
+                raise ValueError(
+                    f"filling needs a network trained at fixed mu, got labels of {solver}. Train with mu=0.0."
+                )
         self.net = net.eval()
         self.hamiltonian = hamiltonian
         self.solver = solver
@@ -172,12 +193,12 @@ class LearnedForceField:
         lattice: Lattice | None = None,
         filling: float | None = None,
         device: str | torch.device = "cpu",
-    ) -> LearnedForceField:
+    ) -> "LearnedForceField":
         """Load a checkpoint of `lattgnn fit`, or one written by :meth:`save`; no code in it is run.
 
         Args:
             path: the file.
-            lattice: where to use it: the lattice of the training in any extent and boundary, by default as it was.
+            lattice: where to use it: the lattice of the training in any extent, by default as it was.
             filling: see the class.
             device: where the network runs.
 
@@ -185,7 +206,9 @@ class LearnedForceField:
             ValueError: no checkpoint, of another format version, or trained on another lattice.
         """
         if not Path(path).is_file():
-            raise ValueError(f"checkpoint must be a file, got {str(path)!r}, which does not exist. Run `lattgnn fit`.")
+            raise ValueError(
+                f"checkpoint must be a file, got {str(path)!r}, which does not exist. Run `lattgnn fit`."
+            )
         try:
             checkpoint = torch.load(path, map_location=device, weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
@@ -200,18 +223,22 @@ class LearnedForceField:
                 f"lattice must be the one that {path} was trained on, {trained_on.name}, got {lattice.name}. "
                 "Any extent of that lattice works."
             )
-        net = build(header["net"], nn.Module, lattice).to(device)
+        net = build(header["net"], ForceNetwork, lattice).to(device)
         weights = {key.removeprefix("net."): value for key, value in checkpoint["state_dict"].items()}
         net.load_state_dict({key: value for key, value in weights.items() if key in net.state_dict()})
-        solver = build(header["solver"], object)
+        solver = build(header["solver"], ExactDiagonalization)
         return cls(net, build(header["hamiltonian"], Hamiltonian, lattice), solver, filling)
 
     @classmethod
-    def pretrained(cls, name: str, lattice: Lattice | None = None, filling: float | None = None) -> LearnedForceField:
-        """A force field that comes with the package; `lattice` and `filling` as for :meth:`load`.
+    def pretrained(
+        cls, name: str, lattice: Lattice | None = None, filling: float | None = None
+    ) -> "LearnedForceField":
+        """A force field that comes with the package.
 
         Args:
             name: "holstein-square": Holstein model, t = 1, g = 3.5, k0 = 1, k1 = 0.18, kT = 0.1, μ = 0.
+            lattice: where to use it, see :meth:`load`.
+            filling: electrons per state, see the class.
 
         Raises:
             ValueError: there is none of that name.
@@ -240,7 +267,9 @@ class LearnedForceField:
         """Shape of one field, without batch dimensions."""
         return self.hamiltonian.field_shape
 
-    def __call__(self, field: Float[Tensor, "..."]) -> tuple[Float[Tensor, "*batch"] | None, Float[Tensor, "..."]]:
+    def __call__(
+        self, field: Float[Tensor, "..."]
+    ) -> tuple[Float[Tensor, "*batch"] | None, Float[Tensor, "..."]]:
         """Total energy (None for a direct head) and forces −∂E/∂field.
 
         Args:
@@ -251,7 +280,9 @@ class LearnedForceField:
         return None if energy is None else energy + self.hamiltonian.classical_energy(field), forces
 
     @torch.no_grad()
-    def electronic(self, field: Float[Tensor, "..."]) -> tuple[Float[Tensor, "*batch"] | None, Float[Tensor, "..."]]:
+    def electronic(
+        self, field: Float[Tensor, "..."]
+    ) -> tuple[Float[Tensor, "*batch"] | None, Float[Tensor, "..."]]:
         """Energy and forces of the electrons alone; arguments as for a call."""
         flat = field.reshape(-1, *self.field_shape)
         energy, forces = self._grand(flat) if self.filling is None else self._canonical(flat)
@@ -265,6 +296,7 @@ class LearnedForceField:
 
     def _canonical(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
         """Each field at the shift of μ that gives it its number of electrons."""
+        assert self.filling is not None and self.solver.mu is not None
         model, count = self.hamiltonian, self.filling * self.hamiltonian.n_states
 
         def excess(mu: float, one: Tensor) -> float:
@@ -275,17 +307,18 @@ class LearnedForceField:
         mu = field.new_tensor(shifts)
         shifted = field + field.new_tensor([model.field_shift(m) for m in shifts])[:, None]
         energy, forces = self._grand(shifted)
-        if energy is not None:  # free energy Ω + μN; the background belongs to the field, not to the shifted one
+        if energy is not None:
+            # Free energy Ω + μN. The background is that of the field, not of the shifted one.
             background = model.background_energy(field) - model.background_energy(shifted)
             energy = energy + background + (self.solver.mu + mu) * count
         return energy, forces
 
 
 def _root(excess: Callable[[float], float]) -> float:
-    """Where an increasing function crosses zero; always from the same bracket, so a restarted run gets the same bits."""
+    """Where an increasing function crosses zero. The bracket is fixed: a restart keeps its bits."""
     low, high = -1.0, 1.0
     while excess(low) > 0 and low > -1e3:
         low *= 2
     while excess(high) < 0 and high < 1e3:
         high *= 2
-    return brentq(excess, low, high, xtol=1e-7)
+    return cast(float, brentq(excess, low, high, xtol=1e-7))

@@ -1,0 +1,193 @@
+"""The trainer verbs: fit, validate, test, predict, by LightningCLI."""
+
+import json
+import sys
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from jsonargparse import set_parsing_settings
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger
+
+from lattgnn.arguments import OneLineErrors
+from lattgnn.config import atomic_write_text, versions
+from lattgnn.data import LatticeDataModule, Source
+from lattgnn.hamiltonians import Hamiltonian
+from lattgnn.lattice import Lattice
+from lattgnn.solvers import ExactDiagonalization
+from lattgnn.training.lit_module import LitForceField
+from lattgnn.training.loggers import OfflineWandbLogger
+
+CONFIG = "config.yaml"
+# What may differ between a run and its continuation.
+_FREE_KEYS = ("run_dir", "wandb", "ckpt_path", "config")
+
+
+class TrainerParser(OneLineErrors, LightningArgumentParser):
+    """LightningCLI's parser with errors in one line."""
+
+
+class RunDirectory(SaveConfigCallback):
+    """Writes the resolved configuration and the versions into the run's folder, under any logger."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, save_to_log_dir=False, **kwargs)
+
+    def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Write config.yaml and versions.json; fit alone does: a test leaves the record as it is."""
+        if stage == "fit":
+            folder = Path(trainer.default_root_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            atomic_write_text(folder / CONFIG, self.parser.dump(self.config, skip_none=False))
+            atomic_write_text(folder / "versions.json", json.dumps(versions(), indent=2))
+
+
+class TrainerCLI(LightningCLI):
+    """fit, validate, test and predict on a run directory.
+
+    ``fit`` keeps `last.ckpt`, written after every epoch, and `best.ckpt` there; the same command again goes
+    on from
+    `last.ckpt`. The other verbs take `best.ckpt` unless ``--ckpt_path`` names another.
+    """
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's folder and tracking; the model gets its physics from the data."""
+        parser.add_argument(
+            "--run_dir",
+            type=str,
+            default="runs/fit",
+            help="folder of the run: configuration, checkpoints, metrics",
+        )
+        parser.add_argument(
+            "--wandb", type=bool, default=False, help="record the run with wandb, offline, beside the CSV log"
+        )
+        for name in ("lattice", "hamiltonian", "solver"):
+            parser.link_arguments("data", f"model.{name}", attrgetter(name), apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse ``args`` as given; sys.argv has no say."""
+        self.config = parser.parse_args(args)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """The trainer with its loggers and checkpoints in the run's folder."""
+        self.run_dir = Path(self._get(self.config, "run_dir"))
+        if self.subcommand == "fit":
+            self._check_continuation()
+        settings = self._get(self.config_init, "trainer")
+        return super().instantiate_trainer(
+            default_root_dir=str(self.run_dir),
+            logger=self._loggers(settings.logger) if self.subcommand == "fit" else False,
+            callbacks=[
+                *_as_list(settings.callbacks),
+                *(self._checkpoints() if self.subcommand == "fit" else []),
+            ],
+            **kwargs,
+        )
+
+    def after_test(self) -> None:
+        """Keep the figures of the test beside the checkpoint."""
+        self._write_metrics("test")
+
+    def after_validate(self) -> None:
+        """Keep the figures of the validation beside the checkpoint."""
+        self._write_metrics("validate")
+
+    def predict(self, **kwargs: Any) -> None:
+        """Write the predicted and exact forces of the test set to `predictions.npz`."""
+        batches: Any = self.trainer.predict(**kwargs)
+        arrays: dict[str, Any] = {
+            key: torch.cat([batch[key] for batch in batches]).numpy() for key in batches[0]
+        }
+        temporary = self.run_dir / ".predictions.npz"
+        np.savez(temporary, **arrays)
+        temporary.rename(self.run_dir / "predictions.npz")
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        chosen = kwargs.get("ckpt_path")
+        standard = self.run_dir / ("last.ckpt" if subcommand == "fit" else "best.ckpt")
+        if chosen is None and (standard.exists() or subcommand != "fit"):
+            chosen = str(standard)
+        if chosen is not None and not Path(chosen).is_file():
+            raise ValueError(
+                f"ckpt_path must be a file, got {chosen!r}, which does not exist. Run `lattgnn fit` first."
+            )
+        return kwargs | {"ckpt_path": chosen, "weights_only": True}
+
+    def _check_continuation(self) -> None:
+        """Refuse to continue a run under another configuration, unless a checkpoint is named."""
+        stored_file = self.run_dir / CONFIG
+        if self._get(self.config, "ckpt_path") is not None or not stored_file.exists():
+            return
+        parser, config = self._parser("fit"), self.config["fit"]
+        stored = _flat(yaml.safe_load(stored_file.read_text()))
+        asked = _flat(yaml.safe_load(parser.dump(config, skip_none=False)))
+        for key in sorted(stored.keys() | asked.keys()):
+            if key.split(".")[0] not in _FREE_KEYS and stored.get(key) != asked.get(key):
+                raise ValueError(
+                    f"{self.run_dir} must be continued with its own configuration, got "
+                    f"{key}={asked.get(key)!r} where it has {stored.get(key)!r}. Use another --run_dir, "
+                    f"or name the checkpoint to start from: --ckpt_path={self.run_dir / 'last.ckpt'}."
+                )
+
+    def _loggers(self, asked: Any) -> list[Any]:
+        tracking = [OfflineWandbLogger(save_dir=self.run_dir)] if self._get(self.config, "wandb") else []
+        return [
+            CSVLogger(self.run_dir, name="logs"),
+            *tracking,
+            *(_as_list(asked) if not isinstance(asked, bool) else []),
+        ]
+
+    def _checkpoints(self) -> list[ModelCheckpoint]:
+        last = ModelCheckpoint(
+            self.run_dir, "last", every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
+        )
+        best = ModelCheckpoint(self.run_dir, "best", monitor="val/quench/mse", enable_version_counter=False)
+        return [best, last]
+
+    def _write_metrics(self, name: str) -> None:
+        if self.trainer.is_global_zero:
+            figures = {key: float(value) for key, value in sorted(self.trainer.callback_metrics.items())}
+            atomic_write_text(self.run_dir / f"{name}.json", json.dumps(figures, indent=2))
+
+
+def main(argv: list[str]) -> None:
+    """Run a trainer verb; ``argv`` is the verb and its arguments."""
+    set_parsing_settings(subclasses_enabled=[Lattice, Hamiltonian, ExactDiagonalization, Source])
+    TrainerCLI(
+        LitForceField,
+        LatticeDataModule,
+        args=argv,
+        save_config_callback=RunDirectory,
+        seed_everything_default=0,
+        trainer_defaults={
+            "inference_mode": False,
+            "num_sanity_val_steps": 0,
+            "enable_progress_bar": sys.stderr.isatty(),
+        },
+        auto_configure_optimizers=False,
+        parser_class=TrainerParser,
+        parser_kwargs={"prog": "lattgnn"},
+    )
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}, to name a single key that differs."""
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree}
+    return {
+        k: v
+        for key, value in tree.items()
+        for k, v in _flat(value, f"{prefix}.{key}" if prefix else key).items()
+    }
