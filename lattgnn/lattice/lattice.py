@@ -1,7 +1,5 @@
 """`Lattice`: a finite piece of a crystal, with its boundary conditions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -42,6 +40,7 @@ class Lattice:
     name: str = field(compare=False)
     cell: Cell = field(init=False, repr=False, compare=False)
 
+    # Fields are normal forms; what a user or a YAML file may write is wider, and jsonargparse reads it here.
     def __init__(
         self,
         primitive_vectors: Sequence | np.ndarray,
@@ -103,7 +102,7 @@ class Lattice:
         basis = np.array(self.cell.basis, dtype=np.float64)
         return _read_only(self.cell.cartesian(self.cells + basis[self.sublattices]))
 
-    def with_extent(self, *extent: int) -> Lattice:
+    def with_extent(self, *extent: int) -> "Lattice":
         """The same crystal and boundaries with another number of cells; one number holds for all axes."""
         return replace(self, extent=extent * self.dim if len(extent) == 1 else extent)
 
@@ -197,7 +196,7 @@ class Lattice:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping) -> Lattice:
+    def from_dict(cls, data: Mapping) -> "Lattice":
         """The lattice that `to_dict` described."""
         return cls(**data)
 
