@@ -86,7 +86,7 @@ def format_value(value: object) -> str:
     if value is None or value != value:
         return "–"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.4g}".replace("-", "\u2212")
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}".replace(",", "\u202f")
     if isinstance(value, list | tuple):

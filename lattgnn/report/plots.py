@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
@@ -36,30 +36,24 @@ def parity_plot(
     mesh = axes.pcolormesh(edges, edges, density, norm=LogNorm(1, max(2, counts.max())), cmap=DENSITY)
     mesh.set_rasterized(True)
     axes.plot(span, span, color=FAINT, linewidth=0.7, zorder=0)
-    bracket = rf"\;({unit})" if unit else ""
+    bracket = rf"$\;({unit})$" if unit else ""
     axes.set(xlim=span, ylim=span, aspect="equal")
-    axes.set_xlabel(rf"exact ${quantity}${bracket_text(bracket)}")
-    axes.set_ylabel(rf"learned ${quantity}${bracket_text(bracket)}")
+    axes.set(xlabel=rf"exact ${quantity}${bracket}", ylabel=rf"learned ${quantity}${bracket}")
     unit_squared = rf"\,{unit}^2" if unit else ""
     axes.text(
         0.05,
         0.95,
-        f"MSE ${scientific(mse)}{unit_squared}$\n$1-R^2$ ${scientific(1 - r2)}$\n{x.size:,} values",
+        f"MSE $={_scientific(mse)}{unit_squared}$\n$1-R^2={_scientific(1 - r2)}$\n{x.size:,} values",
         transform=axes.transAxes,
         va="top",
         fontsize=9,
         linespacing=1.4,
     )
-    figure.colorbar(mesh, ax=axes, label="values in a bin", pad=0.02)
+    figure.colorbar(mesh, cax=axes.inset_axes((1.03, 0, 0.05, 1)), label="values in a bin")
     return figure
 
 
-def bracket_text(bracket: str) -> str:
-    """A unit in brackets as mathtext, or nothing."""
-    return f"${bracket}$" if bracket else ""
-
-
-def scientific(value: float) -> str:
+def _scientific(value: float) -> str:
     """A number as mathtext: 1.2e-4 becomes 1.2 × 10⁻⁴."""
     mantissa, exponent = f"{value:.1e}".split("e")
     return rf"{mantissa}\times10^{{{int(exponent)}}}"
@@ -67,8 +61,8 @@ def scientific(value: float) -> str:
 
 @styled
 def loss_curves(
-    epochs: Float[Array, "n"] | Sequence[float],
-    losses: Mapping[str, Float[Array, "n"] | Sequence[float]],
+    epochs: Real[Array, "n"] | Sequence[float | int],
+    losses: Mapping[str, Real[Array, "n"] | Sequence[float | int]],
     label: str = r"force error, MSE $(t^2)$",
     x_label: str = "epoch",
 ) -> Figure:
@@ -93,7 +87,7 @@ def loss_curves(
 @styled
 def window_errors(
     windows: Sequence[str],
-    errors: Mapping[str, Sequence[float]],
+    errors: Mapping[str, Sequence[float | int]],
     label: str = r"force error, MSE $(t^2)$",
     target: float | None = None,
 ) -> Figure:
@@ -120,7 +114,7 @@ def window_errors(
     axes.set_xlabel("step of the quench")
     if target is not None:
         axes.axhline(
-            target, color=FAINT, linestyle="--", linewidth=0.9, label=f"target ${scientific(target)}$"
+            target, color=FAINT, linestyle="--", linewidth=0.9, label=f"target ${_scientific(target)}$"
         )
     if len(errors) > 1 or target is not None:
         axes.legend(ncols=2, loc="upper right")

@@ -13,7 +13,7 @@ from lattgnn.lattice import Lattice
 Array = np.ndarray
 # The thermal background of S(q) is flat, the ordering peak narrow: half-way to the zone boundary parts them.
 PEAK_WAVENUMBER = math.pi / 2
-FINITE_SIZE = 0.2  # domains longer than this part of the shortest side feel the boundary
+FINITE_SIZE = 1 / 6  # domains longer than this part of the shortest side feel the boundary
 
 
 def analyze(
@@ -95,10 +95,15 @@ def picture_frames(times: Float[Array, "n_frames"], n: int = 8) -> Int[Array, "n
     return np.unique(np.abs(times[:, None] - wanted).argmin(axis=0))
 
 
+def shortest_side(lattice: Lattice) -> float:
+    """Length of the shortest edge of the lattice, units a."""
+    return float((np.linalg.norm(lattice.primitive_vectors, axis=1) * lattice.extent).min())
+
+
 def growth_window(
     times: Float[Array, "n_frames"], lengths: Float[Array, "n_frames n_replicas"], lattice: Lattice
 ) -> tuple[float, float] | None:
-    """Last factor of 20 in time before domains feel the size of the lattice (a fifth of its shortest side).
+    """Last decade of time before domains feel the size of the lattice (a sixth of its shortest side).
 
     Args:
         times: of all frames.
@@ -108,13 +113,12 @@ def growth_window(
     Returns:
         First and last time, or None if fewer than three frames are left.
     """
-    sides = np.linalg.norm(np.asarray(lattice.primitive_vectors), axis=1) * lattice.extent
-    free = (np.isfinite(lengths) & (lengths <= FINITE_SIZE * sides.min())).all(axis=1)
+    free = (np.isfinite(lengths) & (lengths <= FINITE_SIZE * shortest_side(lattice))).all(axis=1)
     free = np.logical_and.accumulate(free | (times == 0)) & (times > 0)
     if free.sum() < 3:
         return None
     last = float(times[free][-1])
-    inside = free & (times >= last / 20)
+    inside = free & (times >= last / 10)
     return (float(times[inside][0]), last) if inside.sum() >= 3 else None
 
 
@@ -131,8 +135,10 @@ def _metrics(trajectory: Trajectory, result: dict[str, Any]) -> dict[str, Any]:
     """Numbers worth keeping, in plain JSON types; None where there is none."""
     fits: dict[str, Any] = {}
     for name, key in (("C(r)", "from_correlation"), ("S(q)", "from_structure_factor")):
-        last = result["lengths"][name][-1].mean()
-        fits[f"final_length_{key}"] = _number(last)
+        last = result["lengths"][name][-1]
+        fits[f"final_length_{key}"] = (
+            _number(last.mean()) if (last < shortest_side(trajectory.lattice)).all() else None
+        )
         if name in result["fits"]:
             fit = result["fits"][name]
             fits[f"growth_exponent_{key}"] = fit.exponent

@@ -61,14 +61,17 @@ def length_plot(
             axes.plot(ends, fits[name](ends), color=INK, linewidth=1.1, zorder=3)
     axes.set(xscale="log", yscale="log", xlabel=TIME, ylabel=r"domain length $L\;(a)$")
     if reference_slope is not None and fits:
-        fit = max(fits.values(), key=lambda f: f.prefactor)
+        fit = min(fits.values(), key=lambda f: f.prefactor)
         ends = np.array(fit.window)
         middle = np.sqrt(ends.prod())
-        guide = 1.45 * float(fit(np.array([middle]))[0]) * (ends / middle) ** reference_slope
+        guide = 0.6 * float(fit(np.array([middle]))[0]) * (ends / middle) ** reference_slope
         power = Fraction(reference_slope).limit_denominator(10)
-        axes.plot(ends, guide, color=FAINT, linewidth=1.0, linestyle="--", label=rf"$t^{{{power}}}$")
+        axes.plot(ends, guide, color=FAINT, linewidth=1.0, linestyle="--")
+        place = {"xytext": (4, -2), "textcoords": "offset points", "color": FAINT, "va": "top"}
+        axes.annotate(rf"$t^{{{power}}}$", (float(middle), float(np.sqrt(guide.prod()))), **place)
+    axes.set_ylim(top=axes.get_ylim()[1] * 3)  # room for the legend
     _plain_log_ticks(axes)
-    axes.legend()
+    axes.legend(loc="upper left")
     return figure
 
 
@@ -215,10 +218,17 @@ def snapshot_panel(
         times: of the panels.
         label: of the colour bar, with the unit.
         columns: panels in a row.
+
+    Raises:
+        ValueError: the lattice is not in two dimensions.
     """
+    if lattice.dim != 2:
+        raise ValueError(f"lattice must have two dimensions for pictures of its field, got {lattice.dim}.")
     columns = min(columns, len(times))
     rows = -(-len(times) // columns)
-    figure = Figure(figsize=(PAGE, rows * (0.89 * PAGE / columns + 0.22)), dpi=DPI, layout="constrained")
+    width, height = np.ptp(lattice.positions, axis=0) + lattice.neighbor_distance
+    panel = 0.89 * PAGE / columns * float(np.clip(height / width, 0.4, 2.5))
+    figure = Figure(figsize=(PAGE, rows * (panel + 0.22)), dpi=DPI, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     limit = float(np.quantile(np.abs(fields), 0.995))
     norm = Normalize(-limit, limit)
@@ -243,12 +253,7 @@ def draw_field(
         values: the field.
         lattice: in two dimensions.
         norm: the colour scale.
-
-    Raises:
-        ValueError: the lattice is not in two dimensions.
     """
-    if lattice.dim != 2:
-        raise ValueError(f"lattice must have two dimensions for a picture of its field, got {lattice.dim}.")
     axes.set(aspect="equal", xticks=[], yticks=[])
     if lattice.n_sublattices == 1:
         edges = [np.arange(n + 1) - 0.5 for n in lattice.extent]

@@ -13,7 +13,7 @@ from lattgnn.dynamics import Trajectory
 from lattgnn.report.movie import write_movie
 from lattgnn.report.page import Section, Table, write_report
 from lattgnn.report.plots import time_series
-from lattgnn.report.quench_analysis import FINITE_SIZE, analyze
+from lattgnn.report.quench_analysis import FINITE_SIZE, analyze, shortest_side
 from lattgnn.report.quench_plots import correlation_plot, length_plot, snapshot_panel, structure_factor_map
 from lattgnn.report.style import figure_png, write_bytes
 
@@ -63,7 +63,7 @@ def analysis_figures(trajectory: Trajectory, result: dict[str, Any]) -> dict[str
         order = analysis.local_order(snapshots, lattice)
         figures["snapshots"] = snapshot_panel(order, lattice, times[shown])
     # A domain of the lattice's size is no longer a domain.
-    side = float(np.min(np.linalg.norm(lattice.primitive_vectors, axis=1) * lattice.extent))
+    side = shortest_side(lattice)
     lengths = {f"from ${k}$": np.where(v < side, v, np.nan) for k, v in result["lengths"].items()}
     fits = {f"from ${name}$": fit for name, fit in result["fits"].items()}
     figures["domain_length"] = length_plot(times, lengths, fits)
@@ -129,7 +129,8 @@ def quench_sections(
         result: of `analyze`.
         figures: of `analysis_figures`.
     """
-    sections = [Section("Summary", "", Table.of(result["metrics"]))]
+    summary = {name.replace("_", " "): value for name, value in result["metrics"].items()}
+    sections = [Section("Summary", "", Table.of(summary))]
     for name, figure in figures.items():
         heading, text = TEXTS[name]
         sections.append(Section(heading, text.format(fraction=result["fraction"], level=0.95), figure))

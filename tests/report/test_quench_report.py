@@ -1,0 +1,106 @@
+import json
+
+import numpy as np
+import pytest
+
+from lattgnn.dynamics import Trajectory
+from lattgnn.lattice import Lattice, chain, square
+from lattgnn.report import analyze, write_movie, write_quench_report
+from lattgnn.report.quench_analysis import growth_window, picture_frames
+
+STEPS = np.unique(np.geomspace(1, 400, 14).round().astype(int) - 1)
+
+
+def coarsening(lattice: Lattice, n_replicas: int) -> Trajectory:
+    """Time-dependent Ginzburg–Landau: an order parameter that is not conserved, under a checkerboard."""
+    rng = np.random.default_rng(5)
+    bonds = lattice.bonds(lattice.neighbor_distance)
+    order = 0.3 * rng.normal(size=(n_replicas, lattice.n_sites))
+    frames = []
+    for step in range(STEPS[-1] + 1):
+        if step in STEPS:
+            frames.append(order * lattice.bipartite_signs)
+        change = order - order**3
+        differences = order[:, bonds.source] - order[:, bonds.destination]
+        change += np.stack([np.bincount(bonds.destination, row, lattice.n_sites) for row in differences])
+        order = order + 0.1 * change
+    field = np.stack(frames)
+    init_args = {"dt": 0.1, "kT": 0.0, "gamma": 0.2, "mass": 5.0}
+    config = {
+        "lattice": lattice.to_dict(),
+        "integrator": {"class_path": "lattgnn.dynamics.VerletLangevin", "init_args": init_args},
+    }
+    arrays = {"field": field, "momentum": np.ones_like(field), "forces": field, "step": STEPS}
+    return Trajectory(arrays, config)
+
+
+@pytest.fixture(scope="module")
+def quench() -> Trajectory:
+    return coarsening(square(48), n_replicas=3)
+
+
+def test_domains_grow(quench):
+    result = analyze(quench)
+    lengths = result["lengths"]["C(r)"]
+    assert lengths.shape == (len(STEPS), 3)
+    assert lengths[-4].mean() > 3 * lengths[3].mean()
+    np.testing.assert_allclose(result["correlation"][:, 0], (np.asarray(quench.fields[:]) ** 2).mean((1, 2)))
+    assert result["neighbor_correlation"][-1].max() < -0.9
+    peak = np.unravel_index(result["structure"][-1].argmax(), (48, 48))
+    np.testing.assert_allclose(peak, 24, atol=1)
+    fit = result["fits"]["C(r)"]
+    assert 0.15 < fit.exponent < 0.7 and fit.n_replicas == 3
+
+
+def test_report_files(quench, tmp_path):
+    metrics = write_quench_report(quench, tmp_path / "out", title="A quench")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
+    assert metrics["n_sites"] == 48 * 48 and metrics["kinetic_temperature"] == pytest.approx(0.2)
+    pictures = {"snapshots", "domain_length", "correlation", "structure_factor", "order"}
+    assert {path.stem for path in (tmp_path / "out").glob("*.png")} == pictures
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == len(pictures)
+    for text in ("A quench", "lattgnn.dynamics.VerletLangevin", "torch", "growth exponent"):
+        assert text in page
+
+
+def test_one_replica_in_one_dimension(tmp_path):
+    metrics = write_quench_report(coarsening(chain(64), n_replicas=1), tmp_path)
+    assert metrics["growth_interval_from_correlation"] == [None, None]
+    assert not (tmp_path / "snapshots.png").exists()
+
+
+def test_movie(quench, tmp_path):
+    fields = np.asarray(quench.fields[:3, 0])
+    path = write_movie(tmp_path / "quench.gif", fields, quench.lattice, quench.times[:3])
+    assert path.read_bytes().startswith(b"GIF89a")
+    assert [file.name for file in tmp_path.iterdir()] == ["quench.gif"]
+    with pytest.raises(ValueError, match=r"\.mp4 or \.gif"):
+        write_movie(tmp_path / "quench.avi", fields, quench.lattice, quench.times[:3])
+
+
+def test_movie_without_imageio_names_the_extra(quench, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "imageio.v2", None)
+    with pytest.raises(ModuleNotFoundError, match=r"lattgnn\[movie\]"):
+        write_movie(tmp_path / "a.gif", np.ones((1, 48 * 48)), quench.lattice, np.zeros(1))
+
+
+def test_windows_and_frames():
+    times = np.concatenate([[0.0], np.geomspace(0.1, 1000, 41)])
+    lengths = np.sqrt(times)[:, None]
+    window = growth_window(times, lengths, square(60))
+    assert window is not None
+    first, last = window
+    assert last <= 100 < 1.3 * last and first >= last / 10, "L reaches a sixth of the side at t = 100"
+    assert growth_window(times, lengths + 50, square(60)) is None
+    frames = picture_frames(times)
+    assert frames[-1] == 41 and len(frames) == 8
+    assert picture_frames(np.zeros(1)).tolist() == [0]
+
+
+def test_field_with_components_is_refused():
+    spins = np.ones((2, 1, 64, 3))
+    config = {"lattice": square(8).to_dict(), "integrator": {"init_args": {"dt": 0.1}}}
+    arrays = {"field": spins, "momentum": spins, "forces": spins, "step": np.array([0, 1])}
+    with pytest.raises(ValueError, match="scalar"):
+        analyze(Trajectory(arrays, config))
