@@ -111,7 +111,7 @@ class Lattice:
         number = np.ravel_multi_index(np.moveaxis(cells, -1, 0), self.extent)  # type: ignore[arg-type]
         return number * self.n_sublattices + sublattices
 
-    def site_index(self, cell: Sequence[int], sublattice: int = 0) -> int:
+    def site_index(self, cell: Sequence[int] | np.ndarray, sublattice: int = 0) -> int:
         """Number of a site; cells beyond a periodic boundary are brought back.
 
         Raises:
@@ -124,7 +124,7 @@ class Lattice:
                 f"a site must lie within extent {self.extent} and {self.n_sublattices} sublattices,"
                 f" got cell {tuple(cell)} and sublattice {sublattice}. Use numbers from 0."
             )
-        return int(self.ravel(np.array(wrapped), np.array(sublattice)))
+        return int(self.ravel(np.array([wrapped]), np.array([sublattice]))[0])
 
     def bonds(self, cutoff: float) -> Bonds:
         """Directed bonds up to `cutoff`, each with its orbit; see `bond_orbits`."""

@@ -128,7 +128,7 @@ def _spglib_operations(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
     positions[:, :dim] = np.array(cell.basis, dtype=float)
     crystal = (vectors.tolist(), positions.tolist(), [1] * cell.n_sublattices)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", DeprecationWarning)  # of its own way of reporting errors
         if dim == 2:
             dataset = spglib.get_layergroup(crystal, aperiodic_dir=2, symprec=1e-6)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,9 @@ def point_group_name(operations: Sequence[Operation]) -> str:
     rotations = {g.rotation for g in operations}
     dim = len(operations[0].rotation)
     if dim == 3:
-        found = spglib.get_pointgroup(np.array(list(rotations)))
+        with warnings.catch_warnings():  # spglib announces another way of reporting errors
+            warnings.simplefilter("ignore", DeprecationWarning)
+            found = spglib.get_pointgroup(np.array(list(rotations)))
         assert found is not None
         return found[0].strip()
     proper = sum(round(np.linalg.det(np.array(r))) == 1 for r in rotations)
