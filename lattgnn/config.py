@@ -83,7 +83,8 @@ def build(spec: Any, base: type[T], *args: Any, **extra: Any) -> T:
 
     Args:
         spec: {"class_path": "package.module.Name", "init_args": {...}}; nested descriptions are built first,
-            and must come from the package of the class that holds them, or from lattgnn.
+            and must come from the package of the class that holds them, or from lattgnn. Sequences are passed
+            as tuples, so that a frozen dataclass comes out equal and hashable.
         base: What the object has to be. The path may also name a function that returns such an object.
         *args: Leading positional arguments that the description leaves out, such as a lattice.
         **extra: Further keyword arguments; they win over `init_args`.
@@ -244,7 +245,7 @@ def _build_nested(value: Any, packages: set[str]) -> Any:
             )
         return build(value, object)
     if isinstance(value, tuple | list):
-        return type(value)(_build_nested(item, packages) for item in value)
+        return tuple(_build_nested(item, packages) for item in value)
     return value
 
 

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from lattgnn.lattice import bond_orbits, chain, cubic, honeycomb, kagome, lieb, square
+from lattgnn.report.lattice_plot import plot_lattice
+
+
+@pytest.mark.parametrize(
+    ("lattice", "cutoff", "panels"),
+    [(square(8), 2.3, 1), (kagome(8), 2.7, 1), (lieb(8), 2.3, 2), (chain(9), 3.0, 1), (cubic(5), 1.5, 1)],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_every_orbit_is_in_the_legend(lattice, cutoff, panels, tmp_path):
+    figure = plot_lattice(lattice, cutoff)
+    figure.savefig(tmp_path / "lattice.png", dpi=40)
+    assert (tmp_path / "lattice.png").stat().st_size > 1000
+    assert len(figure.axes) == panels
+    labels = [text.get_text() for axes in figure.axes for text in axes.get_legend().get_texts()]
+    found = {(int(label.split()[0]), float(label.split()[1])) for label in labels}
+    assert found == {(o.index, round(o.distance, 3)) for o in bond_orbits(lattice, cutoff).orbits}
+
+
+def test_each_bond_is_drawn_once_in_the_colour_of_its_orbit():
+    figure = plot_lattice(honeycomb(8), 2.7)
+    (axes,) = figure.axes
+    orbits = bond_orbits(honeycomb(8), 2.7).orbits
+    drawn = [tuple(np.round(patch.get_edgecolor(), 6)) for patch in axes.patches]
+    counts = sorted(drawn.count(colour) for colour in set(drawn))
+    assert counts == sorted(o.multiplicity for o in orbits)
+
+
+def test_many_orbits_have_distinct_colours():
+    figure = plot_lattice(lieb(12), 5.0)
+    colours = {tuple(h.get_color()) for axes in figure.axes for h in axes.get_legend().get_lines()}
+    assert len(colours) == len(bond_orbits(lieb(12), 5.0))
+
+
+def test_too_small_an_extent_is_refused():
+    with pytest.raises(ValueError, match=r"Use \(5, 5\)"):
+        plot_lattice(square(4), 2.3)

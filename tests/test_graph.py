@@ -1,0 +1,152 @@
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Batch
+
+from lattgnn.graph import apply_operation, lattice_graph, orbit_matrices, to_pyg
+from lattgnn.lattice import (
+    bond_orbits,
+    chain,
+    cubic,
+    honeycomb,
+    kagome,
+    lieb,
+    site_permutations,
+    square,
+    translation_permutation,
+    triangular,
+)
+
+CASES = [
+    (chain(9), 2.0),
+    (square(6, 8), 2.3),
+    (square(6, 8, periodic=[True, False]), 2.3),
+    (triangular(6), 1.8),
+    (honeycomb(5), 2.7),
+    (kagome(4), 3.0),
+    (lieb(4, periodic=False), 2.3),
+    (cubic(4), 1.5),
+]
+ids = [f"{lattice.name}-{cutoff}" for lattice, cutoff in CASES]
+
+
+@pytest.mark.parametrize(("lattice", "cutoff"), CASES, ids=ids)
+def test_graph_is_the_bonds_of_the_lattice(lattice, cutoff):
+    graph = lattice_graph(lattice, cutoff)
+    bonds = lattice.bonds(cutoff)
+    assert graph.num_nodes == lattice.n_sites
+    assert graph.n_orbits == len(bond_orbits(lattice, cutoff))
+    assert graph.edge_index.dtype == graph.edge_type.dtype == torch.int64
+    assert (graph.edge_index.numpy() == np.stack([bonds.source, bonds.destination])).all()
+    assert (graph.edge_type.numpy() == bonds.orbit).all()
+    assert graph.pos.dtype == torch.float64
+    np.testing.assert_array_equal(graph.pos, lattice.positions)
+    assert graph.is_sorted(sort_by_row=False)
+    assert not graph.has_self_loops() and not graph.has_isolated_nodes()
+    graph.validate(raise_on_error=True)
+
+
+@pytest.mark.parametrize(("lattice", "cutoff"), CASES, ids=ids)
+def test_matrices_are_the_edges_and_transpose_to_the_reverse(lattice, cutoff):
+    graph, found = lattice_graph(lattice, cutoff), orbit_matrices(lattice, cutoff, torch.float64)
+    assert len(found) == graph.n_orbits == len(found.reverse)
+    total = torch.zeros(lattice.n_sites, lattice.n_sites, dtype=torch.float64)
+    for orbit, matrix in enumerate(found.matrices):
+        assert matrix.layout == torch.sparse_csr
+        rebuilt = torch.sparse_csr_tensor(
+            matrix.crow_indices(), matrix.col_indices(), matrix.values(), matrix.shape, check_invariants=True
+        )
+        dense = rebuilt.to_dense()
+        assert (dense.T == found.matrices[found.reverse[orbit]].to_dense()).all()
+        source, destination = graph.edge_index[:, graph.edge_type == orbit]
+        assert dense.sum() == len(source) and (dense[destination, source] == 1).all()
+        total += dense
+    assert total.max() == 1  # no pair of sites is joined twice
+
+
+@pytest.mark.parametrize(("lattice", "cutoff"), CASES, ids=ids)
+def test_matrices_commute_with_every_operation(lattice, cutoff, rng):
+    field = torch.randn(2, lattice.n_sites, generator=rng, dtype=torch.float64)
+    matrices = orbit_matrices(lattice, cutoff, torch.float64).matrices
+    for perm in site_permutations(lattice):
+        for matrix in matrices:
+            moved = (matrix @ apply_operation(field, perm).T).T
+            torch.testing.assert_close(moved, apply_operation((matrix @ field.T).T, perm), rtol=0, atol=1e-12)
+
+
+def test_apply_operation_moves_the_value_with_the_site():
+    lattice = square(4, 5)
+    field = torch.zeros(3, 20)
+    field[:, lattice.site_index((0, 0))] = 1.0
+    moved = apply_operation(field, translation_permutation(lattice, (1, 2)))
+    assert moved.argmax(-1).tolist() == [lattice.site_index((1, 2))] * 3
+    assert moved.sum() == 3
+
+
+def test_apply_operation_is_differentiable_and_a_group_action(rng):
+    lattice = kagome(4)
+    perms = torch.from_numpy(site_permutations(lattice))
+    field = torch.randn(lattice.n_sites, generator=rng, requires_grad=True)
+    twice = apply_operation(apply_operation(field, perms[2]), perms[5])
+    torch.testing.assert_close(twice, apply_operation(field, perms[5][perms[2]]))
+    weight = torch.randn(lattice.n_sites, generator=rng)
+    (gradient,) = torch.autograd.grad((weight * twice).sum(), field)
+    torch.testing.assert_close(apply_operation(gradient, perms[5][perms[2]]), weight)
+
+
+def test_graph_and_matrices_are_cached_by_value():
+    first, second = lattice_graph(square(6), 1.0), lattice_graph(square(6), 1.0)
+    assert first is not second  # an attribute that one caller adds is not seen by another
+    assert first.edge_index.data_ptr() == second.edge_index.data_ptr()
+    assert orbit_matrices(square(6), 1.0) is orbit_matrices(square(6), 1.0)
+    assert orbit_matrices(square(6), 1.0) is not orbit_matrices(square(6), 1.0, torch.float64)
+
+
+def test_matrices_convert():
+    found = orbit_matrices(lieb(4), 1.0)
+    double = found.to("cpu", torch.float64)
+    assert {m.dtype for m in double.matrices} == {torch.float64}
+    assert double.reverse == found.reverse == (1, 0)
+    assert {m.dtype for m in found.matrices} == {torch.float32}
+
+
+def test_to_pyg_batches_like_any_graph(rng):
+    lattice = square(5)
+    graph = lattice_graph(lattice, 1.5)
+    samples = [
+        to_pyg({"field": torch.randn(25, generator=rng), "energy": torch.tensor(float(i))}, graph)
+        for i in range(3)
+    ]
+    batch = Batch.from_data_list(samples)
+    assert batch.num_nodes == 75 and batch.edge_index.max() == 74
+    assert batch.field.shape == (75,) and batch.energy.tolist() == [0.0, 1.0, 2.0]
+    assert samples[0].edge_index.data_ptr() == graph.edge_index.data_ptr()
+    assert "field" not in graph
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        ({"field": torch.zeros(24)}, "one row for each of the 25 sites"),
+        ({"field": torch.zeros(2, 25)}, "Pass one sample"),
+        ({"pos": torch.zeros(25)}, "must not overwrite"),
+    ],
+)
+def test_to_pyg_refuses_what_does_not_fit(sample, message):
+    with pytest.raises(ValueError, match=message):
+        to_pyg(sample, lattice_graph(square(5), 1.0))
+
+
+def test_too_small_an_extent_is_refused_by_both():
+    for build in (lattice_graph, orbit_matrices):
+        with pytest.raises(ValueError, match=r"Use \(5, 5\)"):
+            build(square(4), 2.3)
+
+
+@pytest.mark.slow
+def test_a_million_sites_take_seconds():
+    start = time.process_time()
+    assert lattice_graph(square(1023), 2.3).num_edges == 20 * 1023**2
+    assert time.process_time() - start < 30  # about 3 s on an idle core
