@@ -43,6 +43,10 @@ class OneLineErrors:
     With LATTGNN_DEBUG=1 the original exception is raised instead.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # --n_step is a mistake, not short for --n_steps
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
     def error(self: Any, message: str, ex: Exception | None = None) -> NoReturn:
         """Report ``message`` and the likeliest correction, then exit with code 2."""
         if not self.exit_on_error:  # an inner parser: the outer one catches this and reports

@@ -30,6 +30,8 @@ def main(argv: Sequence[str]) -> None:
         raise ValueError(f"name must be a named lattice, got {asked.name!r}. {advice}")
     lattice = getattr(lattices, asked.name)(*asked.extent)
     if asked.open:
+        if not set(asked.open) <= set(range(lattice.dim)):
+            raise ValueError(f"open must name axes of {list(range(lattice.dim))}, got {asked.open}.")
         lattice = getattr(lattices, asked.name)(
             *asked.extent, periodic=[axis not in asked.open for axis in range(lattice.dim)]
         )

@@ -1,0 +1,49 @@
+"""Every YAML in configs/ is understood by the verb that its folder is named after, and runs a step of it."""
+
+from pathlib import Path
+
+import pytest
+
+from lattgnn import cli
+from lattgnn.data import LatticeDataset
+from lattgnn.dynamics import Trajectory
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+TINY = "{class_path: lattgnn.data.Quench, init_args: {split: %s, n_trajectories: 1, n_steps: 3, n_frames: 3}}"
+TINY_SOURCES = f"[{', '.join(TINY % split for split in ('train', 'val', 'test'))}]"
+
+
+def files(verb: str) -> list:
+    found = sorted((CONFIGS / verb).rglob("*.yaml"))
+    return [pytest.param(path, id=path.stem) for path in found]
+
+
+def test_no_config_is_left_out():
+    assert {path.name for path in CONFIGS.iterdir()} == {"generate", "fit", "simulate"}
+    assert all(files(verb) for verb in ("generate", "fit", "simulate"))
+
+
+@pytest.mark.parametrize("path", files("generate"))
+def test_generate(path, tmp_path):
+    arguments = [f"--root={tmp_path}", f"--sources={TINY_SOURCES}", "--lattice.init_args.extent=[6,6]"]
+    assert cli.main(["generate", f"--config={path}", *arguments, "--n_workers=0", "--progress=false"]) == 0
+    (dataset,) = tmp_path.iterdir()
+    LatticeDataset.open(dataset)
+
+
+@pytest.mark.parametrize("path", files("simulate"))
+def test_simulate(path, tmp_path):
+    arguments = [f"--out={tmp_path / 'run'}", "--n_steps=1", "--lattice.init_args.extent=[6,6]"]
+    assert cli.main(["simulate", f"--config={path}", *arguments, "--progress=false"]) == 0
+    assert list(Trajectory.open(tmp_path / "run").steps) == [0, 1]
+
+
+@pytest.mark.parametrize("path", files("fit"))
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")  # the configuration is written before
+def test_fit(path, tmp_path):
+    arguments = [f"--data.root={tmp_path}", f"--data.sources={TINY_SOURCES}", f"--run_dir={tmp_path / 'run'}"]
+    small = ["--data.lattice.init_args.extent=[6,6]", "--data.n_workers=0", "--data.batch_size=1"]
+    arguments += ["--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1"]
+    assert cli.main(["fit", f"--config={path}", *arguments, *small]) == 0
+    assert (tmp_path / "run/config.yaml").exists()
