@@ -106,6 +106,25 @@ def checkpoint_header(net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solve
     }
 
 
+def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
+    """The contents of a checkpoint; no code in it is run.
+
+    Raises:
+        ValueError: the file is missing, damaged, or no checkpoint of tensors and plain data.
+    """
+    if not Path(path).is_file():
+        raise ValueError(
+            f"checkpoint must be a file, got {str(path)!r}, which does not exist. Run `lattgnn fit` first."
+        )
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        raise ValueError(
+            f"checkpoint must be a file of `lattgnn fit`, got {str(path)!r}, which cannot be read "
+            f"({str(error).splitlines()[0]}). Use another checkpoint."
+        ) from None
+
+
 def read_header(checkpoint: dict[str, Any], name: str | Path = "checkpoint") -> dict[str, Any]:
     """The header of a loaded checkpoint.
 
@@ -205,16 +224,7 @@ class LearnedForceField:
         Raises:
             ValueError: no checkpoint, of another format version, or trained on another lattice.
         """
-        if not Path(path).is_file():
-            raise ValueError(
-                f"checkpoint must be a file, got {str(path)!r}, which does not exist. Run `lattgnn fit`."
-            )
-        try:
-            checkpoint = torch.load(path, map_location=device, weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-            raise ValueError(
-                f"checkpoint must be written by lattgnn, got {str(path)!r}: {str(error).splitlines()[0]}"
-            ) from None
+        checkpoint = load_checkpoint(path, device)
         header = read_header(checkpoint, path)
         trained_on = build(header["lattice"], Lattice)
         lattice = trained_on if lattice is None else lattice

@@ -1,7 +1,9 @@
 """The trainer verbs: fit, validate, test, predict, by LightningCLI."""
 
 import json
+import logging
 import sys
+import warnings
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -10,22 +12,24 @@ import numpy as np
 import torch
 import yaml
 from jsonargparse import set_parsing_settings
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
 from lattgnn.arguments import OneLineErrors
 from lattgnn.config import atomic_write_text, versions
 from lattgnn.data import LatticeDataModule, Source
+from lattgnn.forcefield import load_checkpoint
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.solvers import ExactDiagonalization
+from lattgnn.training.callbacks import RunRecord
 from lattgnn.training.lit_module import LitForceField
 from lattgnn.training.loggers import OfflineWandbLogger
 
 CONFIG = "config.yaml"
 # What may differ between a run and its continuation.
-_FREE_KEYS = ("run_dir", "wandb", "ckpt_path", "config")
+_FREE_KEYS = ("run_dir", "wandb", "ckpt_path", "config", "threads")
 
 
 class TrainerParser(OneLineErrors, LightningArgumentParser):
@@ -66,6 +70,9 @@ class TrainerCLI(LightningCLI):
         parser.add_argument(
             "--wandb", type=bool, default=False, help="record the run with wandb, offline, beside the CSV log"
         )
+        parser.add_argument(
+            "--threads", type=int, default=1, help="threads of a process; small networks want one"
+        )
         for name in ("lattice", "hamiltonian", "solver"):
             parser.link_arguments("data", f"model.{name}", attrgetter(name), apply_on="instantiate")
 
@@ -76,26 +83,24 @@ class TrainerCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """The trainer with its loggers and checkpoints in the run's folder."""
         self.run_dir = Path(self._get(self.config, "run_dir"))
+        torch.set_num_threads(self._get(self.config, "threads"))
         if self.subcommand == "fit":
             self._check_continuation()
         settings = self._get(self.config_init, "trainer")
-        return super().instantiate_trainer(
-            default_root_dir=str(self.run_dir),
-            logger=self._loggers(settings.logger) if self.subcommand == "fit" else False,
-            callbacks=[
-                *_as_list(settings.callbacks),
-                *(self._checkpoints() if self.subcommand == "fit" else []),
-            ],
-            **kwargs,
-        )
+        callbacks = _as_list(settings.callbacks)
+        if self.subcommand == "fit":
+            kwargs |= {"logger": self._loggers(settings.logger), "callbacks": callbacks + self._callbacks()}
+        else:
+            kwargs |= {"logger": False, "enable_checkpointing": False, "callbacks": callbacks}
+        return super().instantiate_trainer(default_root_dir=str(self.run_dir), **kwargs)
 
     def after_test(self) -> None:
-        """Keep the figures of the test beside the checkpoint."""
-        self._write_metrics("test")
+        """Keep the figures of the test in `test-DATASET.json`."""
+        self._write_figures("test")
 
     def after_validate(self) -> None:
-        """Keep the figures of the validation beside the checkpoint."""
-        self._write_metrics("validate")
+        """Keep the figures of the validation in `validate-DATASET.json`."""
+        self._write_figures("validate")
 
     def predict(self, **kwargs: Any) -> None:
         """Write the predicted and exact forces of the test set to `predictions.npz`."""
@@ -113,10 +118,8 @@ class TrainerCLI(LightningCLI):
         standard = self.run_dir / ("last.ckpt" if subcommand == "fit" else "best.ckpt")
         if chosen is None and (standard.exists() or subcommand != "fit"):
             chosen = str(standard)
-        if chosen is not None and not Path(chosen).is_file():
-            raise ValueError(
-                f"ckpt_path must be a file, got {chosen!r}, which does not exist. Run `lattgnn fit` first."
-            )
+        if chosen is not None:  # told before anything is written
+            self.model.on_load_checkpoint(load_checkpoint(chosen))
         return kwargs | {"ckpt_path": chosen, "weights_only": True}
 
     def _check_continuation(self) -> None:
@@ -143,21 +146,24 @@ class TrainerCLI(LightningCLI):
             *(_as_list(asked) if not isinstance(asked, bool) else []),
         ]
 
-    def _checkpoints(self) -> list[ModelCheckpoint]:
+    def _callbacks(self) -> list[Callback]:
         last = ModelCheckpoint(
             self.run_dir, "last", every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
         )
         best = ModelCheckpoint(self.run_dir, "best", monitor="val/quench/mse", enable_version_counter=False)
-        return [best, last]
+        return [RunRecord(), best, last]
 
-    def _write_metrics(self, name: str) -> None:
+    def _write_figures(self, verb: str) -> None:
         if self.trainer.is_global_zero:
             figures = {key: float(value) for key, value in sorted(self.trainer.callback_metrics.items())}
-            atomic_write_text(self.run_dir / f"{name}.json", json.dumps(figures, indent=2))
+            path = self.run_dir / f"{verb}-{self.datamodule.path.name}.json"
+            atomic_write_text(path, json.dumps(figures, indent=2) + "\n")
+            print(path)
 
 
 def main(argv: list[str]) -> None:
     """Run a trainer verb; ``argv`` is the verb and its arguments."""
+    _quiet()
     set_parsing_settings(subclasses_enabled=[Lattice, Hamiltonian, ExactDiagonalization, Source])
     TrainerCLI(
         LitForceField,
@@ -169,11 +175,26 @@ def main(argv: list[str]) -> None:
             "inference_mode": False,
             "num_sanity_val_steps": 0,
             "enable_progress_bar": sys.stderr.isatty(),
+            "enable_model_summary": False,
         },
         auto_configure_optimizers=False,
         parser_class=TrainerParser,
         parser_kwargs={"prog": "lattgnn"},
     )
+
+
+def _quiet() -> None:
+    """Silence what Lightning says of devices, of its other products and of what is meant so here."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (
+        "Checkpoint directory .* exists and is not empty",
+        "The number of training batches .* is smaller than the logging interval",
+        "Be aware that when using `ckpt_path`",
+        "The dirpath has changed",
+        ".*does not have many workers",
+        ".*isinstance\\(treespec, LeafSpec\\)",
+    ):
+        warnings.filterwarnings("ignore", message)
 
 
 def _as_list(value: Any) -> list[Any]:

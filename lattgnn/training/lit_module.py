@@ -9,6 +9,7 @@ from pytorch_optimizer import SOAP
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lattgnn.config import describe
 from lattgnn.data.dataset import WINDOW_NAMES
 from lattgnn.forcefield import check_hamiltonian, checkpoint_header, read_header
 from lattgnn.hamiltonians import Hamiltonian
@@ -121,15 +122,20 @@ class LitForceField(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the checkpoint of another Hamiltonian, network or format version."""
-        check_hamiltonian(read_header(checkpoint), self.hamiltonian)
+        header = read_header(checkpoint)
+        check_hamiltonian(header, self.hamiltonian)
+        if header["net"] != describe(self.net):
+            raise ValueError(
+                f"checkpoint must be of the network asked for, {describe(self.net)}, got {header['net']}. "
+                "Use its configuration."
+            )
 
     def _evaluate(self, stage: str, batch: dict[str, Tensor]) -> None:
         _, forces = self.model_step(batch)
         for index, name in enumerate(WINDOW_NAMES):
-            chosen = batch["window"] == index
-            if chosen.any():
-                for window in {name, "random" if name == "random" else "quench"}:
-                    self.metric(stage, window).update(forces[chosen], batch["forces"][chosen])
+            chosen = batch["window"] == index  # may be none: every process updates the same metrics
+            for window in {name, "random" if name == "random" else "quench"}:
+                self.metric(stage, window).update(forces[chosen], batch["forces"][chosen])
 
     def _log_errors(self, stage: str) -> None:
         for window in ("quench", *WINDOW_NAMES):

@@ -1,0 +1,68 @@
+"""What a training run tells: a line now and then, and its cost at the end."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from lattgnn.config import atomic_write_text
+
+
+class RunRecord(Callback):
+    """Prints one line a validation and writes `fit.json`: parameters, steps, CPU-minutes, last figures.
+
+    CPU time is that of this process, all threads. It lies in the checkpoint, and a resumed run counts on.
+    """
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._started = time.process_time()
+
+    @property
+    def cpu_minutes(self) -> float:
+        """CPU-minutes of the run so far, earlier parts of it included."""
+        return (self._before + time.process_time() - self._started) / 60
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._started = time.process_time()
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print where the training is; runs after the module has logged its figures."""
+        if trainer.is_global_zero and not trainer.sanity_checking and trainer.state.fn == "fit":
+            figures = trainer.callback_metrics
+            mse = ", ".join(
+                f"{name} {figures[f'val/{name}/mse']:.2e}"
+                for name in ("quench", "random")
+                if f"val/{name}/mse" in figures
+            )
+            print(
+                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, step {trainer.global_step}, "
+                f"{self.cpu_minutes:.2f} CPU-min, validation MSE: {mse}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the record."""
+        if trainer.is_global_zero:
+            record = {
+                "parameters": sum(p.numel() for p in pl_module.parameters()),
+                "epochs": trainer.current_epoch,
+                "steps": trainer.global_step,
+                "cpu_minutes": round(self.cpu_minutes, 3),
+                "processes": trainer.world_size,
+                "figures": {key: float(value) for key, value in sorted(trainer.callback_metrics.items())},
+            }
+            atomic_write_text(Path(trainer.default_root_dir) / "fit.json", json.dumps(record, indent=2))
+
+    def state_dict(self) -> dict[str, Any]:
+        """CPU time so far, for the checkpoint."""
+        return {"cpu_seconds": 60 * self.cpu_minutes}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count on from a checkpoint."""
+        self._before = state_dict["cpu_seconds"]

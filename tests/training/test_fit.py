@@ -1,0 +1,171 @@
+"""The trainer verbs, as a user runs them, on a dataset of seconds."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from lattgnn.cli import main
+from lattgnn.forcefield import LearnedForceField
+from lattgnn.lattice import square
+
+
+def source(kind, **arguments):
+    return {"class_path": f"lattgnn.data.{kind}", "init_args": arguments}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Path:
+    """A folder with a config; the dataset is made once, by the first fit."""
+    folder = tmp_path_factory.mktemp("fit")
+    quench = {"n_steps": 60, "n_frames": 12}
+    config = {
+        "data": {
+            "lattice": {"class_path": "lattgnn.lattice.square", "init_args": {"extent": [6, 6]}},
+            "hamiltonian": {"class_path": "lattgnn.hamiltonians.Holstein", "init_args": {"g": 3.5}},
+            "solver": {
+                "class_path": "lattgnn.solvers.ExactDiagonalization",
+                "init_args": {"kT": 0.1, "mu": 0.0},
+            },
+            "sources": [
+                source("Quench", split="train", n_trajectories=2, **quench),
+                source("RandomFields", split="train", n_samples=8),
+                source("Quench", split="val", n_trajectories=1, **quench),
+                source("Quench", split="test", n_trajectories=1, **quench),
+                source("RandomFields", split="test", n_samples=4),
+            ],
+            "root": str(folder / "datasets"),
+            "n_workers": 1,
+            "progress": False,
+        },
+        "model": {
+            "net": {
+                "class_path": "lattgnn.nn.OrbitNetwork",
+                "init_args": {"channels": 4, "n_layers": 1, "conservative": True},
+            },
+            "energy_weight": 0.1,
+        },
+        "trainer": {"max_epochs": 3, "accelerator": "cpu"},
+    }
+    (folder / "fit.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def command(workspace, verb, run, *options):
+    return [verb, "--config", str(workspace / "fit.yaml"), "--run_dir", str(workspace / run), *options]
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def assert_same_weights(one, other):
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+
+
+def run_alone(arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "lattgnn", *arguments], stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(workspace) -> Path:
+    assert main(command(workspace, "fit", "whole")) == 0
+    return workspace / "whole"
+
+
+def test_fit_leaves_configuration_checkpoints_metrics_and_record(finished):
+    assert {"config.yaml", "versions.json", "best.ckpt", "last.ckpt", "fit.json", "logs"} <= {
+        path.name for path in finished.iterdir()
+    }
+    record = json.loads((finished / "fit.json").read_text())
+    assert record["epochs"] == 3 and record["parameters"] > 0 and record["cpu_minutes"] > 0
+    assert record["figures"]["val/quench/mse"] > 0
+    assert (finished / "logs" / "version_0" / "metrics.csv").read_text().count("\n") > 3
+
+
+def test_the_checkpoint_is_a_force_field_on_any_extent(finished):
+    learned = LearnedForceField.load(finished / "best.ckpt", lattice=square(12))
+    energy, forces = learned(torch.zeros(2, 144, dtype=torch.float64))
+    assert energy.shape == (2,) and forces.shape == (2, 144) and forces.dtype == torch.float64
+
+
+def test_test_and_predict_use_the_best_checkpoint(workspace, finished):
+    assert main(command(workspace, "test", "whole")) == 0
+    (figures,) = finished.glob("test-*.json")
+    assert {"test/quench/mse", "test/random/p99.9", "test/0-40/unexplained"} <= json.loads(
+        figures.read_text()
+    ).keys()
+    assert main(command(workspace, "predict", "whole")) == 0
+    assert (finished / "predictions.npz").exists()
+
+
+def test_a_finished_fit_is_not_done_again(workspace, finished):
+    before = (finished / "last.ckpt").stat().st_mtime_ns
+    assert main(command(workspace, "fit", "whole")) == 0
+    assert (finished / "last.ckpt").stat().st_mtime_ns == before
+
+
+def test_another_configuration_does_not_continue_a_run(workspace, finished, capsys):
+    assert main(command(workspace, "fit", "whole", "--model.lr=0.1")) == 2
+    message = capsys.readouterr().err
+    assert "model.lr=0.1" in message and message.count("\n") == 1
+
+
+def test_the_command_line_beats_the_checkpoint(workspace, finished):
+    """A checkpoint brings weights and optimizer state; the learning rate is the one asked for."""
+    options = [f"--ckpt_path={finished / 'last.ckpt'}", "--model.lr=0.0", "--trainer.max_epochs=4"]
+    assert main(command(workspace, "fit", "frozen", *options)) == 0
+    before, after = weights(finished / "last.ckpt"), weights(workspace / "frozen" / "last.ckpt")
+    assert_same_weights(before, after)
+
+
+def test_mistakes_are_one_line_and_write_nothing(workspace, finished, capsys):
+    for options, words in [
+        (["--model.net=lattgnn.nn.OrbitNetwrk"], "OrbitNetwork"),
+        (["--model.net.init_args.chanels=3"], "channels"),
+        (["--data.lattice.init_args.extent=[2,2]"], "extent"),
+        ([f"--ckpt_path={workspace / 'none.ckpt'}"], "does not exist"),
+        ([f"--ckpt_path={finished / 'last.ckpt'}", "--data.hamiltonian.init_args.g=3"], "Hamiltonian"),
+        ([f"--ckpt_path={finished / 'last.ckpt'}", "--model.net.init_args.channels=5"], "network"),
+    ]:
+        try:
+            code = main(command(workspace, "fit", "wrong", *options))
+        except SystemExit as stop:  # argparse's way
+            code = stop.code
+        message = capsys.readouterr().err.replace("Seed set to 0\n", "")
+        assert code == 2 and words in message and message.count("\n") == 1, (options, message)
+        assert not (workspace / "wrong").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_fit_continues_to_the_same_weights(workspace, finished):
+    """kill -9 after the first checkpoint; the same command again ends where the uninterrupted run did."""
+    arguments = command(workspace, "fit", "killed")
+    checkpoint = workspace / "killed" / "last.ckpt"
+    with run_alone(arguments, start_new_session=True) as process:
+        while not checkpoint.exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGKILL)
+    with run_alone(arguments) as process:
+        assert process.wait(timeout=300) == 0, process.communicate()
+    assert_same_weights(weights(finished / "last.ckpt"), weights(checkpoint))
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(workspace):
+    options = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    with run_alone(command(workspace, "fit", "ddp", *options)) as process:
+        assert process.wait(timeout=300) == 0, process.communicate()
+    assert json.loads((workspace / "ddp" / "fit.json").read_text())["processes"] == 2
