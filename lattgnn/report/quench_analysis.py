@@ -33,13 +33,17 @@ def analyze(
         fits, GrowthFit by name of the length; metrics, the numbers to keep.
 
     Raises:
-        ValueError: a field with components, or a lattice that is not bipartite.
+        ValueError: a field with components, a lattice that is not bipartite, or too few frames after t = 0.
     """
     lattice = trajectory.lattice
     if trajectory.fields.ndim != 3:
         raise ValueError(
             f"fields must be scalar, [frame, replica, n_sites], got shape {trajectory.fields.shape}. "
             "Use the functions of lattgnn.analysis on one component."
+        )
+    if np.count_nonzero(trajectory.times > 0) < 2:
+        raise ValueError(
+            f"trajectory must have two frames after t = 0, got times {trajectory.times.tolist()}. Run on."
         )
     plane_wave = lattice.n_sublattices == 1
     center = analysis.checkerboard_wavevector(lattice) if plane_wave else np.zeros(lattice.dim)
@@ -158,13 +162,14 @@ def _metrics(trajectory: Trajectory, result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kinetic_temperature(trajectory: Trajectory) -> float | None:
-    """⟨p²⟩/m over the last half of the frames, None for a dynamics without momentum."""
+    """⟨p²⟩/m over the last half of the time, None for a dynamics without momentum."""
     mass = trajectory.config["integrator"]["init_args"].get("mass")
     if mass is None:
         return None
-    frames = range(len(trajectory.steps) // 2, len(trajectory.steps))
+    frames = np.flatnonzero(trajectory.times >= trajectory.times[-1] / 2)
     return float(
-        np.mean([np.square(trajectory.momenta[frame], dtype=np.float64).mean() for frame in frames]) / mass
+        np.mean([np.square(trajectory.momenta[int(frame)], dtype=np.float64).mean() for frame in frames])
+        / mass
     )
 
 

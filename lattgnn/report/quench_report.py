@@ -66,7 +66,8 @@ def analysis_figures(trajectory: Trajectory, result: dict[str, Any]) -> dict[str
     side = shortest_side(lattice)
     lengths = {f"from ${k}$": np.where(v < side, v, np.nan) for k, v in result["lengths"].items()}
     fits = {f"from ${name}$": fit for name, fit in result["fits"].items()}
-    figures["domain_length"] = length_plot(times, lengths, fits)
+    if any(np.isfinite(v[times > 0]).all(axis=1).any() for v in lengths.values()):
+        figures["domain_length"] = length_plot(times, lengths, fits)
     curves = shown[-6:]
     correlation = result["correlation"][curves]
     length = analysis.domain_length(result["distances"], correlation, result["fraction"])

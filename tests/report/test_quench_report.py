@@ -104,3 +104,19 @@ def test_field_with_components_is_refused():
     arrays = {"field": spins, "momentum": spins, "forces": spins, "step": np.array([0, 1])}
     with pytest.raises(ValueError, match="scalar"):
         analyze(Trajectory(arrays, config))
+
+
+def test_a_run_that_hardly_began_is_refused(quench):
+    begun = Trajectory({name: array[:1] for name, array in quench.arrays.items()}, quench.config)
+    with pytest.raises(ValueError, match="two frames after t = 0"):
+        analyze(begun)
+
+
+def test_a_single_domain_has_no_length(tmp_path):
+    lattice = square(8)
+    field = np.broadcast_to(lattice.bipartite_signs * 1.0, (4, 1, 64))
+    config = {"lattice": lattice.to_dict(), "integrator": {"init_args": {"dt": 0.1}}}
+    arrays = {"field": field, "momentum": field, "forces": field, "step": np.arange(4)}
+    metrics = write_quench_report(Trajectory(arrays, config), tmp_path)
+    assert metrics["final_order_parameter"] == 1.0 and metrics["final_length_from_correlation"] is None
+    assert not (tmp_path / "domain_length.png").exists()
