@@ -90,7 +90,7 @@ def test_classes_are_named_by_their_public_path():
 
 def test_build_passes_what_the_description_leaves_out():
     spec = describe(Model(1, (Well(3.5),)))
-    assert build(spec, Model, "lattice") == Model("lattice", (Well(3.5),), "1/2")
+    assert build(spec, Model, "lattice") == Model("lattice", (Well(3.5),), "1/2")  # type: ignore[arg-type]
     assert build(WELL, Well, width=7.0) == Well(3.5, 7.0)
 
 

@@ -1,9 +1,13 @@
+# PyG types every attribute of Data as optional, and a Batch has none.
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportAttributeAccessIssue=false
+
 import time
 
 import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Batch
+from torch_geometric.data.data import BaseData
 
 from lattgnn.graph import apply_operation, lattice_graph, orbit_matrices, to_pyg
 from lattgnn.lattice import (
@@ -115,7 +119,7 @@ def test_matrices_convert():
 def test_to_pyg_batches_like_any_graph(rng):
     lattice = square(5)
     graph = lattice_graph(lattice, 1.5)
-    samples = [
+    samples: list[BaseData] = [
         to_pyg({"field": torch.randn(25, generator=rng), "energy": torch.tensor(float(i))}, graph)
         for i in range(3)
     ]

@@ -30,7 +30,8 @@ def cells(draw, dims=(1, 2, 3)):
 
 
 def lattice_of(cell, *, periodic=True, extent=1):
-    return Lattice(*cell, [extent] * len(cell[0]), periodic)
+    vectors, basis = cell
+    return Lattice(vectors, basis, [extent] * len(vectors), periodic)
 
 
 @given(cells())
