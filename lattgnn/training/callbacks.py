@@ -30,8 +30,8 @@ class RunRecord(Callback):
         """Start the clock."""
         self._started = time.process_time()
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print where the training is; runs after the module has logged its figures."""
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print where the training is."""
         if trainer.is_global_zero and not trainer.sanity_checking and trainer.state.fn == "fit":
             figures = trainer.callback_metrics
             mse = ", ".join(

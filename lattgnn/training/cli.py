@@ -29,7 +29,7 @@ from lattgnn.training.loggers import OfflineWandbLogger
 
 CONFIG = "config.yaml"
 # What may differ between a run and its continuation.
-_FREE_KEYS = ("run_dir", "wandb", "ckpt_path", "config", "threads")
+_FREE_KEYS = ("run_dir", "wandb", "ckpt_path", "config", "threads", "test")
 
 
 class TrainerParser(OneLineErrors, LightningArgumentParser):
@@ -70,10 +70,11 @@ class TrainerCLI(LightningCLI):
         parser.add_argument(
             "--wandb", type=bool, default=False, help="record the run with wandb, offline, beside the CSV log"
         )
+        parser.add_argument("--test", type=bool, default=False, help="after a fit, test its best checkpoint")
         parser.add_argument(
             "--threads", type=int, default=1, help="threads of a process; small networks want one"
         )
-        for name in ("lattice", "hamiltonian", "solver"):
+        for name in ("hamiltonian", "solver"):
             parser.link_arguments("data", f"model.{name}", attrgetter(name), apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -93,6 +94,12 @@ class TrainerCLI(LightningCLI):
         else:
             kwargs |= {"logger": False, "enable_checkpointing": False, "callbacks": callbacks}
         return super().instantiate_trainer(default_root_dir=str(self.run_dir), **kwargs)
+
+    def after_fit(self) -> None:
+        """Test the best checkpoint where asked."""
+        if self._get(self.config, "test"):
+            self.trainer.test(self.model, self.datamodule, str(self.run_dir / "best.ckpt"), weights_only=True)
+            self._write_figures("test")
 
     def after_test(self) -> None:
         """Keep the figures of the test in `test-DATASET.json`."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+import torch
 from lightning import LightningModule
 from pytorch_optimizer import SOAP
 from torch import Tensor, nn
@@ -35,11 +36,12 @@ class LitForceField(LightningModule):
 
     Args:
         net: ``net(lattice, force_bound)`` makes the network, e.g. ``partial(OrbitNetwork, channels=16)``.
-        lattice: Lattice of the training data.
-        hamiltonian: Model behind the labels; stored in the checkpoint.
+        hamiltonian: Model behind the labels, on the lattice of the training data; stored in the checkpoint.
         solver: How the labels were computed; stored in the checkpoint.
         lr: Peak learning rate.
         energy_weight: Weight of the squared error of the energy per site.
+        particle_hole: Train on Q or −Q at random, with F or −F: more data for free where the symmetry is
+            exact, at μ = 0 on a bipartite lattice.
         optimizer: ``optimizer(parameters)``; its own learning rate is not used.
 
     Reference:
@@ -49,17 +51,23 @@ class LitForceField(LightningModule):
     def __init__(
         self,
         net: Callable[[Lattice, float | None], ForceNetwork],
-        lattice: Lattice,
         hamiltonian: Hamiltonian,
         solver: ExactDiagonalization,
         lr: float = 6e-3,
         energy_weight: float = 0.0,
+        particle_hole: bool = False,
         optimizer: Callable[[Iterable[Tensor]], Optimizer] = SOAP,
     ):
         super().__init__()
-        self.lattice, self.hamiltonian, self.solver = lattice, hamiltonian, solver
-        self.lr, self.energy_weight, self.optimizer = lr, energy_weight, optimizer
-        self.net = net(lattice, hamiltonian.force_bound)
+        if particle_hole and not (hamiltonian.lattice.is_bipartite and solver.mu == 0):
+            raise ValueError(
+                f"particle_hole needs a bipartite lattice and mu=0.0, got {hamiltonian.lattice.name} and "
+                f"{solver}. Use particle_hole=false."
+            )
+        self.hamiltonian, self.solver = hamiltonian, solver
+        self.lr, self.energy_weight, self.particle_hole = lr, energy_weight, particle_hole
+        self.optimizer = optimizer
+        self.net = net(hamiltonian.lattice, hamiltonian.force_bound)
         names = [f"{stage}_{window}" for stage in ("val", "test") for window in ("quench", *WINDOW_NAMES)]
         self.errors = nn.ModuleDict({name: ForceErrors() for name in names})
 
@@ -73,7 +81,7 @@ class LitForceField(LightningModule):
 
     def model_step(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Loss and predicted electronic forces [batch, n_sites] of one batch."""
-        energy, forces = self.net(batch["field"], self.net.graph(self.lattice))
+        energy, forces = self.net(batch["field"], self.net.graph(self.hamiltonian.lattice))
         loss = nn.functional.mse_loss(forces, batch["forces"])
         if energy is not None and self.energy_weight > 0:
             n_sites = batch["field"].shape[1]
@@ -86,7 +94,7 @@ class LitForceField(LightningModule):
         """Loss of one batch; sets the learning rate of this step."""
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.lr * self.lr_factor(self.global_step)
-        loss, _ = self.model_step(batch)
+        loss, _ = self.model_step(self._augmented(batch))
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, sync_dist=True)
         return loss
 
@@ -129,6 +137,16 @@ class LitForceField(LightningModule):
                 f"checkpoint must be of the network asked for, {describe(self.net)}, got {header['net']}. "
                 "Use its configuration."
             )
+
+    def _augmented(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        if not self.particle_hole:
+            return batch
+        # The signs follow from the step and the process alone: a resumed run draws the same.
+        generator = torch.Generator().manual_seed(
+            self.global_step * self.trainer.world_size + self.global_rank
+        )
+        sign = (2 * torch.randint(2, (len(batch["field"]), 1), generator=generator) - 1).to(batch["field"])
+        return batch | {"field": sign * batch["field"], "forces": sign * batch["forces"]}
 
     def _evaluate(self, stage: str, batch: dict[str, Tensor]) -> None:
         _, forces = self.model_step(batch)

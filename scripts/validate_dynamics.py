@@ -1,0 +1,151 @@
+"""Does learned dynamics follow exact dynamics? Three measurements on the Holstein quench, written to JSON.
+
+    python scripts/validate_dynamics.py --checkpoint holstein-square
+        --energy_checkpoint runs/holstein_square_energy/best.ckpt --out docs/benchmarks/dynamics.json
+
+1. ML against ED with the same noise: C(1) of 8 quenches that no training has seen.
+2. 10,000 Langevin steps: the kinetic temperature <p²>/m of the second half.
+3. NVE (gamma = 0), 10,000 steps from step 200 of a quench: rms error of the energy a site, and drift.
+"""
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from jsonargparse import auto_cli
+
+from lattgnn.analysis import nearest_neighbor_correlation, relative_deviation
+from lattgnn.config import atomic_write_text, versions
+from lattgnn.dynamics import LogSpaced, Regular, State, VerletLangevin, initial_state, simulate
+from lattgnn.forcefield import ExactForceField, LearnedForceField
+from lattgnn.hamiltonians import Holstein
+from lattgnn.lattice import Lattice, square
+from lattgnn.solvers import ExactDiagonalization
+
+MASS, SEED = 5.0, 20260104  # a seed that no dataset uses
+LANGEVIN = VerletLangevin(dt=0.05, kT=0.1, gamma=0.2, mass=MASS)
+NVE = VerletLangevin(dt=0.05, kT=0.1, gamma=0.0, mass=MASS)
+
+
+def exact(lattice: Lattice) -> ExactForceField:
+    return ExactForceField(Holstein(lattice), ExactDiagonalization(kT=0.1, mu=0.0))
+
+
+def learned(checkpoint: str, lattice: Lattice) -> LearnedForceField:
+    load = LearnedForceField.load if Path(checkpoint).suffix else LearnedForceField.pretrained
+    return load(checkpoint, lattice=lattice)
+
+
+def quench_start(force_field, n_replicas: int) -> State:
+    return initial_state(force_field, SEED, n_replicas, field_std=(5 / 0.18) ** 0.5, momentum_std=MASS)
+
+
+def exact_replica(extent: int, n_replicas: int, replica: int, n_steps: int) -> np.ndarray:
+    """One of the exact runs; its noise is the one it has in the batch of all."""
+    torch.set_num_threads(1)
+    force_field = exact(square(extent))
+    state = quench_start(force_field, n_replicas).replica(replica)
+    return simulate(force_field, LANGEVIN, state, n_steps, LogSpaced(80)).fields[:][:, 0]
+
+
+def compare(checkpoint: str, extent: int, n_replicas: int, n_steps: int, workers: int) -> dict:
+    lattice = square(extent)
+    force_field = learned(checkpoint, lattice)
+    start = quench_start(force_field, n_replicas)
+    run = simulate(force_field, LANGEVIN, start, n_steps, LogSpaced(80))
+    tasks = [(extent, n_replicas, replica, n_steps) for replica in range(n_replicas)]
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        reference = np.stack(pool.starmap(exact_replica, tasks, chunksize=1), axis=1)
+    ml, ed = (nearest_neighbor_correlation(np.asarray(f), lattice, False) for f in (run.fields[:], reference))
+    deviation = relative_deviation(ml, ed)
+    scale = np.abs(ed.mean(1)).max()
+    return {
+        "lattice": [extent, extent],
+        "quenches": n_replicas,
+        "steps": run.steps.tolist(),
+        "C1_learned": ml.mean(1).tolist(),
+        "C1_exact": ed.mean(1).tolist(),
+        "largest_relative_deviation_from_step_100": float(np.abs(deviation[run.steps >= 100]).max()),
+        "largest_deviation_over_largest_C1": float(np.abs(ml.mean(1) - ed.mean(1)).max() / scale),
+    }
+
+
+def thermalize(checkpoint: str, extent: int, n_replicas: int, n_steps: int) -> dict:
+    force_field = learned(checkpoint, square(extent))
+    run = simulate(force_field, LANGEVIN, quench_start(force_field, n_replicas), n_steps, Regular(10))
+    late = run.momenta[:][run.steps >= n_steps // 2]
+    kinetic = (late**2).mean((0, 2)) / MASS  # one figure a replica
+    return {
+        "steps": n_steps,
+        "kinetic_temperature": float(kinetic.mean()),
+        "standard_error": float(kinetic.std(ddof=1) / n_replicas**0.5),
+        "largest_field": float(np.abs(run.fields[-1]).max()),
+    }
+
+
+def conserve(checkpoint: str, extent: int, n_steps: int, warm_up: int = 200) -> dict:
+    """Energy errors by the network's own energy, where it has one, and by exact diagonalization."""
+    lattice = square(extent)
+    force_field, reference = learned(checkpoint, lattice), exact(square(extent))
+    start = quench_start(force_field, 1)
+    warm = simulate(force_field, LANGEVIN, start, warm_up, Regular(warm_up)).state(-1)
+    run = simulate(force_field, NVE, warm, n_steps, Regular(100))
+    kinetic = (run.momenta[:] ** 2).sum(-1)[:, 0] / (2 * MASS)
+    fields = torch.from_numpy(run.fields[:][:, 0])
+    result: dict = {"steps": n_steps, "starts_at_step": warm_up}
+    for name, potential in (("own", force_field(fields)[0]), ("exact", reference(fields)[0])):
+        if potential is not None:
+            energy = (kinetic + potential.detach().numpy()) / lattice.n_sites
+            error = energy - energy[0]
+            slope = np.polyfit(run.steps - run.steps[0], error, 1)[0]
+            result[f"rms_{name}"] = float(np.sqrt((error**2).mean()))
+            result[f"drift_{name}"] = float(slope * n_steps)
+            result[f"error_{name}"] = error.tolist()
+    return result
+
+
+def main(
+    checkpoint: str = "holstein-square",
+    energy_checkpoint: str | None = None,
+    extent: int = 20,
+    n_replicas: int = 8,
+    compare_steps: int = 800,
+    long_steps: int = 10_000,
+    workers: int = 2,
+    out: str = "docs/benchmarks/dynamics.json",
+) -> None:
+    """Measure and write.
+
+    Args:
+        checkpoint: Force field to follow: a file, or a pretrained name.
+        energy_checkpoint: One with an energy head, for NVE beside the other; None leaves it out.
+        extent: Cells along both axes.
+        n_replicas: Quenches.
+        compare_steps: Steps of ML against ED.
+        long_steps: Steps of the Langevin and NVE runs.
+        workers: Processes of the exact runs.
+        out: JSON file.
+    """
+    torch.set_num_threads(1)
+    started = time.time()
+    results: dict = {"checkpoint": checkpoint, "energy_checkpoint": energy_checkpoint, "versions": versions()}
+    results["comparison"] = compare(checkpoint, extent, n_replicas, compare_steps, workers)
+    results["langevin"] = thermalize(checkpoint, extent, n_replicas, long_steps)
+    results["nve_direct"] = conserve(checkpoint, extent, long_steps)
+    if energy_checkpoint is not None:
+        results["nve_energy"] = conserve(energy_checkpoint, extent, long_steps)
+    results["seconds"], results["load"] = round(time.time() - started), os.getloadavg()[0]
+    atomic_write_text(out, json.dumps(results, indent=1) + "\n")
+    for part, figures in results.items():
+        if isinstance(figures, dict) and part != "versions":
+            short = {key: value for key, value in figures.items() if not isinstance(value, list)}
+            sys.stdout.write(f"{part}: {json.dumps(short)}\n")
+
+
+if __name__ == "__main__":
+    auto_cli(main)

@@ -1,0 +1,107 @@
+"""The learned force field: saving and loading, ensembles, and what is refused."""
+
+import pytest
+import torch
+
+from lattgnn.forcefield import FORMAT_VERSION, LearnedForceField
+from lattgnn.hamiltonians import Holstein
+from lattgnn.lattice import square, triangular
+from lattgnn.nn import OrbitNetwork
+from lattgnn.solvers import ExactDiagonalization
+
+SOLVER = ExactDiagonalization(kT=0.1, mu=0.0)
+
+
+def make_force_field(lattice, conservative=False, filling=None, **options):
+    torch.manual_seed(0)
+    model = Holstein(lattice)
+    net = OrbitNetwork(lattice, model.force_bound, channels=4, conservative=conservative, **options).double()
+    return LearnedForceField(net, model, SOLVER, filling)
+
+
+@pytest.fixture
+def field(rng):
+    return torch.randn(3, 36, generator=rng, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("conservative", [False, True])
+def test_a_saved_force_field_comes_back_on_any_extent(conservative, field, tmp_path):
+    force_field = make_force_field(square(6), conservative)
+    force_field.save(tmp_path / "small.ckpt")
+    assert [path.name for path in tmp_path.iterdir()] == ["small.ckpt"]
+    loaded = LearnedForceField.load(tmp_path / "small.ckpt")
+    assert loaded.hamiltonian == force_field.hamiltonian and loaded.solver == SOLVER
+    torch.testing.assert_close(
+        loaded(field)[1], force_field(field)[1], rtol=0, atol=1e-6
+    )  # stored in float32
+    larger = LearnedForceField.load(tmp_path / "small.ckpt", lattice=square(8, 10))
+    assert larger(torch.zeros(80, dtype=torch.float64))[1].shape == (80,)
+
+
+def test_the_elastic_part_is_exact_and_never_learned(field):
+    force_field = make_force_field(square(6), conservative=True)
+    energy, forces = force_field(field)
+    electronic_energy, electronic = force_field.electronic(field)
+    model = force_field.hamiltonian
+    torch.testing.assert_close(forces - electronic, model.classical_forces(field), rtol=0, atol=1e-12)
+    torch.testing.assert_close(energy - electronic_energy, model.classical_energy(field), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("filling", [0.5, 0.3])
+def test_filling_fixes_the_number_of_electrons(filling, field):
+    """And each field has its own chemical potential, whatever else is in the batch."""
+    lattice = square(6)
+    trained = LearnedForceField.pretrained("holstein-square", lattice, filling)
+    _, electronic = trained.electronic(2 * field)
+    density = trained.hamiltonian.density(electronic)
+    torch.testing.assert_close(
+        density.mean(-1), torch.full((3,), filling, dtype=torch.float64), rtol=0, atol=1e-5
+    )
+    torch.testing.assert_close(trained.electronic(2 * field[1])[1], electronic[1], rtol=0, atol=1e-5)
+
+
+def test_free_energy_at_fixed_filling_has_the_forces_as_its_gradient(field):
+    """F = Ω + μN: the network's energy, background and shift put together right."""
+    force_field = make_force_field(square(6), conservative=True, filling=0.45)
+    one, h = field[0], 1e-4
+    forces = force_field.electronic(one)[1]
+    for site in (0, 17):
+        step = torch.zeros_like(one)
+        step[site] = h
+        up, down = (force_field.electronic(one + sign * step)[0] for sign in (1, -1))
+        slope = (up - down) / (2 * h)
+        torch.testing.assert_close(-slope, forces[site], rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path):
+    with pytest.raises(ValueError, match="does not exist"):
+        LearnedForceField.load(tmp_path / "none.ckpt")
+    (tmp_path / "text.ckpt").write_text("weights")
+    with pytest.raises(ValueError, match="cannot be read"):
+        LearnedForceField.load(tmp_path / "text.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match="without its header"):
+        LearnedForceField.load(tmp_path / "other.ckpt")
+    header = {"format_version": FORMAT_VERSION + 1, "versions": {"lattgnn": "9"}}
+    torch.save({"lattgnn": header}, tmp_path / "future.ckpt")
+    with pytest.raises(ValueError, match=f"format version {FORMAT_VERSION}, got {FORMAT_VERSION + 1}"):
+        LearnedForceField.load(tmp_path / "future.ckpt")
+
+
+def test_another_lattice_is_refused(tmp_path):
+    make_force_field(square(6)).save(tmp_path / "square.ckpt")
+    with pytest.raises(ValueError, match="trained on, square, got triangular"):
+        LearnedForceField.load(tmp_path / "square.ckpt", lattice=triangular(6))
+
+
+def test_pretrained_names_are_listed_when_wrong():
+    with pytest.raises(ValueError, match="holstein-square"):
+        LearnedForceField.pretrained("holstein-cube")
+
+
+def test_filling_needs_labels_at_fixed_mu():
+    lattice = square(6)
+    model = Holstein(lattice)
+    solver = ExactDiagonalization(kT=0.1, filling=0.5)
+    with pytest.raises(ValueError, match="trained at fixed mu"):
+        LearnedForceField(OrbitNetwork(lattice, model.force_bound), model, solver, filling=0.5)
