@@ -1,0 +1,42 @@
+"""Fit the force field that ships with the package, and put it there.
+
+    python scripts/make_pretrained.py
+
+fits configs/fit/holstein_square.yaml (12 CPU-minutes; a run that is there already is taken as it is) and writes to
+lattgnn/pretrained/: holstein-square.ckpt (network and header, no training state), .yaml (the resolved
+configuration) and .json (cost and test figures).
+"""
+
+import json
+from pathlib import Path
+
+import yaml
+from jsonargparse import auto_cli
+
+from lattgnn.cli import main as lattgnn
+from lattgnn.config import atomic_write_text
+from lattgnn.forcefield import LearnedForceField
+
+
+def main(config: str = "configs/fit/holstein_square.yaml", name: str = "holstein-square") -> None:
+    """Fit, test, ship.
+
+    Args:
+        config: Configuration of `lattgnn fit`.
+        name: Name of the force field, for `LearnedForceField.pretrained(name)`.
+    """
+    if lattgnn(["fit", "--config", config]) != 0:
+        raise SystemExit("the fit failed")
+    run = Path(yaml.safe_load(Path(config).read_text())["run_dir"])
+    folder = Path("lattgnn/pretrained")
+    folder.mkdir(exist_ok=True)
+    LearnedForceField.load(run / "best.ckpt").save(folder / f"{name}.ckpt")
+    atomic_write_text(folder / f"{name}.yaml", (run / "config.yaml").read_text())
+    cost = json.loads((run / "fit.json").read_text())
+    figures = json.loads(next(run.glob("test-*.json")).read_text())
+    record = {key: cost[key] for key in ("parameters", "epochs", "steps", "cpu_minutes")} | {"test": figures}
+    atomic_write_text(folder / f"{name}.json", json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    auto_cli(main)

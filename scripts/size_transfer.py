@@ -1,0 +1,83 @@
+"""Does a network fitted on 20 x 20 hold on 40 x 40? Errors per window against exact forces, written to JSON.
+
+    python scripts/size_transfer.py --checkpoint holstein-square --out docs/benchmarks/size_transfer.json
+
+Exact dynamics at 40 x 40 takes half an hour a quench, so the learned force drives it (it follows the exact,
+see validate_dynamics.py) and every saved frame gets its exact label. The same is done with four quenches
+at 20 x 20, so that both sizes are measured alike, on equally many sites.
+"""
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from jsonargparse import auto_cli
+
+from lattgnn.config import atomic_write_text, versions
+from lattgnn.data import WINDOW_NAMES, window_index
+from lattgnn.dynamics import LogSpaced, VerletLangevin, initial_state, simulate
+from lattgnn.forcefield import ExactForceField, LearnedForceField
+from lattgnn.hamiltonians import Holstein
+from lattgnn.lattice import square
+from lattgnn.solvers import ExactDiagonalization
+
+
+def exact_forces(extent: int, fields: np.ndarray) -> np.ndarray:
+    torch.set_num_threads(1)
+    lattice = square(extent)
+    exact = ExactForceField(Holstein(lattice), ExactDiagonalization(kT=0.1, mu=0.0))
+    return exact.electronic(torch.from_numpy(fields))[1].numpy()
+
+
+def errors(checkpoint: str, extent: int, n_quenches: int, n_frames: int, workers: int) -> dict[str, float]:
+    lattice = square(extent)
+    load = LearnedForceField.load if Path(checkpoint).suffix else LearnedForceField.pretrained
+    learned = load(checkpoint, lattice=lattice)
+    start = initial_state(learned, 7, n_quenches, field_std=(5 / 0.18) ** 0.5, momentum_std=5.0)
+    run = simulate(learned, VerletLangevin(0.05, 0.1, 0.2, 5.0), start, 2000, LogSpaced(n_frames))
+    fields = run.fields[:]  # [frame, replica, site]
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        labels = np.stack(pool.starmap(exact_forces, [(extent, frame) for frame in fields], chunksize=1))
+    predicted = learned.electronic(torch.from_numpy(fields))[1].numpy()
+    squares = ((predicted - labels) ** 2).mean((1, 2))
+    window = window_index(run.steps)
+    figures = {name: float(squares[window == i].mean()) for i, name in enumerate(WINDOW_NAMES[:-1])}
+    return figures | {"quench": float(squares.mean())}
+
+
+def main(
+    checkpoint: str = "holstein-square",
+    n_frames: int = 135,
+    workers: int = 2,
+    out: str = "docs/benchmarks/size_transfer.json",
+) -> None:
+    """Measure and write.
+
+    Args:
+        checkpoint: Force field: a file, or a pretrained name.
+        n_frames: Labelled frames of a quench.
+        workers: Processes that diagonalize.
+        out: JSON file.
+    """
+    torch.set_num_threads(1)
+    started = time.time()
+    results: dict = {"checkpoint": checkpoint, "versions": versions()}
+    for extent, n_quenches in ((20, 4), (40, 1)):
+        results[f"{extent}x{extent}"] = errors(checkpoint, extent, n_quenches, n_frames, workers)
+    small, large = results["20x20"], results["40x40"]
+    results["ratio"] = {name: large[name] / small[name] for name in small}
+    results["seconds"], results["load"] = round(time.time() - started), os.getloadavg()[0]
+    atomic_write_text(out, json.dumps(results, indent=1) + "\n")
+    for name in small:
+        sys.stdout.write(
+            f"{name:>10}: {small[name]:.2e} {large[name]:.2e} ratio {large[name] / small[name]:.2f}\n"
+        )
+
+
+if __name__ == "__main__":
+    auto_cli(main)
