@@ -2,7 +2,7 @@
 
     python scripts/make_pretrained.py
 
-fits configs/fit/holstein_square.yaml (12 CPU-minutes; a run that is there already is taken as it is) and writes to
+fits configs/fit/holstein_square.yaml (12 CPU-minutes; a run that is there already is taken) and writes to
 lattgnn/pretrained/: holstein-square.ckpt (network and header, no training state), .yaml (the resolved
 configuration) and .json (cost and test figures).
 """

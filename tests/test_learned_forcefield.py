@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from lattgnn.forcefield import FORMAT_VERSION, LearnedForceField
+from lattgnn.checkpoint import FORMAT_VERSION
+from lattgnn.forcefield import LearnedForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square, triangular
 from lattgnn.nn import OrbitNetwork

@@ -92,7 +92,7 @@ class Hamiltonian(ABC):
             ValueError: the model has none; its learned forces hold at one chemical potential.
         """
         raise ValueError(
-            f"filling must be left out for {type(self).__name__}, where mu is no shift of the field, got one. "
+            f"filling must be left out for {type(self).__name__}, where mu is no shift of the field. "
             "Use the chemical potential that the network was trained at."
         )
 

@@ -17,9 +17,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import CSVLogger
 
 from lattgnn.arguments import OneLineErrors
+from lattgnn.checkpoint import load_checkpoint
 from lattgnn.config import atomic_write_text, versions
 from lattgnn.data import LatticeDataModule, Source
-from lattgnn.forcefield import load_checkpoint
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.solvers import ExactDiagonalization

@@ -10,9 +10,9 @@ from pytorch_optimizer import SOAP
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lattgnn.checkpoint import check_hamiltonian, checkpoint_header, read_header
 from lattgnn.config import describe
 from lattgnn.data.dataset import WINDOW_NAMES
-from lattgnn.forcefield import check_hamiltonian, checkpoint_header, read_header
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork

@@ -1,0 +1,7 @@
+"""Fitting force networks to exact labels with Lightning."""
+
+from lattgnn.training.lit_module import LitForceField
+from lattgnn.training.loggers import OfflineWandbLogger
+from lattgnn.training.metrics import ForceErrors
+
+__all__ = ["ForceErrors", "LitForceField", "OfflineWandbLogger"]
