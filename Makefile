@@ -70,8 +70,11 @@ $(BIN)/pip-works:
 .venv/installed-dev: $(call sources,installed-dev)
 	$(call install,[dev])
 
-# torch-scatter comes as source and compiles against the torch that it finds: no build isolation.
-.venv/installed-scatter: $(BIN)/pip-works pyproject.toml $(call stale,installed-scatter) | .venv/installed
+# torch-scatter comes as source and is compiled against the torch that it finds, hence no build isolation, and
+# no cache: a wheel that pip kept may belong to another torch.
+.venv/installed-scatter: $(BIN)/pip-works $(call stale,installed-scatter) | .venv/installed
 	$(PIP) install setuptools wheel
-	$(PIP) install --no-build-isolation 'torch-scatter>=2.1.2'
+	printf '[build_ext]\nparallel = true\n' > .venv/build.cfg
+	DIST_EXTRA_CONFIG=$(CURDIR)/.venv/build.cfg $(PIP) install --no-build-isolation --no-cache-dir \
+		--force-reinstall --no-deps 'torch-scatter>=2.1.2'
 	@echo "$(MADE_FOR)" > $@

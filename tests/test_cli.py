@@ -185,10 +185,7 @@ def test_lattice_refuses(capsys, arguments, part):
 
 
 def test_lattice_needs_no_torch():
-    code = (
-        "import sys; from lattgnn import cli; cli.main(['lattice', 'lieb']);"
-        "sys.exit('torch' in sys.modules)"
-    )
+    code = "import sys; from lattgnn import cli; cli.main(['lattice', 'lieb']); exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
