@@ -82,11 +82,12 @@ def _draw_background(axes: Any, lattice: Lattice, site: int, cutoff: float) -> N
         cells = cell.offsets_within(site, s, reach)
         points = _place(lattice, s, cells)
         axes.scatter(*points.T, s=14, color=GREY, zorder=2)
-        for orbit in bond_orbits(lattice, nearest).orbits:
-            for source, destination, offset in orbit.bonds:
-                if source == s:
-                    for start, end in zip(points, _place(lattice, destination, cells + offset), strict=True):
-                        axes.plot(*np.stack([start, end]).T, color=GREY, lw=0.7, alpha=0.6, zorder=1)
+        leaving = [bond for o in bond_orbits(lattice, nearest).orbits for bond in o.bonds if bond[0] == s]
+        for _, destination, offset in leaving:
+            ends = _place(lattice, destination, cells + offset)
+            # One line for all of them, interrupted by points that are not there.
+            path = np.stack([points, ends, np.full_like(points, np.nan)], axis=1)
+            axes.plot(*path.reshape(-1, path.shape[-1]).T, color=GREY, lw=0.7, alpha=0.6, zorder=1)
 
 
 def _draw_bonds(

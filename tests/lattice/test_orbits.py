@@ -199,8 +199,7 @@ def test_smallest_extent_is_computed(lattice, cutoff, smallest):
     lattice.with_extent(*named).bonds(cutoff)
 
 
-def test_a_million_sites_take_seconds():
+def test_many_sites_take_no_time():
     start = time.process_time()
-    bonds = square(1024).bonds(2.3)
-    assert len(bonds) == 20 * 1024**2
-    assert time.process_time() - start < 20  # about 1.5 s on an idle core
+    assert len(square(256).bonds(2.3)) == 20 * 256**2
+    assert time.process_time() - start < 5  # about 0.1 s on an idle core
