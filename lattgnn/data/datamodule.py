@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -164,24 +165,28 @@ class LatticeDataModule(L.LightningDataModule):
         self._generate = lambda: generate(
             lattice, hamiltonian, solver, sources, seed, root, name, n_workers, progress
         )
-        self.dataset: LatticeDataset | None = None
-        self.train_statistics: Statistics | None = None
         self._tensors: dict[str, dict[str, Tensor]] = {}
 
     def prepare_data(self) -> None:
         """Generate the dataset, or what is missing of it (one process a machine)."""
         self._generate()
 
+    @cached_property
+    def dataset(self) -> LatticeDataset:
+        """The dataset, validated; there is one after `prepare_data`."""
+        return LatticeDataset.open(self.path, expect=self.config)
+
+    @cached_property
+    def train_statistics(self) -> Statistics:
+        """Moments of the training frames."""
+        return _statistics(self.dataset.frames("train"))
+
     def setup(self, stage: str | None = None) -> None:
         """Load the splits of a stage ("fit", "validate", "test", "predict") into memory; None loads all."""
-        if self.dataset is None:
-            self.dataset = LatticeDataset.open(self.path, expect=self.config)
         wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
-        for split in wanted[stage] if stage is not None else ("train", "val", "test"):
-            if split not in self._tensors and (frames := self.dataset.frames(split)) is not None:
-                self._tensors[split] = self._load(frames)
-                if split == "train":
-                    self.train_statistics = _statistics(frames)
+        for split in self.dataset.splits:
+            if split not in self._tensors and (stage is None or split in wanted[stage]):
+                self._tensors[split] = self._load(self.dataset.frames(split))
 
     def train_dataloader(self) -> Batches:
         """Shuffled batches of the training frames."""

@@ -209,10 +209,23 @@ class LatticeDataset:
             if record.split == split and kind in (None, record.kind)
         ]
 
-    def frames(self, split: str) -> LabelledFields | None:
-        """All frames of a split in one, None if the split has no source."""
+    def frames(self, split: str) -> LabelledFields:
+        """All frames of a split in one.
+
+        Raises:
+            ValueError: no source has this split.
+        """
         parts = self.trajectories(split)
-        return LabelledFields.join(parts) if parts else None
+        if not parts:
+            raise ValueError(
+                f"split must be one of {self.splits} in {self.path}, got {split!r}. Add a source for it."
+            )
+        return LabelledFields.join(parts)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have frames."""
+        return tuple(split for split in SPLITS if any(record.split == split for record in self.records))
 
     def _check_shapes(self) -> None:
         shape = self.hamiltonian.field_shape

@@ -8,45 +8,28 @@ the number of processes, on their order, or on interruptions.
 import fcntl
 import json
 import logging
-import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from threadpoolctl import threadpool_limits
 
 from lattgnn.config import atomic_directory, atomic_write_text, config_hash, describe, versions
 from lattgnn.data.dataset import FORMAT_VERSION, MANIFEST, LatticeDataset, Record, read_record, write_part
-from lattgnn.data.sources import LabelledFields, Source
+from lattgnn.data.sources import Source
+from lattgnn.data.workers import Task, compute
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.solvers import ExactDiagonalization
 
 _log = logging.getLogger(__name__)
-_CONNECT_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Task:
-    """One independent piece of work: part number `index` of a source."""
-
-    name: str
-    source: Source
-    index: int
-    seed: int
-
-    @property
-    def n_solves(self) -> int:
-        """Exact solutions that it costs."""
-        return self.source.n_solves(self.index)
+_LOG_SECONDS = 10.0
 
 
 def dataset_config(
@@ -128,6 +111,9 @@ def generate(
     path = dataset_path(config, root, name)
     if not (path / MANIFEST).exists():
         exact = ExactForceField(hamiltonian(lattice), solver)
+        _ = (
+            exact.hamiltonian.rows
+        )  # refuses a lattice that is too small for its bonds, before anything is written
         path.mkdir(parents=True, exist_ok=True)
         with _locked(path):
             if not (path / MANIFEST).exists():  # another generator may have finished while this one started
@@ -151,7 +137,7 @@ def _finish(
     # The longest first, so that no process ends with a long one alone.
     missing.sort(key=lambda task: -task.n_solves)
     with _report(path, todo, records, progress) as report:
-        for task, frames in _compute(exact, missing, n_workers):
+        for task, frames in compute(exact, missing, n_workers):
             labels = {
                 "split": task.source.split,
                 "kind": type(task.source).__name__.lower(),
@@ -159,7 +145,7 @@ def _finish(
             }
             with atomic_directory(path / task.name) as temporary:
                 records[task.name] = write_part(temporary, frames, name=task.name, **labels)
-            report(task)
+            report()
     return [records[task.name] for task in todo]
 
 
@@ -172,82 +158,6 @@ def _write_manifest(path: Path, config: dict[str, Any], records: list[Record]) -
         "parts": [asdict(record) for record in records],
     }
     atomic_write_text(path / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-
-
-def _label(exact: ExactForceField, task: Task) -> LabelledFields:
-    """Run one task on one thread, in whatever process."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(limits=1):
-            return task.source.label(exact, task.index, task.seed)
-    finally:
-        torch.set_num_threads(n_threads)
-
-
-def _compute(
-    exact: ExactForceField, todo: list[Task], n_workers: int | None
-) -> Iterator[tuple[Task, LabelledFields]]:
-    """Results as they come, from this process, an embedded cluster, or the cluster of the environment."""
-    address = os.environ.get("DASK_SCHEDULER_ADDRESS")
-    n_workers = min(len(os.sched_getaffinity(0)) if n_workers is None else n_workers, len(todo))
-    if address is None and n_workers <= 1:
-        for task in todo:
-            yield task, _label(exact, task)
-        return
-    from distributed import as_completed
-
-    with _client(address, n_workers) as client:
-        shared = client.scatter(exact, broadcast=True, hash=False)
-        futures = {client.submit(_label, shared, task, pure=False, retries=0): task for task in todo}
-        for future in as_completed(futures):
-            yield futures.pop(future), future.result()
-            future.release()
-
-
-@contextmanager
-def _client(address: str | None, n_workers: int) -> Iterator[Any]:
-    from distributed import Client, LocalCluster
-
-    with ExitStack() as stack:
-        if address is not None:
-            try:
-                yield stack.enter_context(Client(address, timeout=_CONNECT_SECONDS))
-            except OSError as error:
-                raise ValueError(
-                    f"DASK_SCHEDULER_ADDRESS must be the address of a running scheduler, got {address!r} "
-                    f"({error}). Start one with `dask scheduler`, or unset the variable to use this machine."
-                ) from None
-            return
-        with _hidden_main():
-            cluster = LocalCluster(
-                n_workers=n_workers,
-                threads_per_worker=1,
-                processes=True,
-                memory_limit=0,  # never restart a process because the machine is full
-                dashboard_address=None,
-                silence_logs=logging.ERROR,
-                env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            )
-        yield stack.enter_context(Client(stack.enter_context(cluster)))
-
-
-@contextmanager
-def _hidden_main() -> Iterator[None]:
-    """Keep new processes from importing the main script again.
-
-    Multiprocessing does that for objects defined there, which dask sends by value. A script without
-    `if __name__ == "__main__"` would run itself in every worker.
-    """
-    main = sys.modules["__main__"]
-    spec, file = main.__spec__, main.__dict__.pop("__file__", None)
-    main.__spec__ = None
-    try:
-        yield
-    finally:
-        main.__spec__ = spec
-        if file is not None:
-            main.__file__ = file
 
 
 @contextmanager
@@ -268,40 +178,36 @@ def _locked(path: Path) -> Iterator[None]:
 @contextmanager
 def _report(
     path: Path, todo: list[Task], done: dict[str, Record], progress: bool
-) -> Iterator[Callable[[Task], None]]:
-    """A function to call after each task: it moves the progress bar, or logs."""
-    total = sum(task.n_solves for task in todo)
-    solved = sum(task.n_solves for task in todo if task.name in done)
-    state = {"tasks": len(done), "solved": solved}
-    start = time.monotonic()
+) -> Iterator[Callable[[], None]]:
+    """A function to call after each task: it moves the progress bar, or logs now and then."""
+
+    def solved() -> int:
+        return sum(task.n_solves for task in todo if task.name in done)
+
+    total, before = sum(task.n_solves for task in todo), solved()
+    start = last = time.monotonic()
 
     def line() -> str:
-        rate = (state["solved"] - solved) / (time.monotonic() - start + 1e-9)
-        remaining = f", {(total - state['solved']) / rate:.0f} s left" if rate > 0 else ""
-        return f"{state['tasks']}/{len(todo)} tasks, {rate:.1f} labels/s{remaining}"
+        rate = (solved() - before) / max(time.monotonic() - start, 1e-9)
+        left = f", {(total - solved()) / rate:.0f} s left" if rate > 0 else ""
+        return f"{len(done)}/{len(todo)} tasks, {rate:.1f} labels/s{left}"
 
-    with ExitStack() as stack:
-        bar = (
-            stack.enter_context(_bar(path.name, total, solved)) if progress and sys.stderr.isatty() else None
-        )
+    def log() -> None:
+        nonlocal last
+        if time.monotonic() - last > _LOG_SECONDS or len(done) == len(todo):
+            last = time.monotonic()
+            _log.info("%s: %s", path.name, line())
 
-        def report(task: Task) -> None:
-            state["tasks"] += 1
-            state["solved"] += task.n_solves
-            if bar is not None:
-                bar(state["solved"], line())
-            else:
-                _log.info("%s: %s", path.name, line())
-
-        if bar is not None:
-            bar(solved, line())
-        yield report
-    if state["solved"] > solved:
-        _log.info("%s: %d labels in %.1f s", path.name, state["solved"] - solved, time.monotonic() - start)
+    if progress and sys.stderr.isatty():
+        with _bar(path.name, total) as show:
+            show(before, line())
+            yield lambda: show(solved(), line())
+    else:
+        yield log
 
 
 @contextmanager
-def _bar(title: str, total: int, solved: int) -> Iterator[Callable[[int, str], None]]:
+def _bar(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -312,5 +218,5 @@ def _bar(title: str, total: int, solved: int) -> Iterator[Callable[[int, str], N
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total, completed=solved, line="")
+        task = bar.add_task(title, total=total, line="")
         yield lambda done, line: bar.update(task, completed=done, line=line)

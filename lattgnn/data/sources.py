@@ -231,7 +231,5 @@ class _Recorder:
         assert state.field is self.field or torch.equal(state.field, self.field), (
             "the last force is another field's"
         )
-        arrays = (self.field, self.forces, self.energy)
-        return LabelledFields(
-            *(array.detach().cpu().numpy().copy() for array in arrays), np.array([state.step])
-        )
+        field, forces, energy = (x.cpu().numpy().copy() for x in (self.field, self.forces, self.energy))
+        return LabelledFields(field, forces, energy, np.array([state.step]))

@@ -8,13 +8,13 @@ from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
 from lattgnn.solvers import ExactDiagonalization
 
-SOURCES = (
+SOURCES = [
     Quench("train", n_trajectories=2, n_steps=12, n_frames=6),
     RandomFields("train", n_samples=5, block_size=3),
     Quench("val", n_trajectories=1, n_steps=8, n_frames=4),
     Quench("test", n_trajectories=1, n_steps=8, n_frames=4),
     RandomFields("test", n_samples=3),
-)
+]
 
 
 @pytest.fixture(scope="session")

@@ -98,7 +98,7 @@ def test_failure_of_a_task_is_raised_and_the_rest_is_kept(recipe, tmp_path):
 
 def test_unreachable_cluster_is_one_clear_line(recipe, tmp_path, monkeypatch):
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:9")
-    monkeypatch.setattr(sys.modules["lattgnn.data.generate"], "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(sys.modules["lattgnn.data.workers"], "_CONNECT_SECONDS", 0.5)
     with pytest.raises(ValueError, match="DASK_SCHEDULER_ADDRESS must be the address of a running scheduler"):
         generate(**recipe, root=tmp_path)
 

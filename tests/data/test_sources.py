@@ -12,6 +12,16 @@ from lattgnn.lattice import square
 from lattgnn.solvers import ExactDiagonalization
 
 
+class Counting(ExactForceField):
+    """No electrons, but it counts how often it is asked."""
+
+    calls = 0
+
+    def electronic(self, field):
+        self.calls += 1
+        return torch.zeros(field.shape[:-1], dtype=torch.float64), torch.zeros_like(field)
+
+
 @pytest.fixture
 def exact() -> ExactForceField:
     return ExactForceField(Holstein(square(6)), ExactDiagonalization(kT=0.1, mu=0.0))
@@ -26,8 +36,7 @@ def test_random_fields_cover_the_samples_in_blocks(exact):
 
 def test_random_fields_have_the_variances_in_turn(exact):
     source = RandomFields("train", n_samples=400, variances=(4.0, 0.25), block_size=400)
-    solved = replace_electrons(exact)
-    field = source.label(solved, 0, seed=1).field
+    field = source.label(Counting(exact.hamiltonian, exact.solver), 0, seed=1).field
     # 200 fields of 36 sites: the standard error of a variance is 1.7 %
     assert field[0::2].var() == pytest.approx(4.0, rel=0.07)
     assert field[1::2].var() == pytest.approx(0.25, rel=0.07)
@@ -53,7 +62,7 @@ def test_quench_follows_the_papers_dynamics_and_labels_its_frames(exact):
 
 
 def test_quench_solves_once_a_step(exact):
-    counting = replace_electrons(exact)
+    counting = Counting(exact.hamiltonian, exact.solver)
     source = Quench("train", n_trajectories=1, n_steps=15, n_frames=5)
     source.label(counting, 0, seed=0)
     assert counting.calls == source.n_solves(0) == 16
@@ -83,7 +92,6 @@ def test_steps_are_denser_early():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Quench("training"), "split must be one of"),
         (lambda: Quench("train", n_steps=10, n_frames=20), "n_frames must be between 2 and n_steps"),
         (lambda: Quench("train", dt=0.0), "dt must be positive"),
         (lambda: Quench("train", gamma=-1.0), "gamma must be >= 0"),
@@ -95,16 +103,3 @@ def test_steps_are_denser_early():
 def test_wrong_sources_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def replace_electrons(exact: ExactForceField) -> ExactForceField:
-    """An exact force field without electrons that counts how often it is asked."""
-
-    class Counting(ExactForceField):
-        calls = 0
-
-        def electronic(self, field):
-            self.calls += 1
-            return torch.zeros(field.shape[: field.ndim - 1], dtype=torch.float64), torch.zeros_like(field)
-
-    return Counting(exact.hamiltonian, exact.solver)
