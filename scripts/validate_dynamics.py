@@ -5,7 +5,8 @@
 
 1. ML against ED with the same noise: C(1) of 8 quenches that no training has seen.
 2. 10,000 Langevin steps: the kinetic temperature <p²>/m of the second half.
-3. NVE (gamma = 0), 10,000 steps from step 200 of a quench: rms error of the energy a site, and drift.
+3. NVE (gamma = 0), 10,000 steps from step 200 of a quench: rms error of the energy a site, drift as the
+   slope of a straight line times the length of the run.
 """
 
 import json
@@ -105,6 +106,8 @@ def conserve(checkpoint: str, extent: int, n_steps: int, warm_up: int = 200) -> 
             slope = np.polyfit(run.steps - run.steps[0], error, 1)[0]
             result[f"rms_{name}"] = float(np.sqrt((error**2).mean()))
             result[f"drift_{name}"] = float(slope * n_steps)
+            halves = np.array_split(error, 2)
+            result[f"rms_{name}_halves"] = [float(np.sqrt((half**2).mean())) for half in halves]
             result[f"error_{name}"] = error.tolist()
     return result
 
@@ -143,7 +146,7 @@ def main(
     atomic_write_text(out, json.dumps(results, indent=1) + "\n")
     for part, figures in results.items():
         if isinstance(figures, dict) and part != "versions":
-            short = {key: value for key, value in figures.items() if not isinstance(value, list)}
+            short = {key: value for key, value in figures.items() if not isinstance(value, list) or len(value) < 3}
             sys.stdout.write(f"{part}: {json.dumps(short)}\n")
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-install_import_hook("lattgnn", "beartype.beartype")  # must come before the first import of lattgnn
+# Before the first import of lattgnn. An int is welcome where a float is.
+install_import_hook("lattgnn", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 torch.set_num_threads(1)
 
 
