@@ -146,7 +146,7 @@ def main(
     atomic_write_text(out, json.dumps(results, indent=1) + "\n")
     for part, figures in results.items():
         if isinstance(figures, dict) and part != "versions":
-            short = {key: value for key, value in figures.items() if not isinstance(value, list) or len(value) < 3}
+            short = {key: value for key, value in figures.items() if np.size(value) < 3}
             sys.stdout.write(f"{part}: {json.dumps(short)}\n")
 
 
