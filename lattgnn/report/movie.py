@@ -7,11 +7,10 @@ import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from lattgnn.lattice import Lattice
-from lattgnn.report.quench_plots import draw_field
+from lattgnn.report.quench_plots import draw_field, order_scale
 from lattgnn.report.style import STYLE
 
 
@@ -23,7 +22,7 @@ def write_movie(
     fps: int = 12,
     label: str = r"local order $\phi_i$",
 ) -> Path:
-    """Write snapshots as a movie, one colour scale throughout.
+    """Write snapshots as a movie, on the colour scale of the last one.
 
     Args:
         path: ends in .mp4 or .gif.
@@ -55,10 +54,9 @@ def write_movie(
     with mpl.rc_context(STYLE), get_writer(temporary, **settings) as movie:
         figure = Figure(figsize=(4.4, 4.0), dpi=160, layout="constrained")
         canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
-        limit = float(np.quantile(np.abs(fields), 0.995))
-        mesh = draw_field(axes, fields[0], lattice, Normalize(-limit, limit))
+        mesh = draw_field(axes, fields[0], lattice, order_scale(fields[-1]))
         shape = np.shape(mesh.get_array())  # pyright: ignore[reportArgumentType, reportCallIssue]
-        figure.colorbar(mesh, ax=axes, label=label, pad=0.02)
+        figure.colorbar(mesh, ax=axes, label=label, pad=0.02, extend="both")
         for values, t in zip(fields, times, strict=True):
             mesh.set_array(values.reshape(shape))
             axes.set_title(rf"$t={t:.1f}$")

@@ -109,6 +109,8 @@ def growth_window(
 ) -> tuple[float, float] | None:
     """Last decade of time before domains feel the size of the lattice (a sixth of its shortest side).
 
+    Frames whose domains are shorter than a bond are no domains and are left out.
+
     Args:
         times: of all frames.
         lengths: domain lengths, units a.
@@ -122,7 +124,8 @@ def growth_window(
     if free.sum() < 3:
         return None
     last = float(times[free][-1])
-    inside = free & (times >= last / 10)
+    ordered = (lengths > lattice.neighbor_distance).all(axis=1)
+    inside = free & ordered & (times >= last / 10)
     return (float(times[inside][0]), last) if inside.sum() >= 3 else None
 
 

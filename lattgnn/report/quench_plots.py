@@ -210,7 +210,7 @@ def snapshot_panel(
     label: str = r"local order $\phi_i$",
     columns: int = 4,
 ) -> Figure:
-    """Domains at several times side by side, on one diverging colour scale symmetric about zero.
+    """Domains at several times side by side, on one diverging colour scale, which the last one sets.
 
     Args:
         fields: e.g. `local_order` of the snapshots.
@@ -230,8 +230,7 @@ def snapshot_panel(
     panel = 0.89 * PAGE / columns * float(np.clip(height / width, 0.4, 2.5))
     figure = Figure(figsize=(PAGE, rows * (panel + 0.22)), dpi=DPI, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    limit = float(np.quantile(np.abs(fields), 0.995))
-    norm = Normalize(-limit, limit)
+    norm = order_scale(fields[-1])
     for axes, values, t in zip(panels, fields, times, strict=False):
         mesh = draw_field(axes, values, lattice, norm)
         axes.set_title(rf"$t={t:.4g}$", pad=3)
@@ -241,6 +240,16 @@ def snapshot_panel(
         mesh, ax=list(panels[: len(times)]), label=label, pad=0.012, aspect=20 * rows, extend="both"
     )
     return figure
+
+
+def order_scale(values: Float[Array, "n_sites"]) -> Normalize:
+    """Colour scale symmetric about zero that a snapshot nearly fills.
+
+    Args:
+        values: of the last snapshot; the disorder before a quench can be far stronger than any order after.
+    """
+    limit = float(np.quantile(np.abs(values), 0.98))
+    return Normalize(-limit, limit)
 
 
 def draw_field(

@@ -64,7 +64,6 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         with mpl.rc_context(STYLE):
             figure = draw(*args, **kwargs)
             figure.draw_without_rendering()  # ticks are made when first drawn: while the style still holds
-            figure.set_layout_engine("none")  # the layout is found; finding it again would double the time
         return figure
 
     return in_style

@@ -5,7 +5,7 @@ import pytest
 
 from lattgnn.dynamics import Trajectory
 from lattgnn.lattice import Lattice, chain, square
-from lattgnn.report import analyze, write_movie, write_quench_report
+from lattgnn.report import analysis_figures, analyze, write_movie, write_quench_report
 from lattgnn.report.quench_analysis import growth_window, picture_frames
 
 STEPS = np.unique(np.geomspace(1, 400, 14).round().astype(int) - 1)
@@ -64,10 +64,11 @@ def test_report_files(quench, tmp_path):
         assert text in page
 
 
-def test_one_replica_in_one_dimension(tmp_path):
-    metrics = write_quench_report(coarsening(chain(64), n_replicas=1), tmp_path)
-    assert metrics["growth_interval_from_correlation"] == [None, None]
-    assert not (tmp_path / "snapshots.png").exists()
+def test_one_replica_in_one_dimension():
+    trajectory = coarsening(chain(64), n_replicas=1)
+    result = analyze(trajectory, window=(1.0, 40.0))
+    assert result["metrics"]["growth_interval_from_correlation"] == [None, None]
+    assert set(analysis_figures(trajectory, result)) == {"domain_length", "correlation", "order"}
 
 
 def test_movie(quench, tmp_path):
@@ -112,11 +113,13 @@ def test_a_run_that_hardly_began_is_refused(quench):
         analyze(begun)
 
 
-def test_a_single_domain_has_no_length(tmp_path):
+def test_a_single_domain_has_no_length():
     lattice = square(8)
     field = np.broadcast_to(lattice.bipartite_signs * 1.0, (4, 1, 64))
     config = {"lattice": lattice.to_dict(), "integrator": {"init_args": {"dt": 0.1}}}
     arrays = {"field": field, "momentum": field, "forces": field, "step": np.arange(4)}
-    metrics = write_quench_report(Trajectory(arrays, config), tmp_path)
+    trajectory = Trajectory(arrays, config)
+    result = analyze(trajectory)
+    metrics = result["metrics"]
     assert metrics["final_order_parameter"] == 1.0 and metrics["final_length_from_correlation"] is None
-    assert not (tmp_path / "domain_length.png").exists()
+    assert "domain_length" not in analysis_figures(trajectory, result)
