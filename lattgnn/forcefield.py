@@ -174,7 +174,8 @@ class LearnedForceField:
         """A force field that comes with the package.
 
         Args:
-            name: "holstein-square": Holstein model, t = 1, g = 3.5, k0 = 1, k1 = 0.18, kT = 0.1, μ = 0.
+            name: "holstein-square" for the Holstein model, t = 1, g = 3.5, k0 = 1, k1 = 0.18, electrons at
+                kT = 0.1, μ = 0; "holstein-square-energy" for the same with an energy, at twice the cost.
             lattice: where to use it, see :meth:`load`.
             filling: electrons per state, see the class.
 
