@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     module, function = _VERBS[verb][0].split(":")
     try:
         getattr(importlib.import_module(module), function)(list(argv))
-    except (ValueError, TypeError, OSError, ArithmeticError) as error:
+    except (ValueError, TypeError, OSError, ImportError, ArithmeticError) as error:
         from lattgnn.arguments import debugging, one_line
 
         if debugging():
