@@ -19,6 +19,7 @@ sources = $(BIN)/pip-works pyproject.toml $(wildcard $(PIP_CONSTRAINT)) $(call s
 install = $(if $(TORCH),$(PIP) install $(TORCH) &&) $(PIP) install -e '.$(1)' && echo "$(MADE_FOR)" > $@
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:  # pip twice at once in one environment is a race
 .PHONY: help quickstart test test-fast check format scatter test-scatter clean FORCE
 
 help:  ## this list
