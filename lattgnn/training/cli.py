@@ -90,7 +90,12 @@ class TrainerCLI(LightningCLI):
         settings = self._get(self.config_init, "trainer")
         callbacks = _as_list(settings.callbacks)
         if self.subcommand == "fit":
-            kwargs |= {"logger": self._loggers(settings.logger), "callbacks": callbacks + self._callbacks()}
+            validated = any(
+                source["init_args"]["split"] == "val" for source in self.datamodule.config["sources"]
+            )
+            callbacks += self._callbacks("val/all/mse" if validated else "train_loss")
+            kwargs |= {"logger": self._loggers(settings.logger), "callbacks": callbacks}
+            kwargs |= {} if validated else {"limit_val_batches": 0}
         else:
             kwargs |= {"logger": False, "enable_checkpointing": False, "callbacks": callbacks}
         return super().instantiate_trainer(default_root_dir=str(self.run_dir), **kwargs)
@@ -153,11 +158,12 @@ class TrainerCLI(LightningCLI):
             *(_as_list(asked) if not isinstance(asked, bool) else []),
         ]
 
-    def _callbacks(self) -> list[Callback]:
+    def _callbacks(self, figure: str) -> list[Callback]:
+        """Record, and checkpoints of the last epoch and of the lowest `figure`."""
+        best = ModelCheckpoint(self.run_dir, "best", monitor=figure, enable_version_counter=False)
         last = ModelCheckpoint(
             self.run_dir, "last", every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
         )
-        best = ModelCheckpoint(self.run_dir, "best", monitor="val/quench/mse", enable_version_counter=False)
         return [RunRecord(), best, last]
 
     def _write_figures(self, verb: str) -> None:

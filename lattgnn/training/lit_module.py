@@ -23,6 +23,10 @@ WARMUP = 0.02
 """Part of the steps over which the learning rate rises."""
 
 
+WINDOWS = ("all", "quench", *WINDOW_NAMES)
+"""What errors are reported over: everything, all steps of quenches, each window of steps, random fields."""
+
+
 class LitForceField(LightningModule):
     """Fits a network's electronic forces (and energies) to exact labels.
 
@@ -68,7 +72,7 @@ class LitForceField(LightningModule):
         self.lr, self.energy_weight, self.particle_hole = lr, energy_weight, particle_hole
         self.optimizer = optimizer
         self.net = net(hamiltonian.lattice, hamiltonian.force_bound)
-        names = [f"{stage}_{window}" for stage in ("val", "test") for window in ("quench", *WINDOW_NAMES)]
+        names = [f"{stage}_{window}" for stage in ("val", "test") for window in WINDOWS]
         self.errors = nn.ModuleDict({name: ForceErrors() for name in names})
 
     def configure_optimizers(self) -> Optimizer:
@@ -152,11 +156,11 @@ class LitForceField(LightningModule):
         _, forces = self.model_step(batch)
         for index, name in enumerate(WINDOW_NAMES):
             chosen = batch["window"] == index  # may be none: every process updates the same metrics
-            for window in {name, "random" if name == "random" else "quench"}:
+            for window in {"all", name, "random" if name == "random" else "quench"}:
                 self.metric(stage, window).update(forces[chosen], batch["forces"][chosen])
 
     def _log_errors(self, stage: str) -> None:
-        for window in ("quench", *WINDOW_NAMES):
+        for window in WINDOWS:
             metric = self.metric(stage, window)
             for figure, value in metric.compute().items():
                 self.log(f"{stage}/{window}/{figure}", value.float(), rank_zero_only=True)

@@ -97,7 +97,12 @@ def test_fit_leaves_configuration_checkpoints_metrics_and_record(finished):
 def test_the_checkpoint_is_a_force_field_on_any_extent(finished):
     learned = LearnedForceField.load(finished / "best.ckpt", lattice=square(12))
     energy, forces = learned(torch.zeros(2, 144, dtype=torch.float64))
-    assert energy.shape == (2,) and forces.shape == (2, 144) and forces.dtype == torch.float64
+    assert (
+        energy is not None
+        and energy.shape == (2,)
+        and forces.shape == (2, 144)
+        and forces.dtype == torch.float64
+    )
 
 
 def test_test_and_predict_use_the_best_checkpoint(workspace, finished):
@@ -146,6 +151,29 @@ def test_mistakes_are_one_line_and_write_nothing(workspace, finished, capsys):
         message = capsys.readouterr().err.replace("Seed set to 0\n", "")
         assert code == 2 and words in message and message.count("\n") == 1, (options, message)
         assert not (workspace / "wrong").exists()
+
+
+@pytest.mark.slow
+def test_another_lattice_without_validation_recorded_by_wandb(workspace):
+    """Swapping the lattice is one key; a dataset needs no validation split; wandb stays on disk."""
+    only_training = json.dumps([source("RandomFields", split="train", n_samples=8)])
+    options = [
+        "--data.lattice=lattgnn.lattice.kagome",
+        "--data.lattice.init_args.extent=[4,4]",
+        f"--data.sources={only_training}",
+        "--wandb=true",
+    ]
+    assert main(command(workspace, "fit", "kagome", *options)) == 0
+    assert LearnedForceField.load(workspace / "kagome" / "best.ckpt").lattice.name == "kagome"
+    assert list((workspace / "kagome").glob("wandb-*/wandb/offline-run-*"))
+
+
+def test_particle_hole_augmentation_needs_the_symmetry(workspace, finished, capsys):
+    assert (
+        main(command(workspace, "fit", "ph", "--model.particle_hole=true", "--data.solver.init_args.mu=0.5"))
+        == 2
+    )
+    assert "particle_hole needs a bipartite lattice and mu=0.0" in capsys.readouterr().err
 
 
 @pytest.mark.slow
