@@ -198,7 +198,8 @@ def main(argv: list[str]) -> None:
 
 def _quiet() -> None:
     """Silence what Lightning says of devices, of its other products and of what is meant so here."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
         "Checkpoint directory .* exists and is not empty",
         "The number of training batches .* is smaller than the logging interval",
