@@ -54,7 +54,8 @@ def quickstart(out: Path, seed: int = 0, fast: bool = False) -> dict[str, Any]:
     """
     if not 0 <= seed < 2**32 - 1:
         raise ValueError(f"seed must be from 0 to 2**32 - 2, got {seed!r}. Use 0.")
-    write_configurations(out, settings(fast), seed)
+    sections = settings(fast)
+    write_configurations(out, sections, seed)
     todo, news = stages(out), False
     for number, stage in enumerate(todo, start=1):
         done = stage.finished()
@@ -69,7 +70,7 @@ def quickstart(out: Path, seed: int = 0, fast: bool = False) -> dict[str, Any]:
         from lattgnn.cli.quickstart_report import write_quickstart_report  # matplotlib, once it is needed
 
         with _clock(out, "report"):
-            figures = write_quickstart_report(out, read_times(out))
+            figures = write_quickstart_report(out, read_times(out), **sections["analyze"])
         figures |= {"times": read_times(out)}
         atomic_write_text(out / METRICS, json.dumps(figures, indent=2, allow_nan=False) + "\n")
     return json.loads((out / METRICS).read_text())

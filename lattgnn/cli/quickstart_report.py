@@ -31,6 +31,11 @@ from lattgnn.report.style import figure_png, write_bytes
 Times = Mapping[str, Mapping[str, float]]
 COLUMNS = ("stage", "result", "s", "CPU s")
 ERRORS = {"mse": "MSE", "mae": "MAE", "p99.9": "99.9th percentile", "unexplained": "1 − R²"}
+SUMMARY = (
+    "Small lattices, solved exactly, teach a network the force of the electrons; the network then moves "
+    "lattices that exact diagonalization cannot reach. The growth exponent is that of "
+    "the short time after the first domains have formed; the late law of growth needs longer runs."
+)
 TEXTS = {
     "loss": (
         "Fit",
@@ -44,7 +49,7 @@ TEXTS = {
     ),
     "windows": (
         "Error along a quench",
-        "The first steps, when the field is still random, are the hard ones; ordered domains are easy.",
+        "Hardest are the steps in which domains form out of a random field; ordered domains are easy.",
     ),
     "dynamics": (
         "Learned against exact dynamics",
@@ -54,18 +59,21 @@ TEXTS = {
 }
 
 
-def write_quickstart_report(out: Path, times: Times) -> dict[str, Any]:
+def write_quickstart_report(
+    out: Path, times: Times, window: tuple[float, float] | None = None
+) -> dict[str, Any]:
     """Write report.html and the pictures as PNG.
 
     Args:
         out: folder of a quickstart whose stages are finished.
         times: seconds of the stages, wall and cpu.
+        window: first and last time of the growth fit, see `analyze`.
 
     Returns:
         The figures for metrics.json.
     """
     quench = Trajectory.open(out / "quench")
-    result = analyze(quench)
+    result = analyze(quench, window)
     times_compared, exact, learned = _neighbor_correlations(out)
     test = _read_json(next((out / "fit").glob("test-*.json")))
     figures = {
@@ -86,7 +94,7 @@ def write_quickstart_report(out: Path, times: Times) -> dict[str, Any]:
     drawn = analysis_figures(quench, result)
     for name, figure in (pictures | drawn).items():
         write_bytes(out / f"{name}.png", figure_png(figure))
-    sections = [Section("Summary", "", Table(COLUMNS, summary_rows(figures)))]
+    sections = [Section("Summary", SUMMARY, Table(COLUMNS, summary_rows(figures)))]
     sections += [Section(*TEXTS[name], picture) for name, picture in pictures.items()]
     sections.insert(4, Section("Errors in numbers", "", _error_table(test)))
     sections += quench_sections(quench, result, drawn)[1:]
