@@ -130,7 +130,7 @@ def test_the_table_lists_what_is_known(capsys, tmp_path):
         | {"growth_exponent_from_correlation": 0.5, "growth_interval_from_correlation": [0.45, 0.55]},
         "times": {"data": {"wall": 2.0, "cpu": 3.0}, "fit": {"wall": 1.0, "cpu": 1.0}},
     }
-    assert summary_rows(known)[-1] == ("total", "", "3.0", "4.0")
+    assert summary_rows(known)[-1] == ("total", "", 3.0, 4.0)
     print_table(known, tmp_path)
     out = capsys.readouterr().out
     for part in ("1.0e-04 quench", "within 0.4 %", "3 quenches of 64×64", "0.50 [0.45, 0.55] from C(r)"):

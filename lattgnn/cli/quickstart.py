@@ -164,7 +164,11 @@ def print_table(figures: dict[str, Any], out: Path) -> None:
 
     from lattgnn.cli.quickstart_report import COLUMNS, summary_rows
 
-    console, rows = Console(), summary_rows(figures)
+    console = Console()
+    rows = [
+        (name, result, *("" if x is None else f"{x:.1f}" for x in seconds))
+        for name, result, *seconds in summary_rows(figures)
+    ]
     if console.is_terminal:
         table = Table(title="lattgnn quickstart", title_justify="left")
         for column in COLUMNS:

@@ -102,7 +102,7 @@ def write_quickstart_report(
     return figures
 
 
-def summary_rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def summary_rows(figures: Mapping[str, Any]) -> list[tuple[str, str, float | None, float | None]]:
     """One row a stage: its name, what came out, seconds, CPU seconds; the total last.
 
     Args:
@@ -127,8 +127,8 @@ def summary_rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     return [*rows, ("total", "", *_seconds(total))]
 
 
-def _seconds(stage: Mapping[str, float] | None) -> tuple[str, str]:
-    return ("", "") if stage is None else (f"{stage['wall']:.1f}", f"{stage['cpu']:.1f}")
+def _seconds(stage: Mapping[str, float] | None) -> tuple[float | None, float | None]:
+    return (None, None) if stage is None else (round(stage["wall"], 1), round(stage["cpu"], 1))
 
 
 def _growth(quench: Mapping[str, Any]) -> str:
