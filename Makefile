@@ -75,7 +75,7 @@ $(BIN)/pip-works:
 # no cache: a wheel that pip kept may belong to another torch.
 .venv/installed-scatter: $(BIN)/pip-works $(call stale,installed-scatter) | .venv/installed
 	$(PIP) install setuptools wheel
-	printf '[build_ext]\nparallel = true\n' > .venv/build.cfg
+	printf '[build_ext]\nparallel = 3\n' > .venv/build.cfg
 	DIST_EXTRA_CONFIG=$(CURDIR)/.venv/build.cfg $(PIP) install --no-build-isolation --no-cache-dir \
 		--force-reinstall --no-deps 'torch-scatter>=2.1.2'
 	@echo "$(MADE_FOR)" > $@

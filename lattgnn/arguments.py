@@ -18,11 +18,12 @@ _FOLD = (  # what jsonargparse says -> what is said here
     (r'Parser key "([^"]*)"( element \d+)?:', r"\1\2:"),
     (r"Problem with given class_path '([^']*)':", r"\1:"),
     (r"Type \S+\[.*?\] expects a function or a callable class: ", ""),
-    (r" - Expected a <class 'NoneType'>", ""),
+    (r" - Expected a (<class 'NoneType'>|path but \S+ either not accessible or invalid)", ""),
     (r"Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors: - ", ""),
     (r" Given value type: <class '[\w.]+'> Given value:", ". Got value:"),
     (r"\.? Got value: (Namespace\(|NestedArg\(|\{).*$", ""),
     (r"[Ee]xpected a <class '([\w.]+)'>", r"expected \1"),
+    (r": - ", ": "),
     (r" - ", " or "),
 )
 
