@@ -1,7 +1,7 @@
 r"""Fit the force field that ships with the package, and put it there.
 
     python scripts/make_pretrained.py
-    python scripts/make_pretrained.py --config configs/fit/holstein_square_energy.yaml \
+    python scripts/make_pretrained.py --recipe configs/fit/holstein_square_energy.yaml \
         --name holstein-square-energy
 
 fits configs/fit/holstein_square.yaml (12 CPU-minutes; a run that is there already is taken) and writes to
@@ -20,16 +20,16 @@ from lattgnn.config import atomic_write_text
 from lattgnn.forcefield import LearnedForceField
 
 
-def main(config: str = "configs/fit/holstein_square.yaml", name: str = "holstein-square") -> None:
+def main(recipe: str = "configs/fit/holstein_square.yaml", name: str = "holstein-square") -> None:
     """Fit, test, ship.
 
     Args:
-        config: Configuration of `lattgnn fit`.
+        recipe: Configuration of `lattgnn fit`.
         name: Name of the force field, for `LearnedForceField.pretrained(name)`.
     """
-    if lattgnn(["fit", "--config", config]) != 0:
+    if lattgnn(["fit", "--config", recipe]) != 0:
         raise SystemExit("the fit failed")
-    run = Path(yaml.safe_load(Path(config).read_text())["run_dir"])
+    run = Path(yaml.safe_load(Path(recipe).read_text())["run_dir"])
     folder = Path("lattgnn/pretrained")
     folder.mkdir(exist_ok=True)
     LearnedForceField.load(run / "best.ckpt").save(folder / f"{name}.ckpt")

@@ -46,6 +46,7 @@ def test_the_elastic_part_is_exact_and_never_learned(field):
     electronic_energy, electronic = force_field.electronic(field)
     model = force_field.hamiltonian
     torch.testing.assert_close(forces - electronic, model.classical_forces(field), rtol=0, atol=1e-12)
+    assert energy is not None and electronic_energy is not None
     torch.testing.assert_close(energy - electronic_energy, model.classical_energy(field), rtol=0, atol=1e-10)
 
 
@@ -71,8 +72,14 @@ def test_pretrained_forces_are_close_to_exact_ones(name):
     start = initial_state(learned, seed=3, n_replicas=2, field_std=5.27, momentum_std=5.0)
     integrator = VerletLangevin(dt=0.05, kT=0.1, gamma=0.2, mass=5.0)
     fields = torch.from_numpy(simulate(learned, integrator, start, 300, LogSpaced(12)).fields[:])
-    error = learned.electronic(fields)[1] - exact.electronic(fields)[1]
-    assert (error**2).mean() < 1.5e-4  # on the benchmark 3e-5 and 5e-5; few sites carry most of it
+    energy, forces = learned.electronic(fields)
+    exact_energy, exact_forces = exact.electronic(fields)
+    assert (
+        (forces - exact_forces) ** 2
+    ).mean() < 1.5e-4  # on the benchmark 3e-5 and 5e-5; few sites carry most
+    assert (energy is None) == (name == "holstein-square")
+    if energy is not None:
+        assert (energy - exact_energy).abs().max() / lattice.n_sites < 5e-3
 
 
 def test_free_energy_at_fixed_filling_has_the_forces_as_its_gradient(field):
@@ -83,8 +90,8 @@ def test_free_energy_at_fixed_filling_has_the_forces_as_its_gradient(field):
     for site in (0, 17):
         step = torch.zeros_like(one)
         step[site] = h
-        up, down = (force_field.electronic(one + sign * step)[0] for sign in (1, -1))
-        slope = (up - down) / (2 * h)
+        energies = [force_field.electronic(one + sign * step)[0] for sign in (1, -1)]
+        slope = torch.stack([e for e in energies if e is not None]).diff()[0] / (-2 * h)
         torch.testing.assert_close(-slope, forces[site], rtol=1e-5, atol=1e-6)
 
 
