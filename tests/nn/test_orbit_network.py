@@ -32,9 +32,8 @@ def operations(lattice):
     return [shift[torch.from_numpy(permutation)] for permutation in site_permutations(lattice)]
 
 
-def symmetry_error(net, lattice, field):
+def symmetry_error(net, lattice, field, graph):
     """Largest violation of F(gQ) = g F(Q) and E(gQ) = E(Q) over the group times a translation."""
-    graph = net.graph(lattice)
     energy, forces = net(field, graph)
     errors = []
     for operation in operations(lattice):
@@ -52,7 +51,7 @@ def symmetry_error(net, lattice, field):
 @pytest.mark.parametrize("lattice", [square(8), triangular(6), kagome(4)], ids=lambda lattice: lattice.name)
 def test_equivariance(lattice, conservative, dtype, tolerance, rng):
     net = make_network(lattice, dtype, conservative=conservative, cutoff=2.1)
-    assert symmetry_error(net, lattice, fields(lattice, rng).to(dtype)) < tolerance
+    assert symmetry_error(net, lattice, fields(lattice, rng).to(dtype), net.graph(lattice)) < tolerance
 
 
 def test_a_broken_layer_fails_the_same_check(rng):
@@ -63,8 +62,7 @@ def test_a_broken_layer_fails_the_same_check(rng):
     dense = graph.matrices[0].to_dense()
     dense[:, :8] = 0
     broken = type(graph)((dense.to_sparse_csr(), *graph.matrices[1:]), graph.reverse)
-    net.graph = lambda _: broken
-    assert symmetry_error(net, lattice, fields(lattice, rng)) > 1e-3
+    assert symmetry_error(net, lattice, fields(lattice, rng), broken) > 1e-3
 
 
 @pytest.mark.parametrize("conservative", [False, True])
