@@ -46,9 +46,8 @@ class OrbitConv(MessagePassing):
 
     Bonds that the space group maps onto each other share their weight, so the layer commutes with every
     operation of the group, on every extent. With an :class:`~lattgnn.graph.OrbitMatrices` the sums are one
-    CSR
-    product an orbit, then one GEMM (the fast path); with ``edge_index, edge_type`` they are PyG's gather and
-    scatter (the reference path, which torch-scatter serves where it is installed).
+    CSR product an orbit, then one GEMM (the fast path); with ``edge_index, edge_type`` they are PyG's gather
+    and scatter (the reference path, which torch-scatter serves where it is installed).
 
     Args:
         in_channels: Channels of ``x``.

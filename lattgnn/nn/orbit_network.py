@@ -20,8 +20,7 @@ class ScalarBasis(nn.Module):
     """Fixed functions of the local field: tanh(Q/s), exp(−Q²/2s²) and Q/s_max.
 
     A site switches from empty to filled within a narrow range of Q; a network that sees only Q has to build
-    that
-    step from its weights. Handing it steps and bumps of several widths lowers the error about four times.
+    that step from its weights. Steps and bumps of several widths, handed to it, lower the error several times.
 
     Args:
         steps: Widths s of tanh(Q/s), in units of the field.
@@ -63,11 +62,9 @@ class OrbitNetwork(ForceNetwork):
     r"""Equivariant network for one scalar a site, built from sums over orbits of bonds.
 
     Direct head: F_i = b tanh(y_i), with b the Hamiltonian's bound on the electronic force (Holstein: g/2,
-    since
-    0 ≤ n ≤ 1). Energy head: :math:`E = \sum_i y_i - b \sqrt{Q_i^2 + 1}` and F = −∂E/∂Q, conservative by
-    construction; the second term is the energy of a site that is fully filled or empty, so the force tends to
-    ±b for
-    large fields, where the basis functions saturate.
+    since 0 ≤ n ≤ 1). Energy head: :math:`E = \sum_i y_i - b \sqrt{Q_i^2 + 1}` and F = −∂E/∂Q, conservative
+    by construction; the second term is the energy of a site that is fully filled or empty, so the force
+    tends to ±b for large fields, where the basis functions saturate.
 
     Only the electronic part is learned; the elastic part is exact and belongs to the Hamiltonian.
 
@@ -78,14 +75,12 @@ class OrbitNetwork(ForceNetwork):
         channels: Width of the network.
         n_layers: Orbit convolutions; information travels n_layers × cutoff.
         conservative: Energy head instead of the direct head.
-        odd: Make the force exactly odd under Q → −Q (particle–hole symmetry, μ = 0 on a bipartite lattice),
-        by
-            antisymmetrising; twice the cost.
+        odd: Make the force exactly odd under Q → −Q (particle–hole symmetry, μ = 0 on a bipartite lattice)
+            by antisymmetrising; twice the cost.
 
     Reference:
         Graph version of Fan and Chern, arXiv 2603.02039 and 2601.04104; there with the nearest-neighbour
-        shell alone
-        and without input basis, bound or energy head.
+        shell alone and without input basis, bound or energy head.
     """
 
     def __init__(

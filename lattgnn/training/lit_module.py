@@ -22,7 +22,6 @@ from lattgnn.training.metrics import ForceErrors
 WARMUP = 0.02
 """Part of the steps over which the learning rate rises."""
 
-
 WINDOWS = ("all", "quench", *WINDOW_NAMES)
 """What errors are reported over: everything, all steps of quenches, each window of steps, random fields."""
 

@@ -9,8 +9,8 @@ class ForceErrors(Metric):
     """MSE, MAE, 99.9th percentile of |error| and 1 − R² of forces, in fixed memory.
 
     Late snapshots of a quench are trivial and 0.1 % of the sites carry most of the MSE, so the mean square
-    alone
-    says little; the percentile comes from a histogram with bins 2 % wide. Reduced by sums: exact under DDP.
+    alone says little; the percentile comes from a histogram with bins 2 % wide. Reduced by sums: exact under
+    DDP.
     """
 
     full_state_update = False
