@@ -20,7 +20,7 @@ class ScalarBasis(nn.Module):
     """Fixed functions of the local field: tanh(Q/s), exp(−Q²/2s²) and Q/s_max.
 
     A site switches from empty to filled within a narrow range of Q; a network that sees only Q has to build
-    that step from its weights. Steps and bumps of several widths, handed to it, lower the error several times.
+    that step from its weights. Steps and bumps of several widths spare it that.
 
     Args:
         steps: Widths s of tanh(Q/s), in units of the field.

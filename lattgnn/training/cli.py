@@ -54,8 +54,8 @@ class RunDirectory(SaveConfigCallback):
 class TrainerCLI(LightningCLI):
     """fit, validate, test and predict on a run directory.
 
-    ``fit`` keeps `last.ckpt`, written after every epoch, and `best.ckpt` there; the same command again goes on
-    from `last.ckpt`. The other verbs take `best.ckpt` unless ``--ckpt_path`` names another.
+    ``fit`` keeps `last.ckpt`, written after every epoch, and `best.ckpt` there; the same command again goes
+    on from `last.ckpt`. The other verbs take `best.ckpt` unless ``--ckpt_path`` names another.
     """
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
