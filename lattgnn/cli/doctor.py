@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from dask.system import CPU_COUNT
+
 from lattgnn.arguments import Parser
 from lattgnn.config import versions
 
@@ -59,7 +61,7 @@ def _machine() -> dict[str, str]:
     gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     return {
         "system": f"{platform.system()} {platform.machine()}, {sys.executable}",
-        "cores": f"{_n_cores()} usable of {os.cpu_count()}",
+        "cores": f"{CPU_COUNT} usable of {os.cpu_count()}",
         "memory": f"{memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f}",
         "disk": f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB free in {Path.cwd()}",
         "torch": f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
@@ -76,7 +78,7 @@ def _plan() -> dict[str, str]:
     return {
         "generate": f"on the dask cluster at {scheduler}"
         if scheduler
-        else f"{_n_cores()} processes of one thread",
+        else f"{CPU_COUNT} processes of one thread",
         "fit": "on the GPU (--trainer.accelerator=cpu for the CPU)" if gpu else "on the CPU",
         "simulate": "on the CPU" + (" (--initial.device=cuda for the GPU)" if gpu else ""),
         "eigenvalues": "scipy evd for fields on the CPU, torch for fields on a GPU",
@@ -88,8 +90,3 @@ def _wandb() -> str:
     mode = os.environ.get("WANDB_MODE")
     key = "an API key is set" if os.environ.get("WANDB_API_KEY") else "no WANDB_API_KEY"
     return f"{f'WANDB_MODE={mode}' if mode else 'offline unless online=True'}, {key}"
-
-
-def _n_cores() -> int:
-    # a container or a batch system may grant fewer than the machine has; macOS cannot say
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

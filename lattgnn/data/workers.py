@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from dask.system import CPU_COUNT
 from threadpoolctl import threadpool_limits
 
 from lattgnn.data.sources import LabelledFields, Source
@@ -62,7 +63,7 @@ def compute(
         ValueError: if that cluster does not answer.
     """
     address = os.environ.get("DASK_SCHEDULER_ADDRESS")
-    n_workers = min(len(os.sched_getaffinity(0)) if n_workers is None else n_workers, len(todo))
+    n_workers = min(CPU_COUNT if n_workers is None else n_workers, len(todo))
     if address is None and n_workers <= 1:
         for task in todo:
             yield task, _label(exact, task)

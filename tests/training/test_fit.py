@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,6 +152,17 @@ def test_mistakes_are_one_line_and_write_nothing(workspace, finished, capsys):
         message = capsys.readouterr().err
         assert code == 2 and words in message and message.count("\n") == 1, (options, message)
         assert not (workspace / "wrong").exists()
+
+
+def test_a_truncated_dataset_is_refused(workspace, finished, capsys):
+    shutil.copytree(workspace / "datasets", workspace / "truncated")
+    chunk = next(path for path in (workspace / "truncated").rglob("field/c/**/*") if path.is_file())
+    os.truncate(chunk, 10)
+    options = [f"--data.root={workspace / 'truncated'}", f"--ckpt_path={finished / 'best.ckpt'}"]
+    assert main(command(workspace, "test", "unwritten", *options)) == 2
+    message = capsys.readouterr().err
+    assert "is damaged" in message and "bytes instead of" in message and message.count("\n") == 1
+    assert not (workspace / "unwritten").exists()
 
 
 @pytest.mark.slow
