@@ -23,7 +23,7 @@ install = $(if $(TORCH),$(PIP) install $(TORCH) &&) $(PIP) install -e '.$(1)' &&
 .PHONY: help quickstart test test-fast check format scatter test-scatter clean FORCE
 
 help:  ## this list
-	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 16
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s%s\n", $$1, $$2}' Makefile
 
 quickstart: .venv/installed  ## the whole road in minutes: data, fit, test, quench, report
 	$(BIN)/lattgnn quickstart

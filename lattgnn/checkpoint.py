@@ -40,12 +40,14 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
             f"checkpoint must be a file, got {str(path)!r}, which does not exist. Run `lattgnn fit` first."
         )
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        checkpoint = torch.load(path, map_location=device, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
         raise ValueError(
             f"checkpoint must be a file of `lattgnn fit`, got {str(path)!r}, which cannot be read "
             f"({str(error).splitlines()[0]}). Use another checkpoint."
         ) from None
+    # A lone tensor is a readable file too: it has no header, which `read_header` says.
+    return checkpoint if isinstance(checkpoint, dict) else {}
 
 
 def read_header(checkpoint: dict[str, Any], name: str | Path = "checkpoint") -> dict[str, Any]:

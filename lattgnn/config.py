@@ -243,7 +243,15 @@ def _build_nested(value: Any, packages: set[str]) -> Any:
                 f"a nested class must come from one of the packages {sorted(packages)}, got {path!r}."
                 " Use a class of the package that holds it."
             )
-        return build(value, object)
+        found = _import(path)
+        if not (
+            isinstance(found, type) and (dataclasses.is_dataclass(found) or hasattr(found, "hyperparameters"))
+        ):
+            raise ValueError(
+                f"a nested class must be a dataclass or have hyperparameters, got {path!r}, which could do"
+                " anything. Use a class that `describe` can describe."
+            )
+        return build(value, found)
     if isinstance(value, tuple | list):
         return tuple(_build_nested(item, packages) for item in value)
     return value

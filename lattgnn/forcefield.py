@@ -145,7 +145,8 @@ class LearnedForceField:
 
         Args:
             path: the file.
-            lattice: where to use it: the lattice of the training in any extent, by default as it was.
+            lattice: where to use it: the lattice of the training in any extent, by default as it was. Sites
+                at an open boundary are as good as the training's: a network fitted on a torus saw none.
             filling: see the class.
             device: where the network runs.
 
@@ -169,7 +170,11 @@ class LearnedForceField:
 
     @classmethod
     def pretrained(
-        cls, name: str, lattice: Lattice | None = None, filling: float | None = None
+        cls,
+        name: str,
+        lattice: Lattice | None = None,
+        filling: float | None = None,
+        device: str | torch.device = "cpu",
     ) -> "LearnedForceField":
         """A force field that comes with the package.
 
@@ -178,6 +183,7 @@ class LearnedForceField:
                 kT = 0.1, μ = 0; "holstein-square-energy" for the same with an energy, at twice the cost.
             lattice: where to use it, see :meth:`load`.
             filling: electrons per state, see the class.
+            device: where the network runs.
 
         Raises:
             ValueError: there is none of that name.
@@ -186,7 +192,7 @@ class LearnedForceField:
         known = sorted(path.stem for path in folder.glob("*.ckpt"))
         if name not in known:
             raise ValueError(f"name must be one of {known}, got {name!r}.")
-        return cls.load(folder / f"{name}.ckpt", lattice, filling)
+        return cls.load(folder / f"{name}.ckpt", lattice, filling, device)
 
     def save(self, path: str | Path) -> None:
         """Write network and header alone: a small checkpoint without the state of the training."""

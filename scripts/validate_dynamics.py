@@ -42,7 +42,9 @@ def learned(checkpoint: str, lattice: Lattice) -> LearnedForceField:
 
 
 def quench_start(force_field, n_replicas: int) -> State:
-    return initial_state(force_field, SEED, n_replicas, field_std=(5 / 0.18) ** 0.5, momentum_std=MASS)
+    return initial_state(
+        force_field, SEED, n_replicas, field_std=(5 / 0.18) ** 0.5, momentum_std=(5 * MASS) ** 0.5
+    )
 
 
 def exact_replica(extent: int, n_replicas: int, replica: int, n_steps: int) -> np.ndarray:

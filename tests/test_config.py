@@ -189,3 +189,16 @@ def test_directories_are_never_overwritten(tmp_path):
     assert os.listdir(tmp_path) == ["a"] and os.listdir(path) == ["other"]
     with pytest.raises(FileExistsError, match="must not exist yet"), atomic_directory(path):
         pass
+
+
+def test_a_description_runs_no_function(tmp_path):
+    """A checkpoint from a stranger is data: nested descriptions make objects, and nothing else."""
+    target = tmp_path / "written"
+    call = {
+        "class_path": "lattgnn.config.atomic_write_text",
+        "init_args": {"path": str(target), "text": "x"},
+    }
+    spec = {"class_path": "lattgnn.lattice.Lattice", "init_args": {"primitive_vectors": call}}
+    with pytest.raises(ValueError, match="a nested class must be a dataclass"):
+        build(spec, Lattice)
+    assert not target.exists()

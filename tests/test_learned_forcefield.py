@@ -104,6 +104,9 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(ValueError, match="without its header"):
         LearnedForceField.load(tmp_path / "other.ckpt")
+    torch.save(torch.zeros(3), tmp_path / "tensor.ckpt")
+    with pytest.raises(ValueError, match="without its header"):
+        LearnedForceField.load(tmp_path / "tensor.ckpt")
     header = {"format_version": FORMAT_VERSION + 1, "versions": {"lattgnn": "9"}}
     torch.save({"lattgnn": header}, tmp_path / "future.ckpt")
     with pytest.raises(ValueError, match=f"format version {FORMAT_VERSION}, got {FORMAT_VERSION + 1}"):

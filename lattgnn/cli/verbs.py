@@ -17,6 +17,7 @@ from lattgnn import dynamics
 from lattgnn.arguments import Parser
 from lattgnn.config import describe
 from lattgnn.data import Source, generate
+from lattgnn.data.workers import threads
 from lattgnn.dynamics import Trajectory
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
@@ -46,16 +47,19 @@ def simulate_verb(argv: Sequence[str]) -> None:
     built: set[str | int] = {"force_field", "integrator", "state", "save", "path", "config"}
     parser.add_function_arguments(dynamics.simulate, skip=built)
     parser.add_argument("--out", type=str, required=True, help="directory of the trajectory")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="keep it in a restart: the last bits depend on it"
+    )
     parser.set_defaults({"progress": True})
 
     asked = _parse(parser, argv)
-    initial = asked.pop("initial")
-    force_field = choose_force_field(
-        asked.pop("lattice"), device=initial["device"], **asked.pop("force_field")
-    )
-    state = dynamics.initial_state(force_field, dtype=getattr(torch, asked.pop("dtype")), **initial)
-    out = asked.pop("out")
-    dynamics.simulate(force_field, state=state, path=out, config=_description(force_field), **asked)
+    with threads(asked.pop("threads")):
+        initial, out = asked.pop("initial"), asked.pop("out")
+        force_field = choose_force_field(
+            asked.pop("lattice"), device=initial["device"], **asked.pop("force_field")
+        )
+        state = dynamics.initial_state(force_field, dtype=getattr(torch, asked.pop("dtype")), **initial)
+        dynamics.simulate(force_field, state=state, path=out, config=_description(force_field), **asked)
     print(out)
 
 
@@ -107,8 +111,7 @@ def choose_force_field(
     if Path(checkpoint).suffix or Path(checkpoint).exists():
         learned = LearnedForceField.load(checkpoint, lattice, filling, device)
     else:
-        learned = LearnedForceField.pretrained(checkpoint, lattice, filling)
-        learned.net.to(device)
+        learned = LearnedForceField.pretrained(checkpoint, lattice, filling, device)
     if model is not None and model != learned.hamiltonian:
         raise ValueError(
             f"force_field.checkpoint must be of the hamiltonian asked for, got {checkpoint!r} of"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -162,8 +162,8 @@ class LatticeDataModule(L.LightningDataModule):
         self.path = dataset_path(self.config, root, name)
         self.batch_size, self.eval_batch_size, self.shuffle_seed = batch_size, eval_batch_size, shuffle_seed
         self.dtype = {"float32": torch.float32, "float64": torch.float64}[dtype]
-        self._generate = lambda: generate(
-            lattice, hamiltonian, solver, sources, seed, root, name, n_workers, progress
+        self._generate = partial(
+            generate, lattice, hamiltonian, solver, sources, seed, root, name, n_workers, progress
         )
         self._tensors: dict[str, dict[str, Tensor]] = {}
 

@@ -8,7 +8,6 @@ have their own, in the solver). Units t = a = k_B = hbar = 1.
 """
 
 from abc import ABC, abstractmethod
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -141,8 +140,7 @@ class Quench(Source):
         split: see `Source`.
         n_trajectories: independent trajectories, one task each.
         n_steps: time steps of a trajectory.
-        n_frames: frames kept, log-spaced in time from step 0 to `n_steps`, no step twice (rounding may
-            cost a frame).
+        n_frames: frames kept, log-spaced in time from step 0 to `n_steps`, no step twice.
         dt: time step.
         kT: temperature of the lattice.
         gamma: friction; 0 conserves the energy.
@@ -183,13 +181,7 @@ class Quench(Source):
     @property
     def steps(self) -> Int[np.ndarray, " n_frames"]:
         """Steps of the frames, from 0 to `n_steps`."""
-        # Early steps coincide after rounding: ask for more of them until n_frames distinct ones remain.
-        requests = range(self.n_frames, 30 * self.n_steps)
-        too_many = bisect_right(requests, self.n_frames, key=self._n_distinct)
-        return LogSpaced(requests[too_many - 1]).steps(self.n_steps)
-
-    def _n_distinct(self, n_requested: int) -> int:
-        return len(LogSpaced(n_requested).steps(self.n_steps))
+        return LogSpaced(self.n_frames).steps(self.n_steps)
 
     def n_frames_of(self, task: int) -> int:
         """The same for every trajectory."""

@@ -39,13 +39,29 @@ class Task:
 
 def _label(exact: ExactForceField, task: Task) -> LabelledFields:
     """Run one task on one thread, in whatever process."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    with threads(1):
+        return task.source.label(exact, task.index, task.seed)
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Run a block on `n` threads, torch's and LAPACK's; sums and eigenvectors have bits that depend on it.
+
+    Args:
+        n: number of threads, at least 1.
+
+    Raises:
+        ValueError: n is below 1.
+    """
+    if n < 1:
+        raise ValueError(f"threads must be at least 1, got {n!r}. Use 1.")
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
     try:
-        with threadpool_limits(limits=1):
-            return task.source.label(exact, task.index, task.seed)
+        with threadpool_limits(limits=n):
+            yield
     finally:
-        torch.set_num_threads(n_threads)
+        torch.set_num_threads(before)
 
 
 def compute(

@@ -158,7 +158,8 @@ def _run_config(
 ) -> dict[str, Any]:
     """All that determines the numbers of a run, as plain JSON types."""
     digest = hashlib.sha256()
-    for tensor in (state.field, state.momentum):
+    # Without a description of the force field its first answer tells it from another one.
+    for tensor in (state.field, state.momentum, *([state.forces] if force_field is None else [])):
         digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
     start = {"seed": state.seed, "step": state.step, "first_replica": state.first_replica}
     config = {

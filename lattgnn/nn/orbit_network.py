@@ -32,8 +32,9 @@ class ScalarBasis(nn.Module):
 
     def __init__(self, steps: Sequence[float] = STEPS, bumps: Sequence[float] = BUMPS):
         super().__init__()
-        self.register_buffer("steps", torch.tensor(steps), persistent=False)
-        self.register_buffer("bumps", torch.tensor(bumps), persistent=False)
+        # Persistent: a checkpoint keeps the widths that it was fitted with.
+        self.register_buffer("steps", torch.tensor(steps))
+        self.register_buffer("bumps", torch.tensor(bumps))
         self.n_channels = len(steps) + len(bumps) + 1
 
     def forward(self, field: Float[Tensor, "n_sites batch"]) -> Float[Tensor, "n_sites batch channels"]:

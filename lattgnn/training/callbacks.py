@@ -1,7 +1,7 @@
 """What a training run tells: a line now and then, and its cost at the end."""
 
 import json
-import sys
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from lightning import Callback, LightningModule, Trainer
 
 from lattgnn.config import atomic_write_text
 
+logger = logging.getLogger(__name__)
+
 
 class RunRecord(Callback):
-    """Prints one line a validation and writes `fit.json`: parameters, steps, CPU-minutes, last figures.
+    """Logs one line a validation and writes `fit.json`: parameters, steps, CPU-minutes, last figures.
 
     CPU time is that of this process, all threads. It lies in the checkpoint, and a resumed run counts on.
     """
@@ -31,7 +33,7 @@ class RunRecord(Callback):
         self._started = time.process_time()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print where the training is."""
+        """Log where the training is."""
         if trainer.is_global_zero and not trainer.sanity_checking and trainer.state.fn == "fit":
             figures = trainer.callback_metrics
             mse = ", ".join(
@@ -39,11 +41,13 @@ class RunRecord(Callback):
                 for name in ("quench", "random")
                 if f"val/{name}/mse" in figures
             )
-            print(
-                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, step {trainer.global_step}, "
-                f"{self.cpu_minutes:.2f} CPU-min, validation MSE: {mse}",
-                file=sys.stderr,
-                flush=True,
+            logger.info(
+                "epoch %d/%s, step %d, %.2f CPU-min, validation MSE: %s",
+                trainer.current_epoch + 1,
+                trainer.max_epochs,
+                trainer.global_step,
+                self.cpu_minutes,
+                mse,
             )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -29,7 +29,11 @@ from lattgnn.training.loggers import OfflineWandbLogger
 
 CONFIG = "config.yaml"
 # What may differ between a run and its continuation.
-_FREE_KEYS = ("run_dir", "wandb", "ckpt_path", "config", "threads", "test")
+_FREE_KEYS = {
+    *("run_dir", "wandb", "ckpt_path", "config", "threads", "test"),
+    *("trainer.enable_progress_bar", "trainer.enable_model_summary"),
+    *("data.n_workers", "data.progress", "data.eval_batch_size"),
+}
 
 
 class TrainerParser(OneLineErrors, LightningArgumentParser):
@@ -87,6 +91,8 @@ class TrainerCLI(LightningCLI):
         if self.subcommand == "fit":
             self._check_continuation()
         settings = self._get(self.config_init, "trainer")
+        if settings.accelerator == "auto":  # Apple's GPU has neither float64 nor CSR products
+            kwargs["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
         callbacks = _as_list(settings.callbacks)
         if self.subcommand == "fit":
             validated = any(
@@ -115,6 +121,10 @@ class TrainerCLI(LightningCLI):
 
     def predict(self, **kwargs: Any) -> None:
         """Write the predicted and exact forces of the test set to `predictions.npz`."""
+        if self.trainer.world_size > 1:
+            raise ValueError(
+                f"predict runs in one process, got {self.trainer.world_size}. Use --trainer.devices=1."
+            )
         batches: Any = self.trainer.predict(**kwargs)
         arrays: dict[str, Any] = {
             key: torch.cat([batch[key] for batch in batches]).numpy() for key in batches[0]
@@ -142,7 +152,8 @@ class TrainerCLI(LightningCLI):
         stored = _flat(yaml.safe_load(stored_file.read_text()))
         asked = _flat(yaml.safe_load(parser.dump(config, skip_none=False)))
         for key in sorted(stored.keys() | asked.keys()):
-            if key.split(".")[0] not in _FREE_KEYS and stored.get(key) != asked.get(key):
+            free = key in _FREE_KEYS or key.split(".")[0] in _FREE_KEYS
+            if not free and stored.get(key) != asked.get(key):
                 raise ValueError(
                     f"{self.run_dir} must be continued with its own configuration, got "
                     f"{key}={asked.get(key)!r} where it has {stored.get(key)!r}. Use another --run_dir, "
@@ -176,6 +187,17 @@ class TrainerCLI(LightningCLI):
 def main(argv: list[str]) -> None:
     """Run a trainer verb; ``argv`` is the verb and its arguments."""
     _quiet()
+    ours, handler, before = logging.getLogger("lattgnn"), logging.StreamHandler(), torch.get_num_threads()
+    ours.setLevel(logging.INFO)
+    ours.addHandler(handler)
+    try:
+        _run(argv)
+    finally:
+        ours.removeHandler(handler)
+        torch.set_num_threads(before)
+
+
+def _run(argv: list[str]) -> None:
     set_parsing_settings(subclasses_enabled=[Lattice, Hamiltonian, ExactDiagonalization, Source])
     TrainerCLI(
         LitForceField,

@@ -144,11 +144,11 @@ class LitForceField(LightningModule):
     def _augmented(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         if not self.particle_hole:
             return batch
-        # The signs follow from the step and the process alone: a resumed run draws the same.
-        generator = torch.Generator().manual_seed(
-            self.global_step * self.trainer.world_size + self.global_rank
-        )
-        sign = (2 * torch.randint(2, (len(batch["field"]), 1), generator=generator) - 1).to(batch["field"])
+        # The signs follow from seed, step and process alone: a resumed run draws the same.
+        draw = self.global_step * self.trainer.world_size + self.global_rank
+        generator = torch.Generator().manual_seed((torch.initial_seed() * 0x9E3779B97F4A7C15 + draw) % 2**63)
+        shape = (len(batch["field"]), *[1] * (batch["field"].ndim - 1))
+        sign = (2 * torch.randint(2, shape, generator=generator) - 1).to(batch["field"])
         return batch | {"field": sign * batch["field"], "forces": sign * batch["forces"]}
 
     def _evaluate(self, stage: str, batch: dict[str, Tensor]) -> None:

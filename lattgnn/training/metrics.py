@@ -38,7 +38,7 @@ class ForceErrors(Metric):
         self.absolutes += error.abs().sum()
         self.target_sum += target.sum()
         self.target_squares += (target**2).sum()
-        decade = (error.abs().clamp(1e-8, 9.9e3).log10() + 8) / 12
+        decade = (error.abs().nan_to_num(9.9e3).clamp(1e-8, 9.9e3).log10() + 8) / 12  # NaN counts as largest
         self.histogram += torch.bincount((decade * self.n_bins).long(), minlength=self.n_bins)
 
     def compute(self) -> dict[str, Tensor]:

@@ -128,6 +128,12 @@ def test_another_configuration_does_not_continue_a_run(workspace, finished, caps
     assert "model.lr=0.1" in message and message.count("\n") == 1
 
 
+def test_how_a_run_is_watched_may_change_when_it_continues(workspace, finished):
+    """A run started on a terminal goes on under nohup, with other workers."""
+    options = ["--trainer.enable_progress_bar=true", "--data.eval_batch_size=7", "--threads=2"]
+    assert main(command(workspace, "fit", "whole", *options)) == 0
+
+
 def test_the_command_line_beats_the_checkpoint(workspace, finished):
     """A checkpoint brings weights and optimizer state; the learning rate is the one asked for."""
     options = [f"--ckpt_path={finished / 'last.ckpt'}", "--model.lr=0.0", "--trainer.max_epochs=4"]
@@ -205,7 +211,12 @@ def test_a_killed_fit_continues_to_the_same_weights(workspace, finished):
 
 @pytest.mark.slow
 def test_two_processes_train_together(workspace):
-    options = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    adam = "--model.optimizer=torch.optim.Adam"
+    options = [adam, "--data.batch_size=4", "--trainer.devices=2", "--trainer.strategy=ddp"]
     with run_alone(command(workspace, "fit", "ddp", *options)) as process:
         assert process.wait(timeout=300) == 0, process.communicate()
+    assert main(command(workspace, "fit", "alone", adam, "--data.batch_size=8")) == 0
+    alone, together = (weights(workspace / run / "last.ckpt") for run in ("alone", "ddp"))
+    for key, value in alone.items():
+        torch.testing.assert_close(together[key], value, rtol=1e-3, atol=1e-5)
     assert json.loads((workspace / "ddp" / "fit.json").read_text())["processes"] == 2

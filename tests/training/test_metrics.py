@@ -35,3 +35,10 @@ def test_nothing_gathered_gives_no_figures():
     metric = ForceErrors()
     metric.update(torch.zeros(0), torch.zeros(0))
     assert metric.compute() == {}
+
+
+def test_a_diverged_network_is_reported_not_hidden():
+    metric = ForceErrors()
+    metric.update(torch.tensor([float("nan"), 1.0]), torch.zeros(2))
+    figures = metric.compute()
+    assert figures["mse"].isnan() and figures["p99.9"] > 1e3
