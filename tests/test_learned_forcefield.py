@@ -130,3 +130,32 @@ def test_filling_needs_labels_at_fixed_mu():
     solver = ExactDiagonalization(kT=0.1, filling=0.5)
     with pytest.raises(ValueError, match="trained at fixed mu"):
         LearnedForceField(OrbitNetwork(lattice, model.force_bound), model, solver, filling=0.5)
+
+
+def test_the_precision_of_the_network_may_change(field):
+    force_field = LearnedForceField.pretrained("holstein-square", square(6))
+    single = force_field(field)[1]
+    force_field.net.double()
+    torch.testing.assert_close(force_field(field)[1], single, rtol=0, atol=1e-4)
+
+
+def test_fields_are_checked_as_the_exact_force_field_does(field):
+    force_field = make_force_field(square(6))
+    for wrong, words in [
+        (field[:, :-1], r"must have shape \[..., 36\]"),
+        (field * float("nan"), "must be finite"),
+        (torch.ones(36, dtype=torch.int64), "field"),
+    ]:
+        with pytest.raises((ValueError, TypeError), match=words):
+            force_field(wrong)
+    _, forces = force_field(field.requires_grad_())
+    assert not forces.requires_grad
+
+
+def test_another_ensemble_than_that_of_the_labels_is_refused():
+    from lattgnn.cli.verbs import choose_force_field
+
+    with pytest.raises(ValueError, match="solver must be the one behind the labels"):
+        choose_force_field(
+            square(6), solver=ExactDiagonalization(kT=0.3, mu=0.0), checkpoint="holstein-square"
+        )

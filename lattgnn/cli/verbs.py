@@ -118,6 +118,11 @@ def choose_force_field(
             f" {_in_words(learned.hamiltonian)} where {_in_words(model)} is asked for. Use another one, or"
             " --force_field.hamiltonian=null to take its own."
         )
+    if solver is not None and solver != learned.solver:
+        raise ValueError(
+            f"force_field.solver must be the one behind the labels of {checkpoint!r}, {learned.solver}, got"
+            f" {solver}. Use --force_field.solver=null to take its own; --force_field.filling sets a filling."
+        )
     return learned
 
 

@@ -1,5 +1,6 @@
 """The Holstein model: electrons and one displacement a site."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -37,6 +38,11 @@ class Holstein(Hamiltonian):
     g: float = 3.5
     k0: float = 1.0
     k1: float = 0.18
+
+    def __post_init__(self) -> None:
+        for name in ("t", "g", "k0", "k1"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be finite, got {getattr(self, name)!r}. Use a number.")
 
     @property
     def force_bound(self) -> float:
