@@ -180,7 +180,7 @@ class LearnedForceField:
 
         It was fitted on quenches and on random fields of the standard deviation of their start, 5.3. It knows
         nothing of weak fields: around Q = 0, uniform or of a standard deviation below 1, its forces are wrong
-        by as much as the largest electronic force.
+        by more than the largest electronic force.
 
         Args:
             name: "holstein-square" for the Holstein model, t = 1, g = 3.5, k0 = 1, k1 = 0.18, electrons at

@@ -34,12 +34,12 @@ def test_sparse_products_equal_gather_and_scatter(lattice, rng):
 
 
 @pytest.mark.aggregation
-@pytest.mark.parametrize("lattice", [kagome(4), lieb(4)], ids=lambda lattice: lattice.name)
-def test_gradients_of_both_paths_agree_to_second_order(lattice, rng):
-    """Kagome and Lieb have orbits whose reverse is another orbit: a transpose forgotten would show."""
+def test_gradients_of_both_paths_agree_to_second_order(rng):
+    """Lieb has orbits whose reverse is another orbit: a transpose forgotten would show."""
+    lattice = lieb(4)
     conv, graph = make_conv(lattice), lattice_graph(lattice, CUTOFF)
     matrices = orbit_matrices(lattice, CUTOFF, torch.float64)
-    assert any(o != back for o, back in enumerate(matrices.reverse)) or lattice.name == "kagome"
+    assert any(o != back for o, back in enumerate(matrices.reverse))
     x = torch.randn(lattice.n_sites, 2, 3, generator=rng, dtype=torch.float64)
     results = []
     for arguments in [(matrices,), (graph.edge_index, graph.edge_type)]:
