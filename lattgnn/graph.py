@@ -103,15 +103,23 @@ def _orbit_matrices(
         # Edges come sorted by (destination, orbit, source): within an orbit they are in CSR order already.
         source, destination = edge_index[:, edge_type == orbit.index]
         ends = torch.bincount(destination + 1, minlength=lattice.n_sites + 1).cumsum(0)
-        matrices.append(_csr(ends, source, dtype, device))
+        ones = torch.ones(len(source), dtype=dtype)
+        matrices.append(csr_tensor(ends, source, ones, (lattice.n_sites, lattice.n_sites), device))
     return OrbitMatrices(tuple(matrices), tuple(orbit.reverse for orbit in orbits))
 
 
-def _csr(ends: Tensor, columns: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
-    n = len(ends) - 1
-    ones = torch.ones(len(columns), dtype=dtype)
-    with _silent():  # the arrays are right by construction, and tested
-        return torch.sparse_csr_tensor(ends, columns, ones, (n, n), device=device, check_invariants=False)
+def csr_tensor(
+    row_ends: Tensor,
+    columns: Tensor,
+    values: Tensor,
+    shape: tuple[int, int],
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """A torch.sparse_csr matrix from its arrays, right by construction: nothing is checked."""
+    with _silent():
+        return torch.sparse_csr_tensor(
+            row_ends, columns, values, shape, device=device, check_invariants=False
+        )
 
 
 @contextmanager

@@ -65,11 +65,13 @@ class Bonds:
         destination: Site where it arrives, int64 [n_bonds].
         orbit: Its orbit, int64 [n_bonds].
         displacement: Vector from source to destination, float64 [n_bonds, dim].
+        kind: Number of the cell's bond that it is a copy of, [n_bonds]; `kinds` lists those.
     """
 
     source: np.ndarray
     destination: np.ndarray
     kind: np.ndarray = field(repr=False)
+    kinds: tuple[Bond, ...] = field(repr=False)
     kind_orbit: np.ndarray = field(repr=False)
     kind_displacement: np.ndarray = field(repr=False)
 
@@ -271,6 +273,7 @@ def _finite_bonds(orbits: BondOrbits) -> Bonds:
         _read_only(source),
         _read_only(destination),
         _read_only(kind),
+        tuple(bond for bond, _ in kinds),
         _read_only(np.array([orbit for _, orbit in kinds], dtype=np.int64)),
         _read_only(np.array(vectors).reshape(-1, lattice.dim)),
     )

@@ -20,6 +20,10 @@ class ForceNetwork(nn.Module, ABC):
     hyperparameters: Mapping[str, Any]
     """Arguments that rebuild the network, the lattice left out; a checkpoint stores them."""
 
+    field: str = "trivial"
+    """How the field transforms that the network was made for, as `lattgnn.lattice.field_representation` reads
+    it; must be the Hamiltonian's `representation`."""
+
     @abstractmethod
     def graph(self, lattice: Lattice) -> Any:
         """What ``forward`` needs to know of a lattice, in this network's dtype and on its device."""

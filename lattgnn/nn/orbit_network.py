@@ -1,71 +1,67 @@
-"""The orbit message-passing network: a scalar field in, the electrons' force on it out."""
+"""The orbit message-passing network: any field in, the electrons' force on it out, on any lattice."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lattgnn.graph import OrbitMatrices, orbit_matrices
-from lattgnn.lattice import Lattice, bond_orbits
+from lattgnn.lattice import Lattice, field_representation
+from lattgnn.nn.features import EVEN, ODD, Features, features, scalars
+from lattgnn.nn.field_blocks import FieldBasis, field_blocks
 from lattgnn.nn.force_network import ForceNetwork
+from lattgnn.nn.kernel_graph import KernelGraph, kernel_graph
+from lattgnn.nn.nonlinearities import Kind, nonlinearity
 from lattgnn.nn.orbit_conv import OrbitConv
 
-# Widths in units of the field: from the thermal step kT/g of one site to the whole range of a quench.
-STEPS = (0.15, 0.3, 0.5, 0.8, 1.3, 2.0, 3.5, 5.0)
-BUMPS = (0.15, 0.3, 0.5, 0.8, 1.2, 2.0, 4.0)
 
-
-class ScalarBasis(nn.Module):
-    """Fixed functions of the local field: tanh(Q/s), exp(−Q²/2s²) and Q/s_max.
-
-    A site switches from empty to filled within a narrow range of Q; a network that sees only Q has to build
-    that step from its weights. Steps and bumps of several widths spare it that.
+class NonlinearLayer(nn.Module):
+    """OrbitConv(nonlinearity(OrbitConv(x))): the first over bonds where asked, the second on each site.
 
     Args:
-        steps: Widths s of tanh(Q/s), in units of the field.
-        bumps: Widths s of exp(−Q²/2s²).
+        lattice: Fixes the kernels; its extent plays no part.
+        inputs: Blocks that come in.
+        hidden: Blocks on which the nonlinearity acts.
+        outputs: Blocks that go out.
+        cutoff: Longest bond of the first convolution; None leaves it on each site.
+        kind: The nonlinearity.
+        last_cutoff: Longest bond of the second convolution.
     """
 
-    steps: Tensor
-    bumps: Tensor
-
-    def __init__(self, steps: Sequence[float] = STEPS, bumps: Sequence[float] = BUMPS):
+    def __init__(
+        self,
+        lattice: Lattice,
+        inputs: Features,
+        hidden: Features,
+        outputs: Features,
+        cutoff: float | None,
+        kind: Kind,
+        last_cutoff: float | None = None,
+    ):
         super().__init__()
-        # Persistent: a checkpoint keeps the widths that it was fitted with.
-        self.register_buffer("steps", torch.tensor(steps))
-        self.register_buffer("bumps", torch.tensor(bumps))
-        self.n_channels = len(steps) + len(bumps) + 1
+        self.nonlinearity = nonlinearity(kind, hidden)
+        self.conv = OrbitConv(lattice, inputs, self.nonlinearity.inputs, cutoff)
+        self.mix = OrbitConv(lattice, self.nonlinearity.outputs, outputs, last_cutoff)
 
-    def forward(self, field: Float[Tensor, "n_sites batch"]) -> Float[Tensor, "n_sites batch channels"]:
-        """Evaluate all functions at each site."""
-        q = field.unsqueeze(-1)
-        scaled = q / self.bumps
-        return torch.cat(
-            [torch.tanh(q / self.steps), q / self.steps.max(), torch.exp(-0.5 * scaled * scaled)], dim=-1
-        )
-
-
-class ResidualBlock(nn.Module):
-    """x + W SiLU(OrbitConv(x)): what the next shells say, mixed into each site."""
-
-    def __init__(self, channels: int, multiplicities: tuple[int, ...]):
-        super().__init__()
-        self.conv = OrbitConv(channels, channels, multiplicities)
-        self.mix = nn.Linear(channels, channels)
-
-    def forward(self, x: Tensor, graph: OrbitMatrices) -> Tensor:
-        """Apply the block to ``x`` [n_sites, batch, channels]."""
-        return x + self.mix(nn.functional.silu(self.conv(x, graph)))
+    def forward(self, x: Sequence[Tensor], graph: KernelGraph) -> list[Tensor]:
+        """Apply to the blocks ``inputs``."""
+        return self.mix(self.nonlinearity(self.conv(x, graph)), graph)
 
 
 class OrbitNetwork(ForceNetwork):
-    r"""Equivariant network for one scalar a site, built from sums over orbits of bonds.
+    r"""Equivariant network on the orbits of bonds, for any lattice, point group and field.
 
-    Direct head: F_i = b tanh(y_i), with b the Hamiltonian's bound on the electronic force (Holstein: g/2,
-    since 0 ≤ n ≤ 1). Energy head: :math:`E = \sum_i y_i - b \sqrt{Q_i^2 + 1}` and F = −∂E/∂Q, conservative
-    by construction; the second term is the energy of a site that is fully filled or empty, so the force
-    tends to ±b for large fields, where the basis functions saturate.
+    Each site carries ``channels`` copies of the representation ``hidden``: "trivial" gives the network of
+    orbit sums, "regular" the group convolution, irreps such as "A1 + B1 + E" the steerable network. Layers
+    x + W φ(OrbitConv(x)) act between a layer that reads the field (:class:`FieldBasis`) and one that gives
+    the force.
+
+    Direct head, a scalar field: F_i = b tanh(y_i), with b the Hamiltonian's bound on the electronic force
+    (Holstein: g/2, since 0 ≤ n ≤ 1); components that symmetry turns: F = y / √(1 + |y|²/b²). Energy head:
+    :math:`E = \sum_i y_i - b \sqrt{|Q_i|^2 + 1}` and F = −∂E/∂Q, conservative by construction; the second
+    term is the energy of a site that is fully filled or empty, so the force tends to ±b for large fields,
+    where the basis functions saturate.
 
     Only the electronic part is learned; the elastic part is exact and belongs to the Hamiltonian.
 
@@ -73,15 +69,22 @@ class OrbitNetwork(ForceNetwork):
         lattice: Fixes the orbits of bonds. Any extent: the parameters fit every extent of the same lattice.
         force_bound: Largest electronic force on a site, b; None leaves the output unbounded.
         cutoff: Longest bond, in units of the nearest-neighbour distance.
-        channels: Width of the network.
-        n_layers: Orbit convolutions; information travels n_layers × cutoff.
+        channels: Width of the network, in copies of ``hidden``.
+        n_layers: Orbit convolutions; information travels n_layers × cutoff (one further where the field or
+            the hidden channels can only be read, or the force only be given, along bonds).
         conservative: Energy head instead of the direct head.
-        odd: Make the force exactly odd under Q → −Q (particle–hole symmetry, μ = 0 on a bipartite lattice)
-            by antisymmetrising; twice the cost.
+        odd: Make the force exactly odd under Q → −Q (particle–hole symmetry, μ = 0 on a bipartite lattice):
+            half of the channels are odd under it, half even.
+        field: How the field transforms, such as "trivial", "vector" or "B1 + A1"; must be what the
+            Hamiltonian says.
+        hidden: What a channel holds; one text for all classes of equivalent sites, or one for each.
+        nonlinearity: "gate", "norm" or "product", see `lattgnn.nn.nonlinearities`.
+        field_scale: Unit of the widths of the input functions: 1 for fields of order one to five.
 
     Reference:
         Graph version of Fan and Chern, arXiv 2603.02039 and 2601.04104; there with the nearest-neighbour
-        shell alone and without input basis, bound or energy head.
+        shell alone and without input basis, bound or energy head. Steerable kernels: M. Weiler and G. Cesa,
+        NeurIPS 2019, arXiv 1911.08251.
     """
 
     def __init__(
@@ -93,83 +96,109 @@ class OrbitNetwork(ForceNetwork):
         n_layers: int = 2,
         conservative: bool = False,
         odd: bool = False,
+        field: str = "trivial",
+        hidden: str | list[str] | tuple[str, ...] = "trivial",
+        nonlinearity: Kind = "gate",
+        field_scale: float = 1.0,
     ):
         super().__init__()
-        if channels < 1 or n_layers < 1:
-            raise ValueError(
-                f"channels and n_layers must be at least 1, got {channels} and {n_layers}. Use 16 and 2."
-            )
-        if odd and not lattice.is_bipartite:
-            raise ValueError(
-                f"odd=True needs a bipartite lattice, got {lattice.name!r}, which is not. Use odd=False."
-            )
+        _check(lattice, channels, n_layers, odd, field_scale)
         self.force_bound, self.cutoff, self.conservative, self.odd = force_bound, cutoff, conservative, odd
-        self.hyperparameters = dict(
+        self.field = field
+        self.hyperparameters: dict[str, Any] = dict(
             force_bound=force_bound,
             cutoff=cutoff,
             channels=channels,
             n_layers=n_layers,
             conservative=conservative,
             odd=odd,
+            field=field,
+            hidden=hidden,
+            nonlinearity=nonlinearity,
+            field_scale=field_scale,
         )
-        orbits = bond_orbits(lattice, cutoff).orbits
-        multiplicities = tuple(orbit.multiplicity for orbit in orbits)
-        self.basis = ScalarBasis()
-        self.embed = nn.Sequential(
-            nn.Linear(self.basis.n_channels, channels), nn.SiLU(), nn.Linear(channels, channels)
+        field_type = field_representation(lattice, field)
+        self.is_scalar = field_type.is_scalar
+        self.basis = FieldBasis(lattice, field_type, field_scale, odd)
+        width = features(lattice, hidden, channels - channels // 2 * odd, channels // 2 * odd)
+        forces = field_blocks(field_type, internal=ODD if odd else EVEN)
+        outputs = scalars(lattice, 1) if conservative else forces
+        self.embed = self._layer(lattice, self.basis.outputs, width, width, nonlinearity)
+        self.blocks = nn.ModuleList(
+            NonlinearLayer(lattice, width, width, width, cutoff, nonlinearity) for _ in range(n_layers)
         )
-        self.blocks = nn.ModuleList(ResidualBlock(channels, multiplicities) for _ in range(n_layers))
-        self.readout = nn.Sequential(nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, 1))
+        self.readout = self._layer(lattice, width, width, outputs, nonlinearity)
 
-    def graph(self, lattice: Lattice) -> OrbitMatrices:
-        """The orbit matrices of ``lattice`` in this network's dtype and on its device."""
+    def graph(self, lattice: Lattice) -> KernelGraph:
+        """The kernels on ``lattice`` in this network's dtype and on its device."""
         parameter = next(self.parameters())
-        return orbit_matrices(lattice, self.cutoff, parameter.dtype, parameter.device)
+        return kernel_graph(lattice, self.cutoff, parameter.dtype, parameter.device)
 
     def site_outputs(
-        self, field: Float[Tensor, "n_sites batch"], graph: OrbitMatrices
-    ) -> Float[Tensor, "n_sites batch"]:
-        """The raw scalar y_i of each site."""
-        x = self.embed(self.basis(field))
+        self, field: Float[Tensor, "batch n_sites *components"], graph: KernelGraph
+    ) -> list[Float[Tensor, "rows batch 1"]]:
+        """The raw outputs y of each site: blocks of the force, or the energy of each site."""
+        x = self.embed(self.basis(field, graph), graph)
         for block in self.blocks:
-            x = block(x, graph)
-        return self.readout(x).squeeze(-1)
+            x = [own + new for own, new in zip(x, block(x, graph), strict=True)]
+        return self.readout(x, graph)
 
     def forward(
-        self, field: Float[Tensor, "batch n_sites"], graph: OrbitMatrices
-    ) -> tuple[Float[Tensor, " batch"] | None, Float[Tensor, "batch n_sites"]]:
+        self, field: Float[Tensor, "batch n_sites *components"], graph: KernelGraph
+    ) -> tuple[Float[Tensor, " batch"] | None, Float[Tensor, "batch n_sites *components"]]:
         """Electronic energy (None for a direct head) and electronic force.
 
         Args:
-            field: Displacements, in the network's dtype.
+            field: In the network's dtype; a scalar one without an axis of components.
             graph: From :meth:`graph`, for the lattice of the field.
 
         Returns:
-            Energy of each sample and forces −∂E/∂Q. With an energy head they carry a graph back to the
-            parameters
-            only where grad mode is on.
+            Energy of each sample and forces −∂E/∂field. With an energy head they carry a graph back to the
+            parameters only where grad mode is on.
         """
         if self.conservative:
             return self._energy_and_force(field, graph)
         return None, self._direct_force(field, graph)
 
-    def _direct_force(self, field: Tensor, graph: OrbitMatrices) -> Tensor:
-        inputs = torch.cat([field, -field]) if self.odd else field
-        y = self.site_outputs(inputs.T, graph).T
-        if self.odd:
-            plus, minus = y.chunk(2)
-            y = 0.5 * (plus - minus)
-        return y if self.force_bound is None else self.force_bound * torch.tanh(y)
+    def _layer(
+        self, lattice: Lattice, inputs: Features, hidden: Features, outputs: Features, kind: Kind
+    ) -> NonlinearLayer:
+        """A layer on each site, its ends over bonds where a site alone cannot join all blocks."""
+        layer = NonlinearLayer(lattice, inputs, hidden, outputs, None, kind)
+        ends = [None if conv.reaches_all() else self.cutoff for conv in (layer.conv, layer.mix)]
+        return layer if ends == [None, None] else NonlinearLayer(
+            lattice, inputs, hidden, outputs, ends[0], kind, ends[1]
+        )
 
-    def _energy_and_force(self, field: Tensor, graph: OrbitMatrices) -> tuple[Tensor, Tensor]:
+    def _direct_force(self, field: Tensor, graph: KernelGraph) -> Tensor:
+        y = self.basis.components.join(self.site_outputs(field, graph), graph, self.is_scalar)
+        if self.force_bound is None:
+            return y
+        if self.is_scalar:
+            return self.force_bound * torch.tanh(y)
+        return y * torch.rsqrt(1 + y.square().sum(-1, keepdim=True) / self.force_bound**2)
+
+    def _energy_and_force(self, field: Tensor, graph: KernelGraph) -> tuple[Tensor, Tensor]:
         training = torch.is_grad_enabled()
         with torch.enable_grad():
             q = field.detach().requires_grad_(True)
-            inputs = torch.cat([q, -q]) if self.odd else q
-            energies = self.site_outputs(inputs.T, graph).sum(0)
-            if self.odd:
-                energies = 0.5 * (energies[: len(q)] + energies[len(q) :])
-            saturated = 0.0 if self.force_bound is None else self.force_bound * torch.sqrt(q * q + 1).sum(-1)
-            energy = energies - saturated
+            energy = torch.stack([y.sum((0, 2)) for y in self.site_outputs(q, graph)]).sum(0)
+            if self.force_bound is not None:
+                square = q.square().reshape(*q.shape[:2], -1).sum(-1)
+                energy = energy - self.force_bound * torch.sqrt(square + 1).sum(-1)
             (gradient,) = torch.autograd.grad(energy.sum(), q, create_graph=training)
         return (energy, -gradient) if training else (energy.detach(), -gradient)
+
+
+def _check(lattice: Lattice, channels: int, n_layers: int, odd: bool, field_scale: float) -> None:
+    if channels < 1 + odd or n_layers < 1:
+        raise ValueError(
+            f"channels and n_layers must be at least {1 + odd} and 1, got {channels} and {n_layers}. "
+            "Use 16 and 2."
+        )
+    if odd and not lattice.is_bipartite:
+        raise ValueError(
+            f"odd=True needs a bipartite lattice, got {lattice.name!r}, which is not. Use odd=False."
+        )
+    if not 0 < field_scale < float("inf"):
+        raise ValueError(f"field_scale must be positive and finite, got {field_scale!r}. Use 1.0.")

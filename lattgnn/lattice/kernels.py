@@ -1,0 +1,167 @@
+"""Equivariant kernels on bonds: which linear maps from one site's components to another's the space group allows.
+
+A linear map of fields that commutes with the space group is a kernel K_b for each bond b, with
+
+    K_{gb} = ρ_out(g) K_b ρ_in(g)⁻¹     for every operation g.
+
+The kernel of one representative bond, which commutes with the bond's stabiliser, therefore fixes those of its
+whole orbit. Components are those of the local frames (see `site_classes`), where ρ(g) is the matrix of the site
+group's element that g acts as.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from lattgnn.lattice.cell import Cell, IntVector
+from lattgnn.lattice.orbits import Bond, Orbit, cell_orbits
+from lattgnn.lattice.representations import Representation
+from lattgnn.lattice.site_classes import SiteClass, cell_site_classes, local_element
+from lattgnn.lattice.symmetry import Operation, cell_space_group
+
+
+@dataclass(frozen=True)
+class SiteType:
+    """Components on one class of equivalent sites that transform by one representation of its site group.
+
+    Attributes:
+        site_class: Number of the class in `site_classes(lattice)`.
+        representation: Of the site group of the class's first sublattice.
+    """
+
+    site_class: int
+    representation: Representation
+
+    @property
+    def dim(self) -> int:
+        """Components of one site."""
+        return self.representation.dim
+
+
+@dataclass(frozen=True, eq=False)
+class OrbitKernels:
+    """An orthonormal basis of the equivariant kernels on one orbit of bonds.
+
+    Attributes:
+        orbit: Index of the orbit; -1 for the bond of each site with itself.
+        multiplicity: Bonds of the orbit that arrive at one site.
+        kernels: For each bond of a cell its kernels, float64 [n_kernels, dim_out, dim_in].
+    """
+
+    orbit: int
+    multiplicity: int
+    kernels: dict[Bond, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.kernels.values())))
+
+
+@lru_cache(maxsize=4096)
+def orbit_kernels(
+    cell: Cell, source: SiteType, destination: SiteType, cutoff: float | None
+) -> tuple[OrbitKernels, ...]:
+    """Kernels from one type of sites to another, orbit by orbit.
+
+    Args:
+        cell: The crystal.
+        source: Where the bonds start.
+        destination: Where they arrive.
+        cutoff: Longest bond; None leaves only the bond of a site with itself.
+
+    Returns:
+        The orbits that join these sites and allow at least one kernel, each site's bond with itself first.
+    """
+    classes = cell_site_classes(cell)
+    start, end = classes[source.site_class], classes[destination.site_class]
+    found = []
+    if start is end:
+        found.append(_on_site(start, source, destination))
+    for orbit in () if cutoff is None else cell_orbits(cell, cutoff):
+        if orbit.source_sublattice in start.sublattices and orbit.destination_sublattice in end.sublattices:
+            found.append(_on_orbit(cell, orbit, source, destination))
+    return tuple(kernels for kernels in found if len(kernels))
+
+
+def kernel_count(cell: Cell, source: SiteType, destination: SiteType, cutoff: float | None) -> int:
+    """Dimension of the space of equivariant kernels, from characters alone.
+
+    It is Σ over orbits of (1/|S|) Σ_{s ∈ S} χ_out(s) χ_in(s), S the stabiliser of the orbit's representative.
+    """
+    classes = cell_site_classes(cell)
+    start, end = classes[source.site_class], classes[destination.site_class]
+    incoming, outgoing = source.representation.character, destination.representation.character
+    total = float(incoming @ outgoing) / start.group.order if start is end else 0.0
+    for orbit in () if cutoff is None else cell_orbits(cell, cutoff):
+        if orbit.source_sublattice in start.sublattices and orbit.destination_sublattice in end.sublattices:
+            pairs = [
+                (local_element(start, g, orbit.source_sublattice), local_element(end, g, orbit.destination_sublattice))
+                for g in _stabilizer(cell, orbit.bonds[0])
+            ]
+            total += float(np.mean([incoming[a] * outgoing[b] for a, b in pairs]))
+    return round(total)
+
+
+def invariant_maps(source: np.ndarray, destination: np.ndarray) -> np.ndarray:
+    """Orthonormal basis of the matrices K with D_g K = K S_g for all g.
+
+    Every matrix unit is averaged over the group and what is new in it is kept: the result depends on nothing
+    but the matrices, and it is sparse where they permute components.
+
+    Args:
+        source: Orthogonal matrices S_g of a group, float64 [order, dim_in, dim_in].
+        destination: Matrices D_g of the same elements, [order, dim_out, dim_out].
+
+    Returns:
+        float64 [n, dim_out, dim_in].
+    """
+    projector = np.einsum("gij,gkl->ikjl", destination, source) / len(source)
+    shape = (destination.shape[1], source.shape[1])
+    columns = projector.reshape(np.prod(shape), np.prod(shape)).T
+    basis: list[np.ndarray] = []
+    for column in columns:
+        rest = column.copy()
+        for _ in range(2):  # twice is enough
+            for known in basis:
+                rest -= (known @ rest) * known
+        length = np.linalg.norm(rest)
+        if length > 1e-6:
+            basis.append(np.where(np.abs(rest) < 1e-12, 0.0, rest) / length)
+    return np.array(basis).reshape(-1, *shape)
+
+
+def _on_site(sites: SiteClass, source: SiteType, destination: SiteType) -> OrbitKernels:
+    # In local frames all sites of a class look alike: one kernel serves them all.
+    maps = invariant_maps(source.representation.matrices, destination.representation.matrices)
+    zero: IntVector = (0,) * len(sites.frames[0].translation)
+    return OrbitKernels(-1, 1, {(s, s, zero): maps for s in sites.sublattices})
+
+
+def _on_orbit(cell: Cell, orbit: Orbit, source: SiteType, destination: SiteType) -> OrbitKernels:
+    first = orbit.bonds[0]
+    maps = invariant_maps(
+        *(np.stack(matrices) for matrices in zip(*(_matrices(cell, g, first, source, destination) for g in _stabilizer(cell, first)), strict=True))
+    )
+    kernels: dict[Bond, np.ndarray] = {}
+    for g in cell_space_group(cell).operations:
+        image = g.move_bond(*first)
+        if image not in kernels:
+            before, after = _matrices(cell, g, first, source, destination)
+            kernels[image] = after @ maps @ before.T
+    return OrbitKernels(orbit.index, orbit.multiplicity, kernels)
+
+
+def _stabilizer(cell: Cell, bond: Bond) -> tuple[Operation, ...]:
+    return tuple(g for g in cell_space_group(cell).operations if g.move_bond(*bond) == bond)
+
+
+def _matrices(
+    cell: Cell, operation: Operation, bond: Bond, source: SiteType, destination: SiteType
+) -> tuple[np.ndarray, np.ndarray]:
+    """ρ_in and ρ_out of an operation at the two ends of a bond."""
+    classes = cell_site_classes(cell)
+    start = local_element(classes[source.site_class], operation, bond[0])
+    end = local_element(classes[destination.site_class], operation, bond[1])
+    return source.representation.matrices[start], destination.representation.matrices[end]

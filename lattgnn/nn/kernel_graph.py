@@ -1,0 +1,184 @@
+"""Sparse matrices of equivariant kernels on a finite lattice: all of a layer's geometry, none of its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.sparse import coo_array, csr_array
+from torch import Tensor
+
+from lattgnn.graph import csr_tensor
+from lattgnn.lattice import Lattice, SiteType, bond_orbits, orbit_kernels, site_classes
+
+
+@dataclass(frozen=True, eq=False)
+class SparseMap:
+    """A sparse matrix that knows its transpose, for a product that can be differentiated twice.
+
+    PyTorch's own backward transposes a CSR matrix anew in every call, at five times the cost of the product.
+    """
+
+    matrix: Tensor
+
+    @classmethod
+    def from_scipy(cls, matrix: csr_array, dtype: torch.dtype, device: torch.device) -> SparseMap:
+        """The same matrix in torch."""
+        parts = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
+        return cls(csr_tensor(*parts, torch.from_numpy(matrix.data).to(dtype), matrix.shape, device))
+
+    @cached_property
+    def transpose(self) -> SparseMap:
+        """The transposed matrix, made when it is first asked for."""
+        m = self.matrix
+        parts = (m.values(), m.col_indices(), m.crow_indices())
+        turned = csr_array(tuple(p.cpu().numpy() for p in parts), shape=tuple(m.shape)).T.tocsr()
+        turned.sort_indices()
+        result = SparseMap.from_scipy(turned, m.dtype, m.device)
+        result.__dict__["transpose"] = self
+        return result
+
+    @cached_property
+    def edges(self) -> tuple[Tensor, Tensor]:
+        """The same matrix as PyG has it: edge_index [2, n] (column, row) and the weight of each edge [n]."""
+        rows = torch.arange(len(self.matrix)).repeat_interleave(self.matrix.crow_indices().diff().cpu())
+        rows = rows.to(self.matrix.device)
+        return torch.stack([self.matrix.col_indices(), rows]), self.matrix.values()
+
+    def __call__(self, x: Float[Tensor, "columns batch channels"]) -> Float[Tensor, "rows batch channels"]:
+        """The product with each channel of each sample."""
+        return _SparseProduct.apply(x, self)
+
+
+class _SparseProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, sparse: SparseMap) -> Tensor:
+        return (sparse.matrix @ x.reshape(len(x), -1)).view(-1, *x.shape[1:])
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.sparse = inputs[1]
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor):
+        return _SparseProduct.apply(grads[0], ctx.sparse.transpose), None
+
+
+@dataclass(frozen=True, eq=False)
+class KernelGraph:
+    """The finite lattice as networks see it: for every pair of site types the matrices of all kernels.
+
+    Attributes:
+        lattice: The finite lattice.
+        cutoff: Longest bond that the extent is known to be large enough for.
+        dtype: Precision of the matrices.
+        device: Where they live.
+    """
+
+    lattice: Lattice
+    cutoff: float
+    dtype: torch.dtype
+    device: torch.device
+    _maps: dict = field(default_factory=dict, repr=False)
+
+    def sums(self, source: SiteType, destinations: tuple[SiteType, ...], cutoff: float) -> SparseMap:
+        """Every kernel on bonds up to `cutoff` from `source` to each of `destinations`, as one matrix.
+
+        Its rows come by destination type, then kernel, then site, then component, scaled so that independent
+        components of variance one give components of variance one. Kernels of a site with itself are not
+        among them: see `on_site`.
+        """
+        key = (source, destinations, cutoff)
+        if key not in self._maps:
+            parts = [self._bond_kernels(source, destination, cutoff) for destination in destinations]
+            self._maps[key] = self._stack(source, parts)
+        return self._maps[key]
+
+    def on_site(self, source: SiteType, destination: SiteType) -> SparseMap:
+        """The kernels of a site with itself, rows by kernel, then site, then component."""
+        key = (source, destination)
+        if key not in self._maps:
+            (kernels,) = orbit_kernels(self.lattice.cell, source, destination, None)
+            maps = next(iter(kernels.kernels.values()))
+            sites = np.arange(self._n_sites(source))
+            parts = [_entries(maps, sites, sites, len(sites), destination.dim**0.5)]
+            shape = (len(maps) * len(sites) * destination.dim, len(sites) * source.dim)
+            self._maps[key] = self._sparse(parts, shape)
+        return self._maps[key]
+
+    def n_rows(self, site_type: SiteType) -> int:
+        """Rows of a block of this type."""
+        return self._n_sites(site_type) * site_type.dim
+
+    def sites(self, site_class: int) -> Tensor:
+        """The sites of a class, in the order of its rows."""
+        chosen = np.isin(self.lattice.sublattices, site_classes(self.lattice)[site_class].sublattices)
+        return torch.from_numpy(np.flatnonzero(chosen)).to(self.device)
+
+    def _n_sites(self, site_type: SiteType) -> int:
+        return self.lattice.n_cells * len(site_classes(self.lattice)[site_type.site_class].sublattices)
+
+    def _bond_kernels(
+        self, source: SiteType, destination: SiteType, cutoff: float
+    ) -> tuple[int, int, list]:
+        """Number of kernels, rows of one kernel, entries."""
+        bonds = self.lattice.bonds(cutoff)
+        number = {bond: kind for kind, bond in enumerate(bonds.kinds)}
+        n_out = self._n_sites(destination)
+        before, entries = 0, []
+        for orbit in orbit_kernels(self.lattice.cell, source, destination, cutoff):
+            if orbit.orbit < 0:
+                continue
+            scale = (destination.dim / orbit.multiplicity) ** 0.5
+            for bond, maps in orbit.kernels.items():
+                chosen = bonds.kind == number[bond]
+                start = self._local(source, bonds.source[chosen])
+                end = self._local(destination, bonds.destination[chosen])
+                entries.append(_entries(maps, start, end, n_out, scale, before))
+            before += len(orbit)
+        return before, n_out * destination.dim, entries
+
+    def _local(self, site_type: SiteType, sites: np.ndarray) -> np.ndarray:
+        """Position of sites among those of their class."""
+        members = site_classes(self.lattice)[site_type.site_class].sublattices
+        cell, sublattice = np.divmod(sites, self.lattice.n_sublattices)
+        return cell * len(members) + np.searchsorted(members, sublattice)
+
+    def _stack(self, source: SiteType, parts: list[tuple[int, int, list]]) -> SparseMap:
+        entries, first = [], 0
+        for n_kernels, n_rows, found in parts:
+            entries += [(rows + first, columns, values) for rows, columns, values in found]
+            first += n_kernels * n_rows
+        return self._sparse(entries, (first, self._n_sites(source) * source.dim))
+
+    def _sparse(self, entries: list, shape: tuple[int, int]) -> SparseMap:
+        rows, columns, values = (np.concatenate(arrays) for arrays in zip(*entries, strict=True))
+        matrix = coo_array((values, (rows, columns)), shape).tocsr()
+        matrix.sort_indices()
+        return SparseMap.from_scipy(matrix, self.dtype, self.device)
+
+
+@lru_cache(maxsize=8)
+def kernel_graph(lattice: Lattice, cutoff: float, dtype: torch.dtype, device: torch.device) -> KernelGraph:
+    """The kernels of a finite lattice up to a cutoff; matrices are made when a layer first asks for them.
+
+    Raises:
+        ValueError: If the extent is too small for the cutoff.
+    """
+    bond_orbits(lattice, cutoff).check_extent()
+    return KernelGraph(lattice, cutoff, dtype, device)
+
+
+def _entries(
+    maps: np.ndarray, source: np.ndarray, destination: np.ndarray, n_out: int, scale: float, first: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, columns and values of kernels `maps` [n, dim_out, dim_in] on bonds source → destination."""
+    kernel, out, into = maps.nonzero()
+    dim_out, dim_in = maps.shape[1:]
+    rows = ((first + kernel[:, None]) * n_out + destination) * dim_out + out[:, None]
+    columns = source * dim_in + into[:, None]
+    values = np.repeat(scale * maps[kernel, out, into], len(source))
+    return rows.reshape(-1), columns.reshape(-1), values
