@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,9 +11,18 @@ import numpy as np
 from lattgnn.lattice.cell import Cell
 from lattgnn.lattice.kernels import SiteType
 from lattgnn.lattice.lattice import Lattice
-from lattgnn.lattice.representations import CARTESIAN, Representation, parse
-from lattgnn.lattice.site_classes import SiteClass, cell_site_classes, local_element
+from lattgnn.lattice.representation_text import parse
+from lattgnn.lattice.representations import Representation
+from lattgnn.lattice.site_classes import SiteClass, cell_local_element, cell_site_classes
 from lattgnn.lattice.symmetry import Operation
+
+
+CARTESIAN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "vector": lambda rotation: rotation,
+    "pseudoscalar": lambda rotation: np.array([[np.linalg.det(rotation)]]),
+    "axial": lambda rotation: np.linalg.det(rotation) * (rotation if len(rotation) == 3 else np.eye(1)),
+}
+"""Representations of all rotations, not of a site group alone: their components refer to one global frame."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ class FieldRepresentation:
             if sublattice in sites.sublattices
         )
         local = self.to_local()
-        moved = representation.matrices[local_element(sites, operation, sublattice)]
+        moved = representation.matrices[cell_local_element(self.cell, operation, sublattice)]
         return local[operation.sublattices[sublattice]].T @ moved @ local[sublattice]
 
 
@@ -116,11 +125,10 @@ def _extended(representation: Representation, rotation: np.ndarray) -> np.ndarra
 
     Cartesian components turn with the frame; components of irreps are defined by it and stay.
     """
-    blocks = representation.blocks
     matrix, start = np.eye(representation.dim), 0
-    for block in blocks:
+    for block in representation.blocks:
+        stop = start + block.dim
         if block.name in CARTESIAN:
-            stop = start + block.dim
             matrix[start:stop, start:stop] = CARTESIAN[block.name](rotation)
-        start += block.dim
+        start = stop
     return matrix

@@ -18,8 +18,8 @@ import numpy as np
 
 from lattgnn.lattice.cell import Cell, IntVector
 from lattgnn.lattice.orbits import Bond, Orbit, cell_orbits
-from lattgnn.lattice.representations import Representation
-from lattgnn.lattice.site_classes import SiteClass, cell_site_classes, local_element
+from lattgnn.lattice.representations import Representation, invariant_maps
+from lattgnn.lattice.site_classes import SiteClass, cell_local_element, cell_site_classes
 from lattgnn.lattice.symmetry import Operation, cell_space_group
 
 
@@ -96,40 +96,9 @@ def kernel_count(cell: Cell, source: SiteType, destination: SiteType, cutoff: fl
     total = float(incoming @ outgoing) / start.group.order if start is end else 0.0
     for orbit in () if cutoff is None else cell_orbits(cell, cutoff):
         if orbit.source_sublattice in start.sublattices and orbit.destination_sublattice in end.sublattices:
-            pairs = [
-                (local_element(start, g, orbit.source_sublattice), local_element(end, g, orbit.destination_sublattice))
-                for g in _stabilizer(cell, orbit.bonds[0])
-            ]
+            pairs = [_elements(cell, g, orbit.bonds[0]) for g in _stabilizer(cell, orbit.bonds[0])]
             total += float(np.mean([incoming[a] * outgoing[b] for a, b in pairs]))
     return round(total)
-
-
-def invariant_maps(source: np.ndarray, destination: np.ndarray) -> np.ndarray:
-    """Orthonormal basis of the matrices K with D_g K = K S_g for all g.
-
-    Every matrix unit is averaged over the group and what is new in it is kept: the result depends on nothing
-    but the matrices, and it is sparse where they permute components.
-
-    Args:
-        source: Orthogonal matrices S_g of a group, float64 [order, dim_in, dim_in].
-        destination: Matrices D_g of the same elements, [order, dim_out, dim_out].
-
-    Returns:
-        float64 [n, dim_out, dim_in].
-    """
-    projector = np.einsum("gij,gkl->ikjl", destination, source) / len(source)
-    shape = (destination.shape[1], source.shape[1])
-    columns = projector.reshape(np.prod(shape), np.prod(shape)).T
-    basis: list[np.ndarray] = []
-    for column in columns:
-        rest = column.copy()
-        for _ in range(2):  # twice is enough
-            for known in basis:
-                rest -= (known @ rest) * known
-        length = np.linalg.norm(rest)
-        if length > 1e-6:
-            basis.append(np.where(np.abs(rest) < 1e-12, 0.0, rest) / length)
-    return np.array(basis).reshape(-1, *shape)
 
 
 def _on_site(sites: SiteClass, source: SiteType, destination: SiteType) -> OrbitKernels:
@@ -141,27 +110,22 @@ def _on_site(sites: SiteClass, source: SiteType, destination: SiteType) -> Orbit
 
 def _on_orbit(cell: Cell, orbit: Orbit, source: SiteType, destination: SiteType) -> OrbitKernels:
     first = orbit.bonds[0]
-    maps = invariant_maps(
-        *(np.stack(matrices) for matrices in zip(*(_matrices(cell, g, first, source, destination) for g in _stabilizer(cell, first)), strict=True))
-    )
+    incoming, outgoing = source.representation.matrices, destination.representation.matrices
+    starts, ends = zip(*(_elements(cell, g, first) for g in _stabilizer(cell, first)), strict=True)
+    maps = invariant_maps(incoming[list(starts)], outgoing[list(ends)])
     kernels: dict[Bond, np.ndarray] = {}
     for g in cell_space_group(cell).operations:
         image = g.move_bond(*first)
         if image not in kernels:
-            before, after = _matrices(cell, g, first, source, destination)
-            kernels[image] = after @ maps @ before.T
+            start, end = _elements(cell, g, first)
+            kernels[image] = outgoing[end] @ maps @ incoming[start].T
     return OrbitKernels(orbit.index, orbit.multiplicity, kernels)
 
 
-def _stabilizer(cell: Cell, bond: Bond) -> tuple[Operation, ...]:
-    return tuple(g for g in cell_space_group(cell).operations if g.move_bond(*bond) == bond)
+def _stabilizer(cell: Cell, bond: Bond) -> list[Operation]:
+    return [g for g in cell_space_group(cell).operations if g.move_bond(*bond) == bond]
 
 
-def _matrices(
-    cell: Cell, operation: Operation, bond: Bond, source: SiteType, destination: SiteType
-) -> tuple[np.ndarray, np.ndarray]:
-    """ρ_in and ρ_out of an operation at the two ends of a bond."""
-    classes = cell_site_classes(cell)
-    start = local_element(classes[source.site_class], operation, bond[0])
-    end = local_element(classes[destination.site_class], operation, bond[1])
-    return source.representation.matrices[start], destination.representation.matrices[end]
+def _elements(cell: Cell, operation: Operation, bond: Bond) -> tuple[int, int]:
+    """What an operation is to the sites at the two ends of a bond."""
+    return cell_local_element(cell, operation, bond[0]), cell_local_element(cell, operation, bond[1])

@@ -1,7 +1,32 @@
 """Networks: plain ``torch.nn`` on PyG message passing."""
 
+from lattgnn.nn.features import EVEN, ODD, SPIN, Block, Features, Internal, features, scalars
+from lattgnn.nn.field_blocks import FieldBasis, FieldComponents, field_blocks
 from lattgnn.nn.force_network import ForceNetwork
-from lattgnn.nn.orbit_conv import OrbitConv, orbit_sums
-from lattgnn.nn.orbit_network import OrbitNetwork, ResidualBlock, ScalarBasis
+from lattgnn.nn.kernel_graph import KernelGraph, SparseMap, kernel_graph
+from lattgnn.nn.nonlinearities import Gate, NormGate, TensorProduct
+from lattgnn.nn.orbit_conv import OrbitConv
+from lattgnn.nn.orbit_network import OrbitNetwork
 
-__all__ = ["ForceNetwork", "OrbitConv", "OrbitNetwork", "ResidualBlock", "ScalarBasis", "orbit_sums"]
+__all__ = [
+    "EVEN",
+    "ODD",
+    "SPIN",
+    "Block",
+    "Features",
+    "FieldBasis",
+    "FieldComponents",
+    "ForceNetwork",
+    "Gate",
+    "Internal",
+    "KernelGraph",
+    "NormGate",
+    "OrbitConv",
+    "OrbitNetwork",
+    "SparseMap",
+    "TensorProduct",
+    "features",
+    "field_blocks",
+    "kernel_graph",
+    "scalars",
+]
