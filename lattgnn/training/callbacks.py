@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -17,11 +18,14 @@ class RunRecord(Callback):
     """Logs one line a validation and writes `fit.json`: parameters, steps, CPU-minutes, last figures.
 
     CPU time is that of this process, all threads. It lies in the checkpoint, and a resumed run counts on.
+    `step_seconds` is the median CPU time of a training step since the start or the resumption.
     """
 
     def __init__(self) -> None:
         self._before = 0.0
         self._started = time.process_time()
+        self._step_started = 0.0
+        self._step_seconds: list[float] = []
 
     @property
     def cpu_minutes(self) -> float:
@@ -31,6 +35,14 @@ class RunRecord(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._started = time.process_time()
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        """Start the clock of a step."""
+        self._step_started = time.process_time()
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Stop it."""
+        self._step_seconds.append(time.process_time() - self._step_started)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log where the training is."""
@@ -58,6 +70,7 @@ class RunRecord(Callback):
                 "epochs": trainer.current_epoch,
                 "steps": trainer.global_step,
                 "cpu_minutes": round(self.cpu_minutes, 3),
+                "step_seconds": median(self._step_seconds) if self._step_seconds else None,
                 "processes": trainer.world_size,
                 "figures": {key: float(value) for key, value in sorted(trainer.callback_metrics.items())},
             }
