@@ -8,6 +8,7 @@ import torch
 
 from lattgnn.config import describe, versions
 from lattgnn.hamiltonians import Hamiltonian
+from lattgnn.lattice import field_representation
 from lattgnn.nn import ForceNetwork
 from lattgnn.solvers import ExactDiagonalization
 
@@ -79,6 +80,21 @@ def check_hamiltonian(
         raise ValueError(
             f"{name} must belong to the Hamiltonian asked for, {_text(describe(hamiltonian))}, got one "
             f"trained for {_text(header['hamiltonian'])}. Use its Hamiltonian, or train on this one."
+        )
+
+
+def check_representation(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
+    """Refuse a network made for a field that transforms otherwise than the Hamiltonian's.
+
+    Raises:
+        ValueError: the representations differ, in whatever words they are named.
+    """
+    lattice, name = hamiltonian.lattice, type(hamiltonian).__name__
+    declared = hamiltonian.representation
+    if field_representation(lattice, net.field) != field_representation(lattice, declared):
+        raise ValueError(
+            f"field of {type(net).__name__} must be the representation of the field of {name} on "
+            f"{lattice.name}, {declared!r}, got {net.field!r}. Use field: {declared}."
         )
 
 

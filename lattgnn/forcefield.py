@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.optimize import brentq
 from torch import Tensor
 
-from lattgnn.checkpoint import checkpoint_header, load_checkpoint, read_header
+from lattgnn.checkpoint import check_representation, checkpoint_header, load_checkpoint, read_header
 from lattgnn.config import build
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -107,7 +107,8 @@ class LearnedForceField:
         filling: electrons per state; None keeps the chemical potential that the labels were made with.
 
     Raises:
-        ValueError: `filling` is given for a Hamiltonian in which μ is no shift of the field.
+        ValueError: `filling` is given for a Hamiltonian in which μ is no shift of the field, or the network was
+            made for a field that transforms otherwise.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class LearnedForceField:
                 raise ValueError(
                     f"filling needs a network trained at fixed mu, got labels of {solver}. Train with mu=0.0."
                 )
+        check_representation(net, hamiltonian)
         self.net = net.eval()
         self.hamiltonian = hamiltonian
         self.solver = solver

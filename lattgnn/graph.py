@@ -131,16 +131,25 @@ def _silent() -> Iterator[None]:
 
 
 def apply_operation(
-    field: Shaped[Tensor, "... n_sites"], permutation: Tensor | np.ndarray
-) -> Shaped[Tensor, "... n_sites"]:
-    """The field after a symmetry operation has moved its sites: (g φ)[perm[i]] = φ[i].
+    field: Shaped[Tensor, "..."],
+    permutation: Tensor | np.ndarray,
+    site_matrices: np.ndarray | None = None,
+) -> Shaped[Tensor, "..."]:
+    """The field after a symmetry operation has moved its sites: (g φ)[perm[i]] = ρ(g) φ[i].
 
     Args:
-        field: One scalar a site.
+        field: [..., n_sites], one scalar a site; with `site_matrices` [..., n_sites, n_components].
         permutation: [n_sites], a row of `site_permutations` or a `translation_permutation`.
+        site_matrices: [n_sublattices, n_components, n_components], what the operation does to the components:
+            `field_representation(lattice, text).site_matrices(operation)`.
     """
     target = torch.as_tensor(permutation, device=field.device)
-    return torch.empty_like(field).index_copy(-1, target, field)
+    if site_matrices is None:
+        return torch.empty_like(field).index_copy(-1, target, field)
+    matrices = torch.from_numpy(site_matrices).to(field)
+    cells = field.unflatten(-2, (-1, len(matrices)))
+    turned = torch.einsum("scd,...nsd->...nsc", matrices, cells).reshape(field.shape)
+    return torch.empty_like(field).index_copy(-2, target, turned)
 
 
 def to_pyg(sample: Mapping[str, Tensor], graph: Data) -> Data:

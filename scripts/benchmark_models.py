@@ -180,7 +180,10 @@ def table(results: list[dict[str, Any]]) -> str:
                 f"{mean(r['steps'] for r in group):.0f}",
                 _spread([r["test"]["test/quench/mse"] for r in group]),
                 _spread([r["test"]["test/random/mse"] for r in group]),
-                *(_spread([r["test"][f"test/{window}/mse"] for r in group], short=True) for window in WINDOWS),
+                *(
+                    _spread([r["test"][f"test/{window}/mse"] for r in group], short=True)
+                    for window in WINDOWS
+                ),
                 _spread([r["test"]["test/quench/mae"] for r in group], short=True),
                 _spread([r["test"]["test/quench/p99.9"] for r in group], short=True),
                 f"{first['mac']:,.0f}",
@@ -197,7 +200,9 @@ def _groups(results: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     groups: dict[tuple, list] = {}
     for result in results:
         groups.setdefault((result["minutes"], result["network"]), []).append(result)
-    ordered = sorted(groups, key=lambda key: (key[0], mean(r["test"]["test/quench/mse"] for r in groups[key])))
+    ordered = sorted(
+        groups, key=lambda key: (key[0], mean(r["test"]["test/quench/mse"] for r in groups[key]))
+    )
     return [groups[key] for key in ordered]
 
 
@@ -224,8 +229,12 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
             values = [r["test"][f"test/{kind}/mse"] for r in group]
             cost, name, budget = median(r["us"] for r in group), group[0]["network"], group[0]["minutes"]
             color = plt.get_cmap("tab20")(names.index(name) % 20)
-            ax.plot([cost] * len(values), values, markers[budget], color=color, label=f"{name}, {budget:g} min")
-        ax.set(xscale="log", yscale="log", xlabel="µs a site, forward, one core", ylabel="MSE of a force (t²)")
+            ax.plot(
+                [cost] * len(values), values, markers[budget], color=color, label=f"{name}, {budget:g} min"
+            )
+        ax.set(
+            xscale="log", yscale="log", xlabel="µs a site, forward, one core", ylabel="MSE of a force (t²)"
+        )
         ax.set_title(kind)
         ax.grid(alpha=0.3)
     axes[1].legend(fontsize=6, ncols=2, bbox_to_anchor=(1.02, 1), loc="upper left")

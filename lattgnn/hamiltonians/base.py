@@ -37,8 +37,9 @@ class Hamiltonian(ABC):
     """States of one site."""
     field_components: ClassVar[int] = 0
     """Components of the field on one site; 0: one scalar a site, without an axis of its own."""
-    representation: ClassVar[str] = "A1"
-    """How the field of one site transforms under the site group."""
+    representation: ClassVar[str] = "trivial"
+    """How the field of one site transforms, as `lattgnn.lattice.field_representation` reads it: "trivial",
+    "vector" (cartesian components), or a sum of irreps of the site group such as "B1 + A1"."""
 
     @property
     def n_states(self) -> int:

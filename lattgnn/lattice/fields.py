@@ -25,7 +25,7 @@ CARTESIAN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 """Representations of all rotations, not of a site group alone: their components refer to one global frame."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FieldRepresentation:
     """The representation of a field on each class of equivalent sites of a crystal.
 
@@ -39,6 +39,14 @@ class FieldRepresentation:
 
     cell: Cell
     representations: tuple[Representation, ...]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether operations do the same to the components, in whatever words."""
+        return (
+            isinstance(other, FieldRepresentation)
+            and (self.cell, self.representations) == (other.cell, other.representations)
+            and np.allclose(self.to_local(), other.to_local(), atol=1e-9)
+        )
 
     @property
     def n_components(self) -> int:
@@ -78,16 +86,14 @@ class FieldRepresentation:
                 matrices[s] = _extended(representation, frame.cartesian).T
         return matrices
 
-    def site_matrix(self, operation: Operation, sublattice: int) -> np.ndarray:
-        """What an operation does to the given components of a site on `sublattice`, [dim, dim]."""
-        sites, representation = next(
-            (sites, r)
-            for sites, r in zip(cell_site_classes(self.cell), self.representations, strict=True)
-            if sublattice in sites.sublattices
-        )
-        local = self.to_local()
-        moved = representation.matrices[cell_local_element(self.cell, operation, sublattice)]
-        return local[operation.sublattices[sublattice]].T @ moved @ local[sublattice]
+    def site_matrices(self, operation: Operation) -> np.ndarray:
+        """What an operation does to the given components on each sublattice, [n_sublattices, dim, dim]."""
+        local, matrices = self.to_local(), np.empty_like(self.to_local())
+        for sites, representation in zip(cell_site_classes(self.cell), self.representations, strict=True):
+            for s in sites.sublattices:
+                moved = representation.matrices[cell_local_element(self.cell, operation, s)]
+                matrices[s] = local[operation.sublattices[s]].T @ moved @ local[s]
+        return matrices
 
 
 def field_representation(lattice: Lattice, text: str | Sequence[str]) -> FieldRepresentation:

@@ -59,9 +59,7 @@ class Block:
 Features = tuple[Block, ...]
 
 
-def features(
-    lattice: Lattice, hidden: str | Sequence[str], channels: int, odd_channels: int = 0
-) -> Features:
+def features(lattice: Lattice, hidden: str | Sequence[str], channels: int, odd_channels: int = 0) -> Features:
     """Channels of a hidden layer on every class of sites.
 
     Args:

@@ -47,7 +47,7 @@ class FieldComponents(nn.Module):
         self, field: Float[Tensor, "batch n_sites *components"], graph: KernelGraph
     ) -> list[Float[Tensor, "rows batch 1"]]:
         """Blocks of one channel."""
-        local = self._turned(field.reshape(len(field), -1, self.n_components), graph, inverse=False)
+        local = self._turned(field.reshape(len(field), -1, self.n_components), inverse=False)
         blocks = []
         for number, representation in enumerate(self.representations):
             chosen = local if len(self.representations) == 1 else local[:, graph.sites(number)]
@@ -56,15 +56,16 @@ class FieldComponents(nn.Module):
         return blocks
 
     def join(
-        self, blocks: Sequence[Float[Tensor, "rows batch 1"]], graph: KernelGraph, scalar: bool
-    ) -> Float[Tensor, "batch n_sites *components"]:
-        """The field of such blocks; a scalar one without an axis of components."""
+        self, blocks: Sequence[Float[Tensor, "rows batch 1"]], graph: KernelGraph
+    ) -> Float[Tensor, "batch n_sites components"]:
+        """The field of such blocks."""
         pieces = iter(blocks)
         batch = blocks[0].shape[1]
         parts = []
         for representation in self.representations:
             columns = [
-                next(pieces).squeeze(-1).T.reshape(batch, -1, summand.dim) for summand in representation.blocks
+                next(pieces).squeeze(-1).T.reshape(batch, -1, summand.dim)
+                for summand in representation.blocks
             ]
             parts.append(columns[0] if len(columns) == 1 else torch.cat(columns, -1))
         if len(parts) > 1:
@@ -72,10 +73,9 @@ class FieldComponents(nn.Module):
             local = torch.cat(parts, 1)[:, order]
         else:
             local = parts[0]
-        field = self._turned(local, graph, inverse=True)
-        return field.squeeze(-1) if scalar else field
+        return self._turned(local, inverse=True)
 
-    def _turned(self, field: Tensor, graph: KernelGraph, inverse: bool) -> Tensor:
+    def _turned(self, field: Tensor, inverse: bool) -> Tensor:
         if self.to_local is None:
             return field
         matrices = self.to_local.to(field)

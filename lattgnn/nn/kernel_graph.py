@@ -109,6 +109,56 @@ class KernelGraph:
             self._maps[key] = self._sparse(parts, shape)
         return self._maps[key]
 
+    def gather(self, source_class: int, sublattice: int, cutoff: float | None) -> SparseMap | None:
+        """The neighbours of a sublattice's sites in a class: rows by bond of the cell, then cell.
+
+        The bond of a site with itself comes first. None where no bond leads from the class.
+        """
+        key = (source_class, sublattice, cutoff)
+        if key not in self._maps:
+            lattice, members = self.lattice, site_classes(self.lattice)[source_class].sublattices
+            ends = [np.flatnonzero(lattice.sublattices == sublattice)] if sublattice in members else []
+            ends = [(own, own) for own in ends]
+            if cutoff is not None:
+                bonds = lattice.bonds(cutoff)
+                for kind, (start, end, _) in enumerate(bonds.kinds):
+                    if end == sublattice and start in members:
+                        chosen = bonds.kind == kind
+                        ends.append((bonds.source[chosen], bonds.destination[chosen]))
+            one, n = np.ones((1, 1, 1)), lattice.n_cells
+            entries = [
+                _entries(one, self._local(source_class, start), end // lattice.n_sublattices, n, 1.0, k)
+                for k, (start, end) in enumerate(ends)
+            ]
+            shape = (len(ends) * n, n * len(members))
+            self._maps[key] = self._sparse(entries, shape) if entries else None
+        return self._maps[key]
+
+    def basis(
+        self, source: SiteType, destination: SiteType, sublattice: int, cutoff: float | None
+    ) -> Float[Tensor, "kinds kernels dim_out dim_in"]:
+        """The basis kernels of each bond of `gather`, scaled as in `sums`, zero for those of other orbits."""
+        key = (source, destination, sublattice, cutoff)
+        if key not in self._maps:
+            members = site_classes(self.lattice)[source.site_class].sublattices
+            zero = (0,) * self.lattice.dim
+            kinds = [(sublattice, sublattice, zero)] if sublattice in members else []
+            if cutoff is not None:
+                kinds += [
+                    b for b in self.lattice.bonds(cutoff).kinds if b[1] == sublattice and b[0] in members
+                ]
+            orbits = orbit_kernels(self.lattice.cell, source, destination, cutoff)
+            array = np.zeros((len(kinds), sum(map(len, orbits)), destination.dim, source.dim))
+            first = 0
+            for orbit in orbits:
+                scale = (destination.dim / orbit.multiplicity) ** 0.5
+                for k, kind in enumerate(kinds):
+                    if kind in orbit.kernels:
+                        array[k, first : first + len(orbit)] = scale * orbit.kernels[kind]
+                first += len(orbit)
+            self._maps[key] = torch.from_numpy(array).to(self.device, self.dtype)
+        return self._maps[key]
+
     def n_rows(self, site_type: SiteType) -> int:
         """Rows of a block of this type."""
         return self._n_sites(site_type) * site_type.dim
@@ -121,9 +171,7 @@ class KernelGraph:
     def _n_sites(self, site_type: SiteType) -> int:
         return self.lattice.n_cells * len(site_classes(self.lattice)[site_type.site_class].sublattices)
 
-    def _bond_kernels(
-        self, source: SiteType, destination: SiteType, cutoff: float
-    ) -> tuple[int, int, list]:
+    def _bond_kernels(self, source: SiteType, destination: SiteType, cutoff: float) -> tuple[int, int, list]:
         """Number of kernels, rows of one kernel, entries."""
         bonds = self.lattice.bonds(cutoff)
         number = {bond: kind for kind, bond in enumerate(bonds.kinds)}
@@ -135,15 +183,15 @@ class KernelGraph:
             scale = (destination.dim / orbit.multiplicity) ** 0.5
             for bond, maps in orbit.kernels.items():
                 chosen = bonds.kind == number[bond]
-                start = self._local(source, bonds.source[chosen])
-                end = self._local(destination, bonds.destination[chosen])
+                start = self._local(source.site_class, bonds.source[chosen])
+                end = self._local(destination.site_class, bonds.destination[chosen])
                 entries.append(_entries(maps, start, end, n_out, scale, before))
             before += len(orbit)
         return before, n_out * destination.dim, entries
 
-    def _local(self, site_type: SiteType, sites: np.ndarray) -> np.ndarray:
+    def _local(self, site_class: int, sites: np.ndarray) -> np.ndarray:
         """Position of sites among those of their class."""
-        members = site_classes(self.lattice)[site_type.site_class].sublattices
+        members = site_classes(self.lattice)[site_class].sublattices
         cell, sublattice = np.divmod(sites, self.lattice.n_sublattices)
         return cell * len(members) + np.searchsorted(members, sublattice)
 

@@ -172,7 +172,9 @@ def _product_internal(first: Internal, second: Internal) -> Internal:
 def _invariant(block: Block, channels: int) -> Block:
     """Invariant channels on the sites of a block."""
     group = block.type.representation.group
-    return replace(block, type=SiteType(block.type.site_class, trivial(group)), channels=channels, internal=EVEN)
+    return replace(
+        block, type=SiteType(block.type.site_class, trivial(group)), channels=channels, internal=EVEN
+    )
 
 
 def _unfolded(x: Tensor, block: Block) -> Tensor:

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
-from lattgnn.lattice import Lattice, SiteType, orbit_kernels
+from lattgnn.lattice import Lattice, SiteType, bond_orbits, orbit_kernels
+from lattgnn.nn.expanded_conv import expanded_conv
 from lattgnn.nn.features import Features
 from lattgnn.nn.kernel_graph import KernelGraph, SparseMap
 
@@ -24,7 +25,8 @@ class OrbitConv(MessagePassing):
     irreps the steerable one. Biases belong to invariant channels alone.
 
     The sums :math:`\sum_j B_p x_j` are one CSR product for each input block; the weights follow in one GEMM
-    for each output block. :meth:`reference` does the sums by PyG's gather and scatter instead.
+    for each output block. Where that is more work than to write out :math:`K_{ij}` for each bond, this is done
+    instead. :meth:`reference` does the sums by PyG's gather and scatter.
 
     Args:
         lattice: Fixes orbits and kernels; its extent plays no part.
@@ -53,11 +55,11 @@ class OrbitConv(MessagePassing):
         self.n_kernels = {pair: counts for pair, counts in kernels.items() if sum(counts)}
         """Kernels of a site with itself and of bonds, for (number of the input, number of the output)."""
         self.targets = [self._targets(a) for a in range(len(inputs))]
+        self.expands = self._reduced_width() > self._expanded_width(lattice)
+        """Whether kernels are written out: where that takes less memory than applying each of the basis."""
         self.weights, self.biases = nn.ParameterDict(), nn.ParameterDict()
         for b, block in enumerate(outputs):
-            fan_in = sum(
-                inputs[a].channels * sum(counts) for (a, to), counts in self.n_kernels.items() if to == b
-            )
+            fan_in = sum(self._widths(b).values())
             if fan_in:
                 self.weights[str(b)] = nn.Parameter(torch.empty(block.channels, fan_in))
                 nn.init.kaiming_uniform_(self.weights[str(b)], a=math.sqrt(5))
@@ -68,13 +70,29 @@ class OrbitConv(MessagePassing):
         self, x: Sequence[Float[Tensor, "rows batch channels"]], graph: KernelGraph
     ) -> list[Float[Tensor, "rows batch channels"]]:
         """Apply the layer to its input blocks; `graph` is that of the finite lattice."""
+        return self.expanded(x, graph) if self.expands else self.reduced(x, graph)
+
+    def reduced(self, x: Sequence[Tensor], graph: KernelGraph) -> list[Tensor]:
+        """Apply every basis kernel, then the weights: best for scalars and small irreps."""
         return self._apply_kernels(x, graph, SparseMap.__call__)
 
-    def reference(
-        self, x: Sequence[Float[Tensor, "rows batch channels"]], graph: KernelGraph
-    ) -> list[Float[Tensor, "rows batch channels"]]:
+    def expanded(self, x: Sequence[Tensor], graph: KernelGraph) -> list[Tensor]:
+        """Write the kernel of each bond out, then apply it: best for the regular representation."""
+        results = expanded_conv(self, x, graph)
+        return [self._finished(b, result, x, graph) for b, result in enumerate(results)]
+
+    def reference(self, x: Sequence[Tensor], graph: KernelGraph) -> list[Tensor]:
         """The same through PyG's gather and scatter, which torch-scatter serves where it is installed."""
         return self._apply_kernels(x, graph, self._scatter)
+
+    def weight_of(self, a: int, b: int) -> Float[Tensor, "channels_out kernels channels_in"] | None:
+        """The weights of each basis kernel between an input and an output block; None if there is none."""
+        if (a, b) not in self.n_kernels:
+            return None
+        widths = self._widths(b)
+        sources = list(widths)
+        columns = self.weights[str(b)].split(list(widths.values()), dim=1)[sources.index(a)]
+        return columns.unflatten(1, (-1, self.inputs[a].channels))
 
     def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
         """The message along an entry of a kernel: the source's component times the entry."""
@@ -104,28 +122,50 @@ class OrbitConv(MessagePassing):
                     columns[b] += own.chunk(on_site)
                 if (a, b) in self.n_kernels:
                     columns[b] += bonds.get(out.type, [])
-        return [self._mix(b, columns[b], x, graph) for b in range(len(self.outputs))]
+        mixed = [
+            nn.functional.linear(torch.cat(parts, dim=-1), self.weights[str(b)]) if parts else None
+            for b, parts in enumerate(columns)
+        ]
+        return [self._finished(b, result, x, graph) for b, result in enumerate(mixed)]
 
-    def _mix(self, b: int, columns: list[Tensor], x: Sequence[Tensor], graph: KernelGraph) -> Tensor:
+    def _finished(self, b: int, result: Tensor | None, x: Sequence[Tensor], graph: KernelGraph) -> Tensor:
+        """Bias added; zeros where no kernel leads to a block."""
         block = self.outputs[b]
-        bias = self.biases[str(b)] if str(b) in self.biases else None
-        if columns:
-            stacked = columns[0] if len(columns) == 1 else torch.cat(columns, dim=-1)
-            return nn.functional.linear(stacked, self.weights[str(b)], bias)
-        batch = x[0].shape[1] // self.inputs[0].internal.dim
-        shape = (graph.n_rows(block.type), batch * block.internal.dim, block.channels)
-        return x[0].new_zeros(shape) if bias is None else bias.expand(shape)
+        if result is None:
+            batch = x[0].shape[1] // self.inputs[0].internal.dim
+            result = x[0].new_zeros(graph.n_rows(block.type), batch * block.internal.dim, block.channels)
+        return result + self.biases[str(b)] if str(b) in self.biases else result
 
     def _scatter(self, sparse: SparseMap, x: Tensor) -> Tensor:
         edge_index, weight = sparse.edges
         return self.propagate(edge_index, x=(x, None), weight=weight, size=sparse.matrix.shape[::-1])
 
+    def _widths(self, b: int) -> dict[int, int]:
+        """Columns of an output's weights that belong to each input."""
+        return {
+            a: sum(counts) * self.inputs[a].channels for (a, to), counts in self.n_kernels.items() if to == b
+        }
+
+    def _reduced_width(self) -> int:
+        """Numbers a site and sample between the sparse products and the weights."""
+        return sum(sum(self._widths(b).values()) * block.type.dim for b, block in enumerate(self.outputs))
+
+    def _expanded_width(self, lattice: Lattice) -> int:
+        """Numbers a site and sample that the gather of neighbours makes."""
+        orbits = () if self.cutoff is None else bond_orbits(lattice, self.cutoff).orbits
+        neighbours = 1 + sum(orbit.multiplicity for orbit in orbits)
+        return neighbours * sum(block.type.dim * block.channels for block in self.inputs)
+
     def _targets(self, a: int) -> dict[SiteType, int]:
         """The types of outputs that bonds reach from an input block, with the number of kernels."""
-        return {self.outputs[b].type: n for (source, b), (_, n) in self.n_kernels.items() if source == a and n}
+        return {
+            self.outputs[b].type: n for (source, b), (_, n) in self.n_kernels.items() if source == a and n
+        }
 
 
-def _count(lattice: Lattice, source: SiteType, destination: SiteType, cutoff: float | None) -> tuple[int, int]:
+def _count(
+    lattice: Lattice, source: SiteType, destination: SiteType, cutoff: float | None
+) -> tuple[int, int]:
     """Kernels of a site with itself, and of bonds."""
     found = orbit_kernels(lattice.cell, source, destination, cutoff)
     on_site = sum(len(kernels) for kernels in found if kernels.orbit < 0)
@@ -137,4 +177,3 @@ def _split(stacked: Tensor, shapes: list[tuple[SiteType, int, int]]) -> dict[Sit
     sizes = [rows for _, n, rows in shapes for _ in range(n)]
     pieces = iter(stacked.split(sizes))
     return {site_type: [next(pieces) for _ in range(n)] for site_type, n, _ in shapes}
-

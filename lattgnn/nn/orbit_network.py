@@ -166,17 +166,18 @@ class OrbitNetwork(ForceNetwork):
         """A layer on each site, its ends over bonds where a site alone cannot join all blocks."""
         layer = NonlinearLayer(lattice, inputs, hidden, outputs, None, kind)
         ends = [None if conv.reaches_all() else self.cutoff for conv in (layer.conv, layer.mix)]
-        return layer if ends == [None, None] else NonlinearLayer(
-            lattice, inputs, hidden, outputs, ends[0], kind, ends[1]
+        return (
+            layer
+            if ends == [None, None]
+            else NonlinearLayer(lattice, inputs, hidden, outputs, ends[0], kind, ends[1])
         )
 
     def _direct_force(self, field: Tensor, graph: KernelGraph) -> Tensor:
-        y = self.basis.components.join(self.site_outputs(field, graph), graph, self.is_scalar)
-        if self.force_bound is None:
-            return y
-        if self.is_scalar:
-            return self.force_bound * torch.tanh(y)
-        return y * torch.rsqrt(1 + y.square().sum(-1, keepdim=True) / self.force_bound**2)
+        y = self.basis.components.join(self.site_outputs(field, graph), graph)
+        if self.force_bound is not None:
+            b = self.force_bound
+            y = b * torch.tanh(y) if self.is_scalar else y * torch.rsqrt(1 + _square(y) / b**2)
+        return y.reshape(field.shape)
 
     def _energy_and_force(self, field: Tensor, graph: KernelGraph) -> tuple[Tensor, Tensor]:
         training = torch.is_grad_enabled()
@@ -184,10 +185,14 @@ class OrbitNetwork(ForceNetwork):
             q = field.detach().requires_grad_(True)
             energy = torch.stack([y.sum((0, 2)) for y in self.site_outputs(q, graph)]).sum(0)
             if self.force_bound is not None:
-                square = q.square().reshape(*q.shape[:2], -1).sum(-1)
-                energy = energy - self.force_bound * torch.sqrt(square + 1).sum(-1)
+                square = _square(q.reshape(*q.shape[:2], -1))
+                energy = energy - self.force_bound * torch.sqrt(square + 1).sum((1, 2))
             (gradient,) = torch.autograd.grad(energy.sum(), q, create_graph=training)
         return (energy, -gradient) if training else (energy.detach(), -gradient)
+
+
+def _square(x: Float[Tensor, "batch n_sites components"]) -> Float[Tensor, "batch n_sites 1"]:
+    return x.square().sum(-1, keepdim=True)
 
 
 def _check(lattice: Lattice, channels: int, n_layers: int, odd: bool, field_scale: float) -> None:

@@ -10,7 +10,7 @@ from pytorch_optimizer import SOAP
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lattgnn.checkpoint import check_hamiltonian, checkpoint_header, read_header
+from lattgnn.checkpoint import check_hamiltonian, check_representation, checkpoint_header, read_header
 from lattgnn.config import describe
 from lattgnn.data.dataset import WINDOW_NAMES
 from lattgnn.hamiltonians import Hamiltonian
@@ -71,6 +71,7 @@ class LitForceField(LightningModule):
         self.lr, self.energy_weight, self.particle_hole = lr, energy_weight, particle_hole
         self.optimizer = optimizer
         self.net = net(hamiltonian.lattice, hamiltonian.force_bound)
+        check_representation(self.net, hamiltonian)
         names = [f"{stage}_{window}" for stage in ("val", "test") for window in WINDOWS]
         self.errors = nn.ModuleDict({name: ForceErrors() for name in names})
 

@@ -1,0 +1,103 @@
+"""The orbit convolution with its kernels written out: one gather of neighbours, one GEMM a sublattice.
+
+Large representations, such as the regular one, have more basis kernels than neighbours times components. It is
+then cheaper to add up the kernel of each bond, K_b = Σ_p W_p ⊗ B_p(b), than to apply every B_p to the channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lattgnn.lattice import site_classes
+from lattgnn.nn.features import Block, Internal
+from lattgnn.nn.kernel_graph import KernelGraph
+
+if TYPE_CHECKING:
+    from lattgnn.nn.orbit_conv import OrbitConv
+
+Numbered = list[tuple[int, Block]]
+
+
+def expanded_conv(
+    conv: OrbitConv, x: Sequence[Float[Tensor, "rows batch channels"]], graph: KernelGraph
+) -> list[Tensor | None]:
+    """Σ_j K_ij x_j for each output block of a layer, without biases; None where no kernel leads."""
+    results: list[Tensor | None] = [None] * len(conv.outputs)
+    for site_class, internal in dict.fromkeys((o.type.site_class, o.internal) for o in conv.outputs):
+        outs = _chosen(conv.outputs, site_class, internal)
+        sublattices = site_classes(graph.lattice)[site_class].sublattices
+        parts = [_on_sublattice(conv, x, graph, s, outs, internal) for s in sublattices]
+        for (b, block), result in zip(outs, _unpacked(parts, [block for _, block in outs]), strict=True):
+            if str(b) in conv.weights:
+                results[b] = result
+    return results
+
+
+def bond_kernels(
+    conv: OrbitConv, graph: KernelGraph, sublattice: int, outs: Numbered, ins: Numbered
+) -> Float[Tensor, "out kinds into"]:
+    """The kernel of each bond that arrives on a sublattice; components are slower than channels."""
+    rows = []
+    for b, out in outs:
+        columns = []
+        for a, into in ins:
+            basis = graph.basis(into.type, out.type, sublattice, conv.cutoff)
+            weight = conv.weight_of(a, b)
+            if weight is None:
+                columns.append(
+                    basis.new_zeros(out.type.dim, out.channels, len(basis), into.type.dim, into.channels)
+                )
+            else:
+                columns.append(torch.einsum("opi,kpcd->cokdi", weight, basis))
+        rows.append(torch.cat([c.flatten(3) for c in columns], -1).flatten(0, 1))
+    return torch.cat(rows)
+
+
+def _on_sublattice(
+    conv: OrbitConv,
+    x: Sequence[Tensor],
+    graph: KernelGraph,
+    sublattice: int,
+    outs: Numbered,
+    internal: Internal,
+) -> Float[Tensor, "n_cells batch out"]:
+    neighbours, kernels = [], []
+    for source in dict.fromkeys(block.type.site_class for block in conv.inputs):
+        ins = _chosen(conv.inputs, source, internal)
+        gather = graph.gather(source, sublattice, conv.cutoff)
+        if not ins or gather is None:
+            continue
+        packed = torch.cat([_packed(x[a], block) for a, block in ins], -1)
+        n_cells = graph.lattice.n_cells
+        neighbours += list(gather(packed).split(n_cells))
+        kernels.append(bond_kernels(conv, graph, sublattice, outs, ins).flatten(1))
+    return torch.nn.functional.linear(torch.cat(neighbours, -1), torch.cat(kernels, -1))
+
+
+def _chosen(blocks: Sequence[Block], site_class: int, internal: Internal) -> Numbered:
+    return [
+        (number, block)
+        for number, block in enumerate(blocks)
+        if block.type.site_class == site_class and block.internal == internal
+    ]
+
+
+def _packed(x: Tensor, block: Block) -> Float[Tensor, "n_sites batch components"]:
+    """Components beside the channels."""
+    sites = x.view(-1, block.type.dim, *x.shape[1:])
+    return sites.transpose(1, 2).flatten(2)
+
+
+def _unpacked(parts: list[Tensor], blocks: list[Block]) -> list[Tensor]:
+    """Blocks in their own layout, from results [n_cells, batch, all components] on each sublattice."""
+    joined = torch.stack(parts, 1)  # [n_cells, n_sublattices, batch, components]
+    pieces = joined.split([block.type.dim * block.channels for block in blocks], -1)
+    return [
+        piece.unflatten(-1, (block.type.dim, block.channels)).transpose(2, 3).flatten(0, 2)
+        for piece, block in zip(pieces, blocks, strict=True)
+    ]
