@@ -2,9 +2,9 @@
 
 Characters come from the algebra of conjugacy classes. Matrices come from polynomials in the coordinates: an
 irrep is looked for among homogeneous polynomials of degree 0, 1, 2, ..., at each degree first among plain
-ones and then among those times det R, so that T1g of a cube is the axial vector. Its basis is made of the
-monomials, projected in lexicographic order (x², xy, xz, y², yz, z²) and orthonormalised; checkpoints depend on
-it, so it must never change.
+ones and then among those times det R, so that T1g of a cube is the axial vector. Its basis is the monomials
+in lexicographic order (x², xy, xz, y², yz, z²), projected and orthonormalised. Checkpoints depend on it: it
+must never change.
 """
 
 from __future__ import annotations
@@ -118,13 +118,14 @@ def _dimension(group: PointGroup, idempotent: np.ndarray) -> int:
 
 
 def _carriers(group: PointGroup) -> Iterator[np.ndarray]:
-    """Orthogonal matrices [order, n, n] on homogeneous polynomials of degree 0, 1, ..., without and with det R.
+    """Orthogonal matrices [order, n, n] on the polynomials of degree 0, 1, ..., without and with det R.
 
     The basis is the monomials in lexicographic order, orthonormal in the invariant (Bombieri) product:
     x^α is divided by its norm, √(α!) up to a common factor.
     """
     dim, signs = group.dim, group.determinants[:, None, None]
-    powers, carrier = [()], np.ones((group.order, 1, 1))
+    powers: list[tuple[int, ...]] = [()]
+    carrier = np.ones((group.order, 1, 1))
     for degree in range(1, group.order + 2):
         yield carrier
         yield signs * carrier

@@ -1,8 +1,8 @@
 """Sublattices that symmetry makes equivalent, and the frame in which each looks like the first of its class.
 
-A field on a lattice of several sites a cell has components in the frame of each site: what the frame h_s makes
-of the representative's. An operation g of the space group that takes sublattice s to s' then acts on them by
-h_s'⁻¹ g h_s, an element of the one site group of the class.
+On a lattice with several sites a cell, components of a field are taken in the frame of each site: h_s turns
+the representative's axes into those of sublattice s. An operation g of the space group that takes s to s' then
+acts on the components by h_s'⁻¹ g h_s, an element of the one site group of the class.
 """
 
 from __future__ import annotations
