@@ -197,11 +197,12 @@ def site_point_group(lattice: Lattice, sublattice: int = 0) -> PointGroup:
     Returns:
         The group, element k being operation k of `space_group(lattice).site_group(sublattice)`.
     """
-    return _cell_site_point_group(lattice.cell, sublattice)
+    return cell_site_point_group(lattice.cell, sublattice)
 
 
 @lru_cache(maxsize=128)
-def _cell_site_point_group(cell: Cell, sublattice: int) -> PointGroup:
+def cell_site_point_group(cell: Cell, sublattice: int) -> PointGroup:
+    """The rotations about a site of a cell; see `site_point_group`."""
     members = cell_space_group(cell).site_group(sublattice)
     return PointGroup.from_rotations([g.cartesian for g in members])
 
