@@ -131,10 +131,10 @@ def _silent() -> Iterator[None]:
 
 
 def apply_operation(
-    field: Shaped[Tensor, "..."],
+    field: Shaped[Tensor, ...],
     permutation: Tensor | np.ndarray,
     site_matrices: np.ndarray | None = None,
-) -> Shaped[Tensor, "..."]:
+) -> Shaped[Tensor, ...]:
     """The field after a symmetry operation has moved its sites: (g φ)[perm[i]] = ρ(g) φ[i].
 
     Args:

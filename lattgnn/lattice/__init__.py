@@ -1,6 +1,7 @@
 """Geometry: lattices, their space groups, orbits of directed bonds, representations and equivariant kernels."""
 
 from lattgnn.lattice.fields import FieldRepresentation, field_representation
+from lattgnn.lattice.intertwiners import clebsch_gordan, intertwiner_dim, intertwiners
 from lattgnn.lattice.kernels import OrbitKernels, SiteType, kernel_count, orbit_kernels
 from lattgnn.lattice.lattice import Lattice
 from lattgnn.lattice.named import chain, cubic, honeycomb, kagome, lieb, square, triangular
@@ -10,10 +11,7 @@ from lattgnn.lattice.representation_text import parse
 from lattgnn.lattice.representations import (
     Representation,
     axial,
-    clebsch_gordan,
     direct_sum,
-    intertwiner_dim,
-    intertwiners,
     irreps,
     permutation,
     pseudoscalar,

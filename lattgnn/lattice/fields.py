@@ -16,7 +16,6 @@ from lattgnn.lattice.representations import Representation
 from lattgnn.lattice.site_classes import SiteClass, cell_local_element, cell_site_classes
 from lattgnn.lattice.symmetry import Operation
 
-
 CARTESIAN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "vector": lambda rotation: rotation,
     "pseudoscalar": lambda rotation: np.array([[np.linalg.det(rotation)]]),

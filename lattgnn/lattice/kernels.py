@@ -17,8 +17,9 @@ from functools import lru_cache
 import numpy as np
 
 from lattgnn.lattice.cell import Cell, IntVector
+from lattgnn.lattice.irreducible import invariant_tensors
 from lattgnn.lattice.orbits import Bond, Orbit, cell_orbits
-from lattgnn.lattice.representations import Representation, invariant_maps
+from lattgnn.lattice.representations import Representation
 from lattgnn.lattice.site_classes import SiteClass, cell_local_element, cell_site_classes
 from lattgnn.lattice.symmetry import Operation, cell_space_group
 
@@ -103,7 +104,7 @@ def kernel_count(cell: Cell, source: SiteType, destination: SiteType, cutoff: fl
 
 def _on_site(sites: SiteClass, source: SiteType, destination: SiteType) -> OrbitKernels:
     # In local frames all sites of a class look alike: one kernel serves them all.
-    maps = invariant_maps(source.representation.matrices, destination.representation.matrices)
+    maps = invariant_tensors([destination.representation.matrices, source.representation.matrices])
     zero: IntVector = (0,) * len(sites.frames[0].translation)
     return OrbitKernels(-1, 1, {(s, s, zero): maps for s in sites.sublattices})
 
@@ -112,7 +113,7 @@ def _on_orbit(cell: Cell, orbit: Orbit, source: SiteType, destination: SiteType)
     first = orbit.bonds[0]
     incoming, outgoing = source.representation.matrices, destination.representation.matrices
     starts, ends = zip(*(_elements(cell, g, first) for g in _stabilizer(cell, first)), strict=True)
-    maps = invariant_maps(incoming[list(starts)], outgoing[list(ends)])
+    maps = invariant_tensors([outgoing[list(ends)], incoming[list(starts)]])
     kernels: dict[Bond, np.ndarray] = {}
     for g in cell_space_group(cell).operations:
         image = g.move_bond(*first)
