@@ -107,8 +107,8 @@ class LearnedForceField:
         filling: electrons per state; None keeps the chemical potential that the labels were made with.
 
     Raises:
-        ValueError: `filling` is given for a Hamiltonian in which μ is no shift of the field, or the network was
-            made for a field that transforms otherwise.
+        ValueError: `filling` is given for a Hamiltonian in which μ is no shift of the field, or the network
+            was made for a field that transforms otherwise.
     """
 
     def __init__(

@@ -4,9 +4,10 @@
     python scripts/benchmark_models.py --minutes 12 --seeds [0,1,2] --recipes [configs/benchmark/orbits.yaml]
     python scripts/benchmark_models.py --report-only true               # tables and plots from what is there
 
-A network joins the comparison by a file in configs/benchmark, a configuration of `lattgnn fit`: no code. Its
-steps are timed first, and as many are made as fit into the CPU time (one thread); the learning rate falls over
-just these. What is done is kept in docs/benchmarks/models/*.json and not done again: remove a file to repeat it.
+A network joins the comparison by a file in configs/benchmark, a configuration of `lattgnn fit`: no code.
+Its steps are timed first, and as many are made as fit into the CPU time (one thread); the learning rate falls
+over just these. What is done is kept in docs/benchmarks/models/*.json and not done again: remove a file to
+repeat it.
 """
 
 import json
@@ -21,14 +22,14 @@ from typing import Any
 
 import torch
 from jsonargparse import auto_cli
-from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lattgnn.config import atomic_write_text, versions
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.graph import apply_operation
 from lattgnn.lattice import site_permutations, square, translation_permutation
 
+aten = torch.ops.aten
 WINDOWS = ("0-40", "41-200", "201-600", "601-1200", "1201-2000")
 
 
@@ -61,7 +62,7 @@ def main(
     ]
     if not report_only:
         with ThreadPoolExecutor(workers) as pool:
-            for title in pool.map(lambda job: _one(*job, folder), todo):
+            for title in pool.map(lambda job: _one(job, folder), todo):
                 sys.stdout.write(f"{title}\n")
                 sys.stdout.flush()
     results = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
@@ -73,8 +74,9 @@ def _title(recipe: Path, minutes: float, seed: int) -> str:
     return f"{recipe.stem}-{minutes:g}min-seed{seed}"
 
 
-def _one(recipe: Path, minutes: float, seed: int, folder: Path) -> str:
+def _one(job: tuple[Path, float, int], folder: Path) -> str:
     """Fit and measure in a process of its own, with one thread."""
+    recipe, minutes, seed = job
     title = _title(recipe, minutes, seed)
     command = [sys.executable, __file__, "--worker", str(recipe), str(minutes), str(seed), str(folder)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
@@ -139,7 +141,7 @@ def measure(learned: LearnedForceField) -> dict[str, float]:
             start = time.perf_counter()
             net(fields, graph)
             times.append(time.perf_counter() - start)
-        with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mm: _mm_flops}) as counter:
+        with Multiplications() as counter:
             net(fields, graph)
         forces = net(fields, graph)[1]
         shift = torch.from_numpy(translation_permutation(lattice, (3, 5)))
@@ -149,19 +151,26 @@ def measure(learned: LearnedForceField) -> dict[str, float]:
             errors.append(float((moved - apply_operation(forces, shift[operation])).abs().max()))
     n_sites = fields.numel()
     return {
-        "mac": counter.get_total_flops() / 2 / n_sites,
+        "mac": counter.total / n_sites,
         "us": 1e6 * median(times) / n_sites,
         "equivariance_error": max(errors),
     }
 
 
-def _mm_flops(a: Tensor, b: Tensor, *args: Any, out_val: Tensor | None = None, **kwargs: Any) -> int:
-    """Two a multiplication; a sparse matrix counts its entries."""
-    rows = a._nnz() if a.layout == torch.sparse_csr else a.shape[0] * a.shape[1]
-    return 2 * rows * b.shape[1]
+class Multiplications(TorchDispatchMode):
+    """Counts the multiply-adds of matrix products, of a sparse matrix those of its entries."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
 
-_mm_flops._get_raw = True  # type: ignore[attr-defined]
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in (aten.mm, aten.bmm, aten.addmm):
+            a, b = args[-2:]
+            entries = a._nnz() if a.layout == torch.sparse_csr else a.numel()
+            self.total += entries * b.shape[-1]
+        return result
 
 
 def table(results: list[dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""Geometry: lattices, their space groups, orbits of directed bonds, representations and equivariant kernels."""
+"""Geometry: lattices, space groups, orbits of directed bonds, representations, equivariant kernels."""
 
 from lattgnn.lattice.fields import FieldRepresentation, field_representation
 from lattgnn.lattice.intertwiners import clebsch_gordan, intertwiner_dim, intertwiners

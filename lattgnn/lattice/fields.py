@@ -58,7 +58,7 @@ class FieldRepresentation:
         if len(counts) > 1:
             raise ValueError(
                 "a field must have equally many components on all sites, got "
-                f"{', '.join(f'{r.name} ({r.dim})' for r in self.representations)}. Use 'trivial' or 'vector'."
+                f"{', '.join(f'{r.name} ({r.dim})' for r in self.representations)}. Use 'vector'."
             )
         return counts.pop()
 

@@ -1,12 +1,12 @@
-"""Equivariant kernels on bonds: which linear maps from one site's components to another's the space group allows.
+"""Equivariant kernels: the linear maps from one site's components to another's that the space group allows.
 
 A linear map of fields that commutes with the space group is a kernel K_b for each bond b, with
 
     K_{gb} = ρ_out(g) K_b ρ_in(g)⁻¹     for every operation g.
 
-The kernel of one representative bond, which commutes with the bond's stabiliser, therefore fixes those of its
-whole orbit. Components are those of the local frames (see `site_classes`), where ρ(g) is the matrix of the site
-group's element that g acts as.
+The kernel of one representative bond, which commutes with the bond's stabiliser, therefore fixes those of
+its whole orbit. Components are those of the local frames (see `site_classes`), where ρ(g) is the matrix of
+the site group's element that g acts as.
 """
 
 from __future__ import annotations

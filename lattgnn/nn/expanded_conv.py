@@ -1,7 +1,7 @@
 """The orbit convolution with its kernels written out: one gather of neighbours, one GEMM a sublattice.
 
-Large representations, such as the regular one, have more basis kernels than neighbours times components. It is
-then cheaper to add up the kernel of each bond, K_b = Σ_p W_p ⊗ B_p(b), than to apply every B_p to the channels.
+Large representations, such as the regular one, have more basis kernels than neighbours times components. It
+is then cheaper to add up the kernel of each bond, K_b = Σ_p W_p ⊗ B_p(b), than to apply every B_p.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Numbered = list[tuple[int, Block]]
 
 
 def expanded_conv(
-    conv: OrbitConv, x: Sequence[Float[Tensor, "rows batch channels"]], graph: KernelGraph
+    conv: OrbitConv, x: Sequence[Float[Tensor, "_rows _batch _channels"]], graph: KernelGraph
 ) -> list[Tensor | None]:
     """Σ_j K_ij x_j for each output block of a layer, without biases; None where no kernel leads."""
     results: list[Tensor | None] = [None] * len(conv.outputs)
@@ -32,7 +32,7 @@ def expanded_conv(
         outs = _chosen(conv.outputs, site_class, internal)
         sublattices = site_classes(graph.lattice)[site_class].sublattices
         parts = [_on_sublattice(conv, x, graph, s, outs, internal) for s in sublattices]
-        for (b, block), result in zip(outs, _unpacked(parts, [block for _, block in outs]), strict=True):
+        for (b, _), result in zip(outs, _unpacked(parts, [block for _, block in outs]), strict=True):
             if str(b) in conv.weights:
                 results[b] = result
     return results

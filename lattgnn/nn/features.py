@@ -10,7 +10,7 @@ from lattgnn.lattice import Lattice, Representation, SiteType, parse, site_class
 
 @dataclass(frozen=True)
 class Internal:
-    """How channels transform under a symmetry that leaves the sites in place, such as a rotation of all spins.
+    """How channels transform under a symmetry that leaves sites in place, such as a rotation of all spins.
 
     A layer that acts on all components alike commutes with any such symmetry, so the components of an
     internal space ride along with the batch, and channels of different internal spaces never mix linearly.
@@ -76,8 +76,8 @@ def features(lattice: Lattice, hidden: str | Sequence[str], channels: int, odd_c
     texts = (hidden,) * len(classes) if isinstance(hidden, str) else tuple(hidden)
     if len(texts) != len(classes):
         raise ValueError(
-            f"hidden must be one text, or one for each of the {len(classes)} classes of equivalent sites, got "
-            f"{hidden!r}. Use 'trivial' or 'regular' for all."
+            f"hidden must be one text, or one for each of the {len(classes)} classes of equivalent sites, "
+            f"got {hidden!r}. Use 'trivial' or 'regular' for all."
         )
     blocks = []
     for number, (sites, text) in enumerate(zip(classes, texts, strict=True)):

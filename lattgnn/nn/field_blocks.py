@@ -45,7 +45,7 @@ class FieldComponents(nn.Module):
 
     def split(
         self, field: Float[Tensor, "batch n_sites *components"], graph: KernelGraph
-    ) -> list[Float[Tensor, "rows batch 1"]]:
+    ) -> list[Float[Tensor, "_rows _batch 1"]]:
         """Blocks of one channel."""
         local = self._turned(field.reshape(len(field), -1, self.n_components), inverse=False)
         blocks = []
@@ -56,7 +56,7 @@ class FieldComponents(nn.Module):
         return blocks
 
     def join(
-        self, blocks: Sequence[Float[Tensor, "rows batch 1"]], graph: KernelGraph
+        self, blocks: Sequence[Float[Tensor, "_rows _batch 1"]], graph: KernelGraph
     ) -> Float[Tensor, "batch n_sites components"]:
         """The field of such blocks."""
         pieces = iter(blocks)
@@ -122,7 +122,7 @@ class FieldBasis(nn.Module):
 
     def forward(
         self, field: Float[Tensor, "batch n_sites *components"], graph: KernelGraph
-    ) -> list[Float[Tensor, "rows batch channels"]]:
+    ) -> list[Float[Tensor, "_rows _batch _channels"]]:
         """Evaluate all functions at each site."""
         result = []
         for block, q in zip(self.summands, self.components.split(field, graph), strict=True):
@@ -141,6 +141,6 @@ class FieldBasis(nn.Module):
         return representation.is_trivial and representation.dim == 1 and not self.odd
 
 
-def _rows(components: Float[Tensor, "batch n_sites components"]) -> Float[Tensor, "rows batch 1"]:
+def _rows(components: Float[Tensor, "batch n_sites components"]) -> Float[Tensor, "_rows _batch 1"]:
     """Rows by site, then component."""
     return components.flatten(1).T.unsqueeze(-1)

@@ -1,4 +1,4 @@
-"""Sparse matrices of equivariant kernels on a finite lattice: all of a layer's geometry, none of its weights."""
+"""Sparse matrices of equivariant kernels on a finite lattice: a layer's geometry without its weights."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ class SparseMap:
     @classmethod
     def from_scipy(cls, matrix: csr_array, dtype: torch.dtype, device: torch.device) -> SparseMap:
         """The same matrix in torch."""
-        parts = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
-        return cls(csr_tensor(*parts, torch.from_numpy(matrix.data).to(dtype), matrix.shape, device))
+        ends, columns = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
+        values = torch.from_numpy(matrix.data).to(dtype)
+        return cls(csr_tensor(ends, columns, values, matrix.shape, device))
 
     @cached_property
     def transpose(self) -> SparseMap:
@@ -48,7 +49,7 @@ class SparseMap:
         rows = rows.to(self.matrix.device)
         return torch.stack([self.matrix.col_indices(), rows]), self.matrix.values()
 
-    def __call__(self, x: Float[Tensor, "columns batch channels"]) -> Float[Tensor, "rows batch channels"]:
+    def __call__(self, x: Float[Tensor, "columns batch channels"]) -> Float[Tensor, "_rows _batch _channels"]:
         """The product with each channel of each sample."""
         return _SparseProduct.apply(x, self)
 

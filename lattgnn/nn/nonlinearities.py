@@ -1,4 +1,4 @@
-"""Equivariant nonlinearities: smooth everywhere, so that forces can be differentiated, symmetric sites included.
+"""Equivariant nonlinearities: smooth everywhere, symmetric sites included, so that forces have derivatives.
 
 Each is made for the blocks that it shall give, and says in `inputs` what it needs for that.
 """
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lattgnn.lattice import SiteType, clebsch_gordan, irreps, trivial
-from lattgnn.nn.features import EVEN, Block, Features, Internal
+from lattgnn.nn.features import EVEN, ODD, Block, Features, Internal
 
 Kind = Literal["gate", "norm", "product"]
 
@@ -25,11 +25,53 @@ class Nonlinearity(nn.Module):
     outputs: Features
 
 
+class EntrywiseSiLU(nn.Module):
+    """SiLU of each entry of the blocks where that is equivariant; the others are left to the caller.
+
+    These are blocks whose entries symmetries only permute: invariants, and permutation representations such as
+    the regular one. Odd channels o join even ones e of the same kind: e + o and e − o are swapped by the Z2
+    symmetry, each may be mapped, and their sum and difference are even and odd again.
+
+    Args:
+        blocks: All blocks.
+    """
+
+    def __init__(self, blocks: Features):
+        super().__init__()
+        self.blocks = blocks
+        even = {b.type: number for number, b in enumerate(blocks) if b.is_pointwise}
+        self.partners = {
+            even[b.type]: number
+            for number, b in enumerate(blocks)
+            if b.internal == ODD and b.type in even and b.channels <= blocks[even[b.type]].channels
+        }
+        """For a block of even channels the block of odd ones that goes with it."""
+        self.mapped = {*even.values(), *self.partners.values()}
+        """Numbers of the blocks that are mapped."""
+
+    def forward(self, x: Sequence[Tensor]) -> dict[int, Tensor]:
+        """The mapped blocks by number."""
+        results = {}
+        for number in self.mapped - set(self.partners.values()):
+            if number in self.partners:
+                odd = self.partners[number]
+                results[number], results[odd] = self._pair(x[number], x[odd])
+            else:
+                results[number] = nn.functional.silu(x[number])
+        return results
+
+    @staticmethod
+    def _pair(even: Tensor, odd: Tensor) -> tuple[Tensor, Tensor]:
+        n = odd.shape[-1]
+        plus, minus = nn.functional.silu(even[..., :n] + odd), nn.functional.silu(even[..., :n] - odd)
+        paired, rest = 0.5 * (plus + minus), even[..., n:]
+        return torch.cat([paired, nn.functional.silu(rest)], -1), 0.5 * (plus - minus)
+
+
 class Gate(Nonlinearity):
     """SiLU of each entry where that is equivariant; other blocks are multiplied by sigmoids of invariants.
 
-    Entries of invariant channels, and of permutation representations such as the regular one, may be mapped
-    one by one. The gates of all others come as additional invariant channels of the input.
+    The gates come as additional invariant channels of the input.
 
     Reference:
         M. Weiler et al., NeurIPS 2018, arXiv 1807.02547 (gates).
@@ -38,19 +80,17 @@ class Gate(Nonlinearity):
     def __init__(self, outputs: Features):
         super().__init__()
         self.outputs = outputs
-        self.gated = [number for number, block in enumerate(outputs) if not block.is_pointwise]
+        self.silu = EntrywiseSiLU(outputs)
+        self.gated = [number for number in range(len(outputs)) if number not in self.silu.mapped]
         gates = [_invariant(outputs[number], outputs[number].channels) for number in self.gated]
         self.inputs = (*outputs, *gates)
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
         """Apply to the blocks; gates come after them."""
-        gates = dict(zip(self.gated, x[len(self.outputs) :], strict=True))
-        return [
-            _scaled(value, torch.sigmoid(gates[number]), block)
-            if number in gates
-            else nn.functional.silu(value)
-            for number, (block, value) in enumerate(zip(self.outputs, x, strict=False))
-        ]
+        results = self.silu(x)
+        for number, gate in zip(self.gated, x[len(self.outputs) :], strict=True):
+            results[number] = _scaled(x[number], torch.sigmoid(gate), self.outputs[number])
+        return [results[number] for number in range(len(self.outputs))]
 
 
 class NormGate(Nonlinearity):
@@ -65,27 +105,24 @@ class NormGate(Nonlinearity):
     def __init__(self, outputs: Features):
         super().__init__()
         self.inputs = self.outputs = outputs
+        self.silu = EntrywiseSiLU(outputs)
         self.coefficients = nn.ParameterDict(
             {
                 str(number): nn.Parameter(torch.tensor([[0.0], [1.0]]).repeat(1, block.channels))
                 for number, block in enumerate(outputs)
-                if not block.is_pointwise
+                if number not in self.silu.mapped
             }
         )
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
         """Apply to the blocks."""
-        return [
-            self._scale(number, block, value)
-            if str(number) in self.coefficients
-            else nn.functional.silu(value)
-            for number, (block, value) in enumerate(zip(self.outputs, x, strict=True))
-        ]
-
-    def _scale(self, number: int, block: Block, value: Tensor) -> Tensor:
-        square = squared_length(value, block)
-        a, b = self.coefficients[str(number)]
-        return _scaled(value, torch.sigmoid(a + b * square / (1 + square)), block)
+        results = self.silu(x)
+        for number, block in enumerate(self.outputs):
+            if number not in results:
+                square = squared_length(x[number], block)
+                a, b = self.coefficients[str(number)]
+                results[number] = _scaled(x[number], torch.sigmoid(a + b * square / (1 + square)), block)
+        return [results[number] for number in range(len(self.outputs))]
 
 
 class TensorProduct(Nonlinearity):

@@ -1,4 +1,4 @@
-"""The orbit convolution: one weight for each equivariant kernel, one sparse product an input, one GEMM an output."""
+"""The orbit convolution: a weight for each equivariant kernel, sparse products, then one GEMM."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -25,8 +25,8 @@ class OrbitConv(MessagePassing):
     irreps the steerable one. Biases belong to invariant channels alone.
 
     The sums :math:`\sum_j B_p x_j` are one CSR product for each input block; the weights follow in one GEMM
-    for each output block. Where that is more work than to write out :math:`K_{ij}` for each bond, this is done
-    instead. :meth:`reference` does the sums by PyG's gather and scatter.
+    for each output block. Where that is more work than to write out :math:`K_{ij}` for each bond, this is
+    done instead. :meth:`reference` does the sums by PyG's gather and scatter.
 
     Args:
         lattice: Fixes orbits and kernels; its extent plays no part.
@@ -67,8 +67,8 @@ class OrbitConv(MessagePassing):
                 self.biases[str(b)] = nn.Parameter(torch.zeros(block.channels))
 
     def forward(
-        self, x: Sequence[Float[Tensor, "rows batch channels"]], graph: KernelGraph
-    ) -> list[Float[Tensor, "rows batch channels"]]:
+        self, x: Sequence[Float[Tensor, "_rows _batch _channels"]], graph: KernelGraph
+    ) -> list[Float[Tensor, "_rows _batch _channels"]]:
         """Apply the layer to its input blocks; `graph` is that of the finite lattice."""
         return self.expanded(x, graph) if self.expands else self.reduced(x, graph)
 
@@ -138,7 +138,8 @@ class OrbitConv(MessagePassing):
 
     def _scatter(self, sparse: SparseMap, x: Tensor) -> Tensor:
         edge_index, weight = sparse.edges
-        return self.propagate(edge_index, x=(x, None), weight=weight, size=sparse.matrix.shape[::-1])
+        n_rows, n_columns = sparse.matrix.shape
+        return self.propagate(edge_index, x=(x, None), weight=weight, size=(n_columns, n_rows))
 
     def _widths(self, b: int) -> dict[int, int]:
         """Columns of an output's weights that belong to each input."""

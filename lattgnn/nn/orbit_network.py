@@ -136,7 +136,7 @@ class OrbitNetwork(ForceNetwork):
 
     def site_outputs(
         self, field: Float[Tensor, "batch n_sites *components"], graph: KernelGraph
-    ) -> list[Float[Tensor, "rows batch 1"]]:
+    ) -> list[Float[Tensor, "_rows _batch 1"]]:
         """The raw outputs y of each site: blocks of the force, or the energy of each site."""
         x = self.embed(self.basis(field, graph), graph)
         for block in self.blocks:

@@ -1,67 +1,236 @@
-"""The orbit convolution: fast path against PyG's gather and scatter, its backward, its symmetry."""
+"""The orbit convolution: three ways to compute it, its derivatives, its symmetry and its number of weights."""
+
+from functools import partial
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lattgnn.graph import lattice_graph, orbit_matrices
-from lattgnn.lattice import bond_orbits, honeycomb, kagome, lieb, site_permutations, square, triangular
-from lattgnn.nn import OrbitConv
+from lattgnn.graph import apply_operation
+from lattgnn.lattice import (
+    SiteType,
+    bond_orbits,
+    chain,
+    compatible_operations,
+    cubic,
+    field_representation,
+    honeycomb,
+    irreps,
+    kagome,
+    kernel_count,
+    lieb,
+    orbit_kernels,
+    site_classes,
+    site_permutations,
+    square,
+    triangular,
+)
+from lattgnn.nn import (
+    EVEN,
+    ODD,
+    SPIN,
+    Block,
+    FieldComponents,
+    OrbitConv,
+    features,
+    field_blocks,
+    kernel_graph,
+)
 
-LATTICES = [
-    square(6),
-    triangular(6),
-    honeycomb(5),
-    kagome(4),
-    lieb(4),
-    square(extent=[7, 6], periodic=[True, False]),
-]
-CUTOFF = 2.3
+CUTOFF = 1.8
+LATTICES = [square(6), triangular(6), honeycomb(5), kagome(4), lieb(4)]
+OPEN = square(extent=[7, 6], periodic=[True, False])
 
 
-def make_conv(lattice, in_channels=3, out_channels=4):
+def make(lattice, inputs, outputs, cutoff=CUTOFF):
     torch.manual_seed(0)
-    multiplicities = tuple(orbit.multiplicity for orbit in bond_orbits(lattice, CUTOFF).orbits)
-    return OrbitConv(in_channels, out_channels, multiplicities).double()
+    conv = OrbitConv(lattice, inputs, outputs, cutoff).double()
+    for parameter in conv.parameters():
+        torch.nn.init.normal_(parameter)
+    graph = kernel_graph(lattice, CUTOFF, torch.float64, torch.device("cpu"))
+    return conv, graph
+
+
+def random_blocks(blocks, graph, rng, batch=2):
+    shapes = [(graph.n_rows(b.type), batch * b.internal.dim, b.channels) for b in blocks]
+    return [torch.randn(shape, generator=rng, dtype=torch.float64) for shape in shapes]
 
 
 @pytest.mark.aggregation
-@pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: lattice.name)
-def test_sparse_products_equal_gather_and_scatter(lattice, rng):
-    conv, graph = make_conv(lattice), lattice_graph(lattice, CUTOFF)
-    x = torch.randn(lattice.n_sites, 2, 3, generator=rng, dtype=torch.float64)
-    fast = conv(x, orbit_matrices(lattice, CUTOFF, torch.float64))
-    torch.testing.assert_close(fast, conv(x, graph.edge_index, graph.edge_type), rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("hidden", ["trivial", "vector", "regular"])
+@pytest.mark.parametrize("lattice", [*LATTICES, OPEN], ids=lambda lattice: lattice.name)
+def test_sparse_products_written_out_kernels_and_gather_and_scatter_agree(lattice, hidden, rng):
+    inputs, outputs = features(lattice, hidden, 3, 2), features(lattice, f"trivial + {hidden}", 2, 1)
+    for cutoff in (CUTOFF, None):
+        conv, graph = make(lattice, inputs, outputs, cutoff)
+        x = random_blocks(inputs, graph, rng)
+        results = [conv.reduced(x, graph), conv.expanded(x, graph), conv.reference(x, graph)]
+        for other in results[1:]:
+            torch.testing.assert_close(other, results[0], rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.aggregation
-def test_gradients_of_both_paths_agree_to_second_order(rng):
+@pytest.mark.parametrize("hidden", ["trivial", "vector", "regular"])
+def test_gradients_of_all_ways_agree_to_second_order(hidden, rng):
     """Lieb has orbits whose reverse is another orbit: a transpose forgotten would show."""
     lattice = lieb(4)
-    conv, graph = make_conv(lattice), lattice_graph(lattice, CUTOFF)
-    matrices = orbit_matrices(lattice, CUTOFF, torch.float64)
-    assert any(o != back for o, back in enumerate(matrices.reverse))
-    x = torch.randn(lattice.n_sites, 2, 3, generator=rng, dtype=torch.float64)
+    assert any(orbit.index != orbit.reverse for orbit in bond_orbits(lattice, CUTOFF).orbits)
+    inputs = features(lattice, hidden, 3)
+    conv, graph = make(lattice, inputs, inputs)
+    x = random_blocks(inputs, graph, rng)
     results = []
-    for arguments in [(matrices,), (graph.edge_index, graph.edge_type)]:
-        leaf = x.clone().requires_grad_()
-        (first,) = torch.autograd.grad(conv(leaf, *arguments).sin().sum(), leaf, create_graph=True)
-        (second,) = torch.autograd.grad((first**2).sum(), leaf)
-        results.append((first.detach(), second))
-    torch.testing.assert_close(results[0], results[1], rtol=1e-11, atol=1e-11)
+    for apply in (conv.reduced, conv.expanded, conv.reference):
+        leaves = [value.clone().requires_grad_() for value in x]
+        total = sum(y.sin().sum() for y in apply(leaves, graph))
+        first = torch.autograd.grad(total, leaves, create_graph=True)
+        second = torch.autograd.grad(sum((g**2).sum() for g in first), leaves)
+        results.append([g.detach() for g in (*first, *second)])
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: lattice.name)
-def test_commutes_with_every_operation(lattice, rng):
-    conv, graph = make_conv(lattice), orbit_matrices(lattice, CUTOFF, torch.float64)
-    x = torch.randn(lattice.n_sites, 1, 3, generator=rng, dtype=torch.float64)
+def test_the_cheaper_way_is_chosen():
+    lattice = square(6)
+    chosen = {
+        h: make(lattice, *[features(lattice, h, 4)] * 2)[0].expands for h in ("trivial", "E", "regular")
+    }
+    assert chosen == {"trivial": False, "E": False, "regular": True}
+
+
+@pytest.mark.parametrize("text", ["vector", "trivial", "axial"])
+@pytest.mark.parametrize("lattice", [*LATTICES, cubic(4)], ids=lambda lattice: lattice.name)
+def test_commutes_with_every_operation(lattice, text, symmetry_error):
+    """As a map from fields to fields; `transformations` knows nothing of kernels or local frames."""
+
+    class Map(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            representation = field_representation(lattice, text)
+            blocks = field_blocks(representation)
+            self.components = FieldComponents(representation)
+            self.conv = make(lattice, blocks, blocks)[0]
+
+        def graph(self, lattice):
+            return kernel_graph(lattice, CUTOFF, torch.float64, torch.device("cpu"))
+
+        def forward(self, field, graph):
+            joined = self.components.join(self.conv(self.components.split(field, graph), graph), graph)
+            return None, joined.reshape(field.shape)
+
+    net = Map()
+    assert symmetry_error(net, lattice, text) < 1e-12
+    original = net.conv.forward
+
+    def broken(x, graph):
+        y = original(x, graph)
+        y[0][0] += 0.01 * x[0][1]  # one bond of one site
+        return y
+
+    net.conv.forward = broken
+    assert symmetry_error(net, lattice, text) > 1e-4
+
+
+@pytest.mark.parametrize(
+    "lattice",
+    [chain(8), square(6), triangular(6), honeycomb(5), kagome(4), lieb(4), cubic(4)],
+    ids=lambda lattice: lattice.name,
+)
+def test_weights_are_as_many_as_characters_say(lattice):
+    """Every pair of irreps on every pair of site classes: far more than 20 cases of the intertwiners' number."""
+    types = [
+        SiteType(number, irrep)
+        for number, sites in enumerate(site_classes(lattice))
+        for irrep in irreps(sites.group)
+    ]
+    for source in types:
+        for destination in types:
+            for cutoff in (None, 1.0, CUTOFF):
+                expected = kernel_count(lattice.cell, source, destination, cutoff)
+                found = orbit_kernels(lattice.cell, source, destination, cutoff)
+                assert sum(map(len, found)) == expected
+                conv = OrbitConv(lattice, (Block(source, 3),), (Block(destination, 2),), cutoff, bias=False)
+                assert sum(p.numel() for p in conv.parameters()) == 6 * expected
+
+
+def test_known_numbers_of_kernels_on_the_square_lattice():
+    """Shells at 1 and √2: stabilisers of order 2, so 32 kernels of the regular representation on each."""
+    lattice = square(6)
+    expected = {"trivial": (1, 1), "regular": (8, 32), "E": (1, 2), "vector": (1, 2)}
+    for text, (on_site, a_shell) in expected.items():
+        (block,) = features(lattice, text, 1)
+        conv = OrbitConv(lattice, (block,), (block,), 1.5, bias=False)
+        assert conv.n_kernels[0, 0] == (on_site, 2 * a_shell)
+
+
+def test_nine_shells_read_a_scalar_into_irreps_as_the_seed_paper_does():
+    """The site and eight shells hold 45 sites, 9 A1 + 3 A2 + 6 B1 + 5 B2 + 11 E of D4."""
+    lattice = square(12)
+    inputs = features(lattice, "trivial", 1)
+    counts = {}
+    for text in ("A1", "A2", "B1", "B2", "E"):
+        conv = OrbitConv(lattice, inputs, features(lattice, text, 1), 3.7, bias=False)
+        counts[text] = sum(conv.n_kernels[0, 0])
+    assert counts == {"A1": 9, "A2": 3, "B1": 6, "B2": 5, "E": 11}
+    assert sum(n * (2 if text == "E" else 1) for text, n in counts.items()) == 45
+
+
+def test_internal_spaces_do_not_mix_and_keep_their_components(rng):
+    """Rotating the three components of spins by any matrix commutes with the layer."""
+    lattice = kagome(4)
+    (even,) = features(lattice, "trivial", 2)
+    spin = Block(even.type, 3, SPIN)
+    odd = Block(even.type, 2, ODD)
+    conv, graph = make(lattice, (even, spin, odd), (odd, spin, even))
+    x = random_blocks((even, spin, odd), graph, rng)
+    rotation = torch.linalg.qr(torch.randn(3, 3, generator=rng, dtype=torch.float64))[0]
+
+    def turned(value):
+        return torch.einsum("ab,ibk->iak", rotation, value.view(-1, 3, 3)).reshape(value.shape)
+
     y = conv(x, graph)
-    for permutation in torch.from_numpy(site_permutations(lattice)):
-        moved = torch.empty_like(x).index_copy(0, permutation, x)
-        expected = torch.empty_like(y).index_copy(0, permutation, y)
-        torch.testing.assert_close(conv(moved, graph), expected, rtol=0, atol=1e-12)
+    moved = conv([x[0], turned(x[1]), -x[2]], graph)
+    torch.testing.assert_close(moved, [-y[0], turned(y[1]), y[2]], rtol=0, atol=1e-11)
+    assert {pair for pair in conv.n_kernels} == {(0, 2), (1, 1), (2, 0)}
+    assert list(conv.biases) == ["2"]  # nothing but the invariant block may be shifted
 
 
-def test_edge_index_without_edge_type_is_refused():
-    graph = lattice_graph(square(6), CUTOFF)
-    with pytest.raises(TypeError, match="edge_type"):
-        make_conv(square(6))(torch.zeros(36, 1, 3, dtype=torch.float64), graph.edge_index)
+IRREPS = st.lists(st.sampled_from(["A1", "A2", "B1", "B2", "E", "regular", "vector"]), min_size=1, max_size=3)
+
+
+@settings(deadline=None, max_examples=15, derandomize=True)
+@given(inputs=IRREPS, outputs=IRREPS, channels=st.integers(1, 3), seed=st.integers(0, 99))
+def test_random_sums_of_representations_commute_with_the_group(inputs, outputs, channels, seed):
+    """Directly from the definition: ρ_out(g) of a layer's result is the result of ρ_in(g) of its input."""
+    lattice = square(4)
+    # Multiplicities through the batch: each channel of a block is a field of its own.
+    blocks_in, blocks_out = (features(lattice, " + ".join(t), channels) for t in (inputs, outputs))
+    conv, graph = make(lattice, blocks_in, blocks_out, 1.0)
+    x = random_blocks(blocks_in, graph, torch.Generator().manual_seed(seed), batch=1)
+    y = conv(x, graph)
+
+    def moved(values, blocks, operation, permutation):
+        result = []
+        for value, block in zip(values, blocks, strict=True):
+            text = block.type.representation.name
+            fields = value.view(lattice.n_sites, block.type.dim, -1).permute(2, 0, 1)
+            matrices = field_representation(lattice, text).site_matrices(operation)
+            turned = apply_operation(fields, permutation, matrices)
+            result.append(turned.permute(1, 2, 0).reshape(value.shape))
+        return result
+
+    permutations = torch.from_numpy(site_permutations(lattice))
+    for operation, permutation in zip(compatible_operations(lattice), permutations, strict=True):
+        image = partial(moved, operation=operation, permutation=permutation)
+        results = conv(image(x, blocks_in), graph)
+        torch.testing.assert_close(results, image(y, blocks_out), rtol=0, atol=1e-11)
+
+
+def test_a_block_without_any_kernel_is_zero(rng):
+    """On a site alone nothing leads from scalars to vectors."""
+    lattice = square(6)
+    inputs, outputs = features(lattice, "trivial", 2), features(lattice, "vector", 3)
+    conv, graph = make(lattice, inputs, outputs, None)
+    (y,) = conv(random_blocks(inputs, graph, rng), graph)
+    assert y.shape == (72, 2, 3) and not y.any() and not conv.reaches_all()
+    assert inputs[0].internal == EVEN
