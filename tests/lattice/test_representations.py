@@ -170,15 +170,15 @@ def test_what_is_no_representation_is_refused():
         with pytest.raises(ValueError, match="not both"):
             permutation(square_group, **arguments)
     with pytest.raises(ValueError, match="one group"):
-        e + vector(hexagon)
+        _ = e + vector(hexagon)
     with pytest.raises(ValueError, match="one group"):
-        e * vector(hexagon)
+        _ = e * vector(hexagon)
     with pytest.raises(ValueError, match="one group"):
         e.multiplicity(vector(hexagon))
     with pytest.raises(ValueError, match="at least 1"):
-        0 * e
+        _ = 0 * e
     with pytest.raises(TypeError):
-        1.5 * e
+        _ = 1.5 * e  # type: ignore[operator]
     with pytest.raises(ValueError, match="shape"):
         Representation(square_group, np.eye(2), "E")
     with pytest.raises(ValueError, match="multiply as D4 does"):
