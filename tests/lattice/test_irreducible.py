@@ -163,6 +163,23 @@ def test_basis_of_the_hexagon_is_x_y_and_quadrupoles(crystal):
     np.testing.assert_array_equal(e2[sixth], twice)
 
 
+@pytest.mark.parametrize("name", ["C3", "C4", "D3", "D4"])
+def test_the_only_plane_irrep_is_the_vector(crystal, name):
+    assert parse("E", crystal(name)) == vector(crystal(name))
+
+
+def test_basis_of_the_prism(crystal):
+    """The pairs of a six-fold axis along z are those of the plane, with or without the sign of det R."""
+    group, plane = crystal("6/mmm"), crystal("D6")
+    flat = group.rotations[:, :2, :2]
+    signs = group.determinants[:, None, None]
+    np.testing.assert_array_equal(parse("E1u", group).matrices, flat)
+    np.testing.assert_array_equal(parse("E1g", group).matrices, signs * flat)
+    quadrupole = parse("E2", plane).matrices[[plane.index(r) for r in flat]]
+    np.testing.assert_array_equal(parse("E2g", group).matrices, quadrupole)
+    np.testing.assert_array_equal(parse("E2u", group).matrices, signs * quadrupole)
+
+
 def test_basis_of_the_cube():
     group = site_point_group(cubic(4))
     assert parse("T1u", group) == vector(group) and parse("T1g", group) == axial(group)
