@@ -6,8 +6,8 @@
 
 A network joins the comparison by a file in configs/benchmark, a configuration of `lattgnn fit`: no code.
 Its steps are timed first, and as many are made as fit into the CPU time (one thread); the learning rate falls
-over just these. What is done is kept in docs/benchmarks/models/*.json and not done again: remove a file to
-repeat it.
+over just these. What is done is kept in docs/benchmarks/models/*.json, and is done again only when its recipe
+changes.
 """
 
 import json
@@ -21,10 +21,11 @@ from statistics import mean, median, stdev
 from typing import Any
 
 import torch
+import yaml
 from jsonargparse import auto_cli
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lattgnn.config import atomic_write_text, versions
+from lattgnn.config import atomic_write_text, config_hash, versions
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.graph import apply_operation
 from lattgnn.lattice import site_permutations, square, translation_permutation
@@ -58,7 +59,7 @@ def main(
         for budget in minutes or [2.0]
         for seed in seeds or [0]
         for file in files
-        if not (folder / f"{_title(file, budget, seed)}.json").exists()
+        if not _is_done(folder / f"{_title(file, budget, seed)}.json", file)
     ]
     if not report_only:
         with ThreadPoolExecutor(workers) as pool:
@@ -72,6 +73,15 @@ def main(
 
 def _title(recipe: Path, minutes: float, seed: int) -> str:
     return f"{recipe.stem}-{minutes:g}min-seed{seed}"
+
+
+def _is_done(result: Path, recipe: Path) -> bool:
+    return result.exists() and json.loads(result.read_text())["recipe"] == _hash(recipe)
+
+
+def _hash(recipe: Path) -> str:
+    """Of the resolved text: comments and order do not matter."""
+    return config_hash(yaml.safe_load(recipe.read_text()))
 
 
 def _one(job: tuple[Path, float, int], folder: Path) -> str:
@@ -90,7 +100,7 @@ def worker(recipe: Path, minutes: float, seed: int, folder: Path) -> None:
 
     torch.set_num_threads(1)
     title = _title(recipe, minutes, seed)
-    run = Path("runs/benchmark") / title
+    run = Path("runs/benchmark") / f"{title}-{_hash(recipe)}"
     steps = steps_within(minutes, recipe)
     arguments = {
         "seed_everything": seed,
@@ -110,7 +120,7 @@ def worker(recipe: Path, minutes: float, seed: int, folder: Path) -> None:
     cost = json.loads((run / "fit.json").read_text())
     record = {"network": recipe.stem, "minutes": minutes, "seed": seed, "steps": cost["steps"]}
     record |= {key: cost[key] for key in ("parameters", "cpu_minutes")}
-    record |= {"load": load, "test": figures, "versions": versions()}
+    record |= {"recipe": _hash(recipe), "load": load, "test": figures, "versions": versions()}
     record |= measure(LearnedForceField.load(run / "best.ckpt", lattice=square(20)))
     atomic_write_text(folder / f"{title}.json", json.dumps(record, indent=1) + "\n")
 
@@ -119,7 +129,7 @@ def steps_within(minutes: float, recipe: Path) -> int:
     """Training steps that fit into the CPU time, from the median of a few."""
     from lattgnn.cli import main as lattgnn
 
-    run = Path("runs/benchmark") / f"{recipe.stem}-clock"
+    run = Path("runs/benchmark") / f"{recipe.stem}-clock-{_hash(recipe)}"
     if not (run / "fit.json").exists():
         arguments = ["--trainer.max_steps=12", "--trainer.max_epochs=-1", "--trainer.limit_val_batches=0"]
         arguments += [f"--run_dir={run}", "--test=false", "--data.progress=false"]

@@ -98,10 +98,13 @@ class OrbitConv(MessagePassing):
         """The message along an entry of a kernel: the source's component times the entry."""
         return weight[:, None, None] * x_j
 
+    def uses_all(self) -> bool:
+        """Whether a kernel leads from every input block."""
+        return len({a for a, _ in self.n_kernels}) == len(self.inputs)
+
     def reaches_all(self) -> bool:
-        """Whether every input block has a way to an output, and every output block one from an input."""
-        ends = [{pair[k] for pair in self.n_kernels} for k in (0, 1)]
-        return len(ends[0]) == len(self.inputs) and len(ends[1]) == len(self.outputs)
+        """Whether a kernel leads to every output block."""
+        return len({b for _, b in self.n_kernels}) == len(self.outputs)
 
     def _apply_kernels(
         self, x: Sequence[Tensor], graph: KernelGraph, product: Callable[[SparseMap, Tensor], Tensor]

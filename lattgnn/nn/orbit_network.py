@@ -128,6 +128,11 @@ class OrbitNetwork(ForceNetwork):
             NonlinearLayer(lattice, width, width, width, cutoff, nonlinearity) for _ in range(n_layers)
         )
         self.readout = self._layer(lattice, width, width, outputs, nonlinearity)
+        if not (self.embed.conv.uses_all() and self.readout.mix.reaches_all()):
+            raise ValueError(
+                f"hidden must have channels that bonds up to cutoff={cutoff:g} join with field={field!r}, got "
+                f"{hidden!r}. Add 'vector' to hidden, or use a longer cutoff."
+            )
 
     def graph(self, lattice: Lattice) -> KernelGraph:
         """The kernels on ``lattice`` in this network's dtype and on its device."""
@@ -165,7 +170,8 @@ class OrbitNetwork(ForceNetwork):
     ) -> NonlinearLayer:
         """A layer on each site, its ends over bonds where a site alone cannot join all blocks."""
         layer = NonlinearLayer(lattice, inputs, hidden, outputs, None, kind)
-        ends = [None if conv.reaches_all() else self.cutoff for conv in (layer.conv, layer.mix)]
+        whole = [conv.uses_all() and conv.reaches_all() for conv in (layer.conv, layer.mix)]
+        ends = [None if complete else self.cutoff for complete in whole]
         return (
             layer
             if ends == [None, None]

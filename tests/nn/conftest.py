@@ -22,7 +22,7 @@ def randomized(net: nn.Module, std: float = 0.4) -> nn.Module:
 
 
 def sample_fields(lattice, text, dtype=torch.float64):
-    """A random field, a uniform one and a wave of the shortest period: sites that are as symmetric as can be."""
+    """Random, uniform, zero, and a wave of the shortest period: sites as symmetric as can be."""
     n = field_representation(lattice, text).n_components
     rng = torch.Generator().manual_seed(0)
     random = 2 * torch.randn(lattice.n_sites, n, generator=rng, dtype=torch.float64)

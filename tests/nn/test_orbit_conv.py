@@ -1,4 +1,4 @@
-"""The orbit convolution: three ways to compute it, its derivatives, its symmetry and its number of weights."""
+"""The orbit convolution: three ways to compute it, derivatives, symmetry, number of weights."""
 
 from functools import partial
 
@@ -137,7 +137,7 @@ def test_commutes_with_every_operation(lattice, text, symmetry_error):
     ids=lambda lattice: lattice.name,
 )
 def test_weights_are_as_many_as_characters_say(lattice):
-    """Every pair of irreps on every pair of site classes: far more than 20 cases of the intertwiners' number."""
+    """Every pair of irreps on every pair of site classes: hundreds of spaces of intertwiners."""
     types = [
         SiteType(number, irrep)
         for number, sites in enumerate(site_classes(lattice))

@@ -2,112 +2,171 @@
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from lattgnn.graph import apply_operation
-from lattgnn.lattice import kagome, site_permutations, square, translation_permutation, triangular
-from lattgnn.nn import OrbitNetwork
+from lattgnn.config import build, describe
+from lattgnn.lattice import cubic, field_representation, honeycomb, kagome, lieb, square, triangular
+from lattgnn.nn import ForceNetwork, OrbitNetwork
 
 BOUND = 1.75
+LATTICES = [square(4), triangular(4), honeycomb(4), kagome(3), lieb(3), cubic(4)]
 
 
-def make_network(lattice=None, dtype=torch.float64, **options):
-    torch.manual_seed(1)
-    net = OrbitNetwork(square(8) if lattice is None else lattice, BOUND, channels=6, **options).to(dtype)
-    for parameter in net.parameters():
-        nn.init.normal_(parameter, std=0.4)  # far from the small weights of a fresh network
-    return net
+@pytest.fixture
+def make_network(randomized):
+    def make(lattice=None, dtype=torch.float64, bound=BOUND, std=0.4, **options):
+        options = {"channels": 6, **options}
+        net = OrbitNetwork(square(8) if lattice is None else lattice, bound, **options).to(dtype)
+        return randomized(net, std)
+
+    return make
 
 
-def fields(lattice, rng):
-    """A random field, a uniform one and a perfect charge-density wave."""
-    checkerboard = torch.from_numpy((-1.0) ** lattice.cells.sum(1))
-    random = 2 * torch.randn(lattice.n_sites, generator=rng, dtype=torch.float64)
-    return torch.stack([random, torch.full_like(random, 0.7), 1.4 * checkerboard])
-
-
-def operations(lattice):
-    """Every operation of the group followed by a translation."""
-    shift = torch.from_numpy(translation_permutation(lattice, (3, 2)))
-    return [shift[torch.from_numpy(permutation)] for permutation in site_permutations(lattice)]
-
-
-def symmetry_error(net, lattice, field, graph):
-    """Largest violation of F(gQ) = g F(Q) and E(gQ) = E(Q) over the group times a translation."""
-    energy, forces = net(field, graph)
-    errors = []
-    for operation in operations(lattice):
-        moved_energy, moved_forces = net(apply_operation(field, operation), graph)
-        errors.append((moved_forces - apply_operation(forces, operation)).abs().max())
-        if energy is not None:
-            errors.append((moved_energy - energy).abs().max() / lattice.n_sites)
-    return float(torch.stack(errors).detach().max())
+@pytest.fixture
+def fields(sample_fields):
+    return lambda lattice, text="trivial": sample_fields(lattice, text)
 
 
 @pytest.mark.parametrize(
     "dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=["f64", "f32"]
 )
 @pytest.mark.parametrize("conservative", [False, True], ids=["direct", "energy"])
-@pytest.mark.parametrize("lattice", [square(8), triangular(6), kagome(4)], ids=lambda lattice: lattice.name)
-def test_equivariance(lattice, conservative, dtype, tolerance, rng):
-    net = make_network(lattice, dtype, conservative=conservative, cutoff=2.1)
-    assert symmetry_error(net, lattice, fields(lattice, rng).to(dtype), net.graph(lattice)) < tolerance
+@pytest.mark.parametrize("field", ["trivial", "vector"])
+@pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: lattice.name)
+def test_equivariance(lattice, field, conservative, dtype, tolerance, make_network, symmetry_error):
+    """Random, uniform, vanishing and staggered fields; every operation followed by a translation."""
+    options = {"hidden": "trivial + vector", "cutoff": 1.5 if lattice.dim == 2 else 1.0, "channels": 3}
+    net = make_network(lattice, dtype, field=field, conservative=conservative, std=0.2, **options)
+    assert symmetry_error(net, lattice, field, dtype=dtype) < tolerance
 
 
-def test_a_broken_layer_fails_the_same_check(rng):
-    """One orbit that holds three of its four bonds is enough to be seen."""
-    lattice = square(8)
-    net = make_network(lattice)
-    graph = net.graph(lattice)
-    dense = graph.matrices[0].to_dense()
-    dense[:, :8] = 0
-    broken = type(graph)((dense.to_sparse_csr(), *graph.matrices[1:]), graph.reverse)
-    assert symmetry_error(net, lattice, fields(lattice, rng), broken) > 1e-3
+@pytest.mark.parametrize(
+    "field, hidden, nonlinearity",
+    [
+        ("trivial", "regular", "gate"),
+        ("trivial", "A1 + B2 + E", "product"),
+        ("vector", "trivial", "gate"),
+        ("vector", "2 vector + axial", "norm"),
+        ("vector", "A1 + E", "product"),
+        ("vector", "regular", "norm"),
+        ("B1 + A1", "trivial", "gate"),
+        ("B1 + A1", "A1 + B2 + E", "norm"),
+    ],
+)
+def test_equivariance_of_every_kind_of_channel(field, hidden, nonlinearity, make_network, symmetry_error):
+    lattice = square(4)
+    options = {"hidden": hidden, "nonlinearity": nonlinearity, "channels": 2, "n_layers": 1}
+    for conservative in (False, True):
+        net = make_network(lattice, field=field, conservative=conservative, std=0.2, **options)
+        assert symmetry_error(net, lattice, field) < 1e-10
 
 
+@settings(
+    deadline=None,
+    max_examples=6,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # the fixtures are functions without state
+)
+@given(
+    hidden=st.lists(st.sampled_from(["A1", "A2", "B1", "B2", "E"]), min_size=1, max_size=2),
+    field=st.lists(st.sampled_from(["A1", "B1", "A2", "E", "vector"]), min_size=1, max_size=2),
+    nonlinearity=st.sampled_from(["gate", "norm", "product"]),
+)
+def test_equivariance_of_random_representations(hidden, field, nonlinearity, make_network, symmetry_error):
+    lattice, text = square(4), " + ".join(field)
+    hidden = " + ".join(["vector", *hidden])  # vectors reach every other representation along bonds
+    options = {"hidden": hidden, "channels": 2, "n_layers": 1, "nonlinearity": nonlinearity}
+    net = make_network(lattice, bound=None, field=text, std=0.3, **options)
+    assert symmetry_error(net, lattice, text) < 1e-10
+
+
+def test_representations_by_class_of_sites(make_network, symmetry_error):
+    """Lieb: corners have D4, edges D2, and each class its own channels."""
+    lattice = lieb(3)
+    net = make_network(lattice, hidden=["A1 + E", "A1 + B1"], channels=2)
+    assert symmetry_error(net, lattice, "trivial") < 1e-10
+    with pytest.raises(ValueError, match="one for each of the 2 classes of equivalent sites"):
+        OrbitNetwork(lattice, BOUND, hidden=["A1", "A1", "A1"])
+    with pytest.raises(ValueError, match="must be one of .*got 'E'"):
+        OrbitNetwork(lattice, BOUND, hidden="E")
+
+
+def test_a_broken_layer_fails_the_same_check(make_network, symmetry_error):
+    """One kernel of one bond too many is enough to be seen, for scalars and for vectors."""
+    lattice = square(6)
+    for hidden in ("trivial", "vector"):
+        net = make_network(lattice, hidden=hidden, channels=3)
+        layer = net.blocks[0].conv
+        original = layer.forward
+
+        def broken(x, graph, original=original):
+            y = original(x, graph)
+            return [y[0] + 0.05 * x[0].roll(1, 0), *y[1:]]
+
+        layer.forward = broken
+        assert symmetry_error(net, lattice, "trivial") > 1e-3
+
+
+@pytest.mark.parametrize("hidden", ["trivial", "A1 + E", "regular"])
 @pytest.mark.parametrize("conservative", [False, True])
-def test_odd_networks_are_odd(conservative, rng):
+def test_odd_networks_are_odd(conservative, hidden, make_network, fields, symmetry_error):
     lattice = square(8)
-    net, field = make_network(lattice, conservative=conservative, odd=True), fields(lattice, rng)
-    graph = net.graph(lattice)
+    options = {"conservative": conservative, "hidden": hidden, "std": 0.2}
+    net = make_network(lattice, odd=True, **options)
+    field, graph = fields(lattice), net.graph(lattice)
     torch.testing.assert_close(net(-field, graph)[1], -net(field, graph)[1], rtol=0, atol=1e-10)
-    plain = make_network(lattice, conservative=conservative)
+    if conservative:
+        torch.testing.assert_close(net(-field, graph)[0], net(field, graph)[0], rtol=1e-12, atol=0)
+    assert symmetry_error(net, lattice, "trivial") < 1e-10
+    plain = make_network(lattice, **options)
     assert (plain(-field, graph)[1] + plain(field, graph)[1]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("odd", [False, True])
-def test_forces_are_minus_the_gradient_of_the_energy(odd, rng):
+def test_odd_channels_know_the_relative_signs_of_neighbours(make_network):
+    """Even channels made of |Q| alone could not tell Q_i Q_j > 0 from Q_i Q_j < 0."""
+    lattice = square(8)
+    net = make_network(lattice, odd=True, conservative=True)
+    ferro = torch.ones(1, 64, dtype=torch.float64)
+    staggered = ferro * torch.from_numpy((-1.0) ** lattice.cells.sum(1))
+    energies = [net(field, net.graph(lattice))[0] for field in (ferro, staggered)]
+    assert (energies[0] - energies[1]).abs() > 1e-2
+
+
+@pytest.mark.parametrize("options", [{}, {"odd": True}, {"hidden": "A1 + E"}, {"field": "vector"}], ids=str)
+def test_forces_are_minus_the_gradient_of_the_energy(options, make_network, fields):
     lattice = square(6)
-    net = make_network(lattice, conservative=True, odd=odd)
-    field = fields(lattice, rng)[:1]
+    net = make_network(lattice, conservative=True, std=0.3, **options)
+    field = fields(lattice, options.get("field", "trivial"))[:1]
     graph, h = net.graph(lattice), 1e-5
-    forces = net(field, graph)[1][0]
-    for site in (0, 7, 20):
+    forces = net(field, graph)[1].flatten()
+    for entry in (0, 7, 20):
         step = torch.zeros_like(field)
-        step[0, site] = h
+        step.view(-1)[entry] = h
         slope = (net(field + step, graph)[0] - net(field - step, graph)[0]) / (2 * h)
-        torch.testing.assert_close(-slope[0], forces[site], rtol=1e-7, atol=1e-9)
+        torch.testing.assert_close(-slope[0], forces[entry], rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("conservative", [False, True])
 def test_training_through_the_force_reaches_every_parameter_and_leaves_no_graph_without_grad(
-    conservative, rng
+    conservative, make_network, fields
 ):
     lattice = square(6)
-    net, field = make_network(lattice, conservative=conservative), fields(lattice, rng)
+    net, field = make_network(lattice, conservative=conservative), fields(lattice)
     graph = net.graph(lattice)
     net(field, graph)[1].square().sum().backward()
     without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # The last bias of an energy head only shifts the energy.
-    assert without == (["readout.2.bias"] if conservative else [])
+    assert without == (["readout.mix.biases.0"] if conservative else [])
     with torch.no_grad():
         energy, forces = net(field, graph)
     assert not forces.requires_grad and (energy is None or not energy.requires_grad)
 
 
-def test_samples_do_not_see_each_other(rng):
+def test_samples_do_not_see_each_other(make_network, fields):
     lattice = square(6)
-    net, field = make_network(lattice), fields(lattice, rng).requires_grad_()
+    net, field = make_network(lattice), fields(lattice).requires_grad_()
     graph = net.graph(lattice)
     forces = net(field, graph)[1]
     torch.testing.assert_close(forces[:1], net(field[:1], graph)[1], rtol=0, atol=1e-12)
@@ -115,11 +174,12 @@ def test_samples_do_not_see_each_other(rng):
     assert gradient[0].abs().sum() > 0 and gradient[1:].abs().max() == 0
 
 
+@pytest.mark.parametrize("hidden", ["trivial", "regular"])
 @pytest.mark.parametrize("conservative", [False, True])
-def test_same_parameters_on_every_extent(conservative, rng):
+def test_same_parameters_on_every_extent(conservative, hidden, make_network, fields):
     """A field tiled 2 × 2 has the tiled forces and four times the energy."""
     small, large = square(6), square(12)
-    net, field = make_network(small, conservative=conservative), fields(small, rng)
+    net, field = make_network(small, conservative=conservative, hidden=hidden, std=0.2), fields(small)
     tiled = field.view(-1, 6, 6).repeat(1, 2, 2).flatten(1)
     energy, forces = net(field, net.graph(small))
     tiled_energy, tiled_forces = net(tiled, net.graph(large))
@@ -130,13 +190,42 @@ def test_same_parameters_on_every_extent(conservative, rng):
         torch.testing.assert_close(tiled_energy, 4 * energy, rtol=1e-12, atol=0)
 
 
-def test_direct_force_is_bounded(rng):
-    net, lattice = make_network(), square(8)
-    assert net(50 * fields(lattice, rng), net.graph(lattice))[1].abs().max() <= BOUND
+@pytest.mark.parametrize("field", ["trivial", "vector"])
+def test_direct_force_is_bounded(field, make_network, fields):
+    lattice = square(8)
+    net = make_network(lattice, field=field)
+    forces = net(50 * fields(lattice, field), net.graph(lattice))[1]
+    lengths = forces.norm(dim=-1) if field == "vector" else forces.abs()
+    assert 0.9 * BOUND < lengths.max() <= BOUND
+
+
+@pytest.mark.parametrize(
+    "field, components", [("trivial", ()), ("vector", (2,)), ("B1 + A1", (2,)), ("B1", ())]
+)
+def test_forces_have_the_shape_of_the_field(field, components, make_network):
+    lattice = square(6)
+    net = make_network(lattice, field=field, n_layers=1)
+    zero = torch.zeros(2, 36, *components, dtype=torch.float64)
+    assert net(zero, net.graph(lattice))[1].shape == zero.shape
+    assert field_representation(lattice, field).n_components == max((1, *components))
+
+
+def test_description_rebuilds_the_network(make_network):
+    net = make_network(lieb(3), hidden=["A1 + E", "vector"], field="vector", nonlinearity="norm", odd=True)
+    again = build(describe(net), ForceNetwork, lieb(5))
+    again.double().load_state_dict(net.state_dict())
+    assert describe(again) == describe(net)
 
 
 def test_bad_arguments_are_told_in_one_line():
-    with pytest.raises(ValueError, match="channels and n_layers must be at least 1, got 0 and 2"):
+    with pytest.raises(ValueError, match="channels and n_layers must be at least 1 and 1, got 0 and 2"):
         OrbitNetwork(square(8), BOUND, channels=0)
     with pytest.raises(ValueError, match="odd=True needs a bipartite lattice"):
         OrbitNetwork(triangular(6), BOUND, odd=True)
+    with pytest.raises(ValueError, match="must be one of A1, .*Did you mean 'vector'"):
+        OrbitNetwork(square(8), BOUND, field="vectors")
+    with pytest.raises(ValueError, match="hidden must have channels .*'A2'.* got 'A1'. Add 'vector'"):
+        OrbitNetwork(square(8), BOUND, field="A2", hidden="A1")
+    with pytest.raises(ValueError, match="field_scale must be positive and finite, got 0"):
+        OrbitNetwork(square(8), BOUND, field_scale=0.0)
+    assert isinstance(OrbitNetwork(square(8), BOUND, channels=2, odd=True), nn.Module)
