@@ -28,9 +28,9 @@ class Nonlinearity(nn.Module):
 class EntrywiseSiLU(nn.Module):
     """SiLU of each entry of the blocks where that is equivariant; the others are left to the caller.
 
-    These are blocks whose entries symmetries only permute: invariants, and permutation representations such as
-    the regular one. Odd channels o join even ones e of the same kind: e + o and e − o are swapped by the Z2
-    symmetry, each may be mapped, and their sum and difference are even and odd again.
+    These are blocks whose entries symmetries only permute: invariants, and permutation representations such
+    as the regular one. Odd channels o join even ones e of the same kind: e + o and e − o are swapped by the
+    Z2 symmetry, each may be mapped, and their sum and difference are even and odd again.
 
     Args:
         blocks: All blocks.

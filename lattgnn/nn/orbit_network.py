@@ -130,8 +130,8 @@ class OrbitNetwork(ForceNetwork):
         self.readout = self._layer(lattice, width, width, outputs, nonlinearity)
         if not (self.embed.conv.uses_all() and self.readout.mix.reaches_all()):
             raise ValueError(
-                f"hidden must have channels that bonds up to cutoff={cutoff:g} join with field={field!r}, got "
-                f"{hidden!r}. Add 'vector' to hidden, or use a longer cutoff."
+                f"hidden must have channels that bonds up to cutoff={cutoff:g} join with field={field!r}, "
+                f"got {hidden!r}. Add 'vector' to hidden, or use a longer cutoff."
             )
 
     def graph(self, lattice: Lattice) -> KernelGraph:
