@@ -1,8 +1,25 @@
-"""Geometry: lattices, their space groups, and the orbits of directed bonds."""
+"""Geometry: lattices, their space groups, orbits of directed bonds, and representations of site groups."""
 
 from lattgnn.lattice.lattice import Lattice
 from lattgnn.lattice.named import chain, cubic, honeycomb, kagome, lieb, square, triangular
 from lattgnn.lattice.orbits import BondOrbits, Bonds, Orbit, bond_orbits
+from lattgnn.lattice.point_group import PointGroup, site_point_group
+from lattgnn.lattice.representation_text import parse
+from lattgnn.lattice.representations import (
+    Representation,
+    axial,
+    clebsch_gordan,
+    direct_sum,
+    intertwiner_dim,
+    intertwiners,
+    irreps,
+    permutation,
+    pseudoscalar,
+    regular,
+    trivial,
+    vector,
+)
+from lattgnn.lattice.site_classes import SiteClass, local_element, site_classes
 from lattgnn.lattice.symmetry import (
     Operation,
     SpaceGroup,
@@ -19,18 +36,36 @@ __all__ = [
     "Lattice",
     "Operation",
     "Orbit",
+    "PointGroup",
+    "Representation",
+    "SiteClass",
     "SpaceGroup",
+    "axial",
     "bond_orbits",
     "chain",
+    "clebsch_gordan",
     "compatible_operations",
     "cubic",
+    "direct_sum",
     "honeycomb",
+    "intertwiner_dim",
+    "intertwiners",
+    "irreps",
     "kagome",
     "lieb",
+    "local_element",
+    "parse",
+    "permutation",
+    "pseudoscalar",
+    "regular",
+    "site_classes",
     "site_permutations",
+    "site_point_group",
     "space_group",
     "square",
     "symmetry_table",
     "translation_permutation",
     "triangular",
+    "trivial",
+    "vector",
 ]

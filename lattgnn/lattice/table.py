@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import spglib
 
 from lattgnn.lattice.orbits import bond_orbits
-from lattgnn.lattice.symmetry import Operation, SpaceGroup, compatible_operations, space_group
+from lattgnn.lattice.point_group import PointGroup, site_point_group
+from lattgnn.lattice.representations import irreps
+from lattgnn.lattice.symmetry import SpaceGroup, compatible_operations, space_group
 
 if TYPE_CHECKING:
     from lattgnn.lattice.lattice import Lattice
@@ -24,8 +24,8 @@ def symmetry_table(lattice: Lattice, cutoff: float) -> str:
         cutoff: Largest length of a bond, in the units of the lattice.
 
     Returns:
-        Several lines: the operations as x, y, z symbols, the group of each site, and for each orbit of
-        directed bonds its length, representative, number arriving at a site, stabiliser and reverse.
+        Several lines: the operations as x, y, z symbols, the group of each site with its irreps, and for each
+        orbit of directed bonds its length, representative, number arriving at a site, stabiliser and reverse.
 
     Raises:
         ValueError: If the extent is too small for the cutoff.
@@ -54,20 +54,6 @@ def symmetry_table(lattice: Lattice, cutoff: float) -> str:
     return "\n\n".join([*parts, title + "\n" + _columns([head, *rows])]) + "\n"
 
 
-def point_group_name(operations: Sequence[Operation]) -> str:
-    """Name of the group of the rotations: C_n or D_n on a line or plane, Hermann-Mauguin in space."""
-    rotations = {g.rotation for g in operations}
-    dim = len(operations[0].rotation)
-    if dim == 3:
-        with warnings.catch_warnings():  # spglib announces another way of reporting errors
-            warnings.simplefilter("ignore", DeprecationWarning)
-            found = spglib.get_pointgroup(np.array(list(rotations)))
-        assert found is not None
-        return found[0].strip()
-    proper = sum(round(np.linalg.det(np.array(r))) == 1 for r in rotations)
-    return f"{'D' if len(rotations) > proper else 'C'}{proper}"
-
-
 def _header(lattice: Lattice, group: SpaceGroup) -> str:
     axes = " × ".join(
         f"{n} {'periodic' if p else 'open'}" for n, p in zip(lattice.extent, lattice.periodic, strict=True)
@@ -85,7 +71,7 @@ def _header(lattice: Lattice, group: SpaceGroup) -> str:
 
 def _operations(group: SpaceGroup) -> str:
     rows = [(str(i), g.symbol) for i, g in enumerate(group.operations)]
-    name = point_group_name(group.operations)
+    name = PointGroup.from_rotations([g.cartesian for g in group.operations]).name
     return f"Space group: {group.order} operations modulo translations, point group {name}\n" + _columns(rows)
 
 
@@ -100,12 +86,22 @@ def _sites(lattice: Lattice, group: SpaceGroup) -> str:
                 str(s),
                 _tuple(place),
                 str(len(members)),
-                point_group_name(members),
+                site_point_group(lattice, s).name,
                 "all" if len(listed) == group.order else " ".join(map(str, listed)),
                 " ".join(str(n) for n in sorted({g.sublattices[s] for g in group.operations})),
             )
         )
-    return "Site groups\n" + _columns(rows)
+    return "Site groups\n" + _columns(rows) + "\n" + _irreps(lattice)
+
+
+def _irreps(lattice: Lattice) -> str:
+    """One line for each different site group: its irreps with their dimensions."""
+    groups = {(g := site_point_group(lattice, s)).name: g for s in range(lattice.n_sublattices)}
+    lines = (
+        f"  irreps of {name}: " + ", ".join(f"{irrep.name} ({irrep.dim})" for irrep in irreps(group))
+        for name, group in groups.items()
+    )
+    return "\n".join(lines)
 
 
 def _tuple(entries: Iterable) -> str:
