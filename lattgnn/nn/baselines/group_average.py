@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lattgnn.lattice import Lattice
-from lattgnn.nn.baselines.layers import checked_channels, mlp
+from lattgnn.nn.baselines.layers import checked_channels, checked_scale, mlp
 from lattgnn.nn.baselines.neighbourhood import patch, patch_table, patch_values
 from lattgnn.nn.force_network import ForceNetwork
 
@@ -43,12 +43,11 @@ class GroupAveragedMLP(ForceNetwork):
     ):
         super().__init__()
         channels = checked_channels(channels)
-        if not field_scale > 0:
-            raise ValueError(f"field_scale must be positive, got {field_scale!r}. Use 1.0.")
         self.hyperparameters = dict(
             force_bound=force_bound, cutoff=cutoff, channels=channels, field_scale=field_scale
         )
-        self.force_bound, self.cutoff, self.field_scale = force_bound, cutoff, field_scale
+        self.force_bound, self.cutoff = force_bound, cutoff
+        self.field_scale = checked_scale(field_scale)
         sites = patch(lattice, cutoff)
         self.register_buffer("permutations", torch.from_numpy(sites.permutations), persistent=False)
         self.mlp = mlp((len(sites), *channels, 1), nn.SiLU)
