@@ -1,5 +1,6 @@
 """Geometry: lattices, their space groups, orbits of directed bonds, and representations of site groups."""
 
+from lattgnn.lattice.intertwiners import clebsch_gordan, intertwiner_dim, intertwiners
 from lattgnn.lattice.lattice import Lattice
 from lattgnn.lattice.named import chain, cubic, honeycomb, kagome, lieb, square, triangular
 from lattgnn.lattice.orbits import BondOrbits, Bonds, Orbit, bond_orbits
@@ -8,10 +9,7 @@ from lattgnn.lattice.representation_text import parse
 from lattgnn.lattice.representations import (
     Representation,
     axial,
-    clebsch_gordan,
     direct_sum,
-    intertwiner_dim,
-    intertwiners,
     irreps,
     permutation,
     pseudoscalar,

@@ -2,14 +2,14 @@
 
 Characters come from the algebra of conjugacy classes. Matrices come from polynomials in the coordinates: an
 irrep is looked for among homogeneous polynomials of degree 0, 1, 2, ..., at each degree first among plain
-ones and then among those times det R, so that T1g of a cube is the axial vector. Its basis is made of the
-monomials, projected in lexicographic order (x², xy, xz, y², yz, z²) and orthonormalised; checkpoints depend on
-it, so it must never change.
+ones and then among those times det R, so that T1g of a cube is the axial vector. Its basis is the monomials
+in lexicographic order (x², xy, xz, y², yz, z²), projected and orthonormalised. Checkpoints depend on it: it
+must never change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations, combinations_with_replacement
 
@@ -53,8 +53,8 @@ def irreducible_matrices(group: PointGroup) -> tuple[tuple[str, np.ndarray], ...
 def canonical_basis(diagonal: np.ndarray, column: Callable[[int], np.ndarray], rank: int) -> np.ndarray:
     """Orthonormal basis of the range of a projector P that depends on P alone.
 
-    Unit vectors, in order, are projected and orthonormalised (Gram-Schmidt); one is passed over if less than
-    half of what the last could have is new in it, so the result is stable under rounding.
+    Unit vectors, in order, are projected and orthonormalised (Gram-Schmidt). One is passed over if so little
+    is new in it that rounding could decide.
 
     Args:
         diagonal: P_kk of the orthogonal projector, [n].
@@ -64,21 +64,51 @@ def canonical_basis(diagonal: np.ndarray, column: Callable[[int], np.ndarray], r
     Returns:
         float64 [rank, n], one vector a row; vector i has a positive entry where its unit vector is.
     """
-    basis = np.zeros((0, len(diagonal)))
+    basis, found = np.zeros((rank, len(diagonal))), 0
     # If every unit vector had less than this left, the traces would add up to less than one dimension.
-    enough = 0.25 / max(1, len(diagonal))
+    enough = 0.25 / len(diagonal)
     for k in range(len(diagonal)):
-        if len(basis) == rank:
+        if found == rank:
             break
-        if diagonal[k] - (basis[:, k] ** 2).sum() < enough:
+        if diagonal[k] - (basis[:found, k] ** 2).sum() < enough:
             continue
         vector = column(k)
         for _ in range(2):  # the second pass removes the rounding of the first
-            vector = vector - (basis @ vector) @ basis
+            vector = vector - (basis[:found] @ vector) @ basis[:found]
         vector = np.where(np.abs(vector) < 1e-13, 0.0, vector)
-        basis = np.vstack([basis, vector / np.sqrt((vector**2).sum())])
-    assert len(basis) == rank
+        basis[found] = vector / np.sqrt((vector**2).sum())
+        found += 1
+    assert found == rank
     return basis
+
+
+def invariant_tensors(factors: Sequence[np.ndarray]) -> np.ndarray:
+    """Orthonormal basis of the tensors that matrices of a group, one on each index, leave alone.
+
+    Tensors with a single entry are averaged over the group and orthonormalised in row-major order.
+
+    Args:
+        factors: Orthogonal matrices [order, dim_k, dim_k] for each index k, elements in one order.
+
+    Returns:
+        float64 [n, dim_1, dim_2, ...].
+    """
+    dims = [factor.shape[1] for factor in factors]
+    order = len(factors[0])
+
+    def outer(rows: list[np.ndarray]) -> np.ndarray:
+        product = np.ones((order, 1))
+        for row in rows:
+            product = (product[:, :, None] * row[:, None]).reshape(order, -1)
+        return product
+
+    def average(unit: int) -> np.ndarray:
+        columns = [f[:, :, k] for f, k in zip(factors, np.unravel_index(unit, dims), strict=True)]
+        return (outer(columns[:-1]).T @ columns[-1]).ravel() / order
+
+    diagonals = [factor.diagonal(axis1=1, axis2=2) for factor in factors]
+    diagonal = (outer(diagonals[:-1]).T @ diagonals[-1]).ravel() / order
+    return canonical_basis(diagonal, average, round(float(diagonal.sum()))).reshape(-1, *dims)
 
 
 def _central_idempotents(group: PointGroup) -> np.ndarray:
@@ -118,13 +148,14 @@ def _dimension(group: PointGroup, idempotent: np.ndarray) -> int:
 
 
 def _carriers(group: PointGroup) -> Iterator[np.ndarray]:
-    """Orthogonal matrices [order, n, n] on homogeneous polynomials of degree 0, 1, ..., without and with det R.
+    """Orthogonal matrices [order, n, n] on the polynomials of degree 0, 1, ..., without and with det R.
 
     The basis is the monomials in lexicographic order, orthonormal in the invariant (Bombieri) product:
     x^α is divided by its norm, √(α!) up to a common factor.
     """
     dim, signs = group.dim, group.determinants[:, None, None]
-    powers, carrier = [()], np.ones((group.order, 1, 1))
+    powers: list[tuple[int, ...]] = [()]
+    carrier = np.ones((group.order, 1, 1))
     for degree in range(1, group.order + 2):
         yield carrier
         yield signs * carrier

@@ -12,9 +12,9 @@ operation, the rotation or rotoinversion of highest order. The other marks, wher
 - 1 and 2 after A and T of a cube: even and odd under four-fold rotations or rotoinversions.
 - 1, 2, 3 after B of three two-fold axes: even under that about z, y, x (or nearest to them, in this order).
 
-A plane is seen from space with its normal as the principal axis, its mirrors standing upright; a line's mirror
-is the inversion. Irreps that share a name are numbered by decreasing characters, elements sorted by
-decreasing determinant, trace and matrix entries.
+A plane is seen from space with its normal as the principal axis and its mirrors upright; a line's mirror is
+the inversion. Irreps that share a name are numbered by decreasing characters, elements sorted by decreasing
+determinant, trace and matrix entries.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lattgnn.lattice.point_group import PointGroup
+from lattgnn.lattice.point_group import PointGroup, matrix_orders
 
 _LETTERS = {2: "E", 3: "T", 4: "G", 5: "H"}
-_SORTED = "ABETGH"
+_ORDER = "ABETGH"
 
 
 def mulliken_names(group: PointGroup, characters: np.ndarray) -> list[tuple[str, int]]:
@@ -38,157 +38,140 @@ def mulliken_names(group: PointGroup, characters: np.ndarray) -> list[tuple[str,
         characters: Characters [n_irreps, order] of all real irreps.
 
     Returns:
-        (name, row) pairs: A before B, E, T; 1 before 2; g before u and ' before ''. The trivial irrep is first.
+        (name, row) pairs, the trivial irrep first: g before u, ' before ''; A before B, E, T; 1 before 2.
     """
-    space = _in_space(group)
-    mirror, marks = _parity(space)
-    kept = np.arange(group.order) if mirror is None else np.flatnonzero(space.determinants > 0)
-    stem = _Stem.of(space, kept)
+    solid = _Solid.of(group)
+    mirror, marks = _parity(solid)
+    kept = np.arange(group.order) if mirror is None else np.flatnonzero(solid.determinants > 0)
+    by_geometry = _by_geometry(group)
     entries = []
-    for row, character in enumerate(characters):
-        odd = mirror is not None and bool(character[mirror] < 0)
-        letter, number = stem.letter(character), stem.number(character)
-        # Decreasing characters over elements in an order that does not depend on the numbering.
-        tail = tuple(-character[_geometric_order(group)].round(6))
-        entries.append(((odd, _SORTED.index(letter), number, tail), letter, number, marks[odd], row))
+    for row, (letter, number) in enumerate(_labels(solid, kept, characters)):
+        odd = mirror is not None and bool(characters[row, mirror] < 0)
+        decreasing = tuple(-characters[row, by_geometry].round(6))
+        entries.append((odd, _ORDER.index(letter), number, decreasing, row))
     entries.sort()
-    counts = Counter(entry[1:4] for entry in entries)
+    alike = Counter(entry[:3] for entry in entries)
     seen: Counter = Counter()
     names = []
-    for _, letter, number, mark, row in entries:
-        key = (letter, number, mark)
-        seen[key] += 1
-        text = f"{number or ''}" if counts[key] == 1 else f"{number or ''}{seen[key]}"
-        names.append((f"{letter}{text}{mark}", row))
+    for odd, letter, number, _, row in entries:
+        seen[odd, letter, number] += 1
+        serial = seen[odd, letter, number] if alike[odd, letter, number] > 1 else ""
+        names.append((f"{_ORDER[letter]}{number or ''}{serial}{marks[odd]}", row))
     return names
 
 
 @dataclass(frozen=True)
-class _Stem:
-    """The elements that decide the letter and number of an irrep."""
+class _Solid:
+    """The elements R of a group as matrices in space, and what they do there."""
 
-    principal: int
-    period: int
-    quarter: int | None = None  # four-fold element of a group with several axes of more than two folds
-    polyhedral: bool = False
-    axes: tuple[int, ...] = ()  # three two-fold rotations, from z to x
-    reference: int | None = None  # two-fold rotation or mirror for 1 and 2
+    rotations: np.ndarray  # [order, 3, 3]
+    determinants: np.ndarray  # det R, [order]
+    orders: np.ndarray  # smallest n with Rⁿ = 1
+    turns: np.ndarray  # the same of det(R) R: n of an n-fold axis, 2 of a mirror, 1 of the inversion
+    axes: np.ndarray  # unit vectors along the axis or normal to the mirror, [order, 3]
 
     @classmethod
-    def of(cls, space: PointGroup, kept: np.ndarray) -> _Stem:
-        turns = {int(g): _turn_order(space, g) for g in kept}
-        axes = {g: _axis(space, g) for g in turns if turns[g] > 1}
-        principal = _principal(space, kept)
-        period = int(space.element_orders[principal])
-        high = {tuple(axes[g].round(6)) for g in axes if turns[g] > 2}
-        if len(high) > 1:
-            quarters = [g for g in axes if turns[g] == 4]
-            return cls(principal, period, quarters[0] if quarters else None, polyhedral=True)
-        if len(axes) == 3 and period == 2 and all(space.determinants[g] > 0 for g in axes):
-            return cls(principal, period, axes=tuple(sorted(axes, key=lambda g: _toward_z(axes[g]))[::-1]))
-        upright = [g for g in axes if turns[g] == 2 and abs(axes[g] @ axes[principal]) < 1e-6]
-        rotations = [g for g in upright if space.determinants[g] > 0]
-        lines = {
-            g: axes[g] if rotations else np.cross(axes[principal], axes[g]) for g in rotations or upright
-        }
-        reference = max(lines, key=lambda g: tuple(_signed(lines[g]).round(6)), default=None)
-        return cls(principal, period, reference=reference)
-
-    def letter(self, character: np.ndarray) -> str:
-        dim = round(character[0])
-        if dim > 1:
-            return _LETTERS[dim]
-        return "A" if self.polyhedral or self._axis_number(character) == 0 else "B"
-
-    def number(self, character: np.ndarray) -> int:
-        dim = round(character[0])
-        if self.polyhedral:
-            sign = 0 if self.quarter is None else round(character[self.quarter])
-            return (0, 1, 2)[sign] if dim in (1, 3) else 0
-        if dim > 1:
-            fold = np.arccos(np.clip(character[self.principal] / 2, -1, 1)) * self.period / (2 * np.pi)
-            return round(fold) if self.period > 4 else 0
-        if self.axes:
-            return self._axis_number(character)
-        return 0 if self.reference is None else 1 if character[self.reference] > 0 else 2
-
-    def _axis_number(self, character: np.ndarray) -> int:
-        """0 for A; otherwise which of three two-fold axes it is even under, or 1."""
-        if not self.axes:
-            return int(character[self.principal] < 0)
-        even = [k for k, g in enumerate(self.axes, start=1) if character[g] > 0]
-        return even[0] if len(even) == 1 else 0
+    def of(cls, group: PointGroup) -> _Solid:
+        rotations = np.tile(np.eye(3), (group.order, 1, 1))
+        if group.dim == 1:
+            rotations = rotations * group.rotations
+        else:
+            rotations[:, : group.dim, : group.dim] = group.rotations
+        proper = rotations * group.determinants[:, None, None]
+        axes = np.stack([_axis(matrix) for matrix in proper])
+        return cls(rotations, group.determinants, matrix_orders(rotations), matrix_orders(proper), axes)
 
 
-def _parity(space: PointGroup) -> tuple[int | None, tuple[str, str]]:
+def _parity(solid: _Solid) -> tuple[int | None, tuple[str, str]]:
     """The inversion, or else the mirror normal to the principal axis, and the marks of even and odd."""
-    improper = np.flatnonzero(space.determinants < 0)
-    for g in improper:
-        if _turn_order(space, g) == 1:
-            return int(g), ("g", "u")
-    rotations = np.flatnonzero(space.determinants > 0)
-    principal = _principal(space, rotations)
-    for g in improper:
-        if _turn_order(space, g) == 2:
-            along = abs(_axis(space, g) @ _axis(space, principal)) > 1 - 1e-6 if len(rotations) > 1 else True
-            if along:
-                return int(g), ("'", "''")
-    return None, ("", "")
+    improper = solid.determinants < 0
+    inversion = np.flatnonzero(improper & (solid.turns == 1))
+    if len(inversion):
+        return int(inversion[0]), ("g", "u")
+    rotations = np.flatnonzero(~improper)
+    along = np.abs(solid.axes @ solid.axes[_principal(solid, rotations)]) > 1 - 1e-6
+    mirror = np.flatnonzero(improper & (solid.turns == 2) & (along | (len(rotations) == 1)))
+    return (int(mirror[0]), ("'", "''")) if len(mirror) else (None, ("", ""))
 
 
-def _principal(space: PointGroup, kept: np.ndarray) -> int:
+def _labels(solid: _Solid, kept: np.ndarray, characters: np.ndarray) -> list[tuple[str, int]]:
+    """Letter and number (0 for none) of each irrep by the characters of some elements."""
+    turning = [int(g) for g in kept if solid.turns[g] > 1]
+    if len({tuple(solid.axes[g].round(6)) for g in turning if solid.turns[g] > 2}) > 1:
+        quarter = next((g for g in turning if solid.turns[g] == 4), None)
+        return [_polyhedral_label(character, quarter) for character in characters]
+    if len(turning) == 3 and all(solid.orders[g] == 2 and solid.determinants[g] > 0 for g in turning):
+        turning.sort(key=lambda g: _from_z(solid.axes[g]), reverse=True)
+        return [_orthorhombic_label(character[turning]) for character in characters]
+    principal = _principal(solid, kept)
+    reference = _reference(solid, turning, principal)
+    period = int(solid.orders[principal])
+    return [_axial_label(character, principal, period, reference) for character in characters]
+
+
+def _polyhedral_label(character: np.ndarray, quarter: int | None) -> tuple[str, int]:
+    dim = round(character[0])
+    sign = 0 if quarter is None or dim == 2 else round(character[quarter])
+    return _LETTERS.get(dim, "A"), {0: 0, 1: 1, -1: 2}[sign]
+
+
+def _orthorhombic_label(character: np.ndarray) -> tuple[str, int]:
+    even = np.flatnonzero(character > 0)
+    return ("A", 0) if len(even) == 3 else ("B", int(even[0]) + 1)
+
+
+def _axial_label(
+    character: np.ndarray, principal: int, period: int, reference: int | None
+) -> tuple[str, int]:
+    if round(character[0]) == 2:
+        angle = np.arccos(np.clip(character[principal] / 2, -1, 1))
+        return "E", round(angle * period / (2 * np.pi)) if period > 4 else 0
+    letter = "A" if character[principal] > 0 else "B"
+    return letter, 0 if reference is None else 1 if character[reference] > 0 else 2
+
+
+def _principal(solid: _Solid, kept: np.ndarray) -> int:
     """The element of highest order, rotations first, by the smallest angle, about the axis nearest to z."""
 
     def rank(g: int) -> tuple:
-        axis = _toward_z(_axis(space, g)) if g else ()
-        turn = round(float(space.rotations[g].trace()), 6)
-        return int(space.element_orders[g]), int(space.determinants[g]), turn, axis
+        turn = round(float(solid.rotations[g].trace()), 6)
+        return int(solid.orders[g]), int(solid.determinants[g]), turn, _from_z(solid.axes[g])
 
-    return max(map(int, kept), key=rank)
-
-
-def _in_space(group: PointGroup) -> PointGroup:
-    if group.dim == 3:
-        return group
-    rotations = np.tile(np.eye(3), (group.order, 1, 1))
-    if group.dim == 1:
-        return PointGroup(rotations * group.rotations)
-    rotations[:, :2, :2] = group.rotations
-    return PointGroup(rotations)
+    return max(kept.tolist(), key=rank)
 
 
-def _turn_order(space: PointGroup, g: int) -> int:
-    """Order of det(R) R: the n of an n-fold rotation or rotoinversion, 2 for a mirror, 1 for the inversion."""
-    turn = space.determinants[g] * space.rotations[g]
-    power, order = turn, 1
-    while np.abs(power - np.eye(3)).max() > 1e-6:
-        power, order = power @ turn, order + 1
-    return order
+def _reference(solid: _Solid, turning: list[int], principal: int) -> int | None:
+    """The two-fold rotation across the principal axis, or else the mirror through it, nearest to x."""
+    axis = solid.axes[principal]
+    across = [g for g in turning if solid.turns[g] == 2 and abs(solid.axes[g] @ axis) < 1e-6]
+    lines = {g: solid.axes[g] for g in across if solid.determinants[g] > 0}
+    lines = lines or {g: _signed(np.cross(axis, solid.axes[g])) for g in across}
+    return max(lines, key=lambda g: tuple(lines[g].round(6)), default=None)
 
 
-def _axis(space: PointGroup, g: int) -> np.ndarray:
-    """Unit vector along the axis of a rotation or rotoinversion, or normal to a mirror."""
-    turn = space.determinants[g] * space.rotations[g]
+def _axis(proper: np.ndarray) -> np.ndarray:
+    """Unit vector along the axis of a rotation, 0 for the identity."""
     # R + Rᵀ = 2 cos θ + 2 (1 − cos θ) n nᵀ and tr R = 1 + 2 cos θ
-    square = turn + turn.T - (turn.trace() - 1) * np.eye(3)
+    square = proper + proper.T - (proper.trace() - 1) * np.eye(3)
     column = square[:, square.diagonal().argmax()]
-    return _signed(column / np.sqrt(column @ column))
+    length = np.sqrt(column @ column)
+    return _signed(column / length) if length > 1e-6 else np.zeros(3)
 
 
 def _signed(vector: np.ndarray) -> np.ndarray:
     """±vector with its first component that is not zero positive."""
-    first = vector[np.abs(vector) > 1e-6][0]
-    return vector * np.sign(first)
+    return vector * np.sign(vector[np.abs(vector) > 1e-6][0])
 
 
-def _toward_z(axis: np.ndarray) -> tuple:
-    return tuple(_signed(axis[::-1]).round(6).tolist())
+def _from_z(axis: np.ndarray) -> tuple:
+    """What is largest for the axis nearest to z, then y."""
+    return tuple(_signed(axis[::-1]).round(6)) if axis.any() else ()
 
 
-def _geometric_order(group: PointGroup) -> list[int]:
+def _by_geometry(group: PointGroup) -> list[int]:
     """Elements by decreasing determinant, trace and entries: the same whatever their numbering."""
-    rows = [
-        (-d, -round(float(r.trace()), 6), *(-(r.round(6) + 0.0)).ravel())
+    keys = [
+        (-d, -round(float(r.trace()), 6), *(-r.round(6) + 0.0).ravel())
         for d, r in zip(group.determinants, group.rotations, strict=True)
     ]
-    return sorted(range(group.order), key=lambda g: rows[g])
+    return sorted(range(group.order), key=lambda g: keys[g])

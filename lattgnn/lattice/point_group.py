@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ _HERMANN_MAUGUIN = {
     (4, 2): ("222", "mmm", "", "mm2"),
     (6, 3): ("32", "-3m", "", "3m"),
     (8, 4): ("422", "4/mmm", "-42m", "4mm"),
-    (12, 6): ("622", "6/mmm", "-62m", "6mm"),
+    (12, 6): ("622", "6/mmm", "-6m2", "6mm"),
     (12, 3): ("23", "m-3", "", ""),
     (24, 4): ("432", "m-3m", "-43m", ""),
 }
@@ -137,28 +138,19 @@ class PointGroup:
         return tuple(sorted({tuple(np.unique(column).tolist()) for column in conjugates.T}))
 
     @cached_property
-    def element_orders(self) -> np.ndarray:
-        """Smallest n > 0 for which the n-th power of each element is the identity, int64 [order]."""
-        orders, power = np.zeros(self.order, dtype=np.int64), np.arange(self.order)
-        for n in range(1, self.order + 1):
-            orders[(power == 0) & (orders == 0)] = n
-            power = self.table[power, np.arange(self.order)]
-        return _read_only(orders)
-
-    @cached_property
     def name(self) -> str:
         """C_n or D_n on a line or plane, Hermann-Mauguin in space."""
         proper = int((self.determinants > 0).sum())
         if self.dim < 3:
             return f"{'D' if self.order > proper else 'C'}{proper}"
-        turns = PointGroup(_distinct(self.rotations * self.determinants[:, None, None]))
-        largest = turns.element_orders.max()
-        names = _HERMANN_MAUGUIN.get((turns.order, int(largest)))
+        turns = self.rotations * self.determinants[:, None, None]
+        n_turns, orders = len(_distinct(turns)), matrix_orders(turns)
+        names = _HERMANN_MAUGUIN.get((n_turns, int(orders.max())))
         if names is None:
             return f"group of order {self.order}"
-        if proper == self.order or turns.order < self.order:
+        if proper == self.order or n_turns < self.order:
             return names[0] if proper == self.order else names[1]
-        return names[3] if (self.determinants[turns.element_orders == largest] > 0).any() else names[2]
+        return names[3] if (self.determinants[orders == orders.max()] > 0).any() else names[2]
 
     def index(self, rotation: Sequence | np.ndarray) -> int:
         """Number of an element.
@@ -175,7 +167,8 @@ class PointGroup:
             if far.min() <= 1e-6:
                 return int(far.argmin())
         raise ValueError(
-            f"rotation must be an element of {self.name}, got {given.tolist()}. Use one of its {self.order} rotations."
+            f"rotation must be an element of {self.name}, got {given.tolist()}."
+            f" Use one of its {self.order} matrices."
         )
 
     def check_subgroup(self, elements: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -188,8 +181,8 @@ class PointGroup:
         inside = len(chosen) and 0 <= chosen.min() and chosen.max() < self.order
         if not inside or set(self.table[np.ix_(chosen, chosen)].flat) != set(chosen.tolist()):
             raise ValueError(
-                f"subgroup must be closed under multiplication, got elements {chosen.tolist()} of {self.name}."
-                " Use [0] for the identity alone."
+                f"subgroup must be closed under multiplication, got elements {chosen.tolist()} of"
+                f" {self.name}. Use [0] for the identity alone."
             )
         return np.unique(chosen)
 
@@ -204,13 +197,26 @@ def site_point_group(lattice: Lattice, sublattice: int = 0) -> PointGroup:
     Returns:
         The group, element k being operation k of `space_group(lattice).site_group(sublattice)`.
     """
-    return _cell_site_point_group(lattice.cell, sublattice)
+    return cell_site_point_group(lattice.cell, sublattice)
 
 
 @lru_cache(maxsize=128)
-def _cell_site_point_group(cell: Cell, sublattice: int) -> PointGroup:
+def cell_site_point_group(cell: Cell, sublattice: int) -> PointGroup:
+    """The rotations about a site of a cell; see `site_point_group`."""
     members = cell_space_group(cell).site_group(sublattice)
     return PointGroup.from_rotations([g.cartesian for g in members])
+
+
+def matrix_orders(matrices: np.ndarray) -> np.ndarray:
+    """Smallest n > 0 for which the n-th power of each of [n, dim, dim] is the identity, int64 [n]."""
+    orders, power = np.zeros(len(matrices), dtype=np.int64), matrices
+    for n in count(1):
+        is_identity = np.abs(power - np.eye(matrices.shape[1])).max((1, 2)) <= 1e-6
+        orders[is_identity & (orders == 0)] = n
+        if orders.all():
+            break
+        power = power @ matrices
+    return orders
 
 
 def snapped(values: np.ndarray, tolerance: float) -> np.ndarray:

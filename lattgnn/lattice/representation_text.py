@@ -51,7 +51,8 @@ def parse(text: str, group: PointGroup) -> Representation:
     except IndexError:
         pass
     raise ValueError(
-        f"a representation must be a sum of names with multiplicities, got {text!r}. Use 'trivial + 2 vector'."
+        f"a representation must be a sum of names with multiplicities, got {text!r}."
+        " Use 'trivial + 2 vector'."
     )
 
 

@@ -14,9 +14,8 @@ from functools import cached_property, lru_cache
 from itertools import groupby
 
 import numpy as np
-from jaxtyping import Float, Int
 
-from lattgnn.lattice.irreducible import canonical_basis, irreducible_matrices
+from lattgnn.lattice.irreducible import invariant_tensors, irreducible_matrices
 from lattgnn.lattice.point_group import PointGroup
 
 
@@ -38,7 +37,7 @@ class Representation:
     """
 
     group: PointGroup
-    matrices: Float[np.ndarray, "order dim dim"] = field(repr=False)
+    matrices: np.ndarray = field(repr=False)
     name: str
     summands: tuple[Representation, ...] = field(default=(), repr=False)
 
@@ -86,7 +85,7 @@ class Representation:
     def __mul__(self, other: Representation) -> Representation:
         if not isinstance(other, Representation):
             return NotImplemented
-        _check_same_group(self, other)
+        check_same_group(self, other)
         product = np.einsum("gij,gkl->gikjl", self.matrices, other.matrices)
         factors = (f"({a.name})" if len(a.blocks) > 1 else a.name for a in (self, other))
         size = self.dim * other.dim
@@ -100,7 +99,9 @@ class Representation:
     @cached_property
     def character(self) -> np.ndarray:
         """Trace of each matrix, float64 [order]."""
-        return self.matrices.trace(axis1=1, axis2=2)
+        character = self.matrices.trace(axis1=1, axis2=2)
+        character.setflags(write=False)
+        return character
 
     @property
     def blocks(self) -> tuple[Representation, ...]:
@@ -120,11 +121,12 @@ class Representation:
     @cached_property
     def endomorphism_dim(self) -> int:
         """Number of independent matrices that commute with all of its own; 1 or 2 for an irrep."""
-        return intertwiner_dim(self, self)
+        return round(float((self.character**2).mean()))
 
     def multiplicity(self, irrep: Representation) -> int:
         """How often it contains an irrep: ⟨χ, χ_irrep⟩ / ⟨χ_irrep, χ_irrep⟩."""
-        return intertwiner_dim(irrep, self) // irrep.endomorphism_dim
+        check_same_group(self, irrep)
+        return round(float((self.character * irrep.character).mean())) // irrep.endomorphism_dim
 
     def irreps(self) -> tuple[tuple[Representation, int], ...]:
         """The irreps it contains, each with its multiplicity, in the order of `irreps(group)`."""
@@ -135,7 +137,7 @@ class Representation:
         """Orthogonal U, float64 [dim, dim], for which U ρ(g) Uᵀ is the direct sum of `irreps()`, in order."""
         rows = np.zeros((0, self.dim))
         for irrep, _ in self.irreps():
-            for block in intertwiners(self, irrep):
+            for block in invariant_tensors([irrep.matrices, self.matrices]):
                 # Orthogonal to the copies before it, an intertwiner with an irrep is still one: K Kᵀ ∝ 1.
                 block = block - block @ rows.T @ rows
                 norm = np.sqrt((block**2).sum() / irrep.dim)
@@ -148,7 +150,7 @@ class Representation:
 def direct_sum(*parts: Representation) -> Representation:
     """The direct sum of one or more representations of a group, in order."""
     for part in parts:
-        _check_same_group(parts[0], part)
+        check_same_group(parts[0], part)
     blocks = tuple(block for part in parts for block in part.blocks)
     if len(blocks) == 1:
         return blocks[0]
@@ -239,57 +241,12 @@ def permutation(
     )
 
 
-def intertwiner_dim(a: Representation, b: Representation, subgroup: Sequence[int] | None = None) -> int:
-    """Number of independent equivariant linear maps from a to b: ⟨χ_a, χ_b⟩ over the (sub)group."""
-    chosen = _elements(a, b, subgroup)
-    return round(float((a.character[chosen] * b.character[chosen]).mean()))
+def check_same_group(a: Representation, b: Representation) -> None:
+    """Refuse representations of different groups.
 
-
-def intertwiners(
-    a: Representation, b: Representation, subgroup: Sequence[int] | None = None
-) -> Float[np.ndarray, "n b_dim a_dim"]:
-    """Orthonormal basis (Frobenius) of the linear maps K with ρ_b(g) K = K ρ_a(g).
-
-    Matrices with a single entry are averaged over the group and orthonormalised in row-major order, so the
-    basis is as sparse as it can be: between permutations each K has one non-zero value.
-
-    Args:
-        a: Representation of what K acts on.
-        b: Representation of what comes out.
-        subgroup: Elements that K must commute with; all of the group if None.
-
-    Returns:
-        float64 [intertwiner_dim(a, b, subgroup), b.dim, a.dim].
+    Raises:
+        ValueError: If a and b are of different groups.
     """
-    chosen = _elements(a, b, subgroup)
-    left, right = b.matrices[chosen], a.matrices[chosen]
-
-    def average(unit: int) -> np.ndarray:
-        row, column = divmod(unit, a.dim)
-        return (left[:, :, row].T @ right[:, :, column]).ravel() / len(chosen)
-
-    diagonal = np.einsum("gii,gjj->ij", left, right).ravel() / len(chosen)
-    basis = canonical_basis(diagonal, average, intertwiner_dim(a, b, subgroup))
-    return basis.reshape(-1, b.dim, a.dim)
-
-
-def clebsch_gordan(
-    a: Representation, b: Representation, c: Representation
-) -> Float[np.ndarray, "n c_dim a_dim b_dim"]:
-    """Orthonormal basis of the equivariant bilinear maps from a and b to c.
-
-    Returns:
-        float64 [n, c.dim, a.dim, b.dim]; Σ_ij C[k, :, i, j] x_i y_j transforms as c.
-    """
-    return intertwiners(a * b, c).reshape(-1, c.dim, a.dim, b.dim)
-
-
-def _elements(a: Representation, b: Representation, subgroup: Sequence[int] | None) -> Int[np.ndarray, " n"]:
-    _check_same_group(a, b)
-    return np.arange(a.group.order) if subgroup is None else a.group.check_subgroup(subgroup)
-
-
-def _check_same_group(a: Representation, b: Representation) -> None:
     if a.group != b.group:
         raise ValueError(
             f"representations must be of one group, got {a.name!r} of {a.group} and {b.name!r} of {b.group}."

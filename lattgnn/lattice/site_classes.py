@@ -1,8 +1,8 @@
 """Sublattices that symmetry makes equivalent, and the frame in which each looks like the first of its class.
 
-A field on a lattice of several sites a cell has components in the frame of each site: what the frame h_s makes
-of the representative's. An operation g of the space group that takes sublattice s to s' then acts on them by
-h_s'⁻¹ g h_s, an element of the one site group of the class.
+On a lattice with several sites a cell, components of a field are taken in the frame of each site: h_s turns
+the representative's axes into those of sublattice s. An operation g of the space group that takes s to s'
+acts on the components by h_s'⁻¹ g h_s, an element of the one site group of the class.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lattgnn.lattice.cell import Cell
-from lattgnn.lattice.point_group import PointGroup
+from lattgnn.lattice.point_group import PointGroup, cell_site_point_group
 from lattgnn.lattice.symmetry import Operation, SpaceGroup, cell_space_group
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ def _cell_site_classes(cell: Cell) -> tuple[SiteClass, ...]:
     for sublattices in sorted({tuple(_orbit(group, s)) for s in range(cell.n_sublattices)}):
         first = sublattices[0]
         frames = tuple(_frame(group, first, s) for s in sublattices)
-        members = PointGroup.from_rotations([g.cartesian for g in group.site_group(first)])
-        classes.append(SiteClass(sublattices, frames, members))
+        classes.append(SiteClass(sublattices, frames, cell_site_point_group(cell, first)))
     return tuple(classes)
 
 
