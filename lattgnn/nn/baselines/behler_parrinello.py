@@ -80,10 +80,10 @@ class ReferenceInvariants(nn.Module):
 class BehlerParrinello(ForceNetwork):
     r"""Site energies from invariants of the 45 sites around, E = Σ_i e(invariants of i) and F = −∂E/∂Q.
 
-    The hidden layers are those of arXiv:2603.02039, where a network on such invariants is the comparison: eight
-    linear maps, 10.8 million parameters. There it gives the force directly, with ReLU; here the energy, as
-    Behler and Parrinello have it, with SiLU, since the force is its gradient. Any lattice with one site a cell
-    will do. The published network has no bound on the force; ``force_bound`` is ignored.
+    The hidden layers are those of arXiv:2603.02039, where a network on such invariants is the comparison:
+    eight linear maps, 10.8 million parameters. There it gives the force directly, with ReLU; here the energy,
+    as Behler and Parrinello have it, with SiLU, since the force is its gradient. Any lattice with one site a
+    cell will do. The published network has no bound on the force; ``force_bound`` is ignored.
 
     Args:
         lattice: The lattice, of any extent, periodic.

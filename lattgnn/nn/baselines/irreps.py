@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -108,7 +109,7 @@ class ProductLinear(nn.Module):
         for a, b in combinations_with_replacement(range(len(irreps)), 2):
             n_pairs = copies[a] * copies[b] if a != b else copies[a] * (copies[a] - 1) // 2
             for c in range(len(self.dims)):
-                tensors = clebsch_gordan(irreps[a], irreps[b], irreps[c])
+                tensors = _couplings(irreps[a], irreps[b], irreps[c])
                 if n_pairs and len(tensors):
                     self.triples.append((a, b, c))
                     self.couplings.append(Constant(tensors))
@@ -141,6 +142,12 @@ class ProductLinear(nn.Module):
             sums = nn.functional.linear(product.flatten(-3), matrix)
             result[c] = result[c] + sums.unflatten(-1, (self.channels, self.dims[c]))
         return result
+
+
+@lru_cache(maxsize=512)
+def _couplings(a: Representation, b: Representation, c: Representation) -> np.ndarray:
+    """Clebsch-Gordan coefficients; every layer asks for the same ones."""
+    return clebsch_gordan(a, b, c)
 
 
 def _pairs(u: Tensor, v: Tensor) -> Tensor:

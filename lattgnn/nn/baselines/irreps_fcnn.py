@@ -1,4 +1,4 @@
-"""The equivariant fully connected network of Fan and Chern, corrected: irreps of a patch and their products."""
+"""The equivariant fully connected network of Fan and Chern, corrected: irreps and their products."""
 
 import math
 from collections.abc import Sequence
