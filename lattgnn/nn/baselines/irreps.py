@@ -131,15 +131,16 @@ class ProductLinear(nn.Module):
         ]
         pair, product = None, f[0]
         for (a, b, c), coupling in zip(self.triples, self.couplings, strict=True):
-            if pair != (a, b):
-                pair, product = (a, b), _pairs(f[a], f[b]) if a != b else _distinct_pairs(f[a])
-            # The weights take up the Clebsch-Gordan coefficients: one GEMM on the bare products.
+            if pair != (a, b):  # the triples come sorted
+                pair, product = (a, b), f[a].flatten(-2).unsqueeze(-1) @ f[b].flatten(-2).unsqueeze(-2)
             tensors = coupling()
-            n_pairs, start = product.shape[-3], used[c]
-            used[c] += n_pairs * len(tensors)
-            weight = self.weight[c][:, start : used[c]].view(self.channels, n_pairs, len(tensors))
-            matrix = torch.einsum("opk,kcij->ocpij", weight, tensors).flatten(2).flatten(0, 1)
-            sums = nn.functional.linear(product.flatten(-3), matrix)
+            n, m = f[a].shape[-2], f[b].shape[-2]
+            start = used[c]
+            used[c] += len(tensors) * (n * m if a != b else n * (n - 1) // 2)
+            weight = _pair_weights(self.weight[c][:, start : used[c]], n, m, len(tensors), a == b)
+            # The weights take up the Clebsch-Gordan coefficients: one GEMM on the bare products.
+            matrix = torch.einsum("opqk,kcij->ocpiqj", weight, tensors).flatten(2).flatten(0, 1)
+            sums = nn.functional.linear(product.flatten(-2), matrix)
             result[c] = result[c] + sums.unflatten(-1, (self.channels, self.dims[c]))
         return result
 
@@ -150,12 +151,13 @@ def _couplings(a: Representation, b: Representation, c: Representation) -> np.nd
     return clebsch_gordan(a, b, c)
 
 
-def _pairs(u: Tensor, v: Tensor) -> Tensor:
-    """u_p ⊗ v_q for all p and q, [..., pairs, components of u, components of v]."""
-    return (u[..., :, None, :, None] * v[..., None, :, None, :]).flatten(-4, -3)
-
-
-def _distinct_pairs(u: Tensor) -> Tensor:
-    """u_p ⊗ u_q for p < q."""
-    p, q = torch.triu_indices(u.shape[-2], u.shape[-2], 1, device=u.device)
-    return u.index_select(-2, p).unsqueeze(-1) * u.index_select(-2, q).unsqueeze(-2)
+def _pair_weights(
+    weight: Float[Tensor, "channels _"], n: int, m: int, n_couplings: int, same: bool
+) -> Float[Tensor, "channels n m n_couplings"]:
+    """The weights of all pairs of copies; of those within one irrep p < q have a weight, the others 0."""
+    if not same:
+        return weight.view(len(weight), n, m, n_couplings)
+    full = weight.new_zeros(len(weight), n, m, n_couplings)
+    p, q = torch.triu_indices(n, m, 1, device=weight.device)
+    full[:, p, q] = weight.view(len(weight), -1, n_couplings)
+    return full
