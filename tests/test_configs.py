@@ -1,4 +1,4 @@
-"""Every YAML in configs/ is understood by the verb that its folder is named after, and runs a step of it."""
+"""Every YAML in configs/ is understood by the verb of its folder (fit for benchmark), and runs a step."""
 
 from pathlib import Path
 
@@ -20,8 +20,9 @@ def files(verb: str) -> list:
 
 
 def test_no_config_is_left_out():
-    assert {path.name for path in CONFIGS.iterdir()} == {"generate", "fit", "simulate"}
-    assert all(files(verb) for verb in ("generate", "fit", "simulate"))
+    folders = {"generate", "fit", "benchmark", "simulate"}
+    assert {path.name for path in CONFIGS.iterdir()} == folders
+    assert all(files(folder) for folder in folders)
 
 
 @pytest.mark.parametrize("path", files("generate"))
@@ -39,11 +40,13 @@ def test_simulate(path, tmp_path):
     assert list(Trajectory.open(tmp_path / "run").steps) == [0, 1]
 
 
-@pytest.mark.parametrize("path", files("fit"))
+@pytest.mark.parametrize("path", [*files("fit"), *files("benchmark")])
 @pytest.mark.filterwarnings("ignore:Checkpoint directory")  # the configuration is written before
 def test_fit(path, tmp_path):
     arguments = [f"--data.root={tmp_path}", f"--data.sources={TINY_SOURCES}", f"--run_dir={tmp_path / 'run'}"]
     small = ["--data.lattice.init_args.extent=[6,6]", "--data.n_workers=0", "--data.batch_size=1"]
     arguments += ["--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1"]
+    if path.parent.name == "benchmark":  # up to ten million parameters
+        small.append("--model.net.init_args.channels=[8,6]")
     assert cli.main(["fit", f"--config={path}", *arguments, *small]) == 0
     assert (tmp_path / "run/config.yaml").exists()

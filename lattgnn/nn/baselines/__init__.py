@@ -1,0 +1,13 @@
+"""Published force-field networks for lattice systems, rebuilt from their descriptions for comparison.
+
+Each file is one network and names its source. They learn the electronic force, as all networks here do;
+their authors fit the total force, elastic part included.
+"""
+
+from lattgnn.nn.baselines.behler_parrinello import BehlerParrinello
+from lattgnn.nn.baselines.energy_mpnn import EnergyMPNN
+from lattgnn.nn.baselines.gcn import PublishedGCN
+from lattgnn.nn.baselines.group_average import GroupAveragedMLP
+from lattgnn.nn.baselines.irreps_fcnn import IrrepsFCNN
+
+__all__ = ["BehlerParrinello", "EnergyMPNN", "GroupAveragedMLP", "IrrepsFCNN", "PublishedGCN"]

@@ -1,0 +1,112 @@
+"""The equivariant fully connected network of Fan and Chern, corrected: irreps and their products."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from lattgnn.lattice import Lattice, Representation
+from lattgnn.nn.baselines.irreps import PatchDecomposition, ProductLinear
+from lattgnn.nn.baselines.layers import checked_channels, checked_scale
+from lattgnn.nn.baselines.neighbourhood import patch_table, patch_values
+from lattgnn.nn.force_network import ForceNetwork
+
+
+class Gate(nn.Module):
+    """v → v σ(s + b)/s with s = √(1 + |v|²), |v| the length over all components of an irrep.
+
+    Args:
+        channels: Copies of the irrep, each with its own b.
+        fan_in: Inputs of the map before, which sets the range of b.
+    """
+
+    def __init__(self, channels: int, fan_in: int):
+        super().__init__()
+        bound = 1 / math.sqrt(max(fan_in, 1))
+        self.bias = nn.Parameter(torch.empty(channels, 1).uniform_(-bound, bound))
+
+    def forward(self, v: Float[Tensor, "*batch channels dim"]) -> Float[Tensor, "*batch channels dim"]:
+        """Apply the gate."""
+        s = torch.sqrt(1 + v.square().sum(-1, keepdim=True))
+        return v * (torch.sigmoid(s + self.bias) / s)
+
+
+class IrrepsLayer(nn.Module):
+    """A linear map of irreps and of the products of all pairs, then a gate for each irrep."""
+
+    def __init__(self, irreps: Sequence[Representation], copies: Sequence[int], channels: int):
+        super().__init__()
+        self.linear = ProductLinear(irreps, copies, channels)
+        self.gates = nn.ModuleList(Gate(channels, width) for width in self.linear.widths)
+
+    def forward(
+        self, f: list[Float[Tensor, "n_sites batch _ _"]]
+    ) -> list[Float[Tensor, "n_sites batch channels _"]]:
+        """Apply the layer."""
+        return [gate(v) for gate, v in zip(self.gates, self.linear(f), strict=True)]
+
+
+class IrrepsFCNN(ForceNetwork):
+    r"""Three layers of products of irreps over the 45 sites of nine shells, 143 thousand parameters.
+
+    On the square lattice the field around a site is 9 A1, 3 A2, 6 B1, 5 B2 and 11 E. A layer takes the irreps
+    and the products of all pairs of different ones through one linear map for each irrep, then through a
+    :class:`Gate`; the force is a linear map of the last A1 and products. Any lattice with one site a cell
+    will do, with the irreps of its own point group.
+
+    Two faults are corrected. The published gate multiplies v by σ(|v| + b)/|v|: this is 0/0 for a doublet of
+    length 0, as at every site of a uniform field or of a perfect charge-density wave, and it jumps where a
+    singlet changes its sign. Ours has √(1 + |v|²) in place of |v|, smooth and finite. And both components of
+    a doublet get one factor, of its length √(x² + y²); the unequal factors that the paper's formula allows
+    break the fourfold rotation.
+
+    The published network has no bound on the force; ``force_bound`` is ignored.
+
+    Args:
+        lattice: The lattice, of any extent, periodic.
+        force_bound: Not used.
+        cutoff: Radius of the patch; √13 holds 45 sites of the square lattice.
+        channels: Copies of each irrep after each layer.
+        field_scale: Field that enters as 1. Published: the largest value in the training set.
+
+    Reference:
+        Y. Fan and G.-W. Chern, arXiv:2601.04104 (2026). There for the total force, fitted with Adam, lr 1e-3.
+    """
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        force_bound: float | None = None,
+        cutoff: float = math.sqrt(13),
+        channels: Sequence[int] = (32, 8, 4),
+        field_scale: float = 5.0,
+    ):
+        super().__init__()
+        self.cutoff, self.field_scale = cutoff, checked_scale(field_scale)
+        channels = checked_channels(channels)
+        self.hyperparameters = dict(
+            force_bound=force_bound, cutoff=cutoff, channels=channels, field_scale=field_scale
+        )
+        self.decomposition = PatchDecomposition(lattice, cutoff)
+        irreps = self.decomposition.irreps
+        copies = [self.decomposition.copies, *((width,) * len(irreps) for width in channels)]
+        self.layers = nn.ModuleList(
+            IrrepsLayer(irreps, before, width) for before, width in zip(copies, channels, strict=False)
+        )
+        self.readout = ProductLinear(irreps, copies[-1], 1, n_targets=1)
+        self.readout_bias = nn.Parameter(torch.zeros(1))
+
+    def graph(self, lattice: Lattice) -> Int[Tensor, "n_sites n_patch"]:
+        """The sites of the patch around each site of ``lattice``, on this network's device."""
+        return patch_table(lattice, self.cutoff, next(self.parameters()).device)
+
+    def forward(
+        self, field: Float[Tensor, "batch n_sites"], graph: Int[Tensor, "n_sites n_patch"]
+    ) -> tuple[None, Float[Tensor, "batch n_sites"]]:
+        """No energy, and the electronic force."""
+        f = self.decomposition(patch_values(field, graph) / self.field_scale)
+        for layer in self.layers:
+            f = layer(f)
+        return None, (self.readout(f)[0][..., 0, 0] + self.readout_bias).T

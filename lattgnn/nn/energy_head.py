@@ -1,0 +1,27 @@
+"""Forces as the gradient of a learned energy."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def energy_and_forces(
+    energy_of: Callable[[Tensor], Tensor], field: Float[Tensor, "batch n_sites"]
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch n_sites"]]:
+    """Energy and F = −∂E/∂field.
+
+    Args:
+        energy_of: Energy [batch] of fields [batch, n_sites].
+        field: The fields; no gradient flows back into them.
+
+    Returns:
+        Energies and forces. They carry a graph back to the parameters only where grad mode is on.
+    """
+    training = torch.is_grad_enabled()
+    with torch.enable_grad():
+        leaf = field.detach().requires_grad_(True)
+        energy = energy_of(leaf)
+        (gradient,) = torch.autograd.grad(energy.sum(), leaf, create_graph=training)
+    return (energy, -gradient) if training else (energy.detach(), -gradient)
