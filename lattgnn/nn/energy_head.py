@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def energy_and_forces(
-    energy_of: Callable[[Tensor], Tensor], field: Float[Tensor, "batch n_sites"]
-) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch n_sites"]]:
+    energy_of: Callable[[Tensor], Tensor], field: Float[Tensor, "batch n_sites *components"]
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch n_sites *components"]]:
     """Energy and F = −∂E/∂field.
 
     Args:
-        energy_of: Energy [batch] of fields [batch, n_sites].
+        energy_of: Energy [batch] of fields [batch, n_sites, ...].
         field: The fields; no gradient flows back into them.
 
     Returns:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lattgnn.lattice import Lattice, field_representation
+from lattgnn.nn.energy_head import energy_and_forces
 from lattgnn.nn.features import EVEN, ODD, Features, features, scalars
 from lattgnn.nn.field_blocks import FieldBasis, field_blocks
 from lattgnn.nn.force_network import ForceNetwork
@@ -162,7 +163,7 @@ class OrbitNetwork(ForceNetwork):
             parameters only where grad mode is on.
         """
         if self.conservative:
-            return self._energy_and_force(field, graph)
+            return energy_and_forces(lambda q: self._energy(q, graph), field)
         return None, self._direct_force(field, graph)
 
     def _layer(
@@ -185,16 +186,12 @@ class OrbitNetwork(ForceNetwork):
             y = b * torch.tanh(y) if self.is_scalar else y * torch.rsqrt(1 + _square(y) / b**2)
         return y.reshape(field.shape)
 
-    def _energy_and_force(self, field: Tensor, graph: KernelGraph) -> tuple[Tensor, Tensor]:
-        training = torch.is_grad_enabled()
-        with torch.enable_grad():
-            q = field.detach().requires_grad_(True)
-            energy = torch.stack([y.sum((0, 2)) for y in self.site_outputs(q, graph)]).sum(0)
-            if self.force_bound is not None:
-                square = _square(q.reshape(*q.shape[:2], -1))
-                energy = energy - self.force_bound * torch.sqrt(square + 1).sum((1, 2))
-            (gradient,) = torch.autograd.grad(energy.sum(), q, create_graph=training)
-        return (energy, -gradient) if training else (energy.detach(), -gradient)
+    def _energy(self, field: Tensor, graph: KernelGraph) -> Float[Tensor, " batch"]:
+        energy = torch.stack([y.sum((0, 2)) for y in self.site_outputs(field, graph)]).sum(0)
+        if self.force_bound is None:
+            return energy
+        square = _square(field.reshape(*field.shape[:2], -1))
+        return energy - self.force_bound * torch.sqrt(square + 1).sum((1, 2))
 
 
 def _square(x: Float[Tensor, "batch n_sites components"]) -> Float[Tensor, "batch n_sites 1"]:

@@ -1,6 +1,6 @@
 """What a site sees: its nearest neighbours, or the patch of all sites within a cutoff."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 
 import numpy as np
@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lattgnn.graph import OrbitMatrices, orbit_matrices
+from lattgnn.graph import orbit_matrices
 from lattgnn.lattice import Lattice, bond_orbits, space_group
-from lattgnn.nn.orbit_conv import orbit_sums
+from lattgnn.nn.kernel_graph import SparseMap
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,16 +18,16 @@ class NearestNeighbours:
     """Sums over nearest neighbours, all of them alike.
 
     Attributes:
-        orbits: Their bonds; a lattice may have several orbits of the shortest length.
+        orbits: Sums over their bonds; a lattice may have several orbits of the shortest length.
         degree: Neighbours of each site, at least 1.
     """
 
-    orbits: OrbitMatrices
+    orbits: tuple[SparseMap, ...]
     degree: Float[Tensor, "n_sites 1 1"]
 
     def sum(self, x: Float[Tensor, "n_sites batch channels"]) -> Float[Tensor, "n_sites batch channels"]:
         """Sum of ``x`` over the neighbours of each site."""
-        return reduce(torch.add, orbit_sums(x, self.orbits))
+        return reduce(torch.add, [orbit(x) for orbit in self.orbits])
 
 
 def nearest_neighbours(lattice: Lattice, like: Tensor) -> NearestNeighbours:
@@ -37,9 +37,10 @@ def nearest_neighbours(lattice: Lattice, like: Tensor) -> NearestNeighbours:
 
 @lru_cache(maxsize=8)
 def _nearest_neighbours(lattice: Lattice, dtype: torch.dtype, device: torch.device) -> NearestNeighbours:
-    orbits = orbit_matrices(lattice, lattice.neighbor_distance, dtype, device)
+    matrices = orbit_matrices(lattice, lattice.neighbor_distance, dtype, device).matrices
     ones = torch.ones(lattice.n_sites, 1, 1, dtype=dtype, device=device)
-    return NearestNeighbours(orbits, reduce(torch.add, orbit_sums(ones, orbits)).clamp(min=1))
+    neighbours = NearestNeighbours(tuple(map(SparseMap, matrices)), ones)
+    return replace(neighbours, degree=neighbours.sum(ones).clamp(min=1))
 
 
 @dataclass(frozen=True, eq=False)
