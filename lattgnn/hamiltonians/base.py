@@ -1,5 +1,6 @@
 """What every Hamiltonian says: a sparse matrix of the field, and the energies that need no electrons."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -37,8 +38,23 @@ class Hamiltonian(ABC):
     """States of one site."""
     field_components: ClassVar[int] = 0
     """Components of the field on one site; 0: one scalar a site, without an axis of its own."""
-    representation: ClassVar[str] = "A1"
-    """How the field of one site transforms under the site group."""
+    representation: ClassVar[str] = "trivial"
+    """How the field of one site transforms under the site group: a name that `lattgnn.lattice.parse` reads.
+
+    "trivial": every operation leaves the components alone (they still move with their site); "vector":
+    cartesian components; or irreps of the site group, one for each row of components, such as "B1 + A1".
+    """
+    internal: ClassVar[str] = ""
+    """What the components are in a space of their own, which operations of the lattice leave alone.
+
+    "": none; "spin": a classical spin, a unit vector in spin space. Its rotations are a symmetry apart from
+    the space group, and it moves on the sphere (`lattgnn.dynamics.MidpointLLG`).
+    """
+
+    def _check_finite(self, *names: str) -> None:
+        for name in names:
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be finite, got {getattr(self, name)!r}. Use a number.")
 
     @property
     def n_states(self) -> int:
