@@ -48,7 +48,7 @@ class Hamiltonian(ABC):
     """What the components are in a space of their own, which operations of the lattice leave alone.
 
     "": none; "spin": a classical spin, a unit vector in spin space. Its rotations are a symmetry apart from
-    the space group, and it moves on the sphere (`lattgnn.dynamics.MidpointLLG`).
+    the space group, and it moves on the sphere (`lattgnn.dynamics.HeunLLG`).
     """
 
     def _check_finite(self, *names: str) -> None:

@@ -48,7 +48,7 @@ class JahnTeller(Hamiltonian):
         self._check_finite("t", "lam", "K")
         if self.lattice.cell != square(1).cell:
             raise ValueError(
-                f"lattice must be square for orbitals 3z²−r², x²−y², got {self.lattice.name!r}. Use square(8)."
+                f"lattice must be square for these two orbitals, got {self.lattice.name!r}. Use square(8)."
             )
 
     @property
