@@ -58,6 +58,8 @@ class PublishedSnapshots(Source):
     order: int = 0
     sha256: str | None = None
 
+    internal = None
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "share", tuple(map(float, self.share)))

@@ -10,7 +10,7 @@ have their own, in the solver). Units t = a = k_B = hbar = 1.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -59,6 +59,9 @@ class Source(ABC):
     """
 
     split: Split
+
+    internal: ClassVar[str | None] = ""
+    """The kind of field that it makes, as `Hamiltonian.internal` names it; None: whatever the model has."""
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:

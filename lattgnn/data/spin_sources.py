@@ -23,6 +23,8 @@ class RandomSpins(Blocks):
         block_size: samples a task.
     """
 
+    internal = "spin"
+
     def draw(self, samples: Int[np.ndarray, " n"], field_shape: tuple[int, ...], seed: int) -> np.ndarray:
         """Normalised Gaussian vectors."""
         vectors = np.random.Generator(np.random.PCG64(seed)).standard_normal((len(samples), *field_shape))
@@ -48,6 +50,8 @@ class SpinQuench(Trajectories):
     dt: float = 0.1
     kT: float = 0.01
     alpha: float = 0.1
+
+    internal = "spin"
 
     @property
     def integrator(self) -> Integrator:

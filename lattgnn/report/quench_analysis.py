@@ -53,10 +53,8 @@ def analyze(
         distances, correlation = analysis.radial_correlation(staggered, lattice)
         correlation = correlation.sum(axis=0)
         structure = analysis.structure_factor(field if plane_wave else staggered, lattice, center).sum(axis=0)
-        order, neighbors = (
-            staggered.mean(axis=-1),
-            analysis.nearest_neighbor_correlation(field, lattice, False),
-        )
+        order = staggered.mean(axis=-1)
+        neighbors = analysis.nearest_neighbor_correlation(field, lattice, normalized=False).sum(axis=0)
         if frame in shown:
             structures[frame] = structure.mean(axis=0)
         rows["m"].append(order[0] if len(order) == 1 else np.linalg.norm(order, axis=0))
