@@ -1,8 +1,9 @@
 """Labels that others have published, read from npz files as a source like any other.
 
-A file of snapshots holds arrays by these names, the sites as axes of cells or in one axis, in our order:
+A file of snapshots holds arrays by these names, sites in our order, as axes of cells or in one axis:
 
     field     [n, *extent, components] or [n, n_sites, components]; also named displacement, spin
+              (no axis of components for a scalar; sublattices between, where there are several)
     forces    −∂E/∂field with the elastic part, like field; also named force, effective_field
     energy    [n], with the elastic part; may be missing
 
@@ -12,6 +13,7 @@ split as a whole.
 """
 
 import hashlib
+import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -104,14 +106,17 @@ class PublishedSnapshots(Source):
     def label(self, exact: ExactForceField, task: int, seed: int) -> LabelledFields:
         """Read one group; the Hamiltonian gives the elastic part that is taken off."""
         chosen, model = self.groups[task], exact.hamiltonian
-        shape = (len(chosen), *exact.field_shape)
-        arrays = {name: array[chosen].astype(np.float64) for name, array in self._arrays.items()}
-        if arrays["field"].size != np.prod(shape) or arrays["field"].shape[-1] != shape[-1]:
+        found, lattice = self._arrays["field"].shape[1:], exact.lattice
+        cells = lattice.extent if lattice.n_sublattices == 1 else (*lattice.extent, lattice.n_sublattices)
+        if found not in (exact.field_shape, (*cells, *exact.field_shape[1:])):
             raise ValueError(
-                f"{self.path} must hold fields of {exact.field_shape} for {type(model).__name__} on "
-                f"{exact.lattice.name}, got {arrays['field'].shape[1:]}. Use the extent of the file."
+                f"{self.path} must hold fields of shape {exact.field_shape} for {type(model).__name__} on "
+                f"{lattice.name}, or with cells {cells}, got {found}. Use the extent of the file."
             )
-        fields, forces = (torch.from_numpy(arrays[name].reshape(shape)) for name in ("field", "forces"))
+        arrays = {name: array[chosen].astype(np.float64) for name, array in self._arrays.items()}
+        fields, forces = (
+            torch.from_numpy(arrays[name].reshape(-1, *exact.field_shape)) for name in ("field", "forces")
+        )
         model.check_field(fields)
         forces = forces - model.classical_forces(fields)
         energy = torch.full((len(chosen),), torch.nan, dtype=torch.float64)
@@ -122,10 +127,12 @@ class PublishedSnapshots(Source):
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
         try:
+            if not zipfile.is_zipfile(self.path):
+                raise ValueError("another format")
             with np.load(self.path) as file:
                 known = [(key, name) for key, names in NAMES.items() for name in names if name in file]
                 arrays = {key: file[name] for key, name in known}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"{self.path} must be an npz file of arrays, got {error}.") from None
         if not {"field", "forces"} <= arrays.keys():
             raise ValueError(
@@ -135,12 +142,17 @@ class PublishedSnapshots(Source):
         if arrays["field"].shape != arrays["forces"].shape:
             shapes = [arrays[name].shape for name in ("field", "forces")]
             raise ValueError(f"{self.path} must have forces shaped like the field, got {shapes}.")
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    f"{self.path} must hold finite numbers, got others in {name}. Mend the file."
+                )
         return arrays
 
 
 def like_groups(fields: Float[np.ndarray, "n ..."], overlap: float) -> list[Int[np.ndarray, " m"]]:
     """Indices of the fields in each chain of like ones, |φ_a·φ_b| > overlap × |φ_a| |φ_b|, by first index."""
     flat = fields.reshape(len(fields), -1).astype(np.float64)
-    flat = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), np.finfo(float).tiny)
     count, labels = connected_components(np.abs(flat @ flat.T) > overlap, directed=False)
     return [np.flatnonzero(labels == label) for label in range(count)]

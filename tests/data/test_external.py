@@ -9,8 +9,8 @@ from lattgnn.config import describe
 from lattgnn.data import LatticeDataset, PublishedSnapshots, generate
 from lattgnn.data.external import like_groups
 from lattgnn.forcefield import ExactForceField
-from lattgnn.hamiltonians import DoubleExchange, Peierls
-from lattgnn.lattice import square
+from lattgnn.hamiltonians import DoubleExchange, Holstein, Peierls
+from lattgnn.lattice import honeycomb, square
 from lattgnn.solvers import ExactDiagonalization
 
 KONDO = Path(__file__).parents[1] / "golden" / "kondo_square_30x30.npz"
@@ -97,6 +97,18 @@ def test_a_source_travels_without_its_arrays(published):
     assert pickle.loads(data).n_tasks == N_GROUPS
 
 
+def test_scalars_and_sublattices_have_their_axes(tmp_path):
+    exact = ExactForceField(Holstein(honeycomb(3, 4)), ExactDiagonalization(0.1, mu=0.0))
+    field = torch.randn(2, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    path = tmp_path / "holstein.npz"
+    np.savez(path, field=field.reshape(2, 3, 4, 2), forces=exact(field)[1].reshape(2, 3, 4, 2))
+    source = PublishedSnapshots("train", str(path))
+    for task in range(2):
+        frames = source.label(exact, task, seed=0)
+        np.testing.assert_array_equal(frames.field, field[source.groups[task]])
+        np.testing.assert_allclose(frames.forces, exact.electronic(field[source.groups[task]])[1], atol=1e-12)
+
+
 def test_energies_may_be_missing(exact, published, tmp_path):
     arrays = dict(np.load(published))
     path = tmp_path / "no-energy.npz"
@@ -113,15 +125,19 @@ def test_wrong_files_are_refused_in_one_line(exact, published, tmp_path):
             PublishedSnapshots("train", str(published), share)
     with pytest.raises(ValueError, match="share must hold at least one of the 10 groups"):
         _ = PublishedSnapshots("train", str(published), (0.0, 0.01)).n_tasks
-    other = ExactForceField(Peierls(square(4)), exact.solver)
-    with pytest.raises(ValueError, match=r"must hold fields of \(16, 2\) for Peierls on square, got"):
-        PublishedSnapshots("train", str(published)).label(other, 0, 0)
+    for extent in ((4, 4), (6, 4)):
+        other = ExactForceField(Peierls(square(*extent)), exact.solver)
+        with pytest.raises(ValueError, match=r"must hold fields of shape .* Peierls .*, got \(4, 6, 2\)"):
+            PublishedSnapshots("train", str(published)).label(other, 0, 0)
     path = tmp_path / "wrong.npz"
     np.savez(path, displacement=np.ones((2, 24, 2)), energy=np.ones(2))
     with pytest.raises(ValueError, match=r"must hold arrays field and forces .* got \['energy', 'field'\]"):
         _ = PublishedSnapshots("train", str(path)).n_tasks
     np.savez(path, field=np.ones((2, 24, 2)), forces=np.ones((2, 24)))
     with pytest.raises(ValueError, match="must have forces shaped like the field"):
+        _ = PublishedSnapshots("train", str(path)).n_tasks
+    np.savez(path, field=np.ones((2, 24, 2)), forces=np.full((2, 24, 2), np.nan))
+    with pytest.raises(ValueError, match="must hold finite numbers, got others in forces"):
         _ = PublishedSnapshots("train", str(path)).n_tasks
     path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="must be an npz file of arrays"):
