@@ -53,6 +53,10 @@ class SpinQuench(Trajectories):
 
     internal = "spin"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.integrator  # which refuses what makes no dynamics
+
     @property
     def integrator(self) -> Integrator:
         """Heun's method by rotations."""

@@ -59,3 +59,10 @@ def test_sources_and_models_must_be_of_one_kind(model, source, use, tmp_path):
     with pytest.raises(ValueError, match=rf"^sources must make fields of {model.__name__}, got .* Use {use}"):
         generate(square(4), model, solver, [source], root=tmp_path, progress=False)
     assert not list(tmp_path.iterdir())
+
+
+def test_wrong_dynamics_are_refused_before_anything_runs():
+    with pytest.raises(ValueError, match="alpha must be finite and not negative, got -0.1"):
+        SpinQuench("train", alpha=-0.1)
+    with pytest.raises(ValueError, match="dt must be positive"):
+        SpinQuench("train", dt=0.0)
