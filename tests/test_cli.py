@@ -7,9 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lattgnn import cli
+from lattgnn.dynamics import Trajectory
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 QUENCH = ["simulate", f"--config={CONFIGS / 'simulate/quench.yaml'}", "--lattice.init_args.extent=[6,6]"]
@@ -80,6 +82,10 @@ def test_version(capsys):
         (["--force_field.solver=null"], ["force_field must have"]),
         (["--force_field.checkpoint=nowhere.ckpt"], ["nowhere.ckpt"]),
         (["--force_field.checkpoint=no-such-name"], ["no-such-name"]),
+        (
+            ["--force_field.hamiltonian=lattgnn.hamiltonians.DoubleExchange"],
+            ["must move the field of DoubleExchange, got VerletLangevin", "HeunLLG"],
+        ),
     ],
 )
 def test_a_mistake_in_simulate_writes_nothing(capsys, tmp_path, changes, parts):
@@ -113,6 +119,18 @@ def capsys_after(capsys):
     """The capture without what was printed before."""
     capsys.readouterr()
     return capsys
+
+
+def test_spins_start_on_the_sphere_and_take_no_std(capsys, tmp_path):
+    config = CONFIGS / "simulate/llg_quench.yaml"
+    small = ["--lattice.init_args.extent=[4,4]", "--n_steps=3", f"--out={tmp_path / 'run'}"]
+    assert "field_std" in refused(capsys, "simulate", f"--config={config}", *small, "--initial.field_std=1")
+    assert run("simulate", f"--config={config}", *small, "--progress=false") == 0
+    spins = Trajectory.open(tmp_path / "run").fields[:]
+    assert spins.shape == (4, 1, 16, 3)
+    np.testing.assert_allclose(np.linalg.norm(spins, axis=-1), 1, atol=1e-12)
+    assert np.abs(spins[0].mean(axis=1)).max() < 0.6 and spins[0].std() > 0.4
+    assert run("analyze", str(tmp_path / "run")) == 0
 
 
 def test_simulate_refuses_to_go_on_with_another_run(capsys, tmp_path):

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from lattgnn.forcefield import ExactForceField
-from lattgnn.hamiltonians import Holstein
+from lattgnn.hamiltonians import DoubleExchange, Holstein, JahnTeller, Peierls
 from lattgnn.lattice import (
     chain,
+    compatible_operations,
     cubic,
     honeycomb,
     kagome,
@@ -68,3 +69,54 @@ def test_a_perfect_charge_density_wave_stays_perfect(kT):
     signs = torch.tensor(lattice.bipartite_signs).double()
     _, forces = ExactForceField(Holstein(lattice), ExactDiagonalization(kT, mu=0.0))(0.8 * signs)
     torch.testing.assert_close(forces, forces[0] * signs * signs[0], rtol=0, atol=1e-10)
+
+
+def on_components(model, operation) -> torch.Tensor:
+    """The matrix by which an operation turns the components of the field of a site."""
+    cartesian = torch.tensor(operation.cartesian.copy())
+    if model.representation == "vector":
+        return cartesian
+    if model.representation == "B1 + A1":  # x² − y² and 3z² − r²
+        sign = cartesian[0, 0] ** 2 - cartesian[1, 0] ** 2
+        return torch.diag(torch.stack([sign, torch.ones_like(sign)]))
+    assert model.representation == "3 trivial"
+    return torch.eye(3).double()
+
+
+PLANE = [square(4), square(4, 6), triangular(4), honeycomb(3), kagome(3)]
+MODELS = [model(lattice) for model in (Peierls, DoubleExchange) for lattice in PLANE]
+
+
+@pytest.mark.parametrize(
+    "model", [*MODELS, JahnTeller(square(4))], ids=lambda m: f"{type(m).__name__}-{m.lattice.name}"
+)
+def test_every_operation_times_a_translation_of_fields_with_components(model, rng):
+    lattice = model.lattice
+    force_field = ExactForceField(model, ExactDiagonalization(0.1, filling=0.4))
+    random = 0.3 * torch.randn(*model.field_shape, dtype=torch.float64, generator=rng)
+    uniform = torch.full_like(random, 0.1)
+    fields = torch.stack([random, uniform])
+    energy, forces = force_field(fields)
+    shift = torch.tensor(translation_permutation(lattice, (1, 2)))
+    operations = compatible_operations(lattice)
+    assert len(operations) >= 4
+    for operation, sites in zip(operations, torch.tensor(site_permutations(lattice)), strict=True):
+        matrix, permutation = on_components(model, operation), shift[sites]
+
+        def act(field, matrix=matrix, permutation=permutation):
+            result = torch.empty_like(field)
+            result[:, permutation] = field @ matrix.T
+            return result
+
+        moved_energy, moved_forces = force_field(act(fields))
+        torch.testing.assert_close(moved_energy, energy, rtol=0, atol=1e-10)
+        torch.testing.assert_close(moved_forces, act(forces), rtol=0, atol=1e-10)
+
+
+def test_a_displacement_that_does_not_turn_with_its_site_is_noticed(rng):
+    model = Peierls(square(4))
+    force_field = ExactForceField(model, ExactDiagonalization(0.1, filling=0.4))
+    field = 0.3 * torch.randn(16, 2, dtype=torch.float64, generator=rng)
+    turned = torch.empty_like(field)
+    turned[torch.tensor(site_permutations(model.lattice))[1]] = field
+    assert (force_field(turned)[0] - force_field(field)[0]).abs() > 1e-3

@@ -14,6 +14,7 @@ from lattgnn.analysis.correlations import (
 )
 from lattgnn.analysis.order_parameters import (
     checkerboard_order,
+    dimerization,
     local_order,
     order_parameter,
     staggered_field,
@@ -29,6 +30,7 @@ __all__ = [
     "GrowthFit",
     "checkerboard_order",
     "checkerboard_wavevector",
+    "dimerization",
     "domain_length",
     "growth_exponent",
     "local_order",

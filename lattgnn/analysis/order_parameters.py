@@ -57,6 +57,28 @@ def checkerboard_order(
     return np.asarray(staggered_field(field, lattice).mean(axis=-1))
 
 
+def dimerization(
+    displacement: Shaped[np.ndarray, "*batch n_sites dim"], lattice: Lattice
+) -> Float[np.ndarray, "*batch dim"]:
+    """Order parameter of a dimerised lattice: D = (1/N) Σ_i s_i u_i, the checkerboard of each component.
+
+    Along the axis a for which D_a is not zero, bonds are short and long in turn: their stretch alternates by
+    ∓2 D_a. For dimers of another pattern give a component to `order_parameter` at its wavevector.
+
+    Args:
+        displacement: cartesian displacement of each site.
+        lattice: its geometry.
+
+    Returns:
+        D in the units of the displacement; its direction and sign tell the ground states apart.
+
+    Raises:
+        ValueError: the lattice, with its boundary, has no two-colouring.
+    """
+    components = np.moveaxis(np.asarray(displacement), -1, 0)
+    return np.moveaxis(checkerboard_order(components, lattice), 0, -1)
+
+
 def staggered_field(
     field: Shaped[np.ndarray, "*batch n_sites"], lattice: Lattice
 ) -> Float[np.ndarray, "*batch n_sites"]:

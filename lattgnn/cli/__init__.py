@@ -18,7 +18,7 @@ _VERBS = {
     "predict": ("lattgnn.training.cli:main", "write the forces that a checkpoint predicts"),
     "simulate": (
         "lattgnn.cli.verbs:simulate_verb",
-        "Langevin dynamics with an exact or a learned force field",
+        "dynamics of fields or spins with an exact or a learned force field",
     ),
     "analyze": ("lattgnn.cli.verbs:analyze_verb", "order, structure factor and coarsening of a simulation"),
     "lattice": ("lattgnn.cli.lattice:main", "symmetries and orbits of bonds of a lattice"),

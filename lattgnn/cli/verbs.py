@@ -37,7 +37,7 @@ def generate_verb(argv: Sequence[str]) -> None:
 
 def simulate_verb(argv: Sequence[str]) -> None:
     """`lattgnn simulate`: run dynamics, or go on with a run."""
-    parser = _parser("simulate", "Langevin dynamics; the same command goes on with a killed run.")
+    parser = _parser("simulate", "Dynamics of fields or spins; the same command goes on with a killed run.")
     parser.add_argument("--lattice", type=Lattice, required=True, help="where the field lives")
     parser.add_function_arguments(choose_force_field, "force_field", skip={"lattice", "device"})
     parser.add_argument("--integrator", type=dynamics.Integrator, required=True, help="what a step is")
@@ -58,7 +58,8 @@ def simulate_verb(argv: Sequence[str]) -> None:
         force_field = choose_force_field(
             asked.pop("lattice"), device=initial["device"], **asked.pop("force_field")
         )
-        state = dynamics.initial_state(force_field, dtype=getattr(torch, asked.pop("dtype")), **initial)
+        check_integrator(asked["integrator"], force_field.hamiltonian)
+        state = start(force_field, dtype=getattr(torch, asked.pop("dtype")), **initial)
         dynamics.simulate(force_field, state=state, path=out, config=_description(force_field), **asked)
     print(out)
 
@@ -124,6 +125,41 @@ def choose_force_field(
             f" {solver}. Use --force_field.solver=null to take its own; --force_field.filling sets a filling."
         )
     return learned
+
+
+def check_integrator(integrator: dynamics.Integrator, model: Hamiltonian) -> None:
+    """Refuse an integrator that moves another kind of field.
+
+    Raises:
+        ValueError: If one of them is for spins and the other is not.
+    """
+    if integrator.internal != model.internal:
+        use = "HeunLLG" if model.internal == "spin" else "VerletLangevin"
+        raise ValueError(
+            f"integrator must move the field of {type(model).__name__}, got {type(integrator).__name__}. "
+            f"Use lattgnn.dynamics.{use}."
+        )
+
+
+def start(
+    force_field: ExactForceField | LearnedForceField,
+    field_std: float = 0.0,
+    momentum_std: float = 0.0,
+    **options: Any,
+) -> dynamics.State:
+    """The start that `initial` asks for: Gaussian fields, or spins uniform on the sphere.
+
+    Raises:
+        ValueError: If spins are given a field_std or momentum_std.
+    """
+    if force_field.hamiltonian.internal != "spin":
+        return dynamics.initial_state(force_field, field_std=field_std, momentum_std=momentum_std, **options)
+    if field_std or momentum_std:
+        raise ValueError(
+            f"initial must have neither field_std nor momentum_std for spins, got {field_std!r} and "
+            f"{momentum_std!r}. Leave them out."
+        )
+    return dynamics.initial_spins(force_field, **options)
 
 
 def _in_words(model: Hamiltonian) -> str:

@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from lattgnn.data.dataset import WINDOW_NAMES, WINDOWS, LatticeDataset, window_index
+from lattgnn.data.external import PublishedSnapshots
 from lattgnn.data.generate import dataset_config, generate
 from lattgnn.data.sources import LabelledFields, Quench, RandomFields, Source
+from lattgnn.data.spin_sources import RandomSpins, SpinQuench
 
 if TYPE_CHECKING:
     from lattgnn.data.datamodule import LatticeDataModule
@@ -15,9 +17,12 @@ __all__ = [
     "LabelledFields",
     "LatticeDataModule",
     "LatticeDataset",
+    "PublishedSnapshots",
     "Quench",
     "RandomFields",
+    "RandomSpins",
     "Source",
+    "SpinQuench",
     "dataset_config",
     "generate",
     "window_index",

@@ -114,12 +114,23 @@ def generate(
         _ = (
             exact.hamiltonian.rows
         )  # refuses a lattice that is too small for its bonds, before anything is written
+        _check_sources(sources, exact.hamiltonian)
         path.mkdir(parents=True, exist_ok=True)
         with _locked(path):
             if not (path / MANIFEST).exists():  # another generator may have finished while this one started
                 records = _finish(path, exact, tasks(sources, seed), n_workers, progress)
                 _write_manifest(path, config, records)
     return LatticeDataset.open(path, expect=config).path
+
+
+def _check_sources(sources: Sequence[Source], model: Hamiltonian) -> None:
+    """Refuse sources that make another kind of field than the model has."""
+    for source in sources:
+        if source.internal not in (None, model.internal):
+            use = "RandomSpins, SpinQuench" if model.internal == "spin" else "RandomFields, Quench"
+            raise ValueError(
+                f"sources must make fields of {type(model).__name__}, got {type(source).__name__}. Use {use}."
+            )
 
 
 def _finish(

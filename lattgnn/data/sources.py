@@ -10,14 +10,14 @@ have their own, in the solver). Units t = a = k_B = hbar = 1.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lattgnn.dynamics import LogSpaced, State, VerletLangevin, initial_state
+from lattgnn.dynamics import ForceField, Integrator, LogSpaced, State, VerletLangevin, initial_state
 from lattgnn.forcefield import ExactForceField
 
 Split = Literal["train", "val", "test"]
@@ -31,8 +31,8 @@ class LabelledFields:
     Attributes:
         field: the classical field, `[n_frames, n_sites]` or `[n_frames, n_sites, n_components]`.
         forces: electronic force -d(electronic energy)/d(field), like `field` (no elastic part).
-        energy: electronic energy of the whole lattice.
-        step: time step of the frame in its quench, -1 for a random field.
+        energy: electronic energy of the whole lattice, NaN where it is not known.
+        step: time step of the frame in its quench, -1 for a random field or an unknown time.
     """
 
     field: Float[np.ndarray, "n_frames n_sites *components"]
@@ -60,6 +60,9 @@ class Source(ABC):
 
     split: Split
 
+    internal: ClassVar[str | None] = ""
+    """The kind of field that it makes, as `Hamiltonian.internal` names it; None: whatever the model has."""
+
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise ValueError(f"split must be one of {SPLITS}, got {self.split!r}.")
@@ -86,29 +89,17 @@ class Source(ABC):
 
 
 @dataclass(frozen=True)
-class RandomFields(Source):
-    """Uncorrelated fields, every component of every site independently N(0, variance).
+class Blocks(Source):
+    """Independent random fields, labelled block by block.
 
     Args:
         split: see `Source`.
         n_samples: number of fields.
-        variances: variance of the field; sample k takes `variances[k % len(variances)]`, so several
-            values make a mixture of scales. The default is the initial state of the papers' quench.
         block_size: samples a task.
-
-    Reference:
-        arXiv 2601.04104: Q ~ N(0, 5/0.18) at the start of a quench.
     """
 
     n_samples: int = 700
-    variances: tuple[float, ...] = (5 / 0.18,)
     block_size: int = 50
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "variances", tuple(float(v) for v in self.variances))
-        if not self.variances or min(self.variances) < 0:
-            raise ValueError(f"variances must be one or more numbers >= 0, got {self.variances!r}.")
 
     @property
     def n_tasks(self) -> int:
@@ -119,54 +110,65 @@ class RandomFields(Source):
         """Samples in the block; the last one may be smaller."""
         return min(self.block_size, self.n_samples - task * self.block_size)
 
+    @abstractmethod
+    def draw(self, samples: Int[np.ndarray, " n"], field_shape: tuple[int, ...], seed: int) -> np.ndarray:
+        """The fields [n, *field_shape] of these samples."""
+
     def label(self, exact: ExactForceField, task: int, seed: int) -> LabelledFields:
         """Draw and label one block of fields."""
         samples = task * self.block_size + np.arange(self.n_frames_of(task))
-        std = np.sqrt(self.variances)[samples % len(self.variances)]
-        noise = np.random.Generator(np.random.PCG64(seed)).standard_normal((len(samples), *exact.field_shape))
-        field = noise * std.reshape(-1, *[1] * len(exact.field_shape))
+        field = self.draw(samples, exact.field_shape, seed)
         energy, forces = exact.electronic(torch.from_numpy(field))
         return LabelledFields(field, forces.numpy(), energy.numpy(), np.full(len(samples), -1))
 
 
 @dataclass(frozen=True)
-class Quench(Source):
-    """Exact Langevin dynamics after a quench: a random start relaxes at temperature kT.
+class RandomFields(Blocks):
+    """Uncorrelated fields, every component of every site independently N(0, variance).
 
-    The integrator is the papers' splitting: velocity Verlet, then v <- a v + sqrt((1 - a^2) kT/m) xi with
-    a = exp(-gamma dt). It asks for one exact force a step, and that force is the label of the frame.
+    Args:
+        split: see `Source`.
+        n_samples: number of fields.
+        block_size: samples a task.
+        variances: variance of the field; sample k takes `variances[k % len(variances)]`, so several
+            values make a mixture of scales. The default is the initial state of the papers' quench.
+
+    Reference:
+        arXiv 2601.04104: Q ~ N(0, 5/0.18) at the start of a quench.
+    """
+
+    variances: tuple[float, ...] = (5 / 0.18,)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "variances", tuple(float(v) for v in self.variances))
+        if not self.variances or min(self.variances) < 0:
+            raise ValueError(f"variances must be one or more numbers >= 0, got {self.variances!r}.")
+
+    def draw(self, samples: Int[np.ndarray, " n"], field_shape: tuple[int, ...], seed: int) -> np.ndarray:
+        """Gaussian fields, each of the variance that is its turn."""
+        std = np.sqrt(self.variances)[samples % len(self.variances)]
+        noise = np.random.Generator(np.random.PCG64(seed)).standard_normal((len(samples), *field_shape))
+        return noise * std.reshape(-1, *[1] * len(field_shape))
+
+
+@dataclass(frozen=True)
+class Trajectories(Source):
+    """Exact dynamics from a random start: the field of each step, which the integrator asks for, is a label.
 
     Args:
         split: see `Source`.
         n_trajectories: independent trajectories, one task each.
         n_steps: time steps of a trajectory.
         n_frames: frames kept, log-spaced in time from step 0 to `n_steps`, no step twice.
-        dt: time step.
-        kT: temperature of the lattice.
-        gamma: friction; 0 conserves the energy.
-        mass: mass of a site.
-        field_variance: variance of the field at the start.
-        velocity_variance: variance of the velocity v = p/m at the start; the papers have 5/m = 1.
-
-    Reference:
-        arXiv 2601.04104: g = 3.5, m = 5, gamma = 0.2, dt = 0.05, kT = 0.1.
     """
 
     n_trajectories: int = 8
     n_steps: int = 2000
     n_frames: int = 135
-    dt: float = 0.05
-    kT: float = 0.1
-    gamma: float = 0.2
-    mass: float = 5.0
-    field_variance: float = 5 / 0.18
-    velocity_variance: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("kT", "gamma", "field_variance", "velocity_variance"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)!r}. Use 0 to switch it off.")
         if not 2 <= self.n_frames <= self.n_steps + 1:
             raise ValueError(
                 f"n_frames must be between 2 and n_steps + 1 = {self.n_steps + 1}, got {self.n_frames!r}. "
@@ -188,22 +190,75 @@ class Quench(Source):
         return len(self.steps)
 
     def n_solves(self, task: int) -> int:
-        """One exact solution a step, and one at the start."""
-        return self.n_steps + 1
+        """The exact solutions of every step, and one at the start."""
+        return self.n_steps * self.integrator.n_evaluations + 1
+
+    @property
+    @abstractmethod
+    def integrator(self) -> Integrator:
+        """What a step is."""
+
+    @abstractmethod
+    def start(self, force_field: ForceField, seed: int) -> State:
+        """The first state."""
 
     def label(self, exact: ExactForceField, task: int, seed: int) -> LabelledFields:
         """Run one trajectory and keep the labels of its frames."""
-        force_field = _Recorder(exact)
-        integrator = VerletLangevin(self.dt, self.kT, self.gamma, self.mass)
-        momentum_std = self.mass * self.velocity_variance**0.5
-        state = initial_state(force_field, seed, 1, self.field_variance**0.5, momentum_std)
-        steps = self.steps
+        force_field, integrator = _Recorder(exact), self.integrator
+        state = self.start(force_field, seed)
         kept = [force_field.frame(state)]
-        for last in steps[1:]:
+        for last in self.steps[1:]:
             while state.step < last:
                 state = integrator.step(force_field, state)
             kept.append(force_field.frame(state))
         return LabelledFields.join(kept)
+
+
+@dataclass(frozen=True)
+class Quench(Trajectories):
+    """Exact Langevin dynamics after a quench: a random start relaxes at temperature kT.
+
+    The integrator is the papers' splitting: velocity Verlet, then v <- a v + sqrt((1 - a^2) kT/m) xi with
+    a = exp(-gamma dt). It asks for one exact force a step, and that force is the label of the frame.
+
+    Args:
+        split: see `Source`.
+        n_trajectories: independent trajectories, one task each.
+        n_steps: time steps of a trajectory.
+        n_frames: frames kept, log-spaced in time from step 0 to `n_steps`, no step twice.
+        dt: time step.
+        kT: temperature of the lattice.
+        gamma: friction; 0 conserves the energy.
+        mass: mass of a site.
+        field_variance: variance of each component of the field at the start.
+        velocity_variance: variance of the velocity v = p/m at the start; the papers have 5/m = 1.
+
+    Reference:
+        arXiv 2601.04104: g = 3.5, m = 5, gamma = 0.2, dt = 0.05, kT = 0.1.
+    """
+
+    dt: float = 0.05
+    kT: float = 0.1
+    gamma: float = 0.2
+    mass: float = 5.0
+    field_variance: float = 5 / 0.18
+    velocity_variance: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("kT", "gamma", "field_variance", "velocity_variance"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)!r}. Use 0 to switch it off.")
+
+    @property
+    def integrator(self) -> Integrator:
+        """The papers' splitting."""
+        return VerletLangevin(self.dt, self.kT, self.gamma, self.mass)
+
+    def start(self, force_field: ForceField, seed: int) -> State:
+        """Gaussian fields and velocities."""
+        momentum_std = self.mass * self.velocity_variance**0.5
+        return initial_state(force_field, seed, 1, self.field_variance**0.5, momentum_std)
 
 
 class _Recorder:

@@ -1,12 +1,14 @@
 """Time: states, integrators, and the loop that saves trajectories."""
 
 from lattgnn.dynamics.langevin import BAOAB, OverdampedLangevin, VerletLangevin
+from lattgnn.dynamics.llg import HeunLLG, LandauLifshitzGilbert, MidpointLLG
 from lattgnn.dynamics.schedule import LogSpaced, Regular, SaveSchedule
 from lattgnn.dynamics.simulate import RunawayFieldError, simulate
 from lattgnn.dynamics.state import (
     ForceField,
     Integrator,
     State,
+    initial_spins,
     initial_state,
     noise,
     thermal_momentum_std,
@@ -17,8 +19,11 @@ __all__ = [
     "BAOAB",
     "ForceField",
     "Frames",
+    "HeunLLG",
     "Integrator",
+    "LandauLifshitzGilbert",
     "LogSpaced",
+    "MidpointLLG",
     "OverdampedLangevin",
     "Regular",
     "RunawayFieldError",
@@ -26,6 +31,7 @@ __all__ = [
     "State",
     "Trajectory",
     "VerletLangevin",
+    "initial_spins",
     "initial_state",
     "noise",
     "simulate",

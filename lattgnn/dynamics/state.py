@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from lattgnn.lattice import Lattice
 
@@ -46,7 +47,7 @@ class State:
 
     Attributes:
         field: [replicas, n_sites] or [replicas, n_sites, n_components].
-        momentum: p = m v, like `field`; overdamped dynamics carries it along untouched.
+        momentum: p = m v, like `field`; overdamped dynamics and spins carry it along untouched.
         forces: −∂E/∂field at `field`, kept so that a step costs one evaluation of the force field.
         energy: [replicas], potential energy at `field`, or None if the force field has none.
         step: number of steps done.
@@ -92,15 +93,19 @@ class Integrator(ABC):
         dt: time step.
         order: weak order at a fixed time: the error of ⟨f(field(t), momentum(t))⟩ is O(dt^order).
         stationary_order: the error of stationary averages is O(dt^stationary_order).
+        n_evaluations: calls of the force field in a step.
+        internal: the kind of field that it moves, as `Hamiltonian.internal` names it: "" or "spin".
     """
 
     dt: float
     order: ClassVar[int]
     stationary_order: ClassVar[int]
+    n_evaluations: ClassVar[int] = 1
+    internal: ClassVar[str] = ""
 
     @abstractmethod
     def step(self, force_field: ForceField, state: State) -> State:
-        """The state one `dt` later, with one evaluation of the force field."""
+        """The state one `dt` later; its forces are those at its field."""
 
 
 def noise(
@@ -185,13 +190,48 @@ def initial_state(
     Raises:
         ValueError: if there is no replica, or a force field answers in another shape.
     """
-    if n_replicas < 1:
-        raise ValueError(f"n_replicas must be at least 1, got {n_replicas!r}. Use 1.")
-    shape = (n_replicas, *force_field.field_shape)
+    shape = _batch_shape(force_field, n_replicas)
     start = (noise(seed, 0, shape, INITIAL_FIELD) * field_std).to(device=device, dtype=dtype)
     momentum = (noise(seed, 0, shape, INITIAL_MOMENTUM) * momentum_std).to(device=device, dtype=dtype)
-    energy, forces = evaluate(force_field, start)
-    if forces.shape != start.shape:
-        got = tuple(forces.shape)
+    return _evaluated(force_field, start, momentum, seed)
+
+
+def initial_spins(
+    force_field: ForceField,
+    seed: int,
+    n_replicas: int = 1,
+    dtype: torch.dtype = torch.float64,
+    device: str | torch.device = "cpu",
+) -> State:
+    """Start of spins: each uniform on the sphere for itself, T = ∞, without momentum.
+
+    Args:
+        force_field: evaluated once, for the effective fields of the start.
+        seed: seed of the start and of all the noise that follows.
+        n_replicas: independent replicas.
+        dtype: of spins and fields; the draws are the same for all.
+        device: where the state lives.
+
+    Raises:
+        ValueError: if there is no replica, or the field of a site has not three components.
+    """
+    shape = _batch_shape(force_field, n_replicas)
+    if len(shape) != 3 or shape[-1] != 3:
+        raise ValueError(f"spins must be [n_sites, 3], got {list(shape[1:])}. Use initial_state.")
+    start = normalize(noise(seed, 0, shape, INITIAL_FIELD), dim=-1).to(device=device, dtype=dtype)
+    return _evaluated(force_field, start, torch.zeros_like(start), seed)
+
+
+def _batch_shape(force_field: ForceField, n_replicas: int) -> tuple[int, ...]:
+    if n_replicas < 1:
+        raise ValueError(f"n_replicas must be at least 1, got {n_replicas!r}. Use 1.")
+    return (n_replicas, *force_field.field_shape)
+
+
+def _evaluated(force_field: ForceField, field: Tensor, momentum: Tensor, seed: int) -> State:
+    """The state of a start, with the forces there."""
+    energy, forces = evaluate(force_field, field)
+    if forces.shape != field.shape:
+        shape, got = tuple(field.shape), tuple(forces.shape)
         raise ValueError(f"forces must have the field's shape {shape}, got {got}. Mend the force field.")
-    return State(start, momentum, forces, energy, seed=seed)
+    return State(field, momentum, forces, energy, seed=seed)

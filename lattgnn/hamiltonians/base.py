@@ -1,5 +1,6 @@
 """What every Hamiltonian says: a sparse matrix of the field, and the energies that need no electrons."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -38,8 +39,22 @@ class Hamiltonian(ABC):
     field_components: ClassVar[int] = 0
     """Components of the field on one site; 0: one scalar a site, without an axis of its own."""
     representation: ClassVar[str] = "trivial"
-    """How the field of one site transforms, as `lattgnn.lattice.field_representation` reads it: "trivial",
-    "vector" (cartesian components), or a sum of irreps of the site group such as "B1 + A1"."""
+    """How the field of one site transforms, as `lattgnn.lattice.field_representation` reads it.
+
+    "trivial": every operation leaves the components alone (they still move with their site); "vector":
+    cartesian components; or a sum of irreps of the site group, such as "B1 + A1".
+    """
+    internal: ClassVar[str] = ""
+    """What the components are in a space of their own, which operations of the lattice leave alone.
+
+    "": none; "spin": a classical spin, a unit vector in spin space. Its rotations are a symmetry apart from
+    the space group, and it moves on the sphere (`lattgnn.dynamics.HeunLLG`).
+    """
+
+    def _check_finite(self, *names: str) -> None:
+        for name in names:
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be finite, got {getattr(self, name)!r}. Use a number.")
 
     @property
     def n_states(self) -> int:

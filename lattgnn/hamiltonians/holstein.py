@@ -1,15 +1,14 @@
 """The Holstein model: electrons and one displacement a site."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import pad
 
 from lattgnn.hamiltonians.base import Hamiltonian
+from lattgnn.hamiltonians.neighbors import harmonic_forces, neighbor_pairs, neighbor_table
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,7 @@ class Holstein(Hamiltonian):
     k1: float = 0.18
 
     def __post_init__(self) -> None:
-        for name in ("t", "g", "k0", "k1"):
-            if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"{name} must be finite, got {getattr(self, name)!r}. Use a number.")
+        self._check_finite("t", "g", "k0", "k1")
 
     @property
     def force_bound(self) -> float:
@@ -58,16 +55,14 @@ class Holstein(Hamiltonian):
         return electronic_forces / self.g + 0.5
 
     @cached_property
-    def _bonds(self) -> tuple[Int[Tensor, " n_bonds"], Int[Tensor, " n_bonds"]]:
-        """Both directions of every nearest-neighbour bond, as (destination, source)."""
-        bonds = self.lattice.bonds(self.lattice.neighbor_distance)
-        return torch.tensor(bonds.destination), torch.tensor(bonds.source)
+    def _bonds(self) -> Int[Tensor, "2 n_bonds"]:
+        return neighbor_pairs(self.lattice)
 
     @cached_property
     def _pattern(self) -> Int[Tensor, "2 nnz"]:
         """Bonds first, then the diagonal."""
         diagonal = torch.arange(self.n_states)
-        return torch.cat([torch.stack(self._bonds), torch.stack([diagonal, diagonal])], dim=1)
+        return torch.cat([self._bonds, torch.stack([diagonal, diagonal])], dim=1)
 
     @property
     def rows(self) -> Int[Tensor, " nnz"]:
@@ -81,7 +76,7 @@ class Holstein(Hamiltonian):
 
     def elements(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch nnz"]:
         """−t on the bonds, −g Q_i on the diagonal."""
-        hopping = field.new_full((*field.shape[:-1], len(self._bonds[0])), -self.t)
+        hopping = field.new_full((*field.shape[:-1], self._bonds.shape[1]), -self.t)
         return torch.cat([hopping, -self.g * field], dim=-1)
 
     def background_energy(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch"]:
@@ -90,23 +85,12 @@ class Holstein(Hamiltonian):
 
     def classical_forces(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch n_sites"]:
         """−k0 Q_i − k1 Σ_{j nn i} Q_j."""
-        return -self.k0 * field - self.k1 * self._neighbor_sum(field)
+        return harmonic_forces(field, self._neighbors, self.k0, self.k1)
 
     def classical_energy(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch"]:
         """½ k0 Σ Q² + k1 Σ_⟨ij⟩ Q_i Q_j, which is −½ Q·F because it is quadratic."""
         return -0.5 * (field * self.classical_forces(field)).sum(-1)
 
-    def _neighbor_sum(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch n_sites"]:
-        table = self._neighbors.to(field.device)
-        return pad(field, (0, 1))[..., table].sum(-2)
-
     @cached_property
     def _neighbors(self) -> Int[Tensor, "coordination n_sites"]:
-        """Neighbours of each site; missing ones (open boundaries) are n_sites, a zero behind the last."""
-        destination, source = self._bonds  # sorted by destination
-        n_sites = self.lattice.n_sites
-        counts = torch.bincount(destination, minlength=n_sites)
-        slot = torch.arange(len(source)) - (counts.cumsum(0) - counts)[destination]
-        table = torch.full((int(counts.max()), n_sites), n_sites)
-        table[slot, destination] = source
-        return table
+        return neighbor_table(self.lattice)

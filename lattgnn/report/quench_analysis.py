@@ -22,7 +22,8 @@ def analyze(
     """Observables of a quench into a checkerboard state, frame by frame.
 
     Args:
-        trajectory: of a scalar field on a bipartite lattice.
+        trajectory: of a field on a bipartite lattice. Correlations and S(q) of a vector are summed over its
+            components, and its order parameter is the length of the vector.
         window: first and last time of the growth fit; `growth_window` chooses if not given.
         fraction: level of C(r)/C(0) that defines the domain length.
 
@@ -33,14 +34,9 @@ def analyze(
         fits, GrowthFit by name of the length; metrics, the numbers to keep.
 
     Raises:
-        ValueError: a field with components, a lattice that is not bipartite, or too few frames after t = 0.
+        ValueError: a lattice that is not bipartite, or too few frames after t = 0.
     """
     lattice = trajectory.lattice
-    if trajectory.fields.ndim != 3:
-        raise ValueError(
-            f"fields must be scalar, [frame, replica, n_sites], got shape {trajectory.fields.shape}. "
-            "Use the functions of lattgnn.analysis on one component."
-        )
     if np.count_nonzero(trajectory.times > 0) < 2:
         raise ValueError(
             f"trajectory must have two frames after t = 0, got times {trajectory.times.tolist()}. Run on."
@@ -52,14 +48,17 @@ def analyze(
     rows: dict[str, list[Array]] = {name: [] for name in ("m", "c1", "c", "from_c", "from_s")}
     structures: dict[int, Array] = {}
     for frame in range(len(trajectory.times)):
-        field = np.asarray(trajectory.fields[frame], dtype=np.float64)
+        field = components(trajectory.fields[frame])
         staggered = analysis.staggered_field(field, lattice)
         distances, correlation = analysis.radial_correlation(staggered, lattice)
-        structure = analysis.structure_factor(field if plane_wave else staggered, lattice, center)
+        correlation = correlation.sum(axis=0)
+        structure = analysis.structure_factor(field if plane_wave else staggered, lattice, center).sum(axis=0)
+        order = staggered.mean(axis=-1)
+        neighbors = analysis.nearest_neighbor_correlation(field, lattice, normalized=False).sum(axis=0)
         if frame in shown:
             structures[frame] = structure.mean(axis=0)
-        rows["m"].append(staggered.mean(axis=-1))
-        rows["c1"].append(analysis.nearest_neighbor_correlation(field, lattice))
+        rows["m"].append(order[0] if len(order) == 1 else np.linalg.norm(order, axis=0))
+        rows["c1"].append(neighbors / correlation[:, 0])
         rows["c"].append(correlation.mean(axis=0))
         rows["from_c"].append(analysis.domain_length(distances, correlation, fraction))
         rows["from_s"].append(
@@ -82,6 +81,28 @@ def analyze(
         "fits": fits,
     }
     return result | {"metrics": _metrics(trajectory, result)}
+
+
+def components(field: Array) -> Float[Array, "n_components *batch n_sites"]:
+    """A field [*batch, n_sites] or [*batch, n_sites, n_components] with its components first, in float64.
+
+    Args:
+        field: frames or replicas as a trajectory holds them: [replica, site(, component)].
+    """
+    field = np.asarray(field, dtype=np.float64)
+    return field[None] if field.ndim == 2 else np.moveaxis(field, -1, 0)
+
+
+def order_maps(fields: Array, lattice: Lattice) -> Float[Array, "n_frames n_sites"]:
+    """Local order for pictures; of a vector its part along the axis that carries most of the last frame's.
+
+    Args:
+        fields: frames [frame, site(, component)] of one replica.
+        lattice: its geometry.
+    """
+    order = analysis.local_order(components(fields), lattice)
+    axis = np.linalg.eigh(order[:, -1] @ order[:, -1].T)[1][:, -1]
+    return np.tensordot(axis * np.sign(axis[np.abs(axis).argmax()]), order, axes=1)
 
 
 def picture_frames(times: Float[Array, "n_frames"], n: int = 8) -> Int[Array, "n_shown"]:

@@ -13,7 +13,7 @@ from lattgnn.dynamics import Trajectory
 from lattgnn.report.movie import write_movie
 from lattgnn.report.page import Section, Table, write_report
 from lattgnn.report.plots import time_series
-from lattgnn.report.quench_analysis import FINITE_SIZE, analyze, shortest_side
+from lattgnn.report.quench_analysis import FINITE_SIZE, analyze, order_maps, shortest_side
 from lattgnn.report.quench_plots import correlation_plot, length_plot, snapshot_panel, structure_factor_map
 from lattgnn.report.style import figure_png, write_bytes
 
@@ -21,7 +21,8 @@ TEXTS = {
     "snapshots": (
         "Domains",
         "Local order of the first replica: half the staggered difference between a site and the mean of its "
-        "neighbours. Red and blue are the two checkerboards; walls are pale.",
+        "neighbours. Red and blue are the two checkerboards; walls are pale. Of a vector "
+        "the part along one axis is shown, the one that carries most of it at the end.",
     ),
     "domain_length": (
         "Growth of the domains",
@@ -60,8 +61,7 @@ def analysis_figures(trajectory: Trajectory, result: dict[str, Any]) -> dict[str
     figures = {}
     if lattice.dim == 2:
         snapshots = np.stack([np.asarray(trajectory.fields[int(frame)][0]) for frame in shown])
-        order = analysis.local_order(snapshots, lattice)
-        figures["snapshots"] = snapshot_panel(order, lattice, times[shown])
+        figures["snapshots"] = snapshot_panel(order_maps(snapshots, lattice), lattice, times[shown])
     # A domain of the lattice's size is no longer a domain.
     side = shortest_side(lattice)
     lengths = {f"from ${k}$": np.where(v < side, v, np.nan) for k, v in result["lengths"].items()}
@@ -113,7 +113,7 @@ def write_quench_report(
     for name, figure in figures.items():
         write_bytes(out / f"{name}.png", figure_png(figure))
     if movie:
-        order = analysis.local_order(np.asarray(trajectory.fields[:, 0]), trajectory.lattice)
+        order = order_maps(np.asarray(trajectory.fields[:, 0]), trajectory.lattice)
         write_movie(out / "quench.mp4", order, trajectory.lattice, result["times"])
     write_report(out / "report.html", title, quench_sections(trajectory, result, figures))
     atomic_write_text(out / "metrics.json", json.dumps(result["metrics"], indent=2, allow_nan=False) + "\n")

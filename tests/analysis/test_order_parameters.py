@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from lattgnn.analysis import (
     checkerboard_order,
+    dimerization,
     local_order,
     order_parameter,
     staggered_field,
@@ -53,3 +54,16 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="whole number of times"):
         order_parameter(np.ones(36), square(6), (1.0, 0.0))
     checkerboard_order(np.ones(30), square(extent=[5, 6], periodic=[False, True]))
+
+
+def test_dimerization_is_a_vector_and_alternates_the_stretch_of_the_bonds():
+    lattice, amplitude = square(4, 6), np.array([0.2, 0.0])
+    displacement = lattice.bipartite_signs[:, None] * amplitude + np.array([1.0, -3.0])
+    batch = np.stack([displacement, -2 * displacement])[:, None]
+    sign = lattice.bipartite_signs[0]
+    np.testing.assert_allclose(dimerization(batch, lattice), [[amplitude], [-2 * amplitude]], atol=1e-15)
+    right = lattice.site_index((1, 0))
+    stretch = displacement[right, 0] - displacement[lattice.site_index((0, 0)), 0]
+    assert stretch == pytest.approx(-2 * 0.2 * sign)
+    with pytest.raises(ValueError, match="bipartite"):
+        dimerization(np.zeros((9, 2)), square(3))

@@ -6,7 +6,7 @@ import pytest
 from lattgnn.dynamics import Trajectory
 from lattgnn.lattice import Lattice, chain, square
 from lattgnn.report import analysis_figures, analyze, write_movie, write_quench_report
-from lattgnn.report.quench_analysis import growth_window, picture_frames
+from lattgnn.report.quench_analysis import growth_window, order_maps, picture_frames
 
 STEPS = np.unique(np.geomspace(1, 400, 14).round().astype(int) - 1)
 
@@ -99,12 +99,22 @@ def test_windows_and_frames():
     assert picture_frames(np.zeros(1)).tolist() == [0]
 
 
-def test_field_with_components_is_refused():
-    spins = np.ones((2, 1, 64, 3))
-    config = {"lattice": square(8).to_dict(), "integrator": {"init_args": {"dt": 0.1}}}
-    arrays = {"field": spins, "momentum": spins, "forces": spins, "step": np.array([0, 1])}
-    with pytest.raises(ValueError, match="scalar"):
-        analyze(Trajectory(arrays, config))
+def test_a_vector_is_the_sum_of_its_components(quench):
+    """The same quench along (3, 4)/5: what is found does not depend on the axes."""
+    direction = np.array([0.6, 0.8])
+    arrays = {
+        name: array if name == "step" else array[..., None] * direction
+        for name, array in quench.arrays.items()
+    }
+    turned = Trajectory(arrays, quench.config)
+    found, expected = analyze(turned), analyze(quench)
+    np.testing.assert_allclose(found["order_parameter"], np.abs(expected["order_parameter"]), atol=1e-12)
+    for name in ("neighbor_correlation", "correlation", "structure"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found["lengths"]["S(q)"], expected["lengths"]["S(q)"], rtol=1e-9)
+    one, other = (order_maps(run.fields[:, 0], quench.lattice) for run in (turned, quench))
+    np.testing.assert_allclose(one, other, atol=1e-12)
+    assert "snapshots" in analysis_figures(turned, found)
 
 
 def test_a_run_that_hardly_began_is_refused(quench):
