@@ -197,14 +197,11 @@ def table(results: list[dict[str, Any]]) -> str:
                 f"{mean(r['cpu_minutes'] for r in group):.1f}",
                 str(len(group)),
                 f"{mean(r['steps'] for r in group):.0f}",
-                _spread([r["test"]["test/quench/mse"] for r in group]),
-                _spread([r["test"]["test/random/mse"] for r in group]),
-                *(
-                    _spread([r["test"][f"test/{window}/mse"] for r in group], short=True)
-                    for window in WINDOWS
-                ),
-                _spread([r["test"]["test/quench/mae"] for r in group], short=True),
-                _spread([r["test"]["test/quench/p99.9"] for r in group], short=True),
+                _figure(group, "quench/mse", spread=True),
+                _figure(group, "random/mse", spread=True),
+                *(_figure(group, f"{window}/mse") for window in WINDOWS),
+                _figure(group, "quench/mae"),
+                _figure(group, "quench/p99.9"),
                 f"{first['mac']:,.0f}",
                 f"{median(r['us'] for r in group):.2f}",
                 f"{max(r['equivariance_error'] for r in group):.0e}",
@@ -225,10 +222,12 @@ def _groups(results: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return [groups[key] for key in ordered]
 
 
-def _spread(values: list[float], short: bool = False) -> str:
-    if short or len(values) < 3:
-        return f"{mean(values):.2e}"
-    return f"{mean(values):.2e} ± {stdev(values):.0e}"
+def _figure(group: list[dict[str, Any]], name: str, spread: bool = False) -> str:
+    """Mean over the seeds, its spread where asked and three are there; a dash for what is not measured."""
+    values = [r["test"][f"test/{name}"] for r in group if f"test/{name}" in r["test"]]
+    if not values:
+        return "–"
+    return f"{mean(values):.2e}" + (f" ± {stdev(values):.0e}" if spread and len(values) > 2 else "")
 
 
 def plot(results: list[dict[str, Any]], path: Path) -> None:

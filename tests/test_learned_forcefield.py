@@ -6,7 +6,7 @@ import torch
 from lattgnn.checkpoint import FORMAT_VERSION
 from lattgnn.dynamics import LogSpaced, VerletLangevin, initial_state, simulate
 from lattgnn.forcefield import ExactForceField, LearnedForceField
-from lattgnn.hamiltonians import Holstein
+from lattgnn.hamiltonians import Holstein, Peierls
 from lattgnn.lattice import square, triangular
 from lattgnn.nn import OrbitNetwork
 from lattgnn.solvers import ExactDiagonalization
@@ -38,6 +38,16 @@ def test_a_saved_force_field_comes_back_on_any_extent(conservative, field, tmp_p
     )  # stored in float32
     larger = LearnedForceField.load(tmp_path / "small.ckpt", lattice=square(8, 10))
     assert larger(torch.zeros(80, dtype=torch.float64))[1].shape == (80,)
+
+
+def test_a_network_for_another_field_is_refused_and_both_are_named():
+    lattice = square(6)
+    with pytest.raises(ValueError, match="the field of Peierls on square, 'vector', got 'B1 . A1'"):
+        LearnedForceField(OrbitNetwork(lattice, field="B1 + A1"), Peierls(lattice), SOLVER)
+    vectors = LearnedForceField(
+        OrbitNetwork(lattice, field="E"), Peierls(lattice), SOLVER
+    )  # another word for it
+    assert vectors(torch.zeros(36, 2))[1].shape == (36, 2)
 
 
 def test_the_elastic_part_is_exact_and_never_learned(field):

@@ -42,6 +42,14 @@ def test_equivariance(lattice, field, conservative, dtype, tolerance, make_netwo
     assert symmetry_error(net, lattice, field, dtype=dtype) < tolerance
 
 
+@pytest.mark.parametrize("nonlinearity", ["norm", "product"])
+@pytest.mark.parametrize("lattice", LATTICES[1:], ids=lambda lattice: lattice.name)
+def test_other_nonlinearities_in_other_site_groups(lattice, nonlinearity, make_network, symmetry_error):
+    options = {"hidden": "trivial + vector", "cutoff": 1.0, "channels": 2, "n_layers": 1}
+    net = make_network(lattice, field="vector", nonlinearity=nonlinearity, std=0.2, **options)
+    assert symmetry_error(net, lattice, "vector") < 1e-10
+
+
 @pytest.mark.parametrize(
     "field, hidden, nonlinearity",
     [

@@ -146,6 +146,11 @@ def test_mistakes_are_one_line_and_write_nothing(workspace, finished, capsys):
     for options, words in [
         (["--model.net=lattgnn.nn.OrbitNetwrk"], "OrbitNetwork"),
         (["--model.net.init_args.chanels=3"], "channels"),
+        (
+            ["--model.net.init_args.field=vector"],
+            "of the field of Holstein on square, 'trivial', got 'vector'",
+        ),
+        (["--model.net.init_args.hidden=F1"], "must be one of A1, A2, B1, B2, E"),
         (["--data.lattice.init_args.extent=[2,2]"], "extent"),
         ([f"--ckpt_path={workspace / 'none.ckpt'}"], "does not exist"),
         ([f"--ckpt_path={finished / 'last.ckpt'}", "--data.hamiltonian.init_args.g=3"], "Hamiltonian"),
