@@ -10,8 +10,10 @@ from jaxtyping import Float
 from lattgnn.lattice.irreducible import invariant_tensors
 from lattgnn.lattice.representations import Representation, check_same_group
 
+Subgroup = Sequence[int] | np.ndarray | None
 
-def intertwiner_dim(a: Representation, b: Representation, subgroup: Sequence[int] | None = None) -> int:
+
+def intertwiner_dim(a: Representation, b: Representation, subgroup: Subgroup = None) -> int:
     """Number of independent equivariant linear maps from a to b: ⟨χ_a, χ_b⟩ over the group.
 
     Args:
@@ -24,7 +26,7 @@ def intertwiner_dim(a: Representation, b: Representation, subgroup: Sequence[int
 
 
 def intertwiners(
-    a: Representation, b: Representation, subgroup: Sequence[int] | None = None
+    a: Representation, b: Representation, subgroup: Subgroup = None
 ) -> Float[np.ndarray, "n b_dim a_dim"]:
     """Orthonormal basis (Frobenius) of the linear maps K with ρ_b(g) K = K ρ_a(g).
 
@@ -62,6 +64,6 @@ def clebsch_gordan(
     return invariant_tensors([c.matrices, a.matrices, b.matrices])
 
 
-def _elements(a: Representation, b: Representation, subgroup: Sequence[int] | None) -> np.ndarray:
+def _elements(a: Representation, b: Representation, subgroup: Subgroup) -> np.ndarray:
     check_same_group(a, b)
     return np.arange(a.group.order) if subgroup is None else a.group.check_subgroup(subgroup)

@@ -3,8 +3,9 @@
 Characters come from the algebra of conjugacy classes. Matrices come from polynomials in the coordinates: an
 irrep is looked for among homogeneous polynomials of degree 0, 1, 2, ..., at each degree first among plain
 ones and then among those times det R, so that T1g of a cube is the axial vector. Its basis is the monomials
-in lexicographic order (x², xy, xz, y², yz, z²), projected and orthonormalised. Checkpoints depend on it: it
-must never change.
+in lexicographic order (x², xy, xz, y², yz, z²), projected and orthonormalised: E of a square is (x, y), E2 of
+a hexagon (x² − y², 2xy), T2g of a cube (xy, xz, yz) and its Eg (2x² − y² − z², √3 (y² − z²)). Checkpoints
+depend on it: it must never change.
 """
 
 from __future__ import annotations

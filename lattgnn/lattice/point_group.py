@@ -133,8 +133,7 @@ class PointGroup:
     @cached_property
     def classes(self) -> tuple[tuple[int, ...], ...]:
         """Conjugacy classes, each sorted, in the order of their first elements."""
-        everyone = np.arange(self.order)
-        conjugates = self.table[self.table[everyone], self.inverse[:, None]]  # h g h⁻¹ at [h, g]
+        conjugates = self.table[self.table, self.inverse[:, None]]  # h g h⁻¹ at [h, g]
         return tuple(sorted({tuple(np.unique(column).tolist()) for column in conjugates.T}))
 
     @cached_property

@@ -92,8 +92,11 @@ def _named(name: str, group: PointGroup) -> Representation:
     if name in known:
         return known[name]
     names = [*known, *_GENERIC]
-    near = get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"Did you mean {near[0]!r}?" if near else "Use one of these."
+    # Case counts in names, but a wrong case is the likeliest slip.
+    close = get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.4)
+    hint = "Use one of these."
+    if close:
+        hint = f"Did you mean {next(n for n in names if n.lower() == close[0])!r}?"
     raise ValueError(
         f"a representation of {group.name} must be one of {', '.join(names)}, got {name!r}. {hint}"
     )

@@ -204,7 +204,7 @@ def permutation(
     group: PointGroup,
     points: Sequence | np.ndarray | None = None,
     *,
-    subgroup: Sequence[int] | None = None,
+    subgroup: Sequence[int] | np.ndarray | None = None,
 ) -> Representation:
     """One component for each of some equivalent things that the group permutes.
 

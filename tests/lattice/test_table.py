@@ -1,17 +1,18 @@
 import pytest
 
 from lattgnn.lattice import (
+    PointGroup,
     chain,
     cubic,
     honeycomb,
     kagome,
     lieb,
+    site_point_group,
     space_group,
     square,
     symmetry_table,
     triangular,
 )
-from lattgnn.lattice.table import point_group_name
 
 SQUARE = """\
 square: 8 periodic × 12 periodic cells of 1, 96 sites
@@ -31,6 +32,7 @@ Space group: 8 operations modulo translations, point group D4
 Site groups
   sublattice      at  order  group  rotations of operations  equivalent to
            0  (0, 0)      8     D4                      all              0
+  irreps of D4: A1 (1), A2 (1), B1 (1), B2 (1), E (2)
 
 Orbits of directed bonds up to 2.3: 4 of 4 lengths
   orbit    length  from  to    cell  vector  arriving  stabiliser  reverse
@@ -51,6 +53,14 @@ def test_table_shows_bonds_that_distance_would_merge():
     assert table.count(" 2.000000 ") == 3
 
 
+def test_table_has_the_irreps_of_each_site_group_once():
+    lines = [line for line in symmetry_table(lieb(8), 1.0).splitlines() if "irreps" in line]
+    assert lines == [
+        "  irreps of D4: A1 (1), A2 (1), B1 (1), B2 (1), E (2)",
+        "  irreps of D2: A1 (1), A2 (1), B1 (1), B2 (1)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("named", "group", "site"),
     [
@@ -63,8 +73,8 @@ def test_table_shows_bonds_that_distance_would_merge():
 )
 def test_names_of_point_groups(named, group, site):
     found = space_group(named(4))
-    assert point_group_name(found.operations) == group
-    assert point_group_name(found.site_group(0)) == site
+    assert PointGroup.from_rotations([g.cartesian for g in found.operations]).name == group
+    assert site_point_group(named(4)).name == site
 
 
 def test_too_small_an_extent_is_refused():
