@@ -59,8 +59,8 @@ class IrrepsFCNN(ForceNetwork):
     Two faults are corrected. The published gate multiplies v by σ(|v| + b)/|v|: this is 0/0 for a doublet of
     length 0, as at every site of a uniform field or of a perfect charge-density wave, and it jumps where a
     singlet changes its sign. Ours has √(1 + |v|²) in place of |v|, smooth and finite. And both components of
-    a doublet get one factor, of its length √(x² + y²); the unequal factors that the paper's formula allows
-    break the fourfold rotation.
+    a doublet get one factor, of its length √(x² + y²); unequal factors, as one may read the paper, break the
+    fourfold rotation.
 
     The published network has no bound on the force; ``force_bound`` is ignored.
 
