@@ -250,9 +250,7 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
             ax.plot(
                 [cost] * len(values), values, markers[budget], color=color, label=f"{name}, {budget:g} min"
             )
-        ax.set(
-            xscale="log", yscale="log", xlabel="CPU-µs a site", ylabel="MSE of a force (t²)"
-        )
+        ax.set(xscale="log", yscale="log", xlabel="CPU-µs a site", ylabel="MSE of a force (t²)")
         ax.set_title(kind)
         ax.grid(alpha=0.3)
     axes[1].legend(fontsize=6, ncols=2, bbox_to_anchor=(1.02, 1), loc="upper left")

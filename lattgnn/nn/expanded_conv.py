@@ -75,8 +75,19 @@ def _on_sublattice(
         packed = torch.cat([_packed(x[a], block) for a, block in ins], -1)
         n_cells = graph.lattice.n_cells
         neighbours += list(gather(packed).split(n_cells))
-        kernels.append(bond_kernels(conv, graph, sublattice, outs, ins).flatten(1))
+        kernels.append(_once(conv, graph, sublattice, outs, ins).flatten(1))
     return torch.nn.functional.linear(torch.cat(neighbours, -1), torch.cat(kernels, -1))
+
+
+def _once(conv: OrbitConv, graph: KernelGraph, sublattice: int, outs: Numbered, ins: Numbered) -> Tensor:
+    """The kernels; without gradients they are computed anew only when a weight has changed."""
+    if torch.is_grad_enabled():
+        return bond_kernels(conv, graph, sublattice, outs, ins)
+    key = (sublattice, tuple(b for b, _ in outs), tuple(a for a, _ in ins))
+    state = [(p.dtype, p.device, p.data_ptr(), p._version) for p in conv.weights.values()]
+    if key not in conv.written_out or conv.written_out[key][0] != state:
+        conv.written_out[key] = state, bond_kernels(conv, graph, sublattice, outs, ins)
+    return conv.written_out[key][1]
 
 
 def _chosen(blocks: Sequence[Block], site_class: int, internal: Internal) -> Numbered:

@@ -28,8 +28,9 @@ class SparseMap:
     def from_scipy(cls, matrix: csr_array, dtype: torch.dtype, device: torch.device) -> SparseMap:
         """The same matrix in torch."""
         ends, columns = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
-        values = torch.from_numpy(matrix.data).to(dtype)
-        return cls(csr_tensor(ends, columns, values, matrix.shape, device))
+        with torch.inference_mode(False):  # a matrix first asked for in inference serves training as well
+            values = torch.from_numpy(matrix.data).to(dtype)
+            return cls(csr_tensor(ends, columns, values, matrix.shape, device))
 
     @cached_property
     def transpose(self) -> SparseMap:

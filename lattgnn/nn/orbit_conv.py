@@ -57,6 +57,7 @@ class OrbitConv(MessagePassing):
         self.targets = [self._targets(a) for a in range(len(inputs))]
         self.expands = self._reduced_width() > self._expanded_width(lattice)
         """Whether kernels are written out: where that takes less memory than applying each of the basis."""
+        self.written_out: dict = {}
         self.weights, self.biases = nn.ParameterDict(), nn.ParameterDict()
         for b, block in enumerate(outputs):
             fan_in = sum(self._widths(b).values())

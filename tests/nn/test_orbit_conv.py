@@ -90,6 +90,21 @@ def test_gradients_of_all_ways_agree_to_second_order(hidden, rng):
         torch.testing.assert_close(other, results[0], rtol=1e-10, atol=1e-10)
 
 
+def test_kernels_are_written_out_once_and_again_when_a_weight_changes(rng):
+    lattice = square(6)
+    blocks = features(lattice, "regular", 2)
+    conv, graph = make(lattice, blocks, blocks)
+    x = random_blocks(blocks, graph, rng)
+    with torch.no_grad():
+        before = conv(x, graph)[0]
+        ((_, first),) = conv.written_out.values()
+        assert conv(x, graph)[0].equal(before)
+        ((_, second),) = conv.written_out.values()
+        assert first is second
+        conv.weights["0"].mul_(2)
+        torch.testing.assert_close(conv(x, graph)[0], 2 * before)
+
+
 def test_the_cheaper_way_is_chosen():
     lattice = square(6)
     chosen = {
