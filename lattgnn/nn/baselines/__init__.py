@@ -1,7 +1,7 @@
 """Published force-field networks for lattice systems, rebuilt from their descriptions for comparison.
 
-Each file is one network and names its source. They learn the electronic force, as all networks here do;
-their authors fit the total force, elastic part included.
+Each file is one network and names its source; sizes are the published ones where these are known. Like all
+networks here they learn the electronic force.
 """
 
 from lattgnn.nn.baselines.behler_parrinello import BehlerParrinello

@@ -72,7 +72,7 @@ class EnergyMPNN(ForceNetwork):
         channels: Widths of the message-passing layers.
 
     Reference:
-        Y. Fan and G.-W. Chern, arXiv:2603.02039 (2026). There for the total force, fitted with Adam, lr 1e-4.
+        Y. Fan and G.-W. Chern, arXiv:2603.02039 (2026). There fitted with Adam, lr 1e-4.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ class PublishedGCN(ForceNetwork):
         channels: Widths of the layers between the field and the force.
 
     Reference:
-        Y. Fan and G.-W. Chern, arXiv:2603.02039 (2026). There for the total force, fitted with Adam, lr 1e-3.
+        Y. Fan and G.-W. Chern, arXiv:2603.02039 (2026). There fitted with Adam, lr 1e-3.
     """
 
     def __init__(

@@ -72,7 +72,7 @@ class IrrepsFCNN(ForceNetwork):
         field_scale: Field that enters as 1. Published: the largest value in the training set.
 
     Reference:
-        Y. Fan and G.-W. Chern, arXiv:2601.04104 (2026). There for the total force, fitted with Adam, lr 1e-3.
+        Y. Fan and G.-W. Chern, arXiv:2601.04104 (2026). There fitted with Adam, lr 1e-3.
     """
 
     def __init__(
