@@ -12,7 +12,7 @@ from lattgnn.lattice import field_representation
 from lattgnn.nn import ForceNetwork
 from lattgnn.solvers import ExactDiagonalization
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the checkpoint header; a checkpoint of another version is refused."""
 
 

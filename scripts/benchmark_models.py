@@ -12,6 +12,7 @@ changes.
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -120,9 +121,22 @@ def worker(recipe: Path, minutes: float, seed: int, folder: Path) -> None:
     cost = json.loads((run / "fit.json").read_text())
     record = {"network": recipe.stem, "minutes": minutes, "seed": seed, "steps": cost["steps"]}
     record |= {key: cost[key] for key in ("parameters", "cpu_minutes")}
-    record |= {"recipe": _hash(recipe), "load": load, "test": figures, "versions": versions()}
+    record |= {
+        "recipe": _hash(recipe),
+        "machine": machine(),
+        "load": load,
+        "test": figures,
+        "versions": versions(),
+    }
     record |= measure(LearnedForceField.load(run / "best.ckpt", lattice=square(20)))
     atomic_write_text(folder / f"{title}.json", json.dumps(record, indent=1) + "\n")
+
+
+def machine() -> str:
+    """Processor and number of cores."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores"
 
 
 def steps_within(minutes: float, recipe: Path) -> int:
@@ -208,7 +222,23 @@ def table(results: list[dict[str, Any]]) -> str:
             ]
         )
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return preface(results) + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def preface(results: list[dict[str, Any]]) -> str:
+    """What all rows have in common."""
+    machines = "; ".join(sorted({r["machine"] for r in results}))
+    packages = {key: sorted({r["versions"][key] for r in results}) for key in ("python", "torch", "lattgnn")}
+    loads = [r["load"] for r in results]
+    versions_used = ", ".join(f"{key} {' and '.join(found)}" for key, found in packages.items())
+    return f"""\
+Standard benchmark: Holstein model, square 20 × 20, kT = 0.1, μ = 0. Mean square errors of a force in units
+of t², quenches by windows of steps; means over seeds 0, 1, ..., with the standard deviation from three seeds
+on. Made by `python scripts/benchmark_models.py`, one thread a fit, on {machines}; {versions_used}. Load of
+the machine when fits began: {min(loads):.1f} to {max(loads):.1f}; with more processes than cores the same
+work takes up to half more CPU time.
+
+"""
 
 
 def _groups(results: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
