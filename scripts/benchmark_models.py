@@ -145,8 +145,13 @@ def steps_within(minutes: float, recipe: Path) -> int:
 
     run = Path("runs/benchmark") / f"{recipe.stem}-clock-{_hash(recipe)}"
     if not (run / "fit.json").exists():
-        arguments = ["--trainer.max_steps=12", "--trainer.max_epochs=-1", "--trainer.limit_val_batches=0"]
-        arguments += [f"--run_dir={run}", "--test=false", "--data.progress=false"]
+        arguments = ["--trainer.max_steps=100", "--trainer.max_time=00:00:00:40", "--trainer.max_epochs=-1"]
+        arguments += [
+            "--trainer.limit_val_batches=0",
+            f"--run_dir={run}",
+            "--test=false",
+            "--data.progress=false",
+        ]
         if lattgnn(["fit", "--config", str(recipe), *arguments]) != 0:
             raise SystemExit(1)
     return max(4, int(60 * minutes / json.loads((run / "fit.json").read_text())["step_seconds"]))
