@@ -3,15 +3,22 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+import lattgnn
 from lattgnn import cli
 from lattgnn.dynamics import Trajectory
-from lattgnn.forcefield import LearnedForceField
+from lattgnn.forcefield import ExactForceField, LearnedForceField
+from lattgnn.hamiltonians import Peierls
+from lattgnn.lattice import square
+from lattgnn.solvers import ExactDiagonalization
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 TINY = "{class_path: lattgnn.data.%s, init_args: {split: %s, n_trajectories: 1, n_steps: 6, n_frames: 4}}"
 
+LATTICES = ["kagome", *(pytest.param(name, marks=pytest.mark.slow) for name in ("triangular", "honeycomb"))]
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory")  # the configuration is written before
 
 
@@ -39,7 +46,8 @@ def travel(folder: Path, dataset: str, fit: str, simulation: str, lattice: str |
     short = ["--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", f"--run_dir={folder / 'fit'}"]
     run("fit", f"--config={CONFIGS / 'fit' / fit}", *data, *short)
     assert set(folder.iterdir()) == {*datasets, folder / "fit"}, "the dataset is not made twice"
-    simulate = ["simulate", f"--config={CONFIGS / 'simulate' / simulation}", "--n_steps=4", "--progress=false"]
+    simulate = ["simulate", f"--config={CONFIGS / 'simulate' / simulation}"]
+    simulate += ["--n_steps=4", "--progress=false"]
     run(*simulate, f"--out={folder / 'exact'}", *lattice_options(lattice, 4))
     learned = [f"--force_field.checkpoint={folder / 'fit/best.ckpt'}", f"--out={folder / 'learned'}"]
     run(*simulate, *learned, *lattice_options(lattice, 8))
@@ -48,7 +56,7 @@ def travel(folder: Path, dataset: str, fit: str, simulation: str, lattice: str |
     return json.loads((folder / "learned-report/metrics.json").read_text())
 
 
-@pytest.mark.parametrize("lattice", ["triangular", "honeycomb", "kagome"])
+@pytest.mark.parametrize("lattice", LATTICES)
 def test_holstein_on_any_lattice(lattice, tmp_path):
     metrics = travel(tmp_path, "holstein_square.yaml", "holstein_square_small.yaml", "quench.yaml", lattice)
     trained_on = LearnedForceField.load(tmp_path / "fit/best.ckpt").lattice
@@ -60,12 +68,36 @@ def test_holstein_on_any_lattice(lattice, tmp_path):
     assert "final_length_from_structure_factor" in metrics and metrics["final_order_parameter"] >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "components"), [("jahn_teller", 2), ("peierls", 2)])
 def test_fields_with_components(model, components, tmp_path):
     square_yaml = f"{model}_square.yaml"
     metrics = travel(tmp_path, square_yaml, square_yaml, f"{model}.yaml")
     assert metrics["n_sites"] == 64
     assert Trajectory.open(tmp_path / "learned").fields[:].shape == (5, 1, 64, components)
+
+
+def test_a_published_file_is_tested_by_one_command(tmp_path):
+    """An npz of displacement and force [n, ix, iy, 2]; R² of the whole force, against numpy."""
+    exact = ExactForceField(Peierls(square(12)), ExactDiagonalization(1e-5, filling=0.5))
+    dimers = torch.tensor(exact.lattice.bipartite_signs)[:, None] * torch.tensor([0.24, 0.0]).double()
+    noise = torch.randn(3, 144, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    field = dimers + 0.02 * noise
+    forces = exact(field)[1]
+    arrays = {"displacement": field, "force": forces}
+    np.savez(tmp_path / "new.npz", **{name: x.reshape(3, 12, 12, 2) for name, x in arrays.items()})
+    asked = "[{class_path: lattgnn.data.PublishedSnapshots, init_args: {split: test, path: %s}}]"
+    options = [f"--data.sources={asked % (tmp_path / 'new.npz')}", "--data.lattice.init_args.extent=[12,12]"]
+    checkpoint = Path(lattgnn.__file__).parent / "pretrained/peierls-square.ckpt"
+    options += [f"--ckpt_path={checkpoint}", f"--data.root={tmp_path}", f"--run_dir={tmp_path / 'run'}"]
+    run("test", f"--config={CONFIGS / 'fit/peierls_published.yaml'}", *options, "--data.n_workers=0")
+    (written,) = (tmp_path / "run").glob("test-*.json")
+    figures = json.loads(written.read_text())
+    error = LearnedForceField.pretrained("peierls-square", square(12))(field)[1] - forces
+    mse = float(error.square().mean())
+    assert figures["test/all/mse"] == pytest.approx(mse, rel=1e-3)
+    unexplained = mse / float(forces.var(unbiased=False))
+    assert figures["test/all/unexplained_total"] == pytest.approx(unexplained, rel=1e-3) and unexplained < 0.1
 
 
 @pytest.mark.parametrize("lattice", ["triangular", "honeycomb", "kagome"])
