@@ -26,7 +26,7 @@ def sources(kind: str = "Quench") -> str:
     return f"[{', '.join(TINY % (kind, split) for split in ('train', 'val', 'test'))}]"
 
 
-def run(*arguments: str) -> None:
+def run(*arguments: str | Path) -> None:
     assert cli.main([str(argument) for argument in arguments]) == 0
 
 
@@ -84,8 +84,8 @@ def test_a_published_file_is_tested_by_one_command(tmp_path):
     noise = torch.randn(3, 144, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     field = dimers + 0.02 * noise
     forces = exact(field)[1]
-    arrays = {"displacement": field, "force": forces}
-    np.savez(tmp_path / "new.npz", **{name: x.reshape(3, 12, 12, 2) for name, x in arrays.items()})
+    displacement, force = (x.reshape(3, 12, 12, 2).numpy() for x in (field, forces))
+    np.savez(tmp_path / "new.npz", displacement=displacement, force=force)
     asked = "[{class_path: lattgnn.data.PublishedSnapshots, init_args: {split: test, path: %s}}]"
     options = [f"--data.sources={asked % (tmp_path / 'new.npz')}", "--data.lattice.init_args.extent=[12,12]"]
     checkpoint = Path(lattgnn.__file__).parent / "pretrained/peierls-square.ckpt"
