@@ -1,8 +1,9 @@
-r"""Fit the force field that ships with the package, and put it there.
+r"""Fit a force field that ships with the package, and put it there.
 
     python scripts/make_pretrained.py
     python scripts/make_pretrained.py --recipe configs/fit/holstein_square_energy.yaml \
         --name holstein-square-energy
+    python scripts/make_pretrained.py --recipe configs/fit/peierls_published.yaml --name peierls-square
 
 fits configs/fit/holstein_square.yaml (12 CPU-minutes; a run that is there already is taken) and writes to
 lattgnn/pretrained/: holstein-square.ckpt (network and header, no training state), .yaml (the resolved

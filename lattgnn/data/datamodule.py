@@ -129,8 +129,9 @@ class LatticeDataModule(L.LightningDataModule):
         seed: seed of the labels; it is part of the dataset's hash.
         root: folder of datasets.
         name: first part of the dataset's directory name.
-        batch_size: lattices a batch and process.
-        eval_batch_size: the same for validation, test and prediction.
+        batch_size: lattices a batch and process; None takes 8 of up to 400 sites, of larger lattices as many
+            as have 3200 sites together, at least one.
+        eval_batch_size: the same for validation, test and prediction, 64 of up to 400 sites.
         shuffle_seed: seed of the order of the training batches.
         dtype: of the tensors; the files are float64.
         n_workers: processes that make labels, see `generate`.
@@ -146,8 +147,8 @@ class LatticeDataModule(L.LightningDataModule):
         seed: int = 0,
         root: str | Path = "datasets",
         name: str = "holstein-square",
-        batch_size: int = 8,
-        eval_batch_size: int = 64,
+        batch_size: int | None = None,
+        eval_batch_size: int | None = None,
         shuffle_seed: int = 0,
         dtype: Literal["float32", "float64"] = "float32",
         n_workers: int | None = None,
@@ -155,12 +156,14 @@ class LatticeDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         for key, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if size < 1:
+            if size is not None and size < 1:
                 raise ValueError(f"{key} must be at least 1, got {size!r}.")
         self.lattice, self.hamiltonian, self.solver = lattice, hamiltonian(lattice), solver
         self.config = dataset_config(lattice, hamiltonian, solver, sources, seed)
         self.path = dataset_path(self.config, root, name)
-        self.batch_size, self.eval_batch_size, self.shuffle_seed = batch_size, eval_batch_size, shuffle_seed
+        self.batch_size = _lattices(8, lattice) if batch_size is None else batch_size
+        self.eval_batch_size = _lattices(64, lattice) if eval_batch_size is None else eval_batch_size
+        self.shuffle_seed = shuffle_seed
         self.dtype = {"float32": torch.float32, "float64": torch.float64}[dtype]
         self._generate = partial(
             generate, lattice, hamiltonian, solver, sources, seed, root, name, n_workers, progress
@@ -221,6 +224,11 @@ class LatticeDataModule(L.LightningDataModule):
         trainer = self.trainer
         rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
         return Batches(self._tensors[split], batch_size, shuffle, self.shuffle_seed, rank, world_size)
+
+
+def _lattices(most: int, lattice: Lattice) -> int:
+    """As many lattices as have the sites of `most` with 20×20; smaller ones never need more."""
+    return min(most, max(1, most * 400 // lattice.n_sites))
 
 
 def _statistics(frames: LabelledFields) -> Statistics:

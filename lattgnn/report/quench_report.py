@@ -49,6 +49,28 @@ TEXTS = {
     ),
 }
 
+# Of a lattice without a checkerboard.
+WAVE_TEXTS = TEXTS | {
+    "snapshots": (
+        "Field",
+        "Field of the first replica less its mean. Of a vector the part along one axis is shown, the one "
+        "that carries most of it at the end.",
+    ),
+    "domain_length": (
+        "Growth of the domains",
+        "2π divided by the mean distance from the ordering wavevector, the largest S(q) of the last frame, "
+        "weighted with S(q), within π/2 of it (inverse bond lengths).\n\n"
+        "Points are means over replicas with their standard error, lines the power law fitted in its window, "
+        "with a {level:.0%} interval from a bootstrap over replicas.",
+    ),
+    "correlation": ("Correlation", "Correlation of the field less its mean at several times."),
+    "order": (
+        "Order over time",
+        "Modulus of the Fourier component at the ordering wavevector, and the correlation of nearest "
+        "neighbours, of the field less its mean. Means over replicas with their standard error.",
+    ),
+}
+
 
 def analysis_figures(trajectory: Trajectory, result: dict[str, Any]) -> dict[str, Figure]:
     """Pictures of what `analyze` found, by file name; domains and S(q) only in two dimensions.
@@ -71,7 +93,7 @@ def analysis_figures(trajectory: Trajectory, result: dict[str, Any]) -> dict[str
     curves = shown[-6:]
     correlation = result["correlation"][curves]
     length = analysis.domain_length(result["distances"], correlation, result["fraction"])
-    length = np.where(length < FINITE_SIZE * side, length, np.nan)
+    length = np.where((length < FINITE_SIZE * side) & ("C(r)" in result["lengths"]), length, np.nan)
     figures["correlation"] = correlation_plot(
         result["distances"], correlation, times[curves], length, result["fraction"]
     )
@@ -132,8 +154,9 @@ def quench_sections(
     """
     summary = {name.replace("_", " "): value for name, value in result["metrics"].items()}
     sections = [Section("Summary", "", Table.of(summary))]
+    texts = TEXTS if result["order"].is_checkerboard else WAVE_TEXTS
     for name, figure in figures.items():
-        heading, text = TEXTS[name]
+        heading, text = texts[name]
         sections.append(Section(heading, text.format(fraction=result["fraction"], level=0.95), figure))
     provenance = {"trajectory": str(trajectory.path), "frames complete": trajectory.complete} | versions()
     sections.append(Section("Configuration", "", Table.of(trajectory.config)))

@@ -140,7 +140,11 @@ class TrainerCLI(LightningCLI):
         if chosen is None and (standard.exists() or subcommand != "fit"):
             chosen = str(standard)
         if chosen is not None:  # told before anything is written
-            self.model.on_load_checkpoint(load_checkpoint(chosen))
+            checkpoint = load_checkpoint(chosen)
+            self.model.on_load_checkpoint(checkpoint)
+            if subcommand != "fit":  # Lightning would want the state of a training: shipped files have none
+                self.model.load_state_dict(checkpoint["state_dict"])
+                chosen = None
         return kwargs | {"ckpt_path": chosen, "weights_only": True}
 
     def _check_continuation(self) -> None:

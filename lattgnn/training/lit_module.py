@@ -154,10 +154,11 @@ class LitForceField(LightningModule):
 
     def _evaluate(self, stage: str, batch: dict[str, Tensor]) -> None:
         _, forces = self.model_step(batch)
+        elastic = self.hamiltonian.classical_forces(batch["field"])
         for index, name in enumerate(WINDOW_NAMES):
             chosen = batch["window"] == index  # may be none: every process updates the same metrics
             for window in {"all", name, "random" if name == "random" else "quench"}:
-                self.metric(stage, window).update(forces[chosen], batch["forces"][chosen])
+                self.metric(stage, window).update(forces[chosen], batch["forces"][chosen], elastic[chosen])
 
     def _log_errors(self, stage: str) -> None:
         for window in WINDOWS:

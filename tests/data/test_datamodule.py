@@ -184,6 +184,13 @@ def test_wrong_batch_size_is_refused(recipe):
         LatticeDataModule(**recipe, batch_size=0)
 
 
+@pytest.mark.parametrize(("extent", "sizes"), [(6, (8, 64)), (20, (8, 64)), (30, (3, 28)), (90, (1, 3))])
+def test_batches_of_large_lattices_have_no_more_sites(extent, sizes, recipe, tmp_path):
+    data = LatticeDataModule(**recipe | {"lattice": square(extent)}, root=tmp_path)
+    assert (data.batch_size, data.eval_batch_size) == sizes
+    assert LatticeDataModule(**recipe, root=tmp_path, batch_size=5).batch_size == 5
+
+
 def test_hamiltonian_may_be_a_class(recipe, tmp_path):
     data = LatticeDataModule(**recipe | {"hamiltonian": Holstein}, root=tmp_path)
     same = LatticeDataModule(**recipe | {"hamiltonian": partial(Holstein, g=3.5)}, root=tmp_path)

@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from lattgnn import analysis
 from lattgnn.dynamics import Trajectory
-from lattgnn.lattice import Lattice, chain, square
+from lattgnn.lattice import Lattice, chain, kagome, square, triangular
 from lattgnn.report import analysis_figures, analyze, write_movie, write_quench_report
 from lattgnn.report.quench_analysis import growth_window, order_maps, picture_frames
 
@@ -115,6 +116,24 @@ def test_a_vector_is_the_sum_of_its_components(quench):
     one, other = (order_maps(run.fields[:, 0], quench.lattice) for run in (turned, quench))
     np.testing.assert_allclose(one, other, atol=1e-12)
     assert "snapshots" in analysis_figures(turned, found)
+
+
+@pytest.mark.parametrize("lattice", [triangular(12), kagome(6), square(9)], ids=lambda lattice: lattice.name)
+def test_without_two_colours_the_peak_of_s_q_is_the_order(lattice):
+    """A wave planted on top of a uniform field, stronger with time; ±Q of a real field are one wave."""
+    rng = np.random.default_rng(3)
+    q = analysis.wavevectors(lattice)[2, 1]
+    times = np.arange(6)
+    wave = times[:, None] * np.cos(lattice.positions @ q) + 5.0
+    field = wave[:, None] + 0.1 * rng.normal(size=(6, 2, lattice.n_sites))
+    config = {"lattice": lattice.to_dict(), "integrator": {"init_args": {"dt": 0.1}}}
+    trajectory = Trajectory({"field": field, "momentum": field, "forces": field, "step": times}, config)
+    result = analyze(trajectory)
+    np.testing.assert_allclose(np.abs(result["center"]), np.abs(q), atol=1e-12)
+    np.testing.assert_allclose(result["order_parameter"].mean(1), 0.5 * times, atol=0.1)
+    assert set(result["lengths"]) == {"S(q)"}
+    assert "no checkerboard" in result["metrics"]["order"]
+    assert {"snapshots", "structure_factor", "order"} <= set(analysis_figures(trajectory, result))
 
 
 def test_a_run_that_hardly_began_is_refused(quench):

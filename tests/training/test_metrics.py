@@ -9,36 +9,39 @@ from lattgnn.training.metrics import ForceErrors
 def test_figures_equal_numpy_whatever_the_batches(rng):
     target = torch.randn(40, 50, generator=rng)
     predicted = target + 0.01 * torch.randn(40, 50, generator=rng) ** 3
+    elastic = 0.5 - 0.9 * target
     metric = ForceErrors()
     for part in (slice(0, 7), slice(7, 7), slice(7, 40)):  # one of them empty
-        metric.update(predicted[part], target[part])
+        metric.update(predicted[part], target[part], elastic[part])
     figures = {name: float(value) for name, value in metric.compute().items()}
     error, exact = (predicted - target).double().numpy(), target.double().numpy()
     np.testing.assert_allclose(figures["mse"], (error**2).mean(), rtol=1e-12)
     np.testing.assert_allclose(figures["mae"], np.abs(error).mean(), rtol=1e-12)
     np.testing.assert_allclose(figures["unexplained"], (error**2).mean() / exact.var(), rtol=1e-9)
+    total = (target + elastic).double().numpy().var()
+    np.testing.assert_allclose(figures["unexplained_total"], (error**2).mean() / total, rtol=1e-5)
     np.testing.assert_allclose(figures["p99.9"], np.quantile(np.abs(error), 0.999), rtol=0.05)
 
 
 def test_two_processes_add_up(rng):
     """States are sums, so reducing them is exact."""
-    a, b = torch.randn(2, 300, generator=rng), torch.randn(2, 300, generator=rng)
+    a, b, c = torch.randn(3, 2, 300, generator=rng)
     whole, first, second = ForceErrors(), ForceErrors(), ForceErrors()
-    whole.update(a, b)
-    first.update(a[0], b[0])
-    second.update(a[1], b[1])
+    whole.update(a, b, c)
+    first.update(a[0], b[0], c[0])
+    second.update(a[1], b[1], c[1])
     for name in whole._defaults:
         torch.testing.assert_close(getattr(whole, name), getattr(first, name) + getattr(second, name))
 
 
 def test_nothing_gathered_gives_no_figures():
     metric = ForceErrors()
-    metric.update(torch.zeros(0), torch.zeros(0))
+    metric.update(*torch.zeros(3, 0))
     assert metric.compute() == {}
 
 
 def test_a_diverged_network_is_reported_not_hidden():
     metric = ForceErrors()
-    metric.update(torch.tensor([float("nan"), 1.0]), torch.zeros(2))
+    metric.update(torch.tensor([float("nan"), 1.0]), torch.zeros(2), torch.zeros(2))
     figures = metric.compute()
     assert figures["mse"].isnan() and figures["p99.9"] > 1e3
