@@ -12,7 +12,7 @@ from scipy.sparse import coo_array, csr_array
 from torch import Tensor
 
 from lattgnn.graph import csr_tensor
-from lattgnn.lattice import Lattice, SiteType, bond_orbits, orbit_kernels, site_classes
+from lattgnn.lattice import Lattice, SiteType, bond_orbits, orbit_kernels, site_class, site_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +133,35 @@ class KernelGraph:
             ]
             shape = (len(ends) * n, n * len(members))
             self._maps[key] = self._sparse(entries, shape) if entries else None
+        return self._maps[key]
+
+    def bond_ends(self, cutoff: float) -> tuple[SparseMap, SparseMap]:
+        """The sites where the bonds of the lattice start and arrive: a row for each bond, columns by site."""
+        key = ("ends", cutoff)
+        if key not in self._maps:
+            bonds = self.lattice.bonds(cutoff)
+            rows, ones = np.arange(len(bonds)), np.ones(len(bonds))
+            shape = (len(bonds), self.lattice.n_sites)
+            self._maps[key] = tuple(
+                self._sparse([(rows, ends, ones)], shape) for ends in (bonds.source, bonds.destination)
+            )
+        return self._maps[key]
+
+    def bond_sums(self, cutoff: float) -> SparseMap:
+        """Sums over the bonds that arrive at a site: rows by orbit, then site of the class where it arrives.
+
+        Scaled so that independent bonds of variance one give sums of variance one.
+        """
+        key = ("sums", cutoff)
+        if key not in self._maps:
+            bonds, entries, first = self.lattice.bonds(cutoff), [], 0
+            for orbit in bond_orbits(self.lattice, cutoff).orbits:
+                number = site_class(self.lattice, orbit.destination_sublattice)
+                chosen = np.flatnonzero(bonds.orbit == orbit.index)
+                rows = first + self._local(number, bonds.destination[chosen])
+                entries.append((rows, chosen, np.full(len(rows), orbit.multiplicity**-0.5)))
+                first += len(self.sites(number))
+            self._maps[key] = self._sparse(entries, (first, len(bonds)))
         return self._maps[key]
 
     def basis(

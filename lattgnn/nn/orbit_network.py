@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from lattgnn.lattice import Lattice, field_representation
 from lattgnn.nn.energy_head import energy_and_forces
-from lattgnn.nn.features import EVEN, ODD, Features, features, scalars
+from lattgnn.nn.features import EVEN, ODD, SPIN, Features, features, scalars
 from lattgnn.nn.field_blocks import FieldBasis, field_blocks
 from lattgnn.nn.force_network import ForceNetwork
 from lattgnn.nn.kernel_graph import KernelGraph, kernel_graph
 from lattgnn.nn.nonlinearities import Kind, nonlinearity
 from lattgnn.nn.orbit_conv import OrbitConv
+from lattgnn.nn.spin_basis import SpinBasis
 
 
 class NonlinearLayer(nn.Module):
@@ -101,11 +102,14 @@ class OrbitNetwork(ForceNetwork):
         hidden: str | list[str] | tuple[str, ...] = "trivial",
         nonlinearity: Kind = "gate",
         field_scale: float = 1.0,
+        internal: str = "",
+        spin_channels: int = 8,
+        tangent: bool = False,
     ):
         super().__init__()
         _check(lattice, channels, n_layers, odd, field_scale)
         self.force_bound, self.cutoff, self.conservative, self.odd = force_bound, cutoff, conservative, odd
-        self.field = field
+        self.field, self.internal, self.tangent = field, internal, tangent
         self.hyperparameters: dict[str, Any] = dict(
             force_bound=force_bound,
             cutoff=cutoff,
@@ -117,13 +121,22 @@ class OrbitNetwork(ForceNetwork):
             hidden=hidden,
             nonlinearity=nonlinearity,
             field_scale=field_scale,
+            internal=internal,
+            spin_channels=spin_channels,
+            tangent=tangent,
         )
         field_type = field_representation(lattice, field)
         self.is_scalar = field_type.is_scalar
-        self.basis = FieldBasis(lattice, field_type, field_scale, odd)
-        width = features(lattice, hidden, channels - channels // 2 * odd, channels // 2 * odd)
-        forces = field_blocks(field_type, internal=ODD if odd else EVEN)
-        outputs = scalars(lattice, 1) if conservative else forces
+        if internal == "spin":
+            self.basis = SpinBasis(lattice, cutoff)
+            width = features(lattice, hidden, channels, spin_channels, SPIN)
+            forces = scalars(lattice, 1, SPIN)
+            outputs = scalars(lattice, 1 if tangent else 2) if conservative else forces
+        else:
+            self.basis = FieldBasis(lattice, field_type, field_scale, odd)
+            width = features(lattice, hidden, channels - channels // 2 * odd, channels // 2 * odd)
+            forces = field_blocks(field_type, internal=ODD if odd else EVEN)
+            outputs = scalars(lattice, 1) if conservative else forces
         self.embed = self._layer(lattice, self.basis.outputs, width, width, nonlinearity)
         self.blocks = nn.ModuleList(
             NonlinearLayer(lattice, width, width, width, cutoff, nonlinearity) for _ in range(n_layers)
@@ -187,10 +200,17 @@ class OrbitNetwork(ForceNetwork):
         return y.reshape(field.shape)
 
     def _energy(self, field: Tensor, graph: KernelGraph) -> Float[Tensor, " batch"]:
-        energy = torch.stack([y.sum((0, 2)) for y in self.site_outputs(field, graph)]).sum(0)
-        if self.force_bound is None:
+        outputs = self.site_outputs(field, graph)
+        energy = torch.stack([y[..., 0].sum(0) for y in outputs]).sum(0)
+        if self.tangent:
             return energy
         square = _square(field.reshape(*field.shape[:2], -1))
+        if self.internal == "spin":
+            for number, y in enumerate(outputs):
+                own = square if len(outputs) == 1 else square[:, graph.sites(number)]
+                energy = energy + (0.5 * (1 - own[..., 0].T) * y[..., 1]).sum(0)
+        if self.force_bound is None:
+            return energy
         return energy - self.force_bound * torch.sqrt(square + 1).sum((1, 2))
 
 
