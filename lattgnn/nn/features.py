@@ -36,7 +36,7 @@ SPIN = Internal("spin", dim=3)
 
 @dataclass(frozen=True)
 class Block:
-    """Some channels of one type: a tensor [n_sites of the class × type.dim, batch × internal.dim, channels].
+    """Some channels of one type: a tensor [n_sites of the class × type.dim, internal.dim × batch, channels].
 
     Components are fastest among the rows: row i·dim + c is component c on the i-th site of the class.
     """

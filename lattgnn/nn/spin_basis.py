@@ -17,18 +17,18 @@ class SpinComponents:
     """A field of spins as spin-vector channels, and one such channel as a field."""
 
     def split(
-        self, field: Float[Tensor, "batch n_sites 3"], graph: KernelGraph
+        self, field: Float[Tensor, "batch n_sites components"], graph: KernelGraph
     ) -> list[Float[Tensor, "_rows _batch 1"]]:
         """One block for each class of sites; components ride along with the batch."""
         n_classes = len(site_classes(graph.lattice))
         sites = [field] if n_classes == 1 else [field[:, graph.sites(number)] for number in range(n_classes)]
-        return [part.transpose(0, 1).flatten(1).unsqueeze(-1) for part in sites]
+        return [part.permute(1, 2, 0).flatten(1).unsqueeze(-1) for part in sites]
 
     def join(
         self, blocks: Sequence[Float[Tensor, "_rows _batch 1"]], graph: KernelGraph
     ) -> Float[Tensor, "batch n_sites 3"]:
         """The field of such blocks."""
-        parts = [block.view(len(block), -1, 3).transpose(0, 1) for block in blocks]
+        parts = [block.view(len(block), 3, -1).permute(2, 0, 1) for block in blocks]
         if len(parts) == 1:
             return parts[0]
         order = torch.cat([graph.sites(number) for number in range(len(parts))]).argsort()
@@ -74,9 +74,9 @@ class SpinBasis(nn.Module):
     ) -> list[Float[Tensor, "_rows _batch _channels"]]:
         """Evaluate all functions at each site."""
         unit = nn.functional.normalize(field, dim=-1)
-        start, end = (ends(unit.transpose(0, 1)) for ends in graph.bond_ends(self.cutoff))
-        values = _functions((start * end).sum(-1, keepdim=True))
-        turned = torch.einsum("nbk,nbc->nbck", values, start).flatten(1, 2)
+        start, end = (ends(unit.permute(1, 2, 0)) for ends in graph.bond_ends(self.cutoff))
+        values = _functions((start * end).sum(1).unsqueeze(-1))
+        turned = (values.unsqueeze(1) * start.unsqueeze(-1)).flatten(1, 2)
         own = self.components.split(unit, graph)
         sizes = [len(own[number]) for number in self.arrivals]
         even, spin = (graph.bond_sums(self.cutoff)(x).split(sizes) for x in (values, turned))
@@ -88,6 +88,14 @@ class SpinBasis(nn.Module):
     def _arriving(self, sums: Sequence[Tensor], number: int) -> Tensor:
         """The sums of all orbits that arrive at a class of sites, as channels."""
         return torch.cat([x for x, arrival in zip(sums, self.arrivals, strict=True) if arrival == number], -1)
+
+
+def tangent_part(
+    vectors: Float[Tensor, "*batch n_sites 3"], spins: Float[Tensor, "*batch n_sites 3"]
+) -> Float[Tensor, "*batch n_sites 3"]:
+    """What is left of vectors without their parts along the spins."""
+    unit = nn.functional.normalize(spins, dim=-1)
+    return vectors - (vectors * unit).sum(-1, keepdim=True) * unit
 
 
 def _functions(x: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch 5"]:
