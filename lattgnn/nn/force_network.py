@@ -25,7 +25,7 @@ class ForceNetwork(nn.Module, ABC):
     it; must be the Hamiltonian's `representation`."""
 
     internal: str = ""
-    """What its components are in a space of their own, such as "spin"; must be the Hamiltonian's `internal`."""
+    """What its components are in a space of their own, "spin" or ""; must be the Hamiltonian's `internal`."""
 
     @abstractmethod
     def graph(self, lattice: Lattice) -> Any:

@@ -164,12 +164,12 @@ class TensorProduct(Nonlinearity):
 
 
 class SquareGate(Nonlinearity):
-    r"""SiLU of each entry where that is equivariant; other channels are gated by invariants that know their length.
+    r"""SiLU of each entry where that is equivariant; gates, made with their lengths, of other channels.
 
     .. math:: h = a + c |x|^2, \qquad x \to x \, \sigma(h), \qquad \text{and beside it SiLU}(h)
 
-    with an additional invariant input a and a weight c for each channel. Invariants so learn of all products of
-    channels, which are squares of their linear maps, at the cost of a gate.
+    with an additional invariant input a and a weight c for each channel. So invariants learn of all products
+    of channels, which are squares of linear maps, at the cost of a gate.
     """
 
     def __init__(self, outputs: Features):

@@ -65,11 +65,11 @@ class OrbitNetwork(ForceNetwork):
     term is the energy of a site that is fully filled or empty, so the force tends to ±b for large fields,
     where the basis functions saturate.
 
-    Spins, ``internal="spin"``: beside invariant channels there are ``spin_channels`` copies of ``hidden`` that
-    turn with all spins (:class:`SpinBasis` reads the field). Rotations of spin space are a symmetry apart from
-    the space group; S → −S, time reversal, leaves the energy alone. The energy is
+    Spins, ``internal="spin"``: :class:`SpinBasis` reads the field, and beside invariant channels there are
+    ``spin_channels`` copies of ``hidden`` that turn with all spins. Rotations of spin space are a symmetry
+    apart from the space group; S → −S, time reversal, leaves the energy alone. The energy is
     :math:`E = \sum_i y_i + \tfrac12 (1 - |S_i|^2) z_i - b \sqrt{|S_i|^2 + 1}`, with y and z functions of the
-    spins' directions: −∂E/∂S at unit length has a part along S that z gives, and one tangent to the sphere.
+    directions of spins: of −∂E/∂S at unit length, y gives the part tangent to the sphere, z that along S.
 
     Only the electronic part is learned; the elastic part is exact and belongs to the Hamiltonian.
 
@@ -161,7 +161,8 @@ class OrbitNetwork(ForceNetwork):
             )
         if conservative and internal and nonlinearity not in ("square", "product"):
             raise ValueError(
-                f"nonlinearity must make invariants of spins for an energy, got {nonlinearity!r}. Use 'square'."
+                f"nonlinearity must make invariants of spins for an energy, got {nonlinearity!r}. "
+                "Use 'square'."
             )
 
     def graph(self, lattice: Lattice) -> KernelGraph:

@@ -45,8 +45,8 @@ class LitForceField(LightningModule):
         solver: How the labels were computed; stored in the checkpoint.
         lr: Peak learning rate.
         energy_weight: Weight of the squared error of the energy per site.
-        tangent_weight: Additional weight of the part of effective fields that is tangent to the sphere of each
-            spin, the part that moves it.
+        tangent_weight: Additional weight of the squared error of effective fields tangent to the spheres of
+            the spins, the part that moves them.
         particle_hole: Train on Q or −Q at random, with F or −F: more data for free where the symmetry is
             exact, at μ = 0 on a bipartite lattice.
         optimizer: ``optimizer(parameters)``; its own learning rate is not used.

@@ -1,4 +1,4 @@
-"""The orbit network of classical spins: rotations of spin space, the space group, fields that are gradients."""
+"""The orbit network of classical spins: rotations of spin space, space group, fields that are gradients."""
 
 import pytest
 import torch
