@@ -94,8 +94,8 @@ def check_representation(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
     same = field_representation(lattice, net.field) == field_representation(lattice, declared)
     if not same or net.internal != internal:
         raise ValueError(
-            f"field and internal of {type(net).__name__} must be representation and internal space of the field "
-            f"of {name} on {lattice.name}, {declared!r} and {internal!r}, got {net.field!r} and "
+            f"field and internal of {type(net).__name__} must be the representation and internal space of "
+            f"the field of {name} on {lattice.name}, {declared!r} and {internal!r}, got {net.field!r} and "
             f"{net.internal!r}. Use field: {declared!r} and internal: {internal!r}."
         )
 

@@ -40,7 +40,7 @@ class SpinBasis(nn.Module):
 
     For every orbit of bonds, with x = S_i·S_j of unit vectors,
 
-    .. math:: \sum_j f_k(x), \quad \sum_j f_k(x) \, S_j, \quad f_k = P_1 \dots P_4, \sqrt{(1 + \epsilon + x)/2}
+    .. math:: \sum_j f_k(x), \; \sum_j f_k(x) \, S_j, \quad f_k = P_1 \dots P_4, \sqrt{(1 + \epsilon + x)/2}
 
     Legendre polynomials, and the amplitude by which an electron whose spin follows S hops, made smooth where
     two spins are opposite. The spin S_i itself comes beside them. A rotation of all spins turns the vectors;
