@@ -83,7 +83,8 @@ class LitForceField(LightningModule):
         self.tangent_weight, self.optimizer = tangent_weight, optimizer
         self.net = net(hamiltonian.lattice, hamiltonian.force_bound)
         check_representation(self.net, hamiltonian)
-        names = [f"{stage}_{window}" for stage in ("val", "test") for window in (*WINDOWS, TANGENT)]
+        self.windows = (*WINDOWS, TANGENT) if self.has_spins else WINDOWS
+        names = [f"{stage}_{window}" for stage in ("val", "test") for window in self.windows]
         self.errors = nn.ModuleDict({name: ForceErrors() for name in names})
 
     def configure_optimizers(self) -> Optimizer:
@@ -177,7 +178,7 @@ class LitForceField(LightningModule):
             self.metric(stage, TANGENT).update(*tangents)
 
     def _log_errors(self, stage: str) -> None:
-        for window in (*WINDOWS, TANGENT):
+        for window in self.windows:
             metric = self.metric(stage, window)
             for figure, value in metric.compute().items():
                 self.log(f"{stage}/{window}/{figure}", value.float(), rank_zero_only=True)
