@@ -87,14 +87,16 @@ def check_representation(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
     """Refuse a network made for a field that transforms otherwise than the Hamiltonian's.
 
     Raises:
-        ValueError: the representations differ, in whatever words they are named.
+        ValueError: the representations or internal spaces differ, in whatever words they are named.
     """
     lattice, name = hamiltonian.lattice, type(hamiltonian).__name__
-    declared = hamiltonian.representation
-    if field_representation(lattice, net.field) != field_representation(lattice, declared):
+    declared, internal = hamiltonian.representation, hamiltonian.internal
+    same = field_representation(lattice, net.field) == field_representation(lattice, declared)
+    if not same or net.internal != internal:
         raise ValueError(
-            f"field of {type(net).__name__} must be the representation of the field of {name} on "
-            f"{lattice.name}, {declared!r}, got {net.field!r}. Use field: {declared}."
+            f"field and internal of {type(net).__name__} must be the representation and internal space of "
+            f"the field of {name} on {lattice.name}, {declared!r} and {internal!r}, got {net.field!r} and "
+            f"{net.internal!r}. Use field: {declared!r} and internal: {internal!r}."
         )
 
 

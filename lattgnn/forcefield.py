@@ -184,12 +184,14 @@ class LearnedForceField:
         their start, 5.3. They know nothing of weak fields: around Q = 0, uniform or of a standard deviation
         below 1, their forces are wrong by more than the largest electronic force. That of the Peierls model
         was fitted on 80 published snapshots of quenches, displacements of a standard deviation of 0.16, and
-        holds for such fields alone.
+        holds for such fields alone. That of the Kondo lattice was fitted on random spins alone, and knows
+        nothing of ordered ones.
 
         Args:
             name: "holstein-square" for the Holstein model, t = 1, g = 3.5, k0 = 1, k1 = 0.18, electrons at
                 kT = 0.1, μ = 0; "holstein-square-energy" for the same with an energy, at twice the cost;
-                "peierls-square" for the Peierls model of arXiv 2510.20659, T = 0, half filled.
+                "peierls-square" for the Peierls model of arXiv 2510.20659, T = 0, half filled;
+                "kondo-square" for `DoubleExchange`, t = 1, J = 3.5, kT = 0, filling 0.48, with an energy.
             lattice: where to use it, see :meth:`load`.
             filling: electrons per state, see the class.
             device: where the network runs.

@@ -16,8 +16,8 @@ TINY = "{class_path: lattgnn.data.%s, init_args: {split: %s, n_trajectories: 1, 
 
 def tiny_sources(path: Path) -> str:
     """Sources that take no time, of the kind that the model of a config needs; no published file is there."""
-    data = yaml.safe_load(path.read_text()).get("data")  # the config of the dataset beside it, of a fit
-    text = path.read_text() if data is None else (path.parent / data).read_text()
+    data = yaml.safe_load(path.read_text()).get("data")  # of a fit: the config of the dataset, or its path
+    text = (path.parent / data).read_text() if isinstance(data, str) else path.read_text()
     kind = "SpinQuench" if "DoubleExchange" in text else "Quench"
     return f"[{', '.join(TINY % (kind, split) for split in ('train', 'val', 'test'))}]"
 

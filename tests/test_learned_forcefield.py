@@ -8,7 +8,7 @@ from lattgnn.dynamics import LogSpaced, VerletLangevin, initial_state, simulate
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Holstein, Peierls
 from lattgnn.lattice import square, triangular
-from lattgnn.nn import OrbitNetwork
+from lattgnn.nn import OrbitNetwork, tangent_part
 from lattgnn.solvers import ExactDiagonalization
 
 SOLVER = ExactDiagonalization(kT=0.1, mu=0.0)
@@ -127,6 +127,19 @@ def test_another_lattice_is_refused(tmp_path):
     make_force_field(square(6)).save(tmp_path / "square.ckpt")
     with pytest.raises(ValueError, match="trained on, square, got triangular"):
         LearnedForceField.load(tmp_path / "square.ckpt", lattice=triangular(6))
+
+
+def test_pretrained_effective_fields_are_close_to_exact_ones(rng):
+    """Random spins from another source than the training, on a lattice of another size."""
+    lattice = square(20)
+    learned = LearnedForceField.pretrained("kondo-square", lattice)
+    exact = ExactForceField(learned.hamiltonian, learned.solver)
+    spins = torch.randn(2, lattice.n_sites, 3, generator=rng, dtype=torch.float64)
+    spins = torch.nn.functional.normalize(spins, dim=-1)
+    (energy, fields), (exact_energy, exact_fields) = learned(spins), exact(spins)
+    error = fields - exact_fields
+    assert error.square().mean() < 1.5e-3 and tangent_part(error, spins).square().mean() < 3e-4
+    assert (energy - exact_energy).abs().max() / lattice.n_sites < 1e-3
 
 
 def test_pretrained_names_are_listed_when_wrong():

@@ -19,7 +19,7 @@ from lattgnn.lattice.representations import (
     trivial,
     vector,
 )
-from lattgnn.lattice.site_classes import SiteClass, local_element, site_classes
+from lattgnn.lattice.site_classes import SiteClass, local_element, site_class, site_classes
 from lattgnn.lattice.symmetry import (
     Operation,
     SpaceGroup,
@@ -64,6 +64,7 @@ __all__ = [
     "permutation",
     "pseudoscalar",
     "regular",
+    "site_class",
     "site_classes",
     "site_permutations",
     "site_point_group",

@@ -49,6 +49,11 @@ def site_classes(lattice: Lattice) -> tuple[SiteClass, ...]:
     return cell_site_classes(lattice.cell)
 
 
+def site_class(lattice: Lattice, sublattice: int) -> int:
+    """Number of the class that a sublattice belongs to."""
+    return next(n for n, sites in enumerate(site_classes(lattice)) if sublattice in sites.sublattices)
+
+
 def local_element(lattice: Lattice, operation: Operation, sublattice: int) -> int:
     """What an operation does to a sublattice's site as seen in local frames: h_s'⁻¹ g h_s.
 

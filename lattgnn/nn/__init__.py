@@ -4,9 +4,10 @@ from lattgnn.nn.features import EVEN, ODD, SPIN, Block, Features, Internal, feat
 from lattgnn.nn.field_blocks import FieldBasis, FieldComponents, field_blocks
 from lattgnn.nn.force_network import ForceNetwork
 from lattgnn.nn.kernel_graph import KernelGraph, SparseMap, kernel_graph
-from lattgnn.nn.nonlinearities import Gate, NormGate, TensorProduct
+from lattgnn.nn.nonlinearities import Gate, NormGate, SquareGate, TensorProduct
 from lattgnn.nn.orbit_conv import OrbitConv
 from lattgnn.nn.orbit_network import OrbitNetwork
+from lattgnn.nn.spin_basis import SpinBasis, SpinComponents, tangent_part
 
 __all__ = [
     "EVEN",
@@ -24,9 +25,13 @@ __all__ = [
     "OrbitConv",
     "OrbitNetwork",
     "SparseMap",
+    "SpinBasis",
+    "SpinComponents",
+    "SquareGate",
     "TensorProduct",
     "features",
     "field_blocks",
     "kernel_graph",
     "scalars",
+    "tangent_part",
 ]

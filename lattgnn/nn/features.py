@@ -36,7 +36,7 @@ SPIN = Internal("spin", dim=3)
 
 @dataclass(frozen=True)
 class Block:
-    """Some channels of one type: a tensor [n_sites of the class × type.dim, batch × internal.dim, channels].
+    """Some channels of one type: a tensor [n_sites of the class × type.dim, internal.dim × batch, channels].
 
     Components are fastest among the rows: row i·dim + c is component c on the i-th site of the class.
     """
@@ -59,7 +59,13 @@ class Block:
 Features = tuple[Block, ...]
 
 
-def features(lattice: Lattice, hidden: str | Sequence[str], channels: int, odd_channels: int = 0) -> Features:
+def features(
+    lattice: Lattice,
+    hidden: str | Sequence[str],
+    channels: int,
+    other_channels: int = 0,
+    other: Internal = ODD,
+) -> Features:
     """Channels of a hidden layer on every class of sites.
 
     Args:
@@ -67,7 +73,8 @@ def features(lattice: Lattice, hidden: str | Sequence[str], channels: int, odd_c
         hidden: What one channel holds, such as "trivial", "regular" or "A1 + B1 + E"; one text for all
             classes of sites, or one for each.
         channels: Copies of it, unchanged by internal symmetries.
-        odd_channels: Copies that change sign under the Z2 symmetry.
+        other_channels: Copies that internal symmetries do change.
+        other: How they change.
 
     Raises:
         ValueError: If a name is none of a site group, or there are not as many texts as classes.
@@ -84,7 +91,7 @@ def features(lattice: Lattice, hidden: str | Sequence[str], channels: int, odd_c
         copies: dict[Representation, int] = {}
         for summand in parse(text, sites.group).blocks:
             copies[summand] = copies.get(summand, 0) + 1
-        for count, internal in ((channels, EVEN), (odd_channels, ODD)):
+        for count, internal in ((channels, EVEN), (other_channels, other)):
             blocks += [Block(SiteType(number, r), n * count, internal) for r, n in copies.items() if count]
     return tuple(blocks)
 

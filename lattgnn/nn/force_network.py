@@ -24,6 +24,9 @@ class ForceNetwork(nn.Module, ABC):
     """How the field transforms that the network was made for, as `lattgnn.lattice.field_representation` reads
     it; must be the Hamiltonian's `representation`."""
 
+    internal: str = ""
+    """What its components are in a space of their own, "spin" or ""; must be the Hamiltonian's `internal`."""
+
     @abstractmethod
     def graph(self, lattice: Lattice) -> Any:
         """What ``forward`` needs to know of a lattice, in this network's dtype and on its device."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lattgnn.lattice import SiteType, clebsch_gordan, irreps, trivial
 from lattgnn.nn.features import EVEN, ODD, Block, Features, Internal
 
-Kind = Literal["gate", "norm", "product"]
+Kind = Literal["gate", "norm", "product", "square"]
 
 
 class Nonlinearity(nn.Module):
@@ -163,14 +163,42 @@ class TensorProduct(Nonlinearity):
         return self.gate(x) + products
 
 
+class SquareGate(Nonlinearity):
+    r"""SiLU of each entry where that is equivariant; gates, made with their lengths, of other channels.
+
+    .. math:: h = a + c |x|^2, \qquad x \to x \, \sigma(h), \qquad \text{and beside it SiLU}(h)
+
+    with an additional invariant input a and a weight c for each channel. So invariants learn of all products
+    of channels, which are squares of linear maps, at the cost of a gate.
+    """
+
+    def __init__(self, outputs: Features):
+        super().__init__()
+        self.gate = Gate(outputs)
+        self.inputs = self.gate.inputs
+        self.outputs = (*outputs, *self.inputs[len(outputs) :])
+        self.coefficients = nn.ParameterList(
+            torch.full((outputs[number].channels,), 0.5) for number in self.gate.gated
+        )
+
+    def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
+        """Apply to the blocks; what comes beside them is after them."""
+        gated, n = self.gate.gated, len(self.gate.outputs)
+        gates = [
+            gate + c * squared_length(x[number], self.outputs[number])
+            for number, gate, c in zip(gated, x[n:], self.coefficients, strict=True)
+        ]
+        return self.gate([*x[:n], *gates]) + [nn.functional.silu(gate) for gate in gates]
+
+
 def nonlinearity(kind: Kind, outputs: Features) -> Nonlinearity:
     """A gate, a norm gate or a tensor product for these blocks."""
-    return {"gate": Gate, "norm": NormGate, "product": TensorProduct}[kind](outputs)
+    return {"gate": Gate, "norm": NormGate, "product": TensorProduct, "square": SquareGate}[kind](outputs)
 
 
 def squared_length(x: Tensor, block: Block) -> Tensor:
     """|x|² of each channel over all its components, [n_sites, batch, channels]."""
-    return _unfolded(x, block).square().sum((1, 3))
+    return _unfolded(x, block).square().sum((1, 2))
 
 
 def _product(x: Tensor, y: Tensor, first: Block, second: Block, coefficients: Tensor) -> Tensor:
@@ -178,9 +206,9 @@ def _product(x: Tensor, y: Tensor, first: Block, second: Block, coefficients: Te
     n = min(first.channels, second.channels)
     x, y = _unfolded(x[..., :n], first), _unfolded(y[..., :n], second)
     if first.internal == second.internal:  # the scalar product of the internal space
-        result = torch.einsum("cab,iazmk,ibzmk->iczk", coefficients, x, y)
+        result = torch.einsum("cab,iamzk,ibmzk->iczk", coefficients, x, y)
         return result.reshape(-1, *result.shape[2:])
-    result = torch.einsum("cab,iazmk,ibznk->iczmnk", coefficients, x, y)  # m or n is 1
+    result = torch.einsum("cab,iamzk,ibnzk->icmnzk", coefficients, x, y)  # m or n is 1
     return result.reshape(result.shape[0] * result.shape[1], -1, n)
 
 
@@ -215,10 +243,10 @@ def _invariant(block: Block, channels: int) -> Block:
 
 
 def _unfolded(x: Tensor, block: Block) -> Tensor:
-    """[n_sites, components, batch, internal components, channels]."""
-    return x.reshape(-1, block.type.dim, x.shape[1] // block.internal.dim, block.internal.dim, x.shape[2])
+    """[n_sites, components, internal components, batch, channels]."""
+    return x.reshape(-1, block.type.dim, block.internal.dim, x.shape[1] // block.internal.dim, x.shape[2])
 
 
 def _scaled(x: Tensor, factor: Tensor, block: Block) -> Tensor:
     """Every channel times a factor [n_sites, batch, channels]."""
-    return (_unfolded(x, block) * factor[:, None, :, None]).reshape(x.shape)
+    return (_unfolded(x, block) * factor[:, None, None]).reshape(x.shape)

@@ -126,8 +126,11 @@ class OrbitConv(MessagePassing):
                     columns[b] += own.chunk(on_site)
                 if (a, b) in self.n_kernels:
                     columns[b] += bonds.get(out.type, [])
+        joined: dict[tuple[int, ...], Tensor] = {}  # gates read what their channels read
+        for parts in columns:
+            joined.setdefault(tuple(map(id, parts)), torch.cat(parts, dim=-1) if parts else x[0])
         mixed = [
-            nn.functional.linear(torch.cat(parts, dim=-1), self.weights[str(b)]) if parts else None
+            nn.functional.linear(joined[tuple(map(id, parts))], self.weights[str(b)]) if parts else None
             for b, parts in enumerate(columns)
         ]
         return [self._finished(b, result, x, graph) for b, result in enumerate(mixed)]

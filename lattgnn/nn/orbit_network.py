@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from lattgnn.lattice import Lattice, field_representation
 from lattgnn.nn.energy_head import energy_and_forces
-from lattgnn.nn.features import EVEN, ODD, Features, features, scalars
+from lattgnn.nn.features import EVEN, ODD, SPIN, Features, features, scalars
 from lattgnn.nn.field_blocks import FieldBasis, field_blocks
 from lattgnn.nn.force_network import ForceNetwork
 from lattgnn.nn.kernel_graph import KernelGraph, kernel_graph
 from lattgnn.nn.nonlinearities import Kind, nonlinearity
 from lattgnn.nn.orbit_conv import OrbitConv
+from lattgnn.nn.spin_basis import SpinBasis, tangent_part
 
 
 class NonlinearLayer(nn.Module):
@@ -64,6 +65,12 @@ class OrbitNetwork(ForceNetwork):
     term is the energy of a site that is fully filled or empty, so the force tends to ±b for large fields,
     where the basis functions saturate.
 
+    Spins, ``internal="spin"``: :class:`SpinBasis` reads the field, and beside invariant channels there are
+    ``spin_channels`` copies of ``hidden`` that turn with all spins. Rotations of spin space are a symmetry
+    apart from the space group; S → −S, time reversal, leaves the energy alone. The energy is
+    :math:`E = \sum_i y_i + \tfrac12 (1 - |S_i|^2) z_i - b \sqrt{|S_i|^2 + 1}`, with y and z functions of the
+    directions of spins: of −∂E/∂S at unit length, y gives the part tangent to the sphere, z that along S.
+
     Only the electronic part is learned; the elastic part is exact and belongs to the Hamiltonian.
 
     Args:
@@ -79,8 +86,12 @@ class OrbitNetwork(ForceNetwork):
         field: How the field transforms, such as "trivial", "vector" or "B1 + A1"; must be what the
             Hamiltonian says.
         hidden: What a channel holds; one text for all classes of equivalent sites, or one for each.
-        nonlinearity: "gate", "norm" or "product", see `lattgnn.nn.nonlinearities`.
+        nonlinearity: "gate", "norm", "square" or "product", see `lattgnn.nn.nonlinearities`.
         field_scale: Unit of the widths of the input functions: 1 for fields of order one to five.
+        internal: "spin" for a field of classical spins, "" for any other; must be what the Hamiltonian says.
+        spin_channels: Copies of ``hidden`` that turn with all spins.
+        tangent: Give the part of the effective field alone that is tangent to the sphere of each spin, the
+            part that moves it.
 
     Reference:
         Graph version of Fan and Chern, arXiv 2603.02039 and 2601.04104; there with the nearest-neighbour
@@ -101,11 +112,16 @@ class OrbitNetwork(ForceNetwork):
         hidden: str | list[str] | tuple[str, ...] = "trivial",
         nonlinearity: Kind = "gate",
         field_scale: float = 1.0,
+        internal: str = "",
+        spin_channels: int = 8,
+        tangent: bool = False,
     ):
         super().__init__()
         _check(lattice, channels, n_layers, odd, field_scale)
+        if internal or tangent:
+            _check_spins(field, internal, spin_channels, odd, tangent)
         self.force_bound, self.cutoff, self.conservative, self.odd = force_bound, cutoff, conservative, odd
-        self.field = field
+        self.field, self.internal, self.tangent = field, internal, tangent
         self.hyperparameters: dict[str, Any] = dict(
             force_bound=force_bound,
             cutoff=cutoff,
@@ -117,13 +133,22 @@ class OrbitNetwork(ForceNetwork):
             hidden=hidden,
             nonlinearity=nonlinearity,
             field_scale=field_scale,
+            internal=internal,
+            spin_channels=spin_channels,
+            tangent=tangent,
         )
         field_type = field_representation(lattice, field)
         self.is_scalar = field_type.is_scalar
-        self.basis = FieldBasis(lattice, field_type, field_scale, odd)
-        width = features(lattice, hidden, channels - channels // 2 * odd, channels // 2 * odd)
-        forces = field_blocks(field_type, internal=ODD if odd else EVEN)
-        outputs = scalars(lattice, 1) if conservative else forces
+        if internal == "spin":
+            self.basis = SpinBasis(lattice, cutoff)
+            width = features(lattice, hidden, channels, spin_channels, SPIN)
+            forces = scalars(lattice, 1, SPIN)
+        else:
+            self.basis = FieldBasis(lattice, field_type, field_scale, odd)
+            width = features(lattice, hidden, channels - channels // 2 * odd, channels // 2 * odd)
+            forces = field_blocks(field_type, internal=ODD if odd else EVEN)
+        energies = scalars(lattice, 2 if internal == "spin" and not tangent else 1)
+        outputs = energies if conservative else forces
         self.embed = self._layer(lattice, self.basis.outputs, width, width, nonlinearity)
         self.blocks = nn.ModuleList(
             NonlinearLayer(lattice, width, width, width, cutoff, nonlinearity) for _ in range(n_layers)
@@ -134,6 +159,11 @@ class OrbitNetwork(ForceNetwork):
                 f"hidden must have channels that bonds up to cutoff={cutoff:g} join with field={field!r}, "
                 f"got {hidden!r}. Add 'vector' to hidden, or use a longer cutoff."
             )
+        if conservative and internal and nonlinearity not in ("square", "product"):
+            raise ValueError(
+                f"nonlinearity must make invariants of spins for an energy, got {nonlinearity!r}. "
+                "Use 'square'."
+            )
 
     def graph(self, lattice: Lattice) -> KernelGraph:
         """The kernels on ``lattice`` in this network's dtype and on its device."""
@@ -142,8 +172,8 @@ class OrbitNetwork(ForceNetwork):
 
     def site_outputs(
         self, field: Float[Tensor, "batch n_sites *components"], graph: KernelGraph
-    ) -> list[Float[Tensor, "_rows _batch 1"]]:
-        """The raw outputs y of each site: blocks of the force, or the energy of each site."""
+    ) -> list[Float[Tensor, "_rows _batch _outputs"]]:
+        """The raw outputs y of each site: blocks of the force, or the energy (of spins y and z)."""
         x = self.embed(self.basis(field, graph), graph)
         for block in self.blocks:
             x = [own + new for own, new in zip(x, block(x, graph), strict=True)]
@@ -184,13 +214,22 @@ class OrbitNetwork(ForceNetwork):
         if self.force_bound is not None:
             b = self.force_bound
             y = b * torch.tanh(y) if self.is_scalar else y * torch.rsqrt(1 + _square(y) / b**2)
-        return y.reshape(field.shape)
+        y = y.reshape(field.shape)
+        return tangent_part(y, field) if self.tangent else y
 
     def _energy(self, field: Tensor, graph: KernelGraph) -> Float[Tensor, " batch"]:
-        energy = torch.stack([y.sum((0, 2)) for y in self.site_outputs(field, graph)]).sum(0)
-        if self.force_bound is None:
+        outputs = self.site_outputs(field, graph)
+        energy = torch.stack([y[..., 0].sum(0) for y in outputs]).sum(0)
+        if self.tangent:
             return energy
         square = _square(field.reshape(*field.shape[:2], -1))
+        if self.internal == "spin":  # what only the length of a spin changes: no energy, but a field along it
+            stretch = self.basis.components.split(1 - square, graph)
+            energy = energy + sum(
+                0.5 * (s[..., 0] * y[..., 1]).sum(0) for s, y in zip(stretch, outputs, strict=True)
+            )
+        if self.force_bound is None:
+            return energy
         return energy - self.force_bound * torch.sqrt(square + 1).sum((1, 2))
 
 
@@ -210,3 +249,17 @@ def _check(lattice: Lattice, channels: int, n_layers: int, odd: bool, field_scal
         )
     if not 0 < field_scale < float("inf"):
         raise ValueError(f"field_scale must be positive and finite, got {field_scale!r}. Use 1.0.")
+
+
+def _check_spins(field: str, internal: str, spin_channels: int, odd: bool, tangent: bool) -> None:
+    if internal not in ("", "spin"):
+        raise ValueError(f"internal must be '' or 'spin', got {internal!r}. Use what the Hamiltonian says.")
+    if tangent and not internal:
+        raise ValueError("tangent must be false without spins, got true. Use internal='spin' with it.")
+    if field != "3 trivial" or odd:
+        raise ValueError(
+            f"spins must have field='3 trivial' and odd=False, got {field!r} and {odd}. Operations of the "
+            "lattice leave spin space alone, and S → −S is among its symmetries already."
+        )
+    if spin_channels < 1:
+        raise ValueError(f"spin_channels must be at least 1, got {spin_channels}. Use 8.")

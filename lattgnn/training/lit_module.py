@@ -15,7 +15,7 @@ from lattgnn.config import describe
 from lattgnn.data.dataset import WINDOW_NAMES
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
-from lattgnn.nn import ForceNetwork
+from lattgnn.nn import ForceNetwork, tangent_part
 from lattgnn.solvers import ExactDiagonalization
 from lattgnn.training.metrics import ForceErrors
 
@@ -24,6 +24,8 @@ WARMUP = 0.02
 
 WINDOWS = ("all", "quench", *WINDOW_NAMES)
 """What errors are reported over: everything, all steps of quenches, each window of steps, random fields."""
+TANGENT = "tangent"
+"""Errors of what is tangent to the spheres of the spins, over everything: a model of spins alone has them."""
 
 
 class LitForceField(LightningModule):
@@ -43,6 +45,8 @@ class LitForceField(LightningModule):
         solver: How the labels were computed; stored in the checkpoint.
         lr: Peak learning rate.
         energy_weight: Weight of the squared error of the energy per site.
+        tangent_weight: Additional weight of the squared error of effective fields tangent to the spheres of
+            the spins, the part that moves them.
         particle_hole: Train on Q or −Q at random, with F or −F: more data for free where the symmetry is
             exact, at μ = 0 on a bipartite lattice.
         optimizer: ``optimizer(parameters)``; its own learning rate is not used.
@@ -59,6 +63,7 @@ class LitForceField(LightningModule):
         lr: float = 6e-3,
         energy_weight: float = 0.0,
         particle_hole: bool = False,
+        tangent_weight: float = 0.0,
         optimizer: Callable[[Iterable[Tensor]], Optimizer] = SOAP,
     ):
         super().__init__()
@@ -67,12 +72,19 @@ class LitForceField(LightningModule):
                 f"particle_hole needs a bipartite lattice and mu=0.0, got {hamiltonian.lattice.name} and "
                 f"{solver}. Use particle_hole=false."
             )
+        self.has_spins = hamiltonian.internal == "spin"
+        if tangent_weight and not self.has_spins:
+            raise ValueError(
+                f"tangent_weight must be 0.0 for {type(hamiltonian).__name__}, which has no spins, got "
+                f"{tangent_weight!r}."
+            )
         self.hamiltonian, self.solver = hamiltonian, solver
         self.lr, self.energy_weight, self.particle_hole = lr, energy_weight, particle_hole
-        self.optimizer = optimizer
+        self.tangent_weight, self.optimizer = tangent_weight, optimizer
         self.net = net(hamiltonian.lattice, hamiltonian.force_bound)
         check_representation(self.net, hamiltonian)
-        names = [f"{stage}_{window}" for stage in ("val", "test") for window in WINDOWS]
+        self.windows = (*WINDOWS, TANGENT) if self.has_spins else WINDOWS
+        names = [f"{stage}_{window}" for stage in ("val", "test") for window in self.windows]
         self.errors = nn.ModuleDict({name: ForceErrors() for name in names})
 
     def configure_optimizers(self) -> Optimizer:
@@ -87,6 +99,9 @@ class LitForceField(LightningModule):
         """Loss and predicted electronic forces [batch, n_sites] of one batch."""
         energy, forces = self.net(batch["field"], self.net.graph(self.hamiltonian.lattice))
         loss = nn.functional.mse_loss(forces, batch["forces"])
+        if self.tangent_weight > 0:
+            error = tangent_part(forces - batch["forces"], batch["field"])
+            loss = loss + self.tangent_weight * error.square().mean()
         if energy is not None and self.energy_weight > 0:
             n_sites = batch["field"].shape[1]
             loss = loss + self.energy_weight * nn.functional.mse_loss(
@@ -159,9 +174,12 @@ class LitForceField(LightningModule):
             chosen = batch["window"] == index  # may be none: every process updates the same metrics
             for window in {"all", name, "random" if name == "random" else "quench"}:
                 self.metric(stage, window).update(forces[chosen], batch["forces"][chosen], elastic[chosen])
+        if self.has_spins:
+            vectors = (forces, batch["forces"], elastic)
+            self.metric(stage, TANGENT).update(*(tangent_part(v, batch["field"]) for v in vectors))
 
     def _log_errors(self, stage: str) -> None:
-        for window in WINDOWS:
+        for window in self.windows:
             metric = self.metric(stage, window)
             for figure, value in metric.compute().items():
                 self.log(f"{stage}/{window}/{figure}", value.float(), rank_zero_only=True)

@@ -42,10 +42,10 @@ def transformations(lattice, text):
         yield lambda field, p=shift[permutation], m=matrices: apply_operation(field, p, m)
 
 
-def symmetry_error(net, lattice, text, graph=None, dtype=torch.float64):
+def symmetry_error(net, lattice, text, graph=None, dtype=torch.float64, fields=None):
     """Largest violation of F(gφ) = g F(φ) and E(gφ) = E(φ), over the largest force and energy."""
     graph = net.graph(lattice) if graph is None else graph
-    fields = sample_fields(lattice, text, dtype)
+    fields = sample_fields(lattice, text, dtype) if fields is None else fields
     energy, forces = net(fields, graph)
     scale = forces.abs().max()
     assert scale > 1e-3 and torch.isfinite(forces).all()

@@ -9,7 +9,7 @@ from lattgnn.nn.nonlinearities import Gate, NormGate, TensorProduct, nonlinearit
 
 LATTICE = square(4)
 (SITES,) = site_classes(LATTICE)
-KINDS = ["gate", "norm", "product"]
+KINDS = ["gate", "norm", "square", "product"]
 
 
 def blocks(text="A1 + B1 + E", internal=EVEN, channels=3):
@@ -71,8 +71,8 @@ def test_odd_channels_stay_odd_and_spins_turn(kind, rng):
             if block.internal == ODD:
                 value = -value
             elif block.internal == SPIN:
-                parts = value.view(len(value), -1, 3, value.shape[2])
-                value = torch.einsum("mn,ibnk->ibmk", rotation, parts).reshape(value.shape)
+                parts = value.view(len(value), 3, -1, value.shape[2])
+                value = torch.einsum("mn,inbk->imbk", rotation, parts).reshape(value.shape)
             result.append(value)
         return result
 
@@ -96,8 +96,8 @@ def test_scalar_product_of_spins(rng):
     module = TensorProduct(blocks("trivial", SPIN, 2)).double()
     (even,) = [b for b, block in enumerate(module.outputs) if block.internal == EVEN]
     x = random_input(module, rng)
-    spins = x[0].view(5, -1, 3, 2)
-    square = spins.square().sum(2)
+    spins = x[0].view(5, 3, -1, 2)
+    square = spins.square().sum(1)
     torch.testing.assert_close(module(x)[even], square / (1 + square))
 
 

@@ -36,6 +36,7 @@ from lattgnn.nn import (
     features,
     field_blocks,
     kernel_graph,
+    scalars,
 )
 
 CUTOFF = 1.8
@@ -249,3 +250,18 @@ def test_a_block_without_any_kernel_is_zero(rng):
     (y,) = conv(random_blocks(inputs, graph, rng), graph)
     assert y.shape == (72, 2, 3) and not y.any() and not conv.reaches_all()
     assert inputs[0].internal == EVEN
+
+
+def test_sums_in_single_precision_are_those_in_double(rng):
+    """On the CPU the two go different ways; so do their first and second derivatives."""
+    lattice, one = kagome(4), scalars(kagome(4), 1)[0].type
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        graph = kernel_graph(lattice, 1.0, dtype, torch.device("cpu"))
+        x = torch.linspace(-1, 1, lattice.n_sites * 6).view(-1, 2, 3).to(dtype).requires_grad_()
+        y = graph.sums(one, (one,), 1.0)(x)
+        (slope,) = torch.autograd.grad((y**3).sum(), x, create_graph=True)
+        (curvature,) = torch.autograd.grad(slope.square().sum(), x)
+        results.append([y, slope, curvature])
+    for single, double in zip(*results, strict=True):
+        torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-4)

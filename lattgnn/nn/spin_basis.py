@@ -1,0 +1,106 @@
+"""From classical spins to the channels of a network: functions of S_i·S_j on bonds."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lattgnn.lattice import Lattice, bond_orbits, site_class, site_classes
+from lattgnn.nn.features import SPIN, Features, scalars
+from lattgnn.nn.kernel_graph import KernelGraph
+
+N_FUNCTIONS = 5
+
+
+class SpinComponents:
+    """A field of spins as spin-vector channels, and one such channel as a field."""
+
+    def split(
+        self, field: Float[Tensor, "batch n_sites components"], graph: KernelGraph
+    ) -> list[Float[Tensor, "_rows _batch 1"]]:
+        """One block for each class of sites; components ride along with the batch."""
+        n_classes = len(site_classes(graph.lattice))
+        sites = [field] if n_classes == 1 else [field[:, graph.sites(number)] for number in range(n_classes)]
+        return [part.permute(1, 2, 0).flatten(1).unsqueeze(-1) for part in sites]
+
+    def join(
+        self, blocks: Sequence[Float[Tensor, "_rows _batch 1"]], graph: KernelGraph
+    ) -> Float[Tensor, "batch n_sites 3"]:
+        """The field of such blocks."""
+        parts = [block.view(len(block), 3, -1).permute(2, 0, 1) for block in blocks]
+        if len(parts) == 1:
+            return parts[0]
+        order = torch.cat([graph.sites(number) for number in range(len(parts))]).argsort()
+        return torch.cat(parts, 1)[:, order]
+
+
+class SpinBasis(nn.Module):
+    r"""Fixed functions of a spin and its neighbours, invariant or turning with all spins.
+
+    For every orbit of bonds, with x = S_i·S_j of unit vectors,
+
+    .. math:: \sum_j f_k(x), \; \sum_j f_k(x) \, S_j, \quad f_k = P_1 \dots P_4, \sqrt{(1 + \epsilon + x)/2}
+
+    Legendre polynomials, and the amplitude by which an electron whose spin follows S hops, made smooth where
+    two spins are opposite. The spin S_i itself comes beside them. A rotation of all spins turns the vectors;
+    S → −S, time reversal, changes their sign.
+
+    Args:
+        lattice: The lattice; its extent plays no part.
+        cutoff: Longest bond.
+
+    Reference:
+        Hopping among spins: P. W. Anderson and H. Hasegawa, Phys. Rev. 100, 675 (1955).
+    """
+
+    def __init__(self, lattice: Lattice, cutoff: float):
+        super().__init__()
+        self.cutoff = cutoff
+        self.components = SpinComponents()
+        self.arrivals = [
+            site_class(lattice, orbit.destination_sublattice) for orbit in bond_orbits(lattice, cutoff).orbits
+        ]
+        """The class of sites where the bonds of each orbit arrive."""
+        even, spin = (), ()
+        for number in range(len(site_classes(lattice))):
+            n = N_FUNCTIONS * self.arrivals.count(number)
+            even += scalars(lattice, n)[number : number + 1]
+            spin += scalars(lattice, n + 1, SPIN)[number : number + 1]
+        self.outputs: Features = even + spin
+
+    def forward(
+        self, field: Float[Tensor, "batch n_sites 3"], graph: KernelGraph
+    ) -> list[Float[Tensor, "_rows _batch _channels"]]:
+        """Evaluate all functions at each site."""
+        unit = nn.functional.normalize(field, dim=-1)
+        start, end = (ends(unit.permute(1, 2, 0)) for ends in graph.bond_ends(self.cutoff))
+        values = _functions((start * end).sum(1).unsqueeze(-1))
+        turned = (values.unsqueeze(1) * start.unsqueeze(-1)).flatten(1, 2)
+        own = self.components.split(unit, graph)
+        sizes = [len(own[number]) for number in self.arrivals]
+        even, spin = (graph.bond_sums(self.cutoff)(x).split(sizes) for x in (values, turned))
+        return [
+            *(self._arriving(even, number) for number in range(len(own))),
+            *(torch.cat([x, self._arriving(spin, number)], -1) for number, x in enumerate(own)),
+        ]
+
+    def _arriving(self, sums: Sequence[Tensor], number: int) -> Tensor:
+        """The sums of all orbits that arrive at a class of sites, as channels."""
+        return torch.cat([x for x, arrival in zip(sums, self.arrivals, strict=True) if arrival == number], -1)
+
+
+def tangent_part(
+    vectors: Float[Tensor, "*batch n_sites 3"], spins: Float[Tensor, "*batch n_sites 3"]
+) -> Float[Tensor, "*batch n_sites 3"]:
+    """What is left of vectors without their parts along the spins."""
+    unit = nn.functional.normalize(spins, dim=-1)
+    return vectors - (vectors * unit).sum(-1, keepdim=True) * unit
+
+
+def _functions(x: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch 5"]:
+    """P_1 … P_4, scaled to a mean square near one for random spins, and the amplitude of a hop."""
+    square = x * x
+    third, fourth = x * (2.5 * square - 1.5), (4.375 * square - 3.75) * square + 0.375
+    hop = torch.sqrt(0.5 * (1.02 + x))
+    return torch.cat([1.7 * x, 3.4 * square - 1.1, 2.6 * third, 3.0 * fourth, hop], -1)

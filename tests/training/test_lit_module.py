@@ -1,0 +1,59 @@
+"""The loss and the figures of models of spins: their whole field, and what of it moves the spins."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from lattgnn.data.dataset import window_index
+from lattgnn.hamiltonians import DoubleExchange, Holstein
+from lattgnn.lattice import square
+from lattgnn.nn import OrbitNetwork
+from lattgnn.solvers import ExactDiagonalization
+from lattgnn.training.lit_module import LitForceField
+
+SPINS = {"field": "3 trivial", "internal": "spin", "nonlinearity": "square", "conservative": True}
+
+
+@pytest.fixture
+def make_module():
+    def make(**options):
+        torch.manual_seed(0)
+        net = partial(OrbitNetwork, channels=3, spin_channels=2, n_layers=1, **SPINS)
+        solver = ExactDiagonalization(kT=0.1, filling=0.48)
+        return LitForceField(net, DoubleExchange(square(4)), solver, **options)
+
+    return make
+
+
+@pytest.fixture
+def batch(rng):
+    field = torch.nn.functional.normalize(torch.randn(2, 16, 3, generator=rng), dim=-1)
+    forces, window = torch.randn(2, 16, 3, generator=rng), window_index(torch.full((2,), -1))
+    return {"field": field, "forces": forces, "energy": torch.randn(2, generator=rng), "window": window}
+
+
+def tangent_error(module, batch):
+    """Errors across the spins, by cross products."""
+    _, forces = module.net(batch["field"], module.net.graph(square(4)))
+    return torch.linalg.cross(forces - batch["forces"], batch["field"]).square().mean().detach()
+
+
+def test_tangent_errors_are_weighed_and_reported(make_module, batch):
+    plain, weighted = make_module(), make_module(tangent_weight=2.0)
+    with torch.no_grad():
+        difference = weighted.model_step(batch)[0] - plain.model_step(batch)[0]
+    expected = tangent_error(plain, batch)
+    torch.testing.assert_close(difference, 2 * expected, rtol=1e-4, atol=0)
+    plain._evaluate("test", batch)
+    figures = plain.metric("test", "tangent").compute()
+    torch.testing.assert_close(figures["mse"].float(), expected, rtol=1e-4, atol=0)
+    assert figures["mse"] < plain.metric("test", "all").compute()["mse"]
+
+
+def test_without_spins_there_is_nothing_tangent():
+    solver = ExactDiagonalization(kT=0.1, mu=0.0)
+    module = LitForceField(partial(OrbitNetwork, channels=2, n_layers=1), Holstein(square(4)), solver)
+    assert "test_all" in module.errors and "test_tangent" not in module.errors
+    with pytest.raises(ValueError, match=r"tangent_weight must be 0.0 for Holstein, .*got 1.0"):
+        LitForceField(OrbitNetwork, Holstein(square(4)), solver, tangent_weight=1.0)
