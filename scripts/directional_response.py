@@ -16,7 +16,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -100,7 +100,7 @@ def main(
         learned = LearnedForceField.load(run / "best.ckpt")
         learned.net.double()
         (test,) = (json.loads(path.read_text()) for path in run.glob("test-*.json"))
-        g = learned.hamiltonian.g
+        g = cast(Holstein, learned.hamiltonian).g
         values = {wave: response(learned, learned.lattice, k, g) for wave, k in WAVES.items()}
         cost = json.loads((run / "fit.json").read_text())
         rows[name] = (

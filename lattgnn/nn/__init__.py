@@ -1,9 +1,9 @@
 """Networks: plain ``torch.nn`` on PyG message passing."""
 
-from lattgnn.nn.features import EVEN, ODD, SPIN, Block, Features, Internal, features, scalars
-from lattgnn.nn.field_blocks import FieldBasis, FieldComponents, field_blocks
+from lattgnn.nn.blocks import EVEN, ODD, SPIN, Block, Features, Internal, features, scalars
+from lattgnn.nn.fields import FieldBasis, FieldComponents, field_blocks
 from lattgnn.nn.force_network import ForceNetwork
-from lattgnn.nn.kernel_graph import KernelGraph, SparseMap, kernel_graph
+from lattgnn.nn.kernel_matrices import KernelGraph, SparseMap, kernel_graph
 from lattgnn.nn.nonlinearities import Gate, NormGate, SquareGate, TensorProduct
 from lattgnn.nn.orbit_conv import OrbitConv
 from lattgnn.nn.orbit_network import OrbitNetwork

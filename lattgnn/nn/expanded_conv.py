@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lattgnn.lattice import site_classes
-from lattgnn.nn.features import Block, Internal
-from lattgnn.nn.kernel_graph import KernelGraph
+from lattgnn.nn.blocks import Block, Internal
+from lattgnn.nn.kernel_matrices import KernelGraph
 
 if TYPE_CHECKING:
     from lattgnn.nn.orbit_conv import OrbitConv

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lattgnn.lattice import SiteType, clebsch_gordan, irreps, trivial
-from lattgnn.nn.features import EVEN, ODD, Block, Features, Internal
+from lattgnn.nn.blocks import EVEN, ODD, Block, Features, Internal
 
 Kind = Literal["gate", "norm", "product", "square"]
 

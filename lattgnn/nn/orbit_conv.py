@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from lattgnn.lattice import Lattice, SiteType, bond_orbits, orbit_kernels
+from lattgnn.nn.blocks import Features
 from lattgnn.nn.expanded_conv import expanded_conv
-from lattgnn.nn.features import Features
-from lattgnn.nn.kernel_graph import KernelGraph, SparseMap
+from lattgnn.nn.kernel_matrices import KernelGraph, SparseMap
 
 
 class OrbitConv(MessagePassing):

@@ -8,11 +8,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lattgnn.lattice import Lattice, field_representation
+from lattgnn.nn.blocks import EVEN, ODD, SPIN, Features, features, scalars
 from lattgnn.nn.energy_head import energy_and_forces
-from lattgnn.nn.features import EVEN, ODD, SPIN, Features, features, scalars
-from lattgnn.nn.field_blocks import FieldBasis, field_blocks
+from lattgnn.nn.fields import FieldBasis, field_blocks
 from lattgnn.nn.force_network import ForceNetwork
-from lattgnn.nn.kernel_graph import KernelGraph, kernel_graph
+from lattgnn.nn.kernel_matrices import KernelGraph, kernel_graph
 from lattgnn.nn.nonlinearities import Kind, nonlinearity
 from lattgnn.nn.orbit_conv import OrbitConv
 from lattgnn.nn.spin_basis import SpinBasis, tangent_part

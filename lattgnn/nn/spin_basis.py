@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lattgnn.lattice import Lattice, bond_orbits, site_class, site_classes
-from lattgnn.nn.features import SPIN, Features, scalars
-from lattgnn.nn.kernel_graph import KernelGraph
+from lattgnn.nn.blocks import SPIN, Features, scalars
+from lattgnn.nn.kernel_matrices import KernelGraph
 
 N_FUNCTIONS = 5
 

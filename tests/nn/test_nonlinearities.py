@@ -106,11 +106,12 @@ def test_two_derivatives_exist_where_all_components_vanish(kind, rng):
     """The places where |x| has a kink and x/|x| is 0/0: symmetric sites."""
     module = nonlinearity(kind, (*blocks("A1 + E"), *blocks("A1", SPIN))).double()
     x = [torch.zeros_like(value).requires_grad_() for value in random_input(module, rng)]
-    total = sum(
-        (y * torch.linspace(0.5, 1.5, y.numel(), dtype=y.dtype).view(y.shape)).sum() for y in module(x)
-    )
+    results = module(x)
+    weights = [torch.linspace(0.5, 1.5, y.numel(), dtype=y.dtype).view(y.shape) for y in results]
+    total = torch.stack([(w * y).sum() for w, y in zip(weights, results, strict=True)]).sum()
     first = torch.autograd.grad(total, x, create_graph=True)
-    second = torch.autograd.grad(sum((g**2).sum() for g in first), x, allow_unused=True)
+    squares = torch.stack([(g**2).sum() for g in first]).sum()
+    second = torch.autograd.grad(squares, x, allow_unused=True)
     for gradient in (*first, *second):
         assert gradient is None or torch.isfinite(gradient).all()
 

@@ -44,7 +44,7 @@ LATTICES = [square(6), triangular(6), honeycomb(5), kagome(4), lieb(4)]
 OPEN = square(extent=[7, 6], periodic=[True, False])
 
 
-def make(lattice, inputs, outputs, cutoff=CUTOFF):
+def make(lattice, inputs, outputs, cutoff: float | None = CUTOFF):
     torch.manual_seed(0)
     conv = OrbitConv(lattice, inputs, outputs, cutoff).double()
     for parameter in conv.parameters():
@@ -83,9 +83,9 @@ def test_gradients_of_all_ways_agree_to_second_order(hidden, rng):
     results = []
     for apply in (conv.reduced, conv.expanded, conv.reference):
         leaves = [value.clone().requires_grad_() for value in x]
-        total = sum(y.sin().sum() for y in apply(leaves, graph))
+        total = torch.stack([y.sin().sum() for y in apply(leaves, graph)]).sum()
         first = torch.autograd.grad(total, leaves, create_graph=True)
-        second = torch.autograd.grad(sum((g**2).sum() for g in first), leaves)
+        second = torch.autograd.grad(torch.stack([(g**2).sum() for g in first]).sum(), leaves)
         results.append([g.detach() for g in (*first, *second)])
     for other in results[1:]:
         torch.testing.assert_close(other, results[0], rtol=1e-10, atol=1e-10)
@@ -108,9 +108,8 @@ def test_kernels_are_written_out_once_and_again_when_a_weight_changes(rng):
 
 def test_the_cheaper_way_is_chosen():
     lattice = square(6)
-    chosen = {
-        h: make(lattice, *[features(lattice, h, 4)] * 2)[0].expands for h in ("trivial", "E", "regular")
-    }
+    blocks = {text: features(lattice, text, 4) for text in ("trivial", "E", "regular")}
+    chosen = {text: make(lattice, block, block)[0].expands for text, block in blocks.items()}
     assert chosen == {"trivial": False, "E": False, "regular": True}
 
 

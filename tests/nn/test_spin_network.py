@@ -169,9 +169,11 @@ def test_a_learned_field_moves_spins(make_network, tmp_path, rng):
     learned.net.double()
     field = spins(lattice, rng)[:1]
     energy, forces = learned(field)
+    assert energy is not None
     state, energies = State(field, torch.zeros_like(field), forces, energy), [float(energy)]
     for _ in range(4):
         state = HeunLLG(dt=0.05, kT=0.0, alpha=0.3).step(learned, state)
+        assert state.energy is not None
         energies.append(float(state.energy))
     assert energies == sorted(energies, reverse=True) and energies[-1] < energies[0] - 1e-3
     assert (state.field.norm(dim=-1) - 1).abs().max() < 1e-12

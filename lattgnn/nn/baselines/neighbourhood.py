@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lattgnn.graph import orbit_matrices
 from lattgnn.lattice import Lattice, bond_orbits, space_group
-from lattgnn.nn.kernel_graph import SparseMap
+from lattgnn.nn.kernel_matrices import SparseMap
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lattgnn.lattice import FieldRepresentation, Lattice, Representation, SiteType, trivial
-from lattgnn.nn.features import EVEN, ODD, Block, Features, Internal
-from lattgnn.nn.kernel_graph import KernelGraph
+from lattgnn.nn.blocks import EVEN, ODD, Block, Features, Internal
+from lattgnn.nn.kernel_matrices import KernelGraph
 
 # Widths in units of the field: from the thermal step kT/g of one site to the whole range of a quench.
 STEPS = (0.15, 0.3, 0.5, 0.8, 1.3, 2.0, 3.5, 5.0)

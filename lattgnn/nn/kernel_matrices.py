@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import cast
 
 import numpy as np
 import torch
@@ -30,7 +31,8 @@ class SparseMap:
         ends, columns = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
         with torch.inference_mode(False):  # a matrix first asked for in inference serves training as well
             values = torch.from_numpy(matrix.data).to(dtype)
-            return cls(csr_tensor(ends, columns, values, matrix.shape, device))
+            n_rows, n_columns = cast(tuple[int, int], matrix.shape)
+            return cls(csr_tensor(ends, columns, values, (n_rows, n_columns), device))
 
     @cached_property
     def transpose(self) -> SparseMap:
