@@ -199,6 +199,9 @@ class Multiplications(TorchDispatchMode):
             a, b = args[-2:]
             entries = a._nnz() if a.layout == torch.sparse_csr else a.numel()
             self.total += entries * b.shape[-1]
+        elif func.overloadpacket in (aten._embedding_bag, aten._embedding_bag_forward_only):
+            table, indices = args[:2]  # a sparse product in single precision
+            self.total += indices.numel() * table.shape[1]
         return result
 
 
