@@ -42,7 +42,7 @@ def test_a_saved_force_field_comes_back_on_any_extent(conservative, field, tmp_p
 
 def test_a_network_for_another_field_is_refused_and_both_are_named():
     lattice = square(6)
-    with pytest.raises(ValueError, match="the field of Peierls on square, 'vector', got 'B1 . A1'"):
+    with pytest.raises(ValueError, match="the field of Peierls on square, 'vector' and '', got 'B1 . A1'"):
         LearnedForceField(OrbitNetwork(lattice, field="B1 + A1"), Peierls(lattice), SOLVER)
     vectors = LearnedForceField(
         OrbitNetwork(lattice, field="E"), Peierls(lattice), SOLVER

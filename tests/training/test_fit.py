@@ -148,7 +148,7 @@ def test_mistakes_are_one_line_and_write_nothing(workspace, finished, capsys):
         (["--model.net.init_args.chanels=3"], "channels"),
         (
             ["--model.net.init_args.field=vector"],
-            "of the field of Holstein on square, 'trivial', got 'vector'",
+            "the field of Holstein on square, 'trivial' and '', got 'vector' and ''",
         ),
         (["--model.net.init_args.hidden=F1"], "must be one of A1, A2, B1, B2, E"),
         (["--data.lattice.init_args.extent=[2,2]"], "extent"),
