@@ -111,7 +111,7 @@ def main(
     checkpoint: str = "runs/double_exchange_square/best.ckpt",
     extent: int = 12,
     n_replicas: int = 4,
-    n_steps: int = 400,
+    n_steps: int = 500,
     large_extent: int = 48,
     out: str = "docs/benchmarks/spin_dynamics.json",
 ) -> None:
