@@ -1,0 +1,144 @@
+"""Does learned spin dynamics follow exact dynamics? The double-exchange quench from T = ∞, written to JSON.
+
+    lattgnn fit --config configs/fit/double_exchange_square.yaml
+    python scripts/validate_spin_dynamics.py --checkpoint runs/double_exchange_square/best.ckpt
+
+1. ML against ED from the same spins with the same noise, on a lattice that exact diagonalization can follow:
+   nearest-neighbour correlation C(1) = ⟨S_i·S_j⟩ and energy a site, beside the spread between replicas.
+2. A learned quench on a larger lattice by configs/simulate/llg_quench.yaml: its C(1) and structure factor.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from jsonargparse import auto_cli
+
+from lattgnn import cli
+from lattgnn.analysis import nearest_neighbor_correlation, radial_average, structure_factor
+from lattgnn.config import atomic_write_text, versions
+from lattgnn.dynamics import HeunLLG, LogSpaced, Trajectory, initial_spins, simulate
+from lattgnn.forcefield import ExactForceField, LearnedForceField
+from lattgnn.lattice import Lattice, square
+
+SEED, N_FRAMES = 20260105, 60  # a seed that no dataset uses; frames as in the config of the large quench
+INTEGRATOR = HeunLLG(dt=0.1, kT=0.01, alpha=0.1)  # as there
+QUENCH = Path(__file__).parents[1] / "configs/simulate/llg_quench.yaml"
+
+
+def correlation(spins: np.ndarray, lattice: Lattice) -> np.ndarray:
+    """C(1) of spins [..., n_sites, 3]."""
+    return nearest_neighbor_correlation(np.moveaxis(spins, -1, 0), lattice, normalized=False).sum(0)
+
+
+def rings(spins: np.ndarray, lattice: Lattice, width: float) -> dict:
+    """Structure factor Σ_c S_cc(q) of spins [replicas, n_sites, 3], over rings of |q| and replicas."""
+    values = structure_factor(np.moveaxis(spins, -1, 0), lattice).sum(0)
+    q, averages = radial_average(values, lattice, width=width)
+    return {"q": q.tolist(), "S": averages.mean(0).tolist()}
+
+
+def deviations(learned: np.ndarray, exact: np.ndarray) -> dict:
+    """Largest differences in time of a quantity [frames, replicas], and what replicas differ by anyway."""
+    difference = learned - exact
+    return {
+        "learned": learned.mean(1).tolist(),
+        "exact": exact.mean(1).tolist(),
+        "spread": exact.std(1, ddof=1).tolist(),
+        "largest_spread": float(exact.std(1, ddof=1).max()),
+        "largest_deviation_of_means": float(np.abs(difference.mean(1)).max()),
+        "largest_deviation_of_a_replica": float(np.abs(difference).max()),
+    }
+
+
+def compare(checkpoint: str, extent: int, n_replicas: int, n_steps: int) -> dict:
+    """ML against ED, both energies by ED."""
+    lattice = square(extent)
+    learned = LearnedForceField.load(checkpoint, lattice)
+    exact = ExactForceField(learned.hamiltonian, learned.solver)
+    runs, seconds = [], []
+    for force_field in (learned, exact):
+        started = time.process_time()
+        start = initial_spins(force_field, SEED, n_replicas)
+        runs.append(simulate(force_field, INTEGRATOR, start, n_steps, LogSpaced(N_FRAMES)))
+        seconds.append(round(time.process_time() - started, 1))
+    ml, ed = (np.asarray(run.fields[:]) for run in runs)
+    energies = [exact(torch.from_numpy(spins))[0].numpy() / lattice.n_sites for spins in (ml, ed)]
+    width = 2 * np.pi / extent
+    return {
+        "lattice": [extent, extent],
+        "replicas": n_replicas,
+        "cpu_seconds_learned": seconds[0],
+        "cpu_seconds_exact": seconds[1],
+        "steps": runs[0].steps.tolist(),
+        "C1": deviations(correlation(ml, lattice), correlation(ed, lattice)),
+        "energy": deviations(*energies),
+        "overlap": (ml * ed).sum(-1).mean((1, 2)).tolist(),  # 1 while each spin follows its exact path
+        "structure_factor_learned": rings(ml[-1], lattice, width),
+        "structure_factor_exact": rings(ed[-1], lattice, width),
+    }
+
+
+def enlarge(checkpoint: str, extent: int, n_steps: int, width: float) -> dict:
+    """The learned quench on a larger lattice, as `lattgnn simulate` runs it."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "quench"
+        options = [f"--force_field.checkpoint={checkpoint}", f"--initial.seed={SEED}"]
+        options += [f"--lattice.init_args.extent=[{extent},{extent}]"]
+        options += [f"--n_steps={n_steps}", f"--save.init_args.n_frames={N_FRAMES}"]
+        started = time.process_time()
+        code = cli.main(["simulate", f"--config={QUENCH}", *options, f"--out={out}", "--progress=false"])
+        if code != 0:
+            sys.exit(code)
+        seconds = time.process_time() - started
+        run = Trajectory.open(out)
+        spins, steps, lattice = np.asarray(run.fields[:]), run.steps.tolist(), square(extent)
+    return {
+        "lattice": [extent, extent],
+        "cpu_seconds": round(seconds, 1),
+        "steps": steps,
+        "C1": correlation(spins, lattice).mean(1).tolist(),
+        "structure_factor": rings(spins[-1], lattice, width),
+    }
+
+
+def main(
+    checkpoint: str = "runs/double_exchange_square/best.ckpt",
+    extent: int = 12,
+    n_replicas: int = 4,
+    n_steps: int = 500,
+    large_extent: int = 48,
+    out: str = "docs/benchmarks/spin_dynamics.json",
+) -> None:
+    """Measure and write.
+
+    Args:
+        checkpoint: Force field to follow, a file of `lattgnn fit`.
+        extent: Cells along both axes, of ML against ED.
+        n_replicas: Quenches there.
+        n_steps: Steps of all quenches.
+        large_extent: Cells along both axes of the learned quench.
+        out: JSON file.
+    """
+    torch.set_num_threads(1)
+    started = time.time()
+    results: dict = {"checkpoint": Path(checkpoint).name, "versions": versions()}
+    results["comparison"] = compare(checkpoint, extent, n_replicas, n_steps)
+    results["large"] = enlarge(checkpoint, large_extent, n_steps, 2 * np.pi / extent)
+    small, large = (np.array(c1) for c1 in (results["comparison"]["C1"]["exact"], results["large"]["C1"]))
+    results["largest_deviation_of_C1_large_from_exact"] = float(np.abs(large - small).max())
+    results["seconds"], results["load"] = round(time.time() - started), os.getloadavg()[0]
+    atomic_write_text(out, json.dumps(results, indent=1) + "\n")
+    for part in ("C1", "energy"):
+        short = {key: value for key, value in results["comparison"][part].items() if np.size(value) == 1}
+        sys.stdout.write(f"{part}: {json.dumps(short)}\n")
+    sys.stdout.write(f"C1 at the end: exact {small[-1]:.4f}, large and learned {large[-1]:.4f}\n")
+
+
+if __name__ == "__main__":
+    auto_cli(main)
