@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,9 @@ def test_an_untrained_network_starts_right_and_goes_astray(tmp_path):
     torch.manual_seed(0)
     lattice = square(4)
     model, solver = DoubleExchange(lattice), ExactDiagonalization(kT=0.1, mu=-3.5)
-    settings = dict(cutoff=1.0, channels=2, spin_channels=2, n_layers=1, field="3 trivial", internal="spin")
+    settings: dict[str, Any] = dict(
+        cutoff=1.0, channels=2, spin_channels=2, n_layers=1, field="3 trivial", internal="spin"
+    )
     net = OrbitNetwork(lattice, model.force_bound, **settings, conservative=True, nonlinearity="square")
     checkpoint = tmp_path / "net.ckpt"
     LearnedForceField(net, model, solver).save(checkpoint)
