@@ -23,6 +23,7 @@ def contents(path: Path) -> dict[str, bytes]:
     return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
+@pytest.mark.slow
 def test_same_bits_for_any_number_of_processes(made, recipe, tmp_path):
     parallel = generate(**recipe | {"n_workers": 2}, root=tmp_path)
     assert contents(parallel) == contents(made)
