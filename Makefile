@@ -31,7 +31,7 @@ quickstart: .venv/installed  ## the whole road in minutes: data, fit, test, quen
 test: .venv/installed-test  ## all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-fast: .venv/installed-test  ## the tests that end within 3 minutes on 2 cores
+test-fast: .venv/installed-test  ## all tests but the slow ones, 3 to 4 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
 check: .venv/installed-dev  ## style, types and layers
