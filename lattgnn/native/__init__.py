@@ -34,7 +34,7 @@ def compiler() -> list[str] | None:
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels, made when they are first asked for (about ten seconds); None where they cannot be."""
+    """The compiled kernels, made when first asked for, which takes seconds; None where they cannot be."""
     command = compiler()
     if command is None or os.environ.get("LATTGNN_NATIVE") == "0":
         return None

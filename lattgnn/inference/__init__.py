@@ -1,0 +1,1 @@
+"""Trained networks as they run in production: weights written out, blocked, compiled."""
