@@ -25,7 +25,7 @@ def strip(*extent, periodic):
 @pytest.fixture
 def make_network(randomized):
     def make(lattice, channels=5, **options):
-        return randomized(OrbitNetwork(lattice, 1.75, channels=channels, **options), std=0.2)
+        return randomized(OrbitNetwork(lattice, 1.75, channels=channels, **options), std=0.3)
 
     return make
 
@@ -45,7 +45,8 @@ def check(net, lattice, rng):
     with torch.no_grad():
         right_energy, right = exact(field.double(), exact.graph(lattice))
     assert right.abs().max() > 0.01
-    torch.testing.assert_close(forces.double(), right, rtol=0, atol=3e-6)
+    tolerance = 3e-6 * max(1.0, float(right.abs().max()))
+    torch.testing.assert_close(forces.double(), right, rtol=0, atol=tolerance)
     assert (energy is None) == (right_energy is None)
     if energy is not None:
         torch.testing.assert_close(energy, right_energy, rtol=1e-6, atol=1e-6 * lattice.n_sites)
@@ -124,6 +125,7 @@ def test_odd_networks_are_odd(make_network, rng):
 def test_a_network_whose_weights_break_a_symmetry_is_noticed(make_network, symmetry_error):
     lattice = square(8)
     network = stencil_network(make_network(lattice), lattice)
+    assert network is not None
     bonds = network.layers[1].kernels[0][1].bonds
     assert len(bonds) == 4
     object.__setattr__(network.layers[1].kernels[0][1], "bonds", bonds[:3])
@@ -139,7 +141,7 @@ def test_the_classical_part_is_that_of_the_hamiltonian(lattice, conservative, ma
     energy, forces = compiled(net, lattice)(field)
     total_energy, total = compiled(net, lattice, classical=linear_classical(model))(field)
     torch.testing.assert_close(total - forces, model.classical_forces(field), rtol=0, atol=1e-5)
-    if energy is not None:
+    if energy is not None and total_energy is not None:
         elastic = model.classical_energy(field.double())
         torch.testing.assert_close(total_energy - energy, elastic, rtol=1e-5, atol=1e-4)
 
