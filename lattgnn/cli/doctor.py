@@ -91,7 +91,7 @@ def _forces() -> str:
     from lattgnn.native import compiler, library
 
     if library() is None:
-        return "by PyTorch; a C++ compiler (g++, or what CXX says) makes scalar fields on the CPU ten times faster"
+        return "by PyTorch; with a C++ compiler (g++, or $CXX) scalar fields on the CPU are ten times faster"
     return (
         f"scalar fields on the CPU by a kernel that {' '.join(compiler() or [])} compiled, others by PyTorch"
     )
