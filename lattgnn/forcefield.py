@@ -124,6 +124,8 @@ class LearnedForceField:
             was made for a field that transforms otherwise.
     """
 
+    writes_in_place = True
+
     def __init__(
         self,
         net: ForceNetwork,
