@@ -2,6 +2,7 @@
 
 from lattgnn.dynamics.langevin import BAOAB, OverdampedLangevin, VerletLangevin
 from lattgnn.dynamics.llg import HeunLLG, LandauLifshitzGilbert, MidpointLLG
+from lattgnn.dynamics.philox import noise
 from lattgnn.dynamics.schedule import LogSpaced, Regular, SaveSchedule
 from lattgnn.dynamics.simulate import RunawayFieldError, simulate
 from lattgnn.dynamics.state import (
@@ -10,7 +11,6 @@ from lattgnn.dynamics.state import (
     State,
     initial_spins,
     initial_state,
-    noise,
     thermal_momentum_std,
 )
 from lattgnn.dynamics.trajectory import Frames, Trajectory

@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate, noise
+from lattgnn.dynamics.philox import noise
+from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,8 @@ def _friction_(momentum: Tensor, integrator: VerletLangevin | BAOAB, state: Stat
 
 
 def _noise_like(tensor: Tensor, state: State, step: int) -> Tensor:
-    return noise(state.seed, step, tensor.shape, first_replica=state.first_replica).to(tensor)
+    replica, device = state.first_replica, tensor.device
+    return noise(state.seed, step, tensor.shape, first_replica=replica, device=device).to(tensor)
 
 
 def _check(dt: float, kT: float, gamma: float, mass: float) -> None:

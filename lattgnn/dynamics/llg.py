@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate, noise
+from lattgnn.dynamics.philox import noise
+from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate
 
 Spins = Float[Tensor, "replicas n_sites 3"]
 
@@ -83,8 +84,9 @@ class LandauLifshitzGilbert(Integrator):
         strength = math.sqrt(2 * self.alpha * self.kT * self.dt)
         if strength == 0:
             return state.field.new_zeros(())
-        shape, replica = state.field.shape, state.first_replica
-        return strength * noise(state.seed, state.step, shape, first_replica=replica).to(state.field)
+        shape, device, replica = state.field.shape, state.field.device, state.first_replica
+        numbers = noise(state.seed, state.step, shape, first_replica=replica, device=device)
+        return strength * numbers.to(state.field)
 
 
 @dataclass(frozen=True)

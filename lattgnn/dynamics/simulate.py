@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lattgnn.config import describe
+from lattgnn.dynamics.philox import GENERATOR
 from lattgnn.dynamics.progress import progress_bar
 from lattgnn.dynamics.schedule import SaveSchedule
 from lattgnn.dynamics.state import ForceField, Integrator, State
@@ -165,6 +166,7 @@ def _run_config(
     config = {
         "force_field": force_field,
         "integrator": describe(integrator),
+        "noise": GENERATOR,
         "save": describe(save),
         "n_steps": n_steps,
         "start": start | {"sha256": digest.hexdigest()},

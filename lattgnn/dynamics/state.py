@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from lattgnn.dynamics.philox import INITIAL_FIELD, INITIAL_MOMENTUM, noise
 from lattgnn.lattice import Lattice
-
-#: Independent streams of random numbers at one step.
-STEP_NOISE, INITIAL_FIELD, INITIAL_MOMENTUM = 0, 1, 2
 
 
 @runtime_checkable
@@ -43,7 +39,7 @@ class ForceField(Protocol):
 class State:
     """Replicas of one lattice at one instant; everything that a step needs, the random generator included.
 
-    The generator is counter-based: its whole state is `(seed, first_replica, step)`, see `noise`.
+    The generator is counter-based: its whole state is `(seed, first_replica, step)`, see `philox.noise`.
 
     Attributes:
         field: [replicas, n_sites] or [replicas, n_sites, n_components].
@@ -51,7 +47,7 @@ class State:
         forces: −∂E/∂field at `field`, kept so that a step costs one evaluation of the force field.
         energy: [replicas], potential energy at `field`, or None if the force field has none.
         step: number of steps done.
-        seed: seed of the run, 0 <= seed < 2**64.
+        seed: seed of the run, 0 <= seed < 2**64; `step` stays below 2**56.
         first_replica: index of row 0 in the generator; row r has the noise of replica `first_replica + r`.
     """
 
@@ -106,46 +102,6 @@ class Integrator(ABC):
     @abstractmethod
     def step(self, force_field: ForceField, state: State) -> State:
         """The state one `dt` later; its forces are those at its field."""
-
-
-def noise(
-    seed: int, step: int, shape: Sequence[int], purpose: int = STEP_NOISE, first_replica: int = 0
-) -> Tensor:
-    """Standard normal numbers as a pure function of (seed, replica, step, purpose).
-
-    Replica r is drawn from numpy's Philox4x64 with key (seed, first_replica + r) and counter
-    (0, 0, step, purpose), the first word fastest. So a replica has the same noise in any batch, a run
-    restarts from its step alone, and since numbers are drawn in float64 on the CPU and only then cast,
-    runs in float32 or on a GPU, exact or learned, share their noise.
-
-    Args:
-        seed: 0 <= seed < 2**64.
-        step: 0 <= step < 2**64.
-        shape: (replicas, n_sites) or (replicas, n_sites, n_components).
-        purpose: which of the independent streams at this step.
-        first_replica: replica index of row 0.
-
-    Returns:
-        float64 tensor of that shape on the CPU.
-
-    Raises:
-        ValueError: if seed or step does not fit 64 bits without sign.
-
-    Reference:
-        Salmon, Moraes, Dror and Shaw, SC'11 (2011): Philox.
-    """
-    for name, number in (("seed", seed), ("step", step)):
-        if not 0 <= number < 2**64:
-            raise ValueError(f"{name} must be an integer in [0, 2**64), got {number!r}. Use 0.")
-    numbers = np.empty(tuple(shape))
-    philox = np.random.Philox(key=np.array([seed, first_replica], np.uint64))
-    start, normal = philox.state, np.random.Generator(philox).standard_normal
-    start["state"]["counter"][:] = 0, 0, step, purpose
-    for row in range(len(numbers)):
-        start["state"]["key"][1] = first_replica + row
-        philox.state = start  # a seventh of the time that a new generator takes
-        normal(out=numbers[row])
-    return torch.from_numpy(numbers)
 
 
 def evaluate(force_field: ForceField, field: Tensor) -> tuple[Tensor | None, Tensor]:
