@@ -7,6 +7,7 @@ from lattgnn.dynamics.schedule import LogSpaced, Regular, SaveSchedule
 from lattgnn.dynamics.simulate import RunawayFieldError, simulate
 from lattgnn.dynamics.state import (
     ForceField,
+    InPlaceForceField,
     Integrator,
     State,
     initial_spins,
@@ -20,6 +21,7 @@ __all__ = [
     "ForceField",
     "Frames",
     "HeunLLG",
+    "InPlaceForceField",
     "Integrator",
     "LandauLifshitzGilbert",
     "LogSpaced",

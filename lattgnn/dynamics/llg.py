@@ -58,7 +58,7 @@ class LandauLifshitzGilbert(Integrator):
                     f"{name} must be finite and not negative, got {getattr(self, name)!r}. Use 0 for none."
                 )
 
-    def step(self, force_field: ForceField, state: State) -> State:
+    def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """One step of length dt, two evaluations of the force field."""
         if state.field.ndim != 3 or state.field.shape[-1] != 3:
             raise ValueError(
@@ -66,9 +66,10 @@ class LandauLifshitzGilbert(Integrator):
                 "Use initial_spins and a model of spins."
             )
         kick = self._kick(state)
-        field = normalize(self._moved(force_field, state, kick), dim=-1)
-        energy, forces = evaluate(force_field, field)
-        return State(field, state.momentum, forces, energy, state.step + 1, state.seed, state.first_replica)
+        new = state.room(out)
+        field = normalize(self._moved(force_field, state, kick), dim=-1, out=new.field)
+        energy, forces = evaluate(force_field, field, new.forces)
+        return state.following(field, state.momentum, forces, energy)
 
     @abstractmethod
     def _moved(self, force_field: ForceField, state: State, kick: Tensor) -> Spins:

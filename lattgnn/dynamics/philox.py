@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from lattgnn import native
+from lattgnn.dynamics.compiled import Draw, kernels
 
 #: Name of the generator in the description of a run.
 GENERATOR = "philox4x32-10"
@@ -21,21 +20,6 @@ _LOW = 0xFFFFFFFF
 _MULTIPLIERS, _WEYL = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85)
 #: Numbers that PyTorch makes at a time: the intermediate results are some ten times as many bytes.
 _CHUNK = {"cpu": 1 << 14, "cuda": 1 << 22}
-
-
-class Draw(ctypes.Structure):
-    """Which numbers: `Draw` of native/langevin.cpp; made by `draw`."""
-
-    _fields_ = (
-        ("seed", ctypes.c_uint64),
-        ("step_and_purpose", ctypes.c_uint64),
-        ("first_replica", ctypes.c_uint64),
-        ("first_index", ctypes.c_uint64),
-        ("n_replicas", ctypes.c_int64),
-        ("n_numbers", ctypes.c_int64),
-        ("n_draws", ctypes.c_int32),
-        ("n_threads", ctypes.c_int32),
-    )
 
 
 def noise(
@@ -51,10 +35,10 @@ def noise(
 
     With index = site × components + component, Philox4x32-10 makes four words of the key, which is the seed,
     and the counter (index // 4, replica, step % 2**32, step // 2**32 + 2**24 purpose). Box and Muller turn
-    them into four numbers in float64, of which the one at index % 4 is used. So a replica has the same noise in any batch, a site in any
-    part of the lattice, on any number of threads, and a run restarts from its step alone. Runs in float32 or
-    on a GPU, exact or learned, share their noise to the rounding of logarithm and cosine (1e-14). Words have
-    32 bits: no number is beyond ±6.77, where one in 8e10 should be.
+    them into four numbers in float64, of which the one at index % 4 is used. So a replica has the same noise
+    in any batch, a site in any part of the lattice, on any number of threads, and a run restarts from its
+    step alone. Runs in float32 or on a GPU, exact or learned, share their noise to the rounding of logarithm
+    and cosine (1e-14). Words have 32 bits: no number is beyond ±6.77, where one in 7e10 should be.
 
     Args:
         seed: 0 <= seed < 2**64.
@@ -95,7 +79,7 @@ def draw(
     first_site: int = 0,
     n_draws: int = 1,
 ) -> Draw:
-    """The numbers of `noise`, those of `n_draws` steps from `step` on added up; none are made yet.
+    """The numbers of `noise`, those of `n_draws` steps from `step` on added up (0: zeros); none are made yet.
 
     Raises:
         ValueError: if an argument does not fit the counter.
@@ -126,7 +110,11 @@ def draw(
 
 
 def chunks(which: Draw, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
-    """The numbers by PyTorch: columns of a replica, and float64 [replicas, columns] on the device."""
+    """The numbers by PyTorch: columns of a replica, and float64 [replicas, columns] for the device."""
+    if which.n_draws == 0:
+        return
+    if device.type == "mps":  # has no float64
+        device = torch.device("cpu")
     size = max(_CHUNK.get(device.type, _CHUNK["cpu"]) // max(which.n_replicas, 1), 4)
     for begin in range(0, which.n_numbers, size):
         end = min(begin + size, which.n_numbers)
@@ -171,14 +159,3 @@ def _constants(seed: int, device: torch.device) -> tuple[Tensor, tuple[Tensor, .
     key = (seed & _LOW, seed >> 32)
     keys = [[(k + n * w) & _LOW for k, w in zip(key, _WEYL, strict=True)] for n in range(10)]
     return torch.tensor(_MULTIPLIERS, device=device), torch.tensor(keys, device=device).unbind()
-
-
-@cache
-def kernels() -> ctypes.CDLL | None:
-    """The compiled kernels with their types, or None."""
-    compiled = native.library()
-    if compiled is not None:
-        pointer = ctypes.c_void_p
-        compiled.langevin_philox.argtypes = [pointer] * 3
-        compiled.langevin_noise.argtypes = [ctypes.POINTER(Draw), pointer]
-    return compiled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -32,6 +32,17 @@ class ForceField(Protocol):
 
     def __call__(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
         """Energy of each configuration (None if not known) and forces −∂E/∂field, shaped like the field."""
+        ...
+
+
+class InPlaceForceField(ForceField, Protocol):
+    """A force field that can write its forces where it is told to, so that a step allocates nothing large."""
+
+    #: Whether `out` may be given.
+    writes_in_place: bool
+
+    def __call__(self, field: Tensor, *, out: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
+        """As without `out`; with it the forces are `out` itself, shaped like the field and in its dtype."""
         ...
 
 
@@ -81,6 +92,35 @@ class State:
             first_replica=self.first_replica + index,
         )
 
+    def room(self, out: State | None = None) -> State:
+        """Tensors for a state after this one, to be filled: those of `out` if it is given, or new ones.
+
+        Args:
+            out: a state whose tensors may be overwritten.
+
+        Raises:
+            ValueError: if `out` is this state, or of another shape, dtype or device.
+        """
+        if out is None:
+            field, momentum, forces = (
+                torch.empty_like(tensor, memory_format=torch.contiguous_format)
+                for tensor in (self.field, self.momentum, self.forces)
+            )
+            return State(field, momentum, forces)
+        one, other = self.field, out.field
+        same = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
+        if not same or one.data_ptr() == other.data_ptr():
+            raise ValueError(
+                f"out must be another state like {list(one.shape)} {one.dtype} on {one.device}, got "
+                f"{'this one' if same else f'{list(other.shape)} {other.dtype} on {other.device}'}. "
+                "Use state.room()."
+            )
+        return out
+
+    def following(self, field: Tensor, momentum: Tensor, forces: Tensor, energy: Tensor | None) -> State:
+        """The state one step after this one."""
+        return State(field, momentum, forces, energy, self.step + 1, self.seed, self.first_replica)
+
 
 class Integrator(ABC):
     """One step of a stochastic differential equation.
@@ -100,13 +140,31 @@ class Integrator(ABC):
     internal: ClassVar[str] = ""
 
     @abstractmethod
-    def step(self, force_field: ForceField, state: State) -> State:
-        """The state one `dt` later; its forces are those at its field."""
+    def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
+        """The state one `dt` later; its forces are those at its field.
+
+        Args:
+            force_field: exact or learned.
+            state: left as it is.
+            out: a state whose tensors are overwritten with the new one (`state.room()`, or a state that is
+                no longer needed), so that nothing large is allocated; the numbers are the same without it.
+        """
 
 
-def evaluate(force_field: ForceField, field: Tensor) -> tuple[Tensor | None, Tensor]:
-    """Energy and forces in the field's dtype, without an autograd graph that would grow from step to step."""
-    energy, forces = force_field(field)
+def evaluate(
+    force_field: ForceField, field: Tensor, out: Tensor | None = None
+) -> tuple[Tensor | None, Tensor]:
+    """Energy and forces in the field's dtype, without an autograd graph that would grow from step to step.
+
+    Args:
+        force_field: exact or learned.
+        field: where.
+        out: a tensor like the field that an `InPlaceForceField` fills with the forces; others ignore it.
+    """
+    if out is not None and getattr(force_field, "writes_in_place", False):
+        energy, forces = cast(InPlaceForceField, force_field)(field, out=out)
+    else:
+        energy, forces = force_field(field)
     return None if energy is None else energy.detach(), forces.detach().to(field.dtype)
 
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -209,16 +210,11 @@ void update_all(const Draw& draw, const Update& update, const Arrays<T>& x) {
 }
 
 template <typename T>
-int64_t first_outside(const T* values, int64_t n, T bound) {
-    for (int64_t begin = 0; begin < n; begin += 4096) {
-        const int64_t end = std::min<int64_t>(begin + 4096, n);
-        int outside = 0;
-        for (int64_t i = begin; i < end; i++) outside |= !(std::abs(values[i]) <= bound);  // NaN too
-        for (int64_t i = begin; outside && i < end; i++) {
-            if (!(std::abs(values[i]) <= bound)) return i;
-        }
-    }
-    return -1;
+int32_t within(const T* values, int64_t n, double limit) {
+    const T bound = std::min<double>(limit, std::numeric_limits<T>::max());
+    int32_t outside = 0;
+    for (int64_t i = 0; i < n; i++) outside |= !(std::abs(values[i]) <= bound);  // NaN too
+    return !outside;
 }
 
 }  // namespace
@@ -246,12 +242,8 @@ void langevin_update_float64(const Draw* draw, const Update* update, const doubl
     update_all<double>(*draw, *update, {field, momentum, forces, new_field, new_momentum});
 }
 
-// Index of the first value that is not a number or beyond ±bound, -1 if there is none.
-int64_t langevin_first_outside_float32(const float* values, int64_t n, double bound) {
-    return first_outside<float>(values, n, bound);
-}
-int64_t langevin_first_outside_float64(const double* values, int64_t n, double bound) {
-    return first_outside<double>(values, n, bound);
-}
+// Whether all values are finite and within ±limit.
+int32_t langevin_within_float32(const float* values, int64_t n, double limit) { return within(values, n, limit); }
+int32_t langevin_within_float64(const double* values, int64_t n, double limit) { return within(values, n, limit); }
 
 }  // extern "C"

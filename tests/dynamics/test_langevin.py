@@ -17,6 +17,7 @@ from lattgnn.dynamics import (
     initial_state,
     noise,
 )
+from lattgnn.dynamics.philox import draw
 
 UNDERDAMPED = (VerletLangevin, BAOAB)
 KT, GAMMA, MASS = 0.7, 0.8, 2.0
@@ -195,7 +196,11 @@ def test_equipartition_in_every_mode(springs, kind: type) -> None:
 
 @pytest.mark.parametrize("kind", UNDERDAMPED)
 def test_no_friction_conserves_energy_and_draws_no_noise(harmonic, kind: type, monkeypatch) -> None:
-    monkeypatch.setattr("lattgnn.dynamics.langevin.noise", lambda *_, **__: pytest.fail("noise drawn"))
+    drawn = []
+    monkeypatch.setattr(
+        "lattgnn.dynamics.langevin.draw",
+        lambda *_, **named: drawn.append(named["n_draws"]) or draw(*_, **named),
+    )
     force_field = harmonic(16, 1.0, 0.3)
     state = initial_state(force_field, 0, 3, 1.0, 1.0)
 
@@ -207,6 +212,7 @@ def test_no_friction_conserves_energy_and_draws_no_noise(harmonic, kind: type, m
     for _ in range(4000):
         state = integrator.step(force_field, state)
         errors.append((total(state) / before - 1).abs().max().item())
+    assert not any(drawn)
     assert max(errors) < 2e-3
     assert np.mean(errors[-500:]) < 1.5 * np.mean(errors[:500]) + 1e-5  # bounded, no drift
 

@@ -19,16 +19,6 @@ KNOWN_ANSWERS = [
 ]
 
 
-@pytest.fixture(params=["compiled", "torch"])
-def implementation(request, monkeypatch) -> str:
-    """Both of them, one after the other."""
-    if request.param == "torch":
-        monkeypatch.setattr(philox, "kernels", lambda: None)
-    elif philox.kernels() is None:
-        pytest.skip("no compiler here")
-    return request.param
-
-
 def test_known_answers(implementation) -> None:
     for counter, key, words in KNOWN_ANSWERS:
         if implementation == "torch":
