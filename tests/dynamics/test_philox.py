@@ -1,5 +1,7 @@
 """Noise: Philox against the known answers of its authors, normal numbers, and what they do not depend on."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -121,7 +123,12 @@ def test_no_numbers_at_all(implementation) -> None:
     ],
 )
 def test_what_does_not_fit_the_counter_is_refused(arguments, message) -> None:
-    fitting = {"seed": 2**64 - 1, "step": 2**56 - 1, "purpose": 255, "first_replica": 2**32 - 2}
+    fitting: dict[str, Any] = {
+        "seed": 2**64 - 1,
+        "step": 2**56 - 1,
+        "purpose": 255,
+        "first_replica": 2**32 - 2,
+    }
     fitting |= {"shape": (2, 4), "first_site": 2**34 - 4}
     assert torch.isfinite(noise(**fitting)).all()
     with pytest.raises(ValueError, match=message):
