@@ -14,7 +14,7 @@
 
 namespace {
 
-constexpr int BLOCK = 128;          // counters at a time: 512 numbers, which stay in the first cache
+constexpr int BLOCK = 128;             // counters at a time: 512 numbers, which stay in the first cache
 constexpr int64_t MIN_WORK = 1 << 16;  // numbers that are worth a thread
 
 inline double multiply_add(double a, double b, double c) {
@@ -184,11 +184,13 @@ struct Arrays {
 
 // Old and new arrays may be the same.
 template <bool DRIFTS, typename T>
-void update_piece(const Update& update, const Arrays<T>& x, int64_t offset, int64_t count, const double* numbers) {
+void update_piece(const Update& update, const Arrays<T>& x, int64_t offset, int64_t count,
+                  const double* numbers) {
     const T kick = update.kick, drift = update.drift, decay = update.decay, noise = update.noise;
     const T drift_after = update.drift_after;
-    const T *momentum = x.momentum + offset, *forces = x.forces + offset, *field = x.field + offset;
-    T *new_momentum = x.new_momentum + offset, *new_field = x.new_field + offset;
+    const T *momentum = x.momentum + offset, *forces = x.forces + offset;
+    const T* field = DRIFTS ? x.field + offset : nullptr;
+    T *new_momentum = x.new_momentum + offset, *new_field = DRIFTS ? x.new_field + offset : nullptr;
 #pragma GCC ivdep
     for (int64_t i = 0; i < count; i++) {
         const T kicked = multiply_add(forces[i], kick, momentum[i]);
@@ -233,17 +235,23 @@ void langevin_noise(const Draw* draw, double* out) {
 }
 
 // A field that is null stays where it is; old and new arrays may be the same.
-void langevin_update_float32(const Draw* draw, const Update* update, const float* field, const float* momentum,
-                             const float* forces, float* new_field, float* new_momentum) {
+void langevin_update_float32(const Draw* draw, const Update* update, const float* field,
+                             const float* momentum, const float* forces, float* new_field,
+                             float* new_momentum) {
     update_all<float>(*draw, *update, {field, momentum, forces, new_field, new_momentum});
 }
-void langevin_update_float64(const Draw* draw, const Update* update, const double* field, const double* momentum,
-                             const double* forces, double* new_field, double* new_momentum) {
+void langevin_update_float64(const Draw* draw, const Update* update, const double* field,
+                             const double* momentum, const double* forces, double* new_field,
+                             double* new_momentum) {
     update_all<double>(*draw, *update, {field, momentum, forces, new_field, new_momentum});
 }
 
 // Whether all values are finite and within ±limit.
-int32_t langevin_within_float32(const float* values, int64_t n, double limit) { return within(values, n, limit); }
-int32_t langevin_within_float64(const double* values, int64_t n, double limit) { return within(values, n, limit); }
+int32_t langevin_within_float32(const float* values, int64_t n, double limit) {
+    return within(values, n, limit);
+}
+int32_t langevin_within_float64(const double* values, int64_t n, double limit) {
+    return within(values, n, limit);
+}
 
 }  // extern "C"
