@@ -23,6 +23,7 @@ from lattgnn.config import atomic_directory, atomic_write_text, config_hash, des
 from lattgnn.data.dataset import FORMAT_VERSION, MANIFEST, LatticeDataset, Record, read_record, write_part
 from lattgnn.data.sources import Source
 from lattgnn.data.workers import Task, compute
+from lattgnn.dynamics.philox import GENERATOR
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -49,6 +50,7 @@ def dataset_config(
         "hamiltonian": describe(hamiltonian(lattice)),
         "solver": describe(solver),
         "sources": [describe(source) for source in sources],
+        "noise": GENERATOR,
         "seed": seed,
         "format_version": FORMAT_VERSION,
     }
