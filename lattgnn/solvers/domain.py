@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lattgnn.solvers.base import ElectronicState, Solver, TightBinding
 from lattgnn.solvers.blocks import Chunk, blocks, chunks, transposed
-from lattgnn.solvers.ed import elementwise_products
+from lattgnn.solvers.ed import eigh, elementwise_products
 from lattgnn.solvers.fermi import fermi_function, grand_potential
 
 _CPU_SIZE, _GPU_SIZE = 2**19, 2**27
@@ -108,7 +108,7 @@ class DomainDiagonalization(Solver):
         """Ω of the cores of a chunk, and the density elements with their row in these."""
         matrices = elements.new_zeros(chunk.n_blocks, chunk.n_states, chunk.n_states)
         matrices.view(-1)[chunk.positions] = elements[chunk.elements]
-        energies, states = _eigh(matrices)
+        energies, states = _eigenstates(matrices)
         mu = energies.new_full((chunk.n_blocks,), self.mu)
         in_core = states[:, : chunk.n_core].abs().square().sum(1)
         omega = grand_potential(energies, mu, self.kT, in_core).sum()
@@ -119,12 +119,13 @@ class DomainDiagonalization(Solver):
         return omega, _products(vectors.flatten(0, 1), chunk.rows, chunk.cols)
 
 
-def _eigh(matrices: Shaped[Tensor, "b n n"]) -> tuple[Float[Tensor, "b n"], Shaped[Tensor, "b n n"]]:
-    """All eigenstates: on a CPU through LAPACK's `evd`, one matrix after the other, as numpy has it."""
+def _eigenstates(matrices: Shaped[Tensor, "b n n"]) -> tuple[Float[Tensor, "b n"], Shaped[Tensor, "b n n"]]:
+    """All eigenstates: on a CPU of one matrix after the other, which may be overwritten."""
     if not _on_cpu(matrices):
         return torch.linalg.eigh(matrices)
-    energies, states = np.linalg.eigh(matrices.numpy())
-    return torch.from_numpy(energies), torch.from_numpy(states)
+    solved = [eigh(matrix) for matrix in matrices.numpy()]
+    energies, states = (torch.from_numpy(np.stack(part)) for part in zip(*solved, strict=True))
+    return energies, states
 
 
 def _products(

@@ -95,15 +95,19 @@ def solve_with_lapack(
     hamiltonian: TightBinding, fields: Tensor, occupy: Occupy
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Energy [1], μ [1] and density elements [1, nnz] of one field [1, ...] on the CPU."""
-    matrix = hamiltonian.matrix(fields)[0].numpy()
-    # LAPACK wants columns: the transpose of a Hermitian matrix is its conjugate, which costs no copy if real.
-    energies, states = scipy.linalg.eigh(matrix.conj().T, driver="evd", overwrite_a=True, check_finite=False)
+    energies, states = eigh(hamiltonian.matrix(fields)[0].numpy())
     energy, mu, occupations = occupy(torch.from_numpy(energies)[None])
     weights = occupations[0].numpy()
     n_occupied = int((weights > 1e-18).sum())  # levels are sorted; those above add less than the last bit
     vectors = np.multiply(states[:, :n_occupied], np.sqrt(weights[:n_occupied]), order="C")
     density = elementwise_products(vectors, hamiltonian.rows.numpy(), hamiltonian.cols.numpy())
     return energy, mu, torch.from_numpy(density)[None]
+
+
+def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All eigenvalues and eigenvectors of a Hermitian matrix by LAPACK's `evd`, which may overwrite it."""
+    # LAPACK wants columns: the transpose of a Hermitian matrix is its conjugate, which costs no copy if real.
+    return scipy.linalg.eigh(matrix.conj().T, driver="evd", overwrite_a=True, check_finite=False)
 
 
 def elementwise_products(
