@@ -91,7 +91,7 @@ def blocks(hamiltonian: TightBinding, core: tuple[int, ...], buffer: int) -> Ite
     owner = cores(lattice, core, buffer)
     width = hamiltonian.n_states // lattice.n_cells
     rows, cols = hamiltonian.rows.cpu().numpy(), hamiltonian.cols.cpu().numpy()
-    pattern = csr_array((np.arange(len(rows)), (rows, cols)))
+    pattern = csr_array((np.arange(len(rows)), (rows, cols)), shape=(hamiltonian.n_states,) * 2)
     reached = _reached(owner, rows // width, cols // width, buffer)
     local = np.full(hamiltonian.n_states, -1)  # place of each state in the block at hand
     for number, (start, end) in enumerate(zip(reached.indptr, reached.indptr[1:], strict=False)):

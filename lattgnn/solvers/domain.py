@@ -47,8 +47,8 @@ class DomainDiagonalization(Solver):
         ValueError: kT is negative, or core or buffer is no whole number above 0.
 
     Reference:
-        W. Yang, Phys. Rev. Lett. 66, 1438 (1991), with cores in place of its partition weights, and with
-        eigenstates of the lattice's own basis.
+        W. Yang, Phys. Rev. Lett. 66, 1438 (1991), with cores in place of its smooth partition of space; at
+        fixed μ no common chemical potential has to be found.
     """
 
     kT: float
@@ -157,5 +157,5 @@ def _whole(name: str, value: Any) -> int:
     except TypeError:
         number = 0
     if number < 1:
-        raise ValueError(f"{name} must be a whole number of cells, at least 1, got {value!r}. Use 5.")
+        raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}. Use 5.")
     return number

@@ -180,9 +180,9 @@ def test_a_far_change_of_the_field_changes_nothing(rng):
     [
         ({"kT": -0.1}, "kT must be finite and at least 0, got -0.1"),
         ({"mu": float("inf")}, "mu must be finite"),
-        ({"core": 0}, "core must be a whole number of cells, at least 1, got 0. Use 5"),
-        ({"core": (4, -1)}, "core must be a whole number of cells, at least 1, got -1"),
-        ({"buffer": 0}, "buffer must be a whole number of cells, at least 1, got 0"),
+        ({"core": 0}, "core must be a whole number, at least 1, got 0. Use 5"),
+        ({"core": (4, -1)}, "core must be a whole number, at least 1, got -1"),
+        ({"buffer": 0}, "buffer must be a whole number, at least 1, got 0"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):
