@@ -39,8 +39,8 @@ class DomainDiagonalization(Solver):
     Args:
         kT: temperature of the electrons; 0 is the exact limit.
         mu: chemical potential, in units of t.
-        core: cells of a core along every axis, or one number for each axis. About twice the buffer is
-            cheapest in the plane.
+        core: cells of a core along every axis, or one number for each axis. In the plane one to two buffers
+            are cheapest, all alike.
         buffer: hops around a core, at least 1.
 
     Raises:
