@@ -66,8 +66,8 @@ def grand_potential(
         Grand potential. The free energy at fixed electron number N is Ω + μN.
     """
     distance = energies - mu[..., None]
-    levels = logsigmoid(distance / kT) if kT > 0 else distance.clamp(max=0)
-    return (kT or 1) * (levels if weights is None else weights * levels).sum(-1)
+    levels, unit = (logsigmoid(distance / kT), kT) if kT > 0 else (distance.clamp(max=0), 1.0)
+    return unit * (levels if weights is None else weights * levels).sum(-1)
 
 
 def chemical_potential(
