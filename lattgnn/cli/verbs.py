@@ -23,10 +23,10 @@ from lattgnn.dynamics import Trajectory
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
-from lattgnn.solvers import ExactDiagonalization
+from lattgnn.solvers import Solver
 
 # What a class_path may stand for; jsonargparse would otherwise spell dataclasses out field by field.
-BASES = [Lattice, Hamiltonian, ExactDiagonalization, Source, dynamics.Integrator, dynamics.SaveSchedule]
+BASES = [Lattice, Hamiltonian, Solver, Source, dynamics.Integrator, dynamics.SaveSchedule]
 
 
 def generate_verb(argv: Sequence[str]) -> None:
@@ -93,7 +93,7 @@ def analyze_verb(argv: Sequence[str]) -> None:
 def choose_force_field(
     lattice: Lattice,
     hamiltonian: Callable[[Lattice], Hamiltonian] | None = None,
-    solver: ExactDiagonalization | None = None,
+    solver: Solver | None = None,
     checkpoint: str | None = None,
     filling: float | None = None,
     device: str = "cpu",
