@@ -50,11 +50,6 @@ class ExactForceField:
         return self.hamiltonian.field_shape
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Of fields that lose nothing: float64."""
-        return torch.float64
-
-    @property
     def is_compiled(self) -> bool:
         """Whether its bits do not depend on the number of threads: they do."""
         return False
@@ -232,11 +227,6 @@ class LearnedForceField:
     def field_shape(self) -> tuple[int, ...]:
         """Shape of one field, without batch dimensions."""
         return self.hamiltonian.field_shape
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """That of the network."""
-        return next(self.net.parameters()).dtype
 
     @property
     def is_compiled(self) -> bool:
