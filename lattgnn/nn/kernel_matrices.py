@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import cast
@@ -212,6 +213,16 @@ class KernelGraph:
         """The sites of a class, in the order of its rows."""
         chosen = np.isin(self.lattice.sublattices, site_classes(self.lattice)[site_class].sublattices)
         return torch.from_numpy(np.flatnonzero(chosen)).to(self.device)
+
+    def in_order(self, parts: Sequence[Tensor], dim: int) -> Tensor:
+        """Values of the sites of each class, along axis `dim`, as values of all sites in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        if "order" not in self._maps:
+            with torch.inference_mode(False):  # as for a matrix: training may use it next
+                classes = [self.sites(number) for number in range(len(parts))]
+                self._maps["order"] = torch.cat(classes).argsort()
+        return torch.cat(list(parts), dim).index_select(dim, self._maps["order"])
 
     def _n_sites(self, site_type: SiteType) -> int:
         return self.lattice.n_cells * len(site_classes(self.lattice)[site_type.site_class].sublattices)
