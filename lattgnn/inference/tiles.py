@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -70,7 +71,8 @@ class TiledForces:
         reach = lattice.extent if net.reach is None else net.reach
         axes = zip(lattice.extent, lattice.periodic, cells, reach, strict=True)
         cut = [_windows(*axis) for axis in axes]
-        self.net, self.lattice = net, lattice
+        self.net = copy.deepcopy(net).requires_grad_(False).eval()  # frozen: what is made of weights is kept
+        self.lattice = lattice
         self.block = lattice.with_extent(*(width for width, _ in cut))
         self.windows = list(product(*(windows for _, windows in cut)))
         self.batch = max(1, BLOCK_SITES // self.block.n_sites) if batch is None else batch

@@ -47,6 +47,11 @@ class SparseMap:
         return result
 
     @cached_property
+    def bags(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Columns and values of all rows one after another, and where rows begin."""
+        return self.matrix.col_indices(), self.matrix.values(), self.matrix.crow_indices()
+
+    @cached_property
     def edges(self) -> tuple[Tensor, Tensor]:
         """The same matrix as PyG has it: edge_index [2, n] (column, row) and the weight of each edge [n]."""
         rows = torch.arange(len(self.matrix)).repeat_interleave(self.matrix.crow_indices().diff().cpu())
@@ -61,19 +66,15 @@ class SparseMap:
 class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, sparse: SparseMap) -> Tensor:
-        m, flat = sparse.matrix, x.reshape(len(x), -1)
+        flat = x.reshape(len(x), -1)
         if flat.dtype != torch.float32 or flat.is_cuda:
-            return (m @ flat).view(-1, *x.shape[1:])
+            return (sparse.matrix @ flat).view(-1, *x.shape[1:])
         # Sums of rows with weights are what embedding bags are: three times as fast as the CSR product.
-        bags = nn.functional.embedding_bag(
-            m.col_indices(),
-            flat,
-            m.crow_indices(),
-            mode="sum",
-            per_sample_weights=m.values(),
-            include_last_offset=True,
+        columns, values, begins = sparse.bags
+        sums = nn.functional.embedding_bag(
+            columns, flat, begins, mode="sum", per_sample_weights=values, include_last_offset=True
         )
-        return bags.view(-1, *x.shape[1:])
+        return sums.view(-1, *x.shape[1:])
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -149,6 +150,33 @@ class KernelGraph:
             ]
             shape = (len(ends) * n, n * len(members))
             self._maps[key] = self._sparse(entries, shape) if entries else None
+        return self._maps[key]
+
+    def offsets(self, cutoff: float) -> list[tuple[int, ...]]:
+        """Of a lattice with one site a cell: the offset of a site from each of its neighbours, itself first."""
+        key = ("offsets", cutoff)
+        if key not in self._maps:
+            kinds = [offset for _, _, offset in self.lattice.bonds(cutoff).kinds]
+            self._maps[key] = [(0,) * self.lattice.dim, *kinds]
+        return self._maps[key]
+
+    def box(self, cutoff: float) -> tuple[int, ...]:
+        """How many cells the neighbours of a site are away along each axis at most."""
+        return tuple(max(map(abs, axis)) for axis in zip(*self.offsets(cutoff), strict=True))
+
+    def padding(self, cutoff: float) -> SparseMap:
+        """The cells of the lattice continued by `box` on all sides; zeros beyond an open boundary."""
+        key = ("padding", cutoff)
+        if key not in self._maps:
+            cell, exists = np.zeros(1, dtype=np.int64), np.ones(1, dtype=bool)
+            axes = zip(self.lattice.extent, self.lattice.periodic, self.box(cutoff), strict=True)
+            for extent, periodic, r in axes:
+                along = np.arange(-r, extent + r)
+                cell = np.add.outer(cell * extent, along % extent).reshape(-1)
+                exists = np.logical_and.outer(exists, periodic | (along == along % extent)).reshape(-1)
+            rows = np.flatnonzero(exists)
+            entries, shape = (rows, cell[exists], np.ones(len(rows))), (len(cell), self.lattice.n_cells)
+            self._maps[key] = self._sparse([entries], shape)
         return self._maps[key]
 
     def bond_ends(self, cutoff: float) -> tuple[SparseMap, SparseMap]:
