@@ -6,12 +6,12 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lattgnn.inference.compiled import compiled
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
 from lattgnn.nn.energy_head import energy_and_forces
@@ -48,8 +48,12 @@ class TiledForces:
             `BLOCK_SITES` sites.
         batch: Blocks that go through the network together; by default as many as have `BLOCK_SITES` sites.
 
+        compile: Record the work on one block, gradients included, and compile it with `torch.compile` in the
+            first call. That takes a minute, and pays where many calls follow; float32 on the CPU, batch=1.
+
     Raises:
-        ValueError: If tile or batch is below 1, or the extent too small for the network.
+        ValueError: If tile or batch is below 1, the extent too small for the network, or compiling asked for
+            what it is not made for.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class TiledForces:
         lattice: Lattice,
         tile: int | Sequence[int] | None = None,
         batch: int | None = None,
+        compile: bool = False,
     ) -> None:
         net.graph(lattice)  # raises where the extent is too small
         if tile is None:
@@ -68,6 +73,12 @@ class TiledForces:
                 f"tile must be cells along each of {lattice.dim} axes, and batch a number of blocks, at least "
                 f"1, got {tile!r} and {batch!r}. Use tile=64."
             )
+        weight = next(net.parameters())
+        if compile and (weight.dtype != torch.float32 or weight.is_cuda or batch not in (None, 1)):
+            raise ValueError(
+                f"compile needs float32 on the CPU and batch=1, got {weight.dtype} on {weight.device.type} and "
+                f"{batch}. Use compile=False."
+            )
         reach = lattice.extent if net.reach is None else net.reach
         axes = zip(lattice.extent, lattice.periodic, cells, reach, strict=True)
         cut = [_windows(*axis) for axis in axes]
@@ -75,7 +86,8 @@ class TiledForces:
         self.lattice = lattice
         self.block = lattice.with_extent(*(width for width, _ in cut))
         self.windows = list(product(*(windows for _, windows in cut)))
-        self.batch = max(1, BLOCK_SITES // self.block.n_sites) if batch is None else batch
+        self.batch = (1 if compile else max(1, BLOCK_SITES // self.block.n_sites)) if batch is None else batch
+        self._compile, self._compiled = compile, None
         self._cores = torch.stack([self._core(window) for window in self.windows])
 
     @torch.no_grad()
@@ -87,23 +99,26 @@ class TiledForces:
         Args:
             field: In the dtype and on the device of the network.
         """
-        graph = self.net.graph(self.block)  # cached, for the precision and device that the network has now
         samples, forces = field.flatten(0, 1), torch.zeros_like(field).flatten(0, 1)
         energies = field.new_zeros(len(field), dtype=torch.float64)
         for sample, number, sites in self._batches(field):
             blocks, core = samples[sites], self._cores[number].to(field.device)
+            if self._compile and self._compiled is None:
+                self._compiled = compiled(self._of_blocks, blocks, core)
+            energy, found = (self._compiled or self._of_blocks)(blocks, core)
             if self.net.conservative:
-                energy, found = self._of_cores(blocks, core, graph)
                 energies.index_add_(0, sample, energy.double())
                 forces.index_add_(0, sites.flatten(), found.flatten(0, 1))
             else:
-                _, found = self.net(blocks, graph)
                 forces[sites[core]] = found[core]
         return (energies.to(field) if self.net.conservative else None), forces.view(field.shape)
 
-    def _of_cores(self, blocks: Tensor, core: Tensor, graph: Any) -> tuple[Tensor, Tensor]:
-        """Energy of the cores of blocks, and its negative gradient in core and halo."""
-        return energy_and_forces(lambda q: (self.net.site_energies(q, graph) * core).sum(1), blocks)
+    def _of_blocks(self, blocks: Tensor, core: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Direct forces; or the energy of the cores, and its negative gradient in core and halo."""
+        net, graph = self.net, self.net.graph(self.block)
+        if not net.conservative:
+            return net(blocks, graph)
+        return energy_and_forces(lambda q: (net.site_energies(q, graph) * core).sum(1), blocks)
 
     def _batches(
         self, field: Tensor

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -60,5 +61,10 @@ class ForceNetwork(nn.Module, ABC):
 
 def cells_reached(lattice: Lattice, cutoff: float, n_hops: int = 1) -> tuple[int, ...]:
     """The most cells along each axis that so many bonds up to a cutoff span; the extent plays no part."""
-    offsets = [bond[2] for orbit in bond_orbits(lattice, cutoff).orbits for bond in orbit.bonds]
-    return tuple(n_hops * max((abs(n) for n in axis), default=0) for axis in zip(*offsets, strict=True))
+    bonds = [bond for orbit in bond_orbits(lattice, cutoff).orbits for bond in orbit.bonds]
+    farthest = np.zeros((lattice.n_sublattices, lattice.dim), dtype=np.int64)  # from a site of each sublattice
+    for _ in range(n_hops):
+        before = farthest.copy()
+        for start, end, offset in bonds:
+            farthest[start] = np.maximum(farthest[start], before[end] + offset)
+    return tuple(farthest.max(0).tolist())

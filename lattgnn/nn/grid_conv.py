@@ -28,9 +28,10 @@ LEAST_FILLING = 0.5
 def is_grid(conv: OrbitConv, x: Sequence[Tensor], graph: KernelGraph) -> bool:
     """Whether `grid_conv` can and should serve: weights frozen, one sample, on the CPU, bonds in a full box.
 
-    A second sample would need its channels beside those of the first: several are better one by one.
+    A second sample would need its channels beside those of the first: several are better one by one. Layers of
+    few channels, which sum over neighbours first, gain nothing.
     """
-    if conv.cutoff is None or graph.lattice.n_sublattices > 1 or x[0].is_cuda:
+    if not conv.expands or conv.cutoff is None or graph.lattice.n_sublattices > 1 or x[0].is_cuda:
         return False
     if x[0].shape[1] != conv.inputs[0].internal.dim or any(p.requires_grad for p in conv.parameters()):
         return False

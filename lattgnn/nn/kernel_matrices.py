@@ -49,7 +49,8 @@ class SparseMap:
     @cached_property
     def bags(self) -> tuple[Tensor, Tensor, Tensor]:
         """Columns and values of all rows one after another, and where rows begin."""
-        return self.matrix.col_indices(), self.matrix.values(), self.matrix.crow_indices()
+        m = self.matrix
+        return m.col_indices().clone(), m.values().clone(), m.crow_indices().clone()
 
     @cached_property
     def edges(self) -> tuple[Tensor, Tensor]:
