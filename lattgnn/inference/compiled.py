@@ -10,8 +10,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 def compiled(function: Callable[..., Any], *examples: torch.Tensor) -> Callable[..., Any]:
     """The same function for tensors of the shapes of `examples`, its operations recorded and then compiled.
 
-    What autograd does inside is recorded as well, so that forward and backward are fused. Weights and whatever
-    else the function reads become constants; arguments that are no tensors must not be changed later.
+    What autograd does inside is recorded as well, so that forward and backward are fused. Weights and
+    whatever else the function reads become constants.
 
     Args:
         function: Of tensors; without data-dependent branches, and without gradients of its result.

@@ -154,7 +154,7 @@ class KernelGraph:
         return self._maps[key]
 
     def offsets(self, cutoff: float) -> list[tuple[int, ...]]:
-        """Of a lattice with one site a cell: the offset of a site from each of its neighbours, itself first."""
+        """Of a lattice with one site a cell: offsets of a site from its neighbours, itself first."""
         key = ("offsets", cutoff)
         if key not in self._maps:
             kinds = [offset for _, _, offset in self.lattice.bonds(cutoff).kinds]
