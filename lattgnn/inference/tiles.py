@@ -42,12 +42,12 @@ class TiledForces:
     that no halo has to be twice as wide. All blocks have one shape and share one graph.
 
     Args:
-        net: Trained network. Without a `reach` it is evaluated on the whole lattice at once.
+        net: Trained network, of which a copy is made. Without a `reach` it is evaluated on the whole lattice
+            at once.
         lattice: Where.
         tile: Most cells of a core along each axis, one number for all; by default as many as give blocks of
             `BLOCK_SITES` sites.
         batch: Blocks that go through the network together; by default as many as have `BLOCK_SITES` sites.
-
         compile: Record the work on one block, gradients included, and compile it with `torch.compile` in the
             first call. That takes a minute, and pays where many calls follow; float32 on the CPU, batch=1.
 
@@ -100,18 +100,20 @@ class TiledForces:
             field: In the dtype and on the device of the network.
         """
         samples, forces = field.flatten(0, 1), torch.zeros_like(field).flatten(0, 1)
-        energies = field.new_zeros(len(field), dtype=torch.float64)
+        energies, has_energy = field.new_zeros(len(field), dtype=torch.float64), False
         for sample, number, sites in self._batches(field):
             blocks, core = samples[sites], self._cores[number].to(field.device)
             if self._compile and self._compiled is None:
-                self._compiled = compiled(self._of_blocks, blocks, core)
-            energy, found = (self._compiled or self._of_blocks)(blocks, core)
-            if self.net.conservative:
+                self._compiled = compiled(lambda b, c: self._of_blocks(b, c), blocks, core)
+            evaluate = self._of_blocks if self._compiled is None else self._compiled
+            energy, found = evaluate(blocks, core)
+            if energy is not None:
+                has_energy = True
                 energies.index_add_(0, sample, energy.double())
                 forces.index_add_(0, sites.flatten(), found.flatten(0, 1))
             else:
                 forces[sites[core]] = found[core]
-        return (energies.to(field) if self.net.conservative else None), forces.view(field.shape)
+        return (energies.to(field) if has_energy else None), forces.view(field.shape)
 
     def _of_blocks(self, blocks: Tensor, core: Tensor) -> tuple[Tensor | None, Tensor]:
         """Direct forces; or the energy of the cores, and its negative gradient in core and halo."""

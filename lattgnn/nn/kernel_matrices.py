@@ -48,9 +48,14 @@ class SparseMap:
 
     @cached_property
     def bags(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Columns and values of all rows one after another, and where rows begin."""
+        """Columns and values of all rows one after another, and where rows begin; on the CPU."""
         m = self.matrix
-        return m.col_indices().clone(), m.values().clone(), m.crow_indices().clone()
+        with torch.inference_mode(False):
+            # By way of numpy: tensors that know they are part of a sparse one cannot be compiled.
+            columns, values, begins = (
+                torch.from_numpy(part.numpy()) for part in (m.col_indices(), m.values(), m.crow_indices())
+            )
+        return columns, values, begins
 
     @cached_property
     def edges(self) -> tuple[Tensor, Tensor]:

@@ -73,7 +73,8 @@ class OrbitConv(MessagePassing):
     ) -> list[Float[Tensor, "_rows _batch _channels"]]:
         """Apply the layer to its input blocks; `graph` is that of the finite lattice."""
         if is_grid(self, x, graph):
-            return [self._or_zeros(b, y, x, graph) for b, y in enumerate(grid_conv(self, x, graph))]
+            found = grid_conv(self, x, graph)
+            return [self._finished(b, None, x, graph) if y is None else y for b, y in enumerate(found)]
         return self.expanded(x, graph) if self.expands else self.reduced(x, graph)
 
     def reduced(self, x: Sequence[Tensor], graph: KernelGraph) -> list[Tensor]:
@@ -140,14 +141,11 @@ class OrbitConv(MessagePassing):
 
     def _finished(self, b: int, result: Tensor | None, x: Sequence[Tensor], graph: KernelGraph) -> Tensor:
         """Bias added; zeros where no kernel leads to a block."""
-        result = self._or_zeros(b, result, x, graph)
+        block = self.outputs[b]
+        if result is None:
+            batch = x[0].shape[1] // self.inputs[0].internal.dim
+            result = x[0].new_zeros(graph.n_rows(block.type), batch * block.internal.dim, block.channels)
         return result + self.biases[str(b)] if str(b) in self.biases else result
-
-    def _or_zeros(self, b: int, result: Tensor | None, x: Sequence[Tensor], graph: KernelGraph) -> Tensor:
-        if result is not None:
-            return result
-        block, batch = self.outputs[b], x[0].shape[1] // self.inputs[0].internal.dim
-        return x[0].new_zeros(graph.n_rows(block.type), batch * block.internal.dim, block.channels)
 
     def _scatter(self, sparse: SparseMap, x: Tensor) -> Tensor:
         edge_index, weight = sparse.edges

@@ -82,7 +82,7 @@ def test_blocks_give_what_the_whole_lattice_gives(lattice, options, tile, rng):
     tiled = TiledForces(net, lattice, tile)
     assert len(tiled.windows) > 1 and tiled.block.n_sites < lattice.n_sites
     energy, forces = whole(net, lattice, field)
-    scale = forces.abs().max()
+    scale = float(forces.abs().max())
     for batch in (None, 1):
         found, tiled_forces = TiledForces(net, lattice, tile, batch)(field)
         torch.testing.assert_close(tiled_forces, forces, rtol=0, atol=1e-12 * scale)
@@ -104,7 +104,7 @@ def test_baselines_in_blocks(kind, rng):
     assert len(tiled.windows) == 16
     energy, forces = whole(net, lattice, field)
     found, tiled_forces = tiled(field)
-    torch.testing.assert_close(tiled_forces, forces, rtol=0, atol=1e-12 * forces.abs().max())
+    torch.testing.assert_close(tiled_forces, forces, rtol=0, atol=1e-12 * float(forces.abs().max()))
     if energy is not None:
         torch.testing.assert_close(found, energy, rtol=1e-12, atol=0)
 
@@ -130,7 +130,7 @@ def test_networks_say_how_far_they_see(lattice, options, rng):
     (gradient,) = torch.autograd.grad(y[0, center].square().sum(), field)
     seen = gradient[0].reshape(lattice.n_sites, -1).abs().amax(1).numpy() > 0
     away = np.abs(lattice.cells - np.array(cell))
-    assert 2 * max(net.reach) < min(lattice.extent)
+    assert net.reach is not None and 2 * max(net.reach) < min(lattice.extent)
     assert tuple(away[seen].max(0)) == net.reach
 
 
@@ -149,7 +149,7 @@ def test_blocks_are_as_symmetric_as_the_lattice(options, rng):
         moved = apply_operation(field, shift[permutation], matrices)
         found, moved_forces = tiled(moved)
         expected = apply_operation(forces, shift[permutation], matrices)
-        torch.testing.assert_close(moved_forces, expected, rtol=0, atol=1e-10 * forces.abs().max())
+        torch.testing.assert_close(moved_forces, expected, rtol=0, atol=1e-10 * float(forces.abs().max()))
         if energy is not None:
             torch.testing.assert_close(found, energy, rtol=1e-10, atol=0)
     assert len(tiled.windows) == 16
@@ -212,6 +212,6 @@ def test_compiled_blocks(options, rng):
     field = sample(lattice, net, rng).float()
     energy, forces = TiledForces(net, lattice, 5)(field)
     found, compiled_forces = TiledForces(net, lattice, 5, compile=True)(field)
-    torch.testing.assert_close(compiled_forces, forces, rtol=0, atol=1e-6 * forces.abs().max())
+    torch.testing.assert_close(compiled_forces, forces, rtol=0, atol=1e-6 * float(forces.abs().max()))
     if energy is not None:
         torch.testing.assert_close(found, energy, rtol=1e-6, atol=1e-6)
