@@ -205,6 +205,8 @@ def test_what_does_not_fit_is_told_in_one_line():
 
 
 @pytest.mark.slow
+# When torch's compiler is imported it uses, and touches in other packages, what they deprecate.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("options", [{**VECTORS, "hidden": "regular"}, {**SPINS, "conservative": True}])
 def test_compiled_blocks(options, rng):
     lattice = square(14)
