@@ -41,7 +41,9 @@ def test_the_same_map_and_gradient(lattice, cutoff):
     results = conv(x, graph), conv.expanded(x, graph)
     weights = [torch.randn_like(y) for y in results[0]]
     gradients = [
-        torch.autograd.grad(sum((w * y).sum() for w, y in zip(weights, result, strict=True)), x)
+        torch.autograd.grad(
+            torch.stack([(w * y).sum() for w, y in zip(weights, result, strict=True)]).sum(), x
+        )
         for result in results
     ]
     for found, expected in zip((*results[0], *gradients[0]), (*results[1], *gradients[1]), strict=True):
