@@ -4,6 +4,7 @@ from lattgnn.inference.classical import linear_classical
 from lattgnn.inference.engine import Engine
 from lattgnn.inference.layers import Kernel, StencilLayer, StencilNetwork, stencil_network
 from lattgnn.inference.native import NativeForces
+from lattgnn.inference.tiles import TiledForces
 
 __all__ = [
     "Engine",
@@ -11,6 +12,7 @@ __all__ = [
     "NativeForces",
     "StencilLayer",
     "StencilNetwork",
+    "TiledForces",
     "linear_classical",
     "stencil_network",
 ]
