@@ -40,6 +40,7 @@ class Engine:
 
     def __init__(self, net: ForceNetwork, hamiltonian: Hamiltonian, fast: bool = True) -> None:
         self.net, self.hamiltonian, self.fast = net, hamiltonian, fast
+        self._weights = list(net.parameters())
         self._state: object = None
         self._electronic: Forces = net
         self._total: Forces | None = None
@@ -64,12 +65,12 @@ class Engine:
 
     def _refresh(self) -> None:
         """Make everything anew if the weights are not those of the last call."""
-        parameters = list(self.net.parameters())
-        state = [(p.data_ptr(), p._version, p.dtype) for p in parameters]
+        first = self._weights[0]
+        state = (first.data_ptr(), first.dtype, [weight._version for weight in self._weights])
         if state == self._state:
             return
         self._state, self._total = state, None
-        lattice, first = self.hamiltonian.lattice, parameters[0]
+        lattice = self.hamiltonian.lattice
         self._electronic = TiledForces(self.net, lattice) if self.fast else _OwnCode(self.net, lattice)
         if self.fast and first.dtype == torch.float32 and not first.is_cuda:
             self._compile()
