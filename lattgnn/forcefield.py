@@ -12,6 +12,7 @@ from torch import Tensor
 from lattgnn.checkpoint import check_representation, checkpoint_header, load_checkpoint, read_header
 from lattgnn.config import build
 from lattgnn.hamiltonians import Hamiltonian
+from lattgnn.inference import Engine
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
 from lattgnn.solvers import ElectronicState, ExactDiagonalization
@@ -105,6 +106,8 @@ class LearnedForceField:
         hamiltonian: the model on the lattice to be simulated.
         solver: how the labels were computed, with their μ.
         filling: electrons per state; None keeps the chemical potential that the labels were made with.
+        fast: run the network by compiled code where there is some (`lattgnn.inference`), checked against the
+            network at the first call; False runs the network's own code.
 
     Raises:
         ValueError: `filling` is given for a Hamiltonian in which μ is no shift of the field, or the network
@@ -117,6 +120,7 @@ class LearnedForceField:
         hamiltonian: Hamiltonian,
         solver: ExactDiagonalization,
         filling: float | None = None,
+        fast: bool = True,
     ) -> None:
         if filling is not None and not 0 < filling < 1:
             raise ValueError(
@@ -133,6 +137,7 @@ class LearnedForceField:
         self.hamiltonian = hamiltonian
         self.solver = solver
         self.filling = filling
+        self.engine = Engine(net, hamiltonian, fast)
         net.graph(hamiltonian.lattice)  # raises where the extent is too small
 
     @classmethod
@@ -224,17 +229,24 @@ class LearnedForceField:
         return self.hamiltonian.field_shape
 
     def __call__(
-        self, field: Float[Tensor, "..."]
+        self, field: Float[Tensor, "..."], out: Float[Tensor, "..."] | None = None
     ) -> tuple[Float[Tensor, "*batch"] | None, Float[Tensor, "..."]]:
         """Total energy (None for a direct head) and forces −∂E/∂field.
 
         Args:
             field: [..., *field_shape]; the network runs in its own dtype, the classical part in the field's.
+            out: where the forces go, a tensor like `field`.
         """
-        energy, forces = self.electronic(field)
         field = field.detach()
-        forces = forces + self.hamiltonian.classical_forces(field)
-        return None if energy is None else energy + self.hamiltonian.classical_energy(field), forces
+        if self.filling is None:
+            self.hamiltonian.check_field(field)
+            flat = (-1, *self.field_shape)
+            found = self.engine.total(field.reshape(flat), None if out is None else out.view(flat))
+            if found is not None:
+                return self._like(field, *found)
+        energy, forces = self.electronic(field)
+        total = torch.add(forces, self.hamiltonian.classical_forces(field), out=out)
+        return None if energy is None else energy + self.hamiltonian.classical_energy(field), total
 
     @torch.no_grad()
     def electronic(
@@ -244,13 +256,17 @@ class LearnedForceField:
         self.hamiltonian.check_field(field)
         flat = field.detach().reshape(-1, *self.field_shape)
         energy, forces = self._grand(flat) if self.filling is None else self._canonical(flat)
+        return self._like(field, energy, forces)
+
+    def _like(self, field: Tensor, energy: Tensor | None, forces: Tensor) -> tuple[Tensor | None, Tensor]:
+        """In the dtype and shape of the field."""
         batch_shape = field.shape[: field.ndim - len(self.field_shape)]
-        return None if energy is None else energy.reshape(batch_shape), forces.reshape(field.shape)
+        energy = None if energy is None else energy.to(field.dtype).reshape(batch_shape)
+        return energy, forces.to(field.dtype).view(field.shape)
 
     def _grand(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
         parameter = next(self.net.parameters())
-        graph = self.net.graph(self.lattice)  # cached, for the precision and device that the network has now
-        energy, forces = self.net(field.to(parameter), graph)
+        energy, forces = self.engine.electronic(field.to(parameter))
         return None if energy is None else energy.to(field), forces.to(field)
 
     def _canonical(self, field: Tensor) -> tuple[Tensor | None, Tensor]:

@@ -73,6 +73,11 @@ class Hamiltonian(ABC):
         return None
 
     @property
+    def stiffness(self) -> tuple[float, float] | None:
+        """(k0, k1) where the classical energy is ½ k0 Σ φ_i² + k1 Σ_⟨ij⟩ φ_i·φ_j over nearest neighbours."""
+        return None
+
+    @property
     @abstractmethod
     def rows(self) -> Int[Tensor, " nnz"]:
         """Row of each element of the pattern."""
@@ -138,7 +143,8 @@ class Hamiltonian(ABC):
                 f"field must have shape [..., {', '.join(map(str, expected))}] for {type(self).__name__} on "
                 f"{self.lattice.name}, got {list(field.shape)}. Use a field of this lattice's sites."
             )
-        if not torch.isfinite(field).all():
+        low, high = torch.aminmax(field.detach())  # NaN if any is; needs no memory, unlike isfinite
+        if not (low.isfinite() & high.isfinite()):
             bad = torch.nonzero(~torch.isfinite(field))[0].tolist()
             raise ValueError(
                 f"field must be finite, got {field[tuple(bad)].item()!r} at index {bad}. "

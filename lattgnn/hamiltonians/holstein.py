@@ -83,6 +83,11 @@ class Holstein(Hamiltonian):
         """+½ g Σ_i Q_i, from n_i − ½."""
         return 0.5 * self.g * field.sum(-1)
 
+    @property
+    def stiffness(self) -> tuple[float, float]:
+        """(k0, k1)."""
+        return self.k0, self.k1
+
     def classical_forces(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch n_sites"]:
         """−k0 Q_i − k1 Σ_{j nn i} Q_j."""
         return harmonic_forces(field, self._neighbors, self.k0, self.k1)

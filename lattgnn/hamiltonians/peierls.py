@@ -93,6 +93,11 @@ class Peierls(Hamiltonian):
         second = field.new_full((*field.shape[:-2], far.shape[1]), -self.t2)
         return torch.cat([self.g * stretch - self.t0, second, torch.zeros_like(field[..., 0])], dim=-1)
 
+    @property
+    def stiffness(self) -> tuple[float, float]:
+        """(k0, kappa)."""
+        return self.k0, self.kappa
+
     def classical_forces(
         self, field: Float[Tensor, "*batch n_sites dim"]
     ) -> Float[Tensor, "*batch n_sites dim"]:

@@ -1,1 +1,16 @@
 """Trained networks as they run in production: weights written out, blocked, compiled."""
+
+from lattgnn.inference.classical import linear_classical
+from lattgnn.inference.engine import Engine
+from lattgnn.inference.layers import Kernel, StencilLayer, StencilNetwork, stencil_network
+from lattgnn.inference.native import NativeForces
+
+__all__ = [
+    "Engine",
+    "Kernel",
+    "NativeForces",
+    "StencilLayer",
+    "StencilNetwork",
+    "linear_classical",
+    "stencil_network",
+]

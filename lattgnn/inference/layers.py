@@ -110,7 +110,7 @@ def stencil_network(net: ForceNetwork, lattice: Lattice) -> StencilNetwork | Non
     if not (isinstance(net, OrbitNetwork) and net.is_scalar and not net.internal):
         return None
     exact = copy.deepcopy(net).double().cpu()
-    graph = exact.graph(_smallest(lattice, exact.cutoff))
+    graph = exact.graph(small_piece(lattice, exact))
     blocks, basis = [exact.embed, *exact.blocks, exact.readout], exact.basis
     assert isinstance(basis, FieldBasis)  # the one of fields without an internal space
     if basis.components.to_local is not None or not all(map(_is_plain, blocks)):
@@ -123,17 +123,17 @@ def stencil_network(net: ForceNetwork, lattice: Lattice) -> StencilNetwork | Non
     return StencilNetwork(steps, linear, bumps, tuple(layers), net.conservative, net.force_bound)
 
 
-def _smallest(lattice: Lattice, cutoff: float) -> Lattice:
-    """A small periodic piece with the same bonds."""
-    periodic = Lattice(lattice.primitive_vectors, lattice.basis, lattice.extent, True, lattice.name)
+def small_piece(lattice: Lattice, net: ForceNetwork) -> Lattice:
+    """A small periodic piece of the crystal that a network accepts; it has the same bonds."""
     for extent in range(2, 100):
+        axes = (extent,) * lattice.dim
+        piece = Lattice(lattice.primitive_vectors, lattice.basis, axes, True, lattice.name)
         try:
-            piece = periodic.with_extent(extent)
-            piece.bonds(cutoff)
-        except ValueError:
+            net.graph(piece)
+        except ValueError:  # too small for the cutoff
             continue
         return piece
-    raise ValueError(f"cutoff must span fewer than 50 cells, got {cutoff!r}. Use a shorter one.")
+    raise ValueError("the network must fit an extent below 100, got none. Use a shorter cutoff.")
 
 
 def _is_plain(layer: torch.nn.Module) -> bool:
