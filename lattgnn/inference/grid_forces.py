@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
@@ -191,18 +192,19 @@ class BondSums(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch n_in *extent"]) -> Float[Tensor, "batch n_out *extent"]:
         """Apply to channels that are grouped by sublattice."""
-        padded = x
+        (batch, _, *extent), padded = x.shape, x
+        n_cells = math.prod(extent)
         for axis, (reach, periodic) in enumerate(zip(self.reach, self.periodic, strict=True), start=2):
             padded = _padded(padded, axis, reach, periodic)
         parts = []
         for d, kernels in enumerate(self.bonds):
-            total = self.get_buffer(f"bias_{d}").expand(len(x), -1, x[0, 0].numel()).clone()
+            total = self.get_buffer(f"bias_{d}").expand(batch, -1, n_cells).clone()
             for k, bonds in enumerate(kernels):
-                matrix = self.get_buffer(f"matrix_{d}_{k}").expand(len(x), -1, -1)
+                matrix = self.get_buffer(f"matrix_{d}_{k}").expand(batch, -1, -1)
                 total.baddbmm_(matrix, self._sum(x, padded, bonds).flatten(2))
             parts.append(total)
         whole = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-        return whole.unflatten(2, x.shape[2:])
+        return whole.unflatten(2, extent)
 
     def _sum(self, x: Tensor, padded: Tensor, bonds: tuple[Bond, ...]) -> Tensor:
         first, *others = (self._shifted(x, padded, bond) for bond in bonds)
