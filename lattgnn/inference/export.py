@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -69,13 +69,13 @@ def export_forces(
     Raises:
         ValueError: The network or the classical force is not of a scalar field's simple kind, or the name of
             the file has another ending, or there is no such device.
-        RuntimeError: There is no C++ compiler.
+        FileNotFoundError: There is no C++ compiler.
     """
     path = Path(path)
     if path.suffix != ".pt2":
         raise ValueError(f"path must end in .pt2, got {str(path)!r}. Use {str(path.with_suffix('.pt2'))!r}.")
     if format == "aoti" and compiler() is None:
-        raise RuntimeError(
+        raise FileNotFoundError(
             "a C++ compiler must be there for format 'aoti', got none. Install g++, set CXX, or use 'exported'."
         )
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
@@ -153,8 +153,14 @@ def _write(program: ExportedProgram, path: Path, format: str, metadata: str) -> 
         return
     from torch._inductor import aoti_compile_and_package  # seconds to import
 
-    settings: Mapping[str, Any] = {
+    command = compiler()
+    assert command is not None
+    settings: dict[str, Any] = {
         "aot_inductor.metadata": {METADATA: metadata},
+        "cpp.cxx": command[:1],
         "cpp.dynamic_threads": True,  # as many as there are when it runs, not when it is compiled
     }
-    aoti_compile_and_package(program, package_path=str(path), inductor_configs=dict(settings))
+    with warnings.catch_warnings():
+        # torch 2.13 asks itself for pytree leaves in the old way
+        warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
+        aoti_compile_and_package(program, package_path=str(path), inductor_configs=settings)

@@ -33,11 +33,8 @@ class GridForces(nn.Module):
         classical: tuple[tuple[Kernel, ...], ...] = (),
     ) -> None:
         super().__init__()
-        self.conservative, self.force_bound, self.linear = (
-            network.conservative,
-            network.force_bound,
-            network.linear,
-        )
+        self.conservative, self.force_bound = network.conservative, network.force_bound
+        self.linear = network.linear
         self.register_buffer("steps", torch.from_numpy(network.steps).double())
         self.register_buffer("bumps", torch.from_numpy(network.bumps).double())
         n_sublattices = len(network.layers[0].kernels)
@@ -188,7 +185,8 @@ class BondSums(nn.Module):
             start = np.zeros(n) if bias is None else bias[d]
             self.register_buffer(f"bias_{d}", torch.tensor(start, dtype=torch.float64)[:, None])
             for k, kernel in enumerate(into):
-                self.register_buffer(f"matrix_{d}_{k}", torch.tensor(kernel.matrix, dtype=torch.float64))
+                matrix = np.ascontiguousarray(kernel.matrix)  # a transposed one has no place in an archive
+                self.register_buffer(f"matrix_{d}_{k}", torch.tensor(matrix, dtype=torch.float64))
 
     def forward(self, x: Float[Tensor, "batch n_in *extent"]) -> Float[Tensor, "batch n_out *extent"]:
         """Apply to channels that are grouped by sublattice."""
