@@ -56,6 +56,16 @@ class ExactForceField:
         """Shape of one field, without batch dimensions."""
         return self.hamiltonian.field_shape
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of fields that lose nothing: float64."""
+        return torch.float64
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether its bits do not depend on the number of threads: they do."""
+        return False
+
     def __call__(self, field: Float[Tensor, "..."]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "..."]]:
         """Total energy and forces −∂E/∂field.
 
@@ -227,6 +237,16 @@ class LearnedForceField:
     def field_shape(self) -> tuple[int, ...]:
         """Shape of one field, without batch dimensions."""
         return self.hamiltonian.field_shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the network."""
+        return next(self.net.parameters()).dtype
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the network runs by the compiled kernel; its bits depend on no number of threads."""
+        return self.engine.is_compiled
 
     def __call__(
         self, field: Float[Tensor, "..."], out: Float[Tensor, "..."] | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from dask.system import CPU_COUNT
 from jsonargparse import Namespace, set_parsing_settings
 
 from lattgnn import dynamics
@@ -43,23 +44,32 @@ def simulate_verb(argv: Sequence[str]) -> None:
     parser.add_argument("--integrator", type=dynamics.Integrator, required=True, help="what a step is")
     parser.add_argument("--save", type=dynamics.SaveSchedule, required=True, help="which steps are kept")
     parser.add_function_arguments(dynamics.initial_state, "initial", skip={"force_field", "dtype"})
-    parser.add_argument("--dtype", type=Literal["float32", "float64"], default="float64", help="of the state")
+    parser.add_argument(
+        "--dtype",
+        type=Literal["float32", "float64"] | None,
+        help="of the state; by default that of the network, float64 for exact forces",
+    )
     built: set[str | int] = {"force_field", "integrator", "state", "save", "path", "config"}
     parser.add_function_arguments(dynamics.simulate, skip=built)
     parser.add_argument("--out", type=str, required=True, help="directory of the trajectory")
     parser.add_argument(
-        "--threads", type=int, default=1, help="keep it in a restart: the last bits depend on it"
+        "--threads",
+        type=int | None,
+        help="all cores for compiled forces, whose bits do not depend on it; else 1, kept in a restart",
     )
     parser.set_defaults({"progress": True})
 
     asked = _parse(parser, argv)
-    with threads(asked.pop("threads")):
-        initial, out = asked.pop("initial"), asked.pop("out")
+    initial, out = asked.pop("initial"), asked.pop("out")
+    n_threads, dtype = asked.pop("threads"), asked.pop("dtype")
+    with threads(1 if n_threads is None else n_threads):
         force_field = choose_force_field(
             asked.pop("lattice"), device=initial["device"], **asked.pop("force_field")
         )
         check_integrator(asked["integrator"], force_field.hamiltonian)
-        state = start(force_field, dtype=getattr(torch, asked.pop("dtype")), **initial)
+        if n_threads is None and force_field.is_compiled:
+            torch.set_num_threads(CPU_COUNT)
+        state = start(force_field, dtype=getattr(torch, dtype) if dtype else force_field.dtype, **initial)
         dynamics.simulate(force_field, state=state, path=out, config=_description(force_field), **asked)
     print(out)
 

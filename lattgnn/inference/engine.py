@@ -42,6 +42,12 @@ class Engine:
         self._electronic: Forces = net
         self._total: Forces | None = None
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the compiled kernel runs it: its bits do not depend on the number of threads."""
+        self._refresh()
+        return isinstance(self._electronic, NativeForces)
+
     def electronic(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
         """Energy and forces of the electrons, as the network gives them for fields in its own dtype."""
         self._refresh()

@@ -81,7 +81,7 @@ class NativeForces:
         self.lattice, self.conservative = lattice, network.conservative
         self._kept: list[Any] = []
         grid = Grid(lattice, network, classical, tile_bytes)
-        self._tiles, self._n_rows = len(grid.tiles), grid.extent[0]
+        self.n_tiles, self._n_rows = len(grid.tiles), grid.extent[0]
         net, geometry = self._network(network, classical, grid), self._geometry(grid)
         self._forces, self._free = functions.lattgnn_forces, functions.lattgnn_free_plan
         self._forces.argtypes = [_pointer, _pointer, _pointer, _pointer, _long, _int]
@@ -104,7 +104,7 @@ class NativeForces:
             out: Where the forces go, a tensor like `field`.
         """
         out = torch.empty_like(field) if out is None else out
-        energies = torch.zeros(len(field), self._tiles, self._n_rows, dtype=torch.float64)
+        energies = torch.zeros(len(field), self.n_tiles, self._n_rows, dtype=torch.float64)
         self._forces(
             self._plan,
             field.data_ptr(),

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <vector>
 #if defined(__AVX__)
@@ -80,7 +81,7 @@ inline vec sqrt(vec x) {
 
 extern "C" {
 
-// sum over terms t and channels c of weights[t, c, :] * (sum over the term's bonds of x[channel + c, row, place]).
+// Over terms t and channels c, the sum of weights[t, c, :] * (sum over the bonds of t of x[c, row, place]).
 struct Sum {
     int32_t n_terms, n_out;
     const int32_t* n_bonds;     // [n_terms]
@@ -89,7 +90,8 @@ struct Sum {
     const float* weights;       // [all channels of all terms, n_out]
 };
 
-// x -> (x +) out_bias + mixing f(bias + convolution x), f SiLU or nothing, with one Sum for each sublattice; `back_` are the transposes.
+// x -> (x +) out_bias + mixing f(bias + convolution x), f SiLU or nothing; a Sum for each sublattice. `back_` are
+// the transposes.
 struct Layer {
     int32_t n_hidden, n_out;  // channels of a cell, over all sublattices
     int32_t residual, silu, reach;  // reach: rows that a bond spans
@@ -206,7 +208,7 @@ struct Sweep {
     std::vector<int64_t> forward_delay, backward_delay;
     Rows field;
     std::vector<Rows> x, slope, gradient, pulled;  // outputs, f', dE/d(output), dE/d(before f) of each layer
-    std::vector<float> functions, hidden, out;
+    std::vector<float> functions, functions_gradient, hidden, out;  // of one group of sites
     Places near, classical;
 
     Sweep(const Network& net, const Geometry& lattice) : net(net), lattice(lattice) {
@@ -238,6 +240,7 @@ struct Sweep {
             }
         }
         functions.assign((net.n_steps + 1 + net.n_bumps) * GROUP, 0.0f);
+        functions_gradient = functions;
         hidden.assign(most_hidden * GROUP, 0.0f);
         out.assign(std::max<int64_t>(most_out, 1) * GROUP, 0.0f);
     }
@@ -262,7 +265,8 @@ struct Sweep {
     void close(Rows& rows, int64_t row) {
         for (int64_t c = 0; c < rows.n_channels; c++) {
             float* values = rows.at(row, c);
-            for (int64_t k = 0; k < tile->n_copies; k++) values[tile->copies[2 * k]] = values[tile->copies[2 * k + 1]];
+            for (int64_t k = 0; k < 2 * tile->n_copies; k += 2)
+                values[tile->copies[k]] = values[tile->copies[k + 1]];
             if (lattice.open)
                 for (int64_t p = 0; p < tile->length; p++)
                     if (tile->cells[p] < 0 || outside(row)) values[p] = 0.0f;
@@ -331,9 +335,9 @@ struct Sweep {
         float* g = pulled[l].at(row, layer.first_hidden[d]) + p;
         for (int k = 0; k < n_hidden; k++)
             for (int u = 0; u < UNROLL; u++) {
-                const vec value = load(hidden.data() + k * GROUP + u * LANES) * load(s + k * slope[l].length + u * LANES);
-                store(hidden.data() + k * GROUP + u * LANES, value);
-                store(g + k * pulled[l].length + u * LANES, value);
+                float* h = hidden.data() + k * GROUP + u * LANES;
+                store(h, load(h) * load(s + k * slope[l].length + u * LANES));
+                store(g + k * pulled[l].length + u * LANES, load(h));
             }
     }
 
@@ -383,8 +387,8 @@ struct Sweep {
         const int n = net.n_steps + 1 + net.n_bumps;
         const float* q = field.at(row, d) + p;
         evaluate_functions(q);
-        std::vector<float>& f = functions;
-        float g[64 * GROUP];
+        const float* f = functions.data();
+        float* g = functions_gradient.data();
         std::fill_n(g, n * GROUP, 0.0f);
         add_here(net.layers[0].back_convolution[d], hidden.data(), g);
         float result[GROUP];
@@ -392,12 +396,12 @@ struct Sweep {
             const vec value = load(q + u * LANES);
             vec total = load(g + net.n_steps * GROUP + u * LANES) * net.slope;
             for (int k = 0; k < net.n_steps; k++) {
-                const vec t = load(f.data() + k * GROUP + u * LANES);
+                const vec t = load(f + k * GROUP + u * LANES);
                 total += load(g + k * GROUP + u * LANES) * net.steps[k] * (1.0f - t * t);
             }
             for (int k = 0; k < net.n_bumps; k++) {
                 const int at = (net.n_steps + 1 + k) * GROUP + u * LANES;
-                total -= load(g + at) * load(f.data() + at) * value * (net.bumps[k] * net.bumps[k]);
+                total -= load(g + at) * load(f + at) * value * (net.bumps[k] * net.bumps[k]);
             }
             if (net.bound > 0) total -= net.bound * value / sqrt(value * value + 1.0f);
             store(result + u * LANES, -total);
@@ -443,7 +447,9 @@ struct Sweep {
         if (l > 0) close(pulled[l], row);
     }
 
-    void run(const Tile& piece, int64_t first, int64_t last, const float* values, float* forces, double* energies) {
+    // Forces, and energies of rows, of the rows [first, last) of a piece of them.
+    void run(const Tile& piece, int64_t first, int64_t last, const float* values, float* forces,
+             double* energies) {
         tile = &piece;
         for (int64_t t = first - halo; t < last + halo; t++) {
             load_field(values, t);
@@ -465,6 +471,7 @@ struct Plan {
     Network net;
     Geometry lattice;
     std::vector<std::unique_ptr<Sweep>> sweeps;  // one a thread
+    std::mutex busy;
 };
 
 }  // namespace
@@ -472,13 +479,17 @@ struct Plan {
 extern "C" {
 
 // The arrays that net and lattice point to must outlive the plan.
-void* lattgnn_plan(const Network* net, const Geometry* lattice) { return new Plan{*net, *lattice, {}}; }
+void* lattgnn_plan(const Network* net, const Geometry* lattice) {
+    return new Plan{*net, *lattice, {}, {}};
+}
 
 void lattgnn_free_plan(void* plan) { delete static_cast<Plan*>(plan); }
 
 // Forces [batch, sites] of fields [batch, sites]; energies [batch, tiles, rows] of each row where there is one.
-void lattgnn_forces(void* handle, const float* fields, float* forces, double* energies, int64_t batch, int32_t n_threads) {
+void lattgnn_forces(void* handle, const float* fields, float* forces, double* energies, int64_t batch,
+                    int32_t n_threads) {
     Plan& plan = *static_cast<Plan*>(handle);
+    const std::lock_guard<std::mutex> lock(plan.busy);
     const Geometry& g = plan.lattice;
     const int64_t units = batch * g.n_tiles, n_sites = g.n_rows * g.row_cells * plan.net.n_sublattices;
     const int64_t pieces = units % n_threads == 0 ? 1 : std::min<int64_t>(n_threads, g.n_rows);
@@ -488,8 +499,8 @@ void lattgnn_forces(void* handle, const float* fields, float* forces, double* en
     std::atomic<int64_t> next{0};
     auto work = [&](Sweep* sweep) {
         for (int64_t k; (k = next++) < total;) {
-            const int64_t unit = k / pieces, piece = k % pieces, sample = unit / g.n_tiles, tile = unit % g.n_tiles;
-            sweep->run(g.tiles[tile], g.n_rows * piece / pieces, g.n_rows * (piece + 1) / pieces,
+            const int64_t unit = k / pieces, piece = k % pieces, sample = unit / g.n_tiles;
+            sweep->run(g.tiles[unit % g.n_tiles], g.n_rows * piece / pieces, g.n_rows * (piece + 1) / pieces,
                        fields + sample * n_sites, forces + sample * n_sites,
                        energies ? energies + unit * g.n_rows : nullptr);
         }
