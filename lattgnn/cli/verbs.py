@@ -97,7 +97,9 @@ def export_verb(argv: Sequence[str]) -> None:
     parser = _parser("export", "Write a force field, classical part included, for use without lattgnn.")
     parser.add_argument("checkpoint", type=str, help="file of `lattgnn fit`, or a name of the package's own")
     parser.add_argument(
-        "--lattice", type=Lattice | None, help="that of the checkpoint with other boundaries; extents stay free"
+        "--lattice",
+        type=Lattice | None,
+        help="that of the checkpoint with other boundaries; extents stay free",
     )
     parser.add_argument("--out", type=str, required=True, help="file to write, .pt2")
     parser.add_function_arguments(export_forces, skip={"net", "hamiltonian", "path", "solver"})

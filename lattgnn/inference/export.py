@@ -21,8 +21,6 @@ from lattgnn.nn import ForceNetwork
 
 METADATA = "lattgnn.json"
 """Name of the metadata in a `torch.export` file (`extra_files`); key of it in an AOTInductor package."""
-SMALLEST = 2
-"""Cells along an axis: `torch.export` makes a case of its own of one."""
 
 
 class ForceProgram(nn.Module):
@@ -76,7 +74,8 @@ def export_forces(
         raise ValueError(f"path must end in .pt2, got {str(path)!r}. Use {str(path.with_suffix('.pt2'))!r}.")
     if format == "aoti" and compiler() is None:
         raise FileNotFoundError(
-            "a C++ compiler must be there for format 'aoti', got none. Install g++, set CXX, or use 'exported'."
+            "a C++ compiler must be there for format 'aoti', got none. "
+            "Install g++, set CXX, or use 'exported'."
         )
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device must be there, got {device!r} without a GPU. Use 'cpu'.")
@@ -114,7 +113,7 @@ def _grid_forces(net: ForceNetwork, hamiltonian: Hamiltonian) -> GridForces:
 def _program(forces: GridForces, n_sublattices: int) -> ExportedProgram:
     """Traced for two fields; batch and extents stay free."""
     first = next(forces.buffers())
-    smallest = [max(SMALLEST, reach) for reach in forces.reach]
+    smallest = _smallest(forces)
     # Extents of all axes differ, and none is the batch: equal ones would be taken for one number.
     example = [2, *(4 + n + axis for axis, n in enumerate(smallest)), n_sublattices]
     field = torch.zeros(example, dtype=first.dtype, device=first.device)
@@ -127,6 +126,11 @@ def _program(forces: GridForces, n_sublattices: int) -> ExportedProgram:
         )
 
 
+def _smallest(forces: GridForces) -> list[int]:
+    """Fewest cells along each axis: one cell, and a bond around the whole axis, are cases of their own."""
+    return [1 + max(1, reach) for reach in forces.reach]
+
+
 def _metadata(
     forces: GridForces, hamiltonian: Hamiltonian, solver: Any, dtype: str, device: str
 ) -> dict[str, Any]:
@@ -136,7 +140,7 @@ def _metadata(
         "lattice": describe(lattice),
         "n_sublattices": lattice.n_sublattices,
         "periodic": list(lattice.periodic),
-        "smallest_extent": [max(SMALLEST, reach) for reach in forces.reach],
+        "smallest_extent": _smallest(forces),
         "hamiltonian": describe(hamiltonian),
         "solver": describe(solver),
         "dtype": dtype,

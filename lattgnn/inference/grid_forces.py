@@ -1,4 +1,4 @@
-"""Forces of a network of scalars in plain torch operations on the grid of cells: any device, dtype and extent."""
+"""Forces of a network of scalars in plain torch operations on the cell grid: any device, dtype, extent."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from lattgnn.inference.layers import Bond, Kernel, StencilLayer, StencilNetwork
 class GridForces(nn.Module):
     """Energies and forces of a network of scalars, of any extent; for `torch.compile` and `torch.export` too.
 
-    The gradient of an energy is written out by hand, so that no autograd graph is kept. Weights are buffers, in
-    float64 until `.to(dtype)` says otherwise. An extent below the reach of a bond is repeated periodically.
+    The gradient of an energy is written out by hand, so that no autograd graph is kept. Weights are buffers,
+    in float64 until `.to(dtype)` says otherwise; half precision costs more accuracy than it saves time. An
+    extent below the reach of a bond is repeated periodically.
 
     Args:
         network: What to compute.
@@ -99,7 +100,11 @@ class GridForces(nn.Module):
         """Functions of the field, channels of one sublattice together."""
         steps, bumps = self._widths(q)
         value = q.unsqueeze(2)
-        functions = [torch.tanh(value / steps), value / self.linear, torch.exp(-0.5 * (value / bumps).square())]
+        functions = [
+            torch.tanh(value / steps),
+            value / self.linear,
+            torch.exp(-0.5 * (value / bumps).square()),
+        ]
         return torch.cat(functions, 2).flatten(1, 2)
 
     def _gradient(self, q: Tensor, inner: list[Tensor]) -> Tensor:

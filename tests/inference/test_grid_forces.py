@@ -93,7 +93,7 @@ def test_forces_are_central_differences(lattice, rng):
 
 
 def everywhere(field, sources):
-    """[operations * batch, n_sites]: fields moved by every operation, which takes site i from sources[:, i]."""
+    """[operations * batch, n_sites]: fields moved by every operation, site i from sources[:, i]."""
     return field[:, sources].transpose(0, 1).flatten(0, 1)
 
 
