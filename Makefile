@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Small matrices on many threads are slow; set before Python starts, since plugins of pytest load BLAS first.
+test test-fast test-scatter: export OMP_NUM_THREADS ?= 1
 
 # A stamp is written last, so an interrupted set-up is taken up again. It holds what the set-up was made
 # for: another torch or folder, a newer pyproject.toml or constraint file, and pip runs once more.

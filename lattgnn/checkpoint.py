@@ -10,15 +10,13 @@ from lattgnn.config import describe, versions
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import field_representation
 from lattgnn.nn import ForceNetwork
-from lattgnn.solvers import ExactDiagonalization
+from lattgnn.solvers import Solver
 
 FORMAT_VERSION = 2
 """Version of the checkpoint header; a checkpoint of another version is refused."""
 
 
-def checkpoint_header(
-    net: ForceNetwork, hamiltonian: Hamiltonian, solver: ExactDiagonalization
-) -> dict[str, Any]:
+def checkpoint_header(net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solver) -> dict[str, Any]:
     """Plain data that rebuilds a learned force field: network, Hamiltonian, ensemble, lattice, versions."""
     return {
         "format_version": FORMAT_VERSION,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -15,14 +15,7 @@ from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.inference import Engine
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
-from lattgnn.solvers import ElectronicState, ExactDiagonalization
-
-
-@runtime_checkable
-class Solver(Protocol):
-    """Anything that finds the electrons of a Hamiltonian in a given field."""
-
-    def solve(self, hamiltonian: Hamiltonian, field: Tensor) -> ElectronicState: ...  # noqa: D102
+from lattgnn.solvers import Solver
 
 
 class ExactForceField:
@@ -55,11 +48,6 @@ class ExactForceField:
     def field_shape(self) -> tuple[int, ...]:
         """Shape of one field, without batch dimensions."""
         return self.hamiltonian.field_shape
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of fields that lose nothing: float64."""
-        return torch.float64
 
     @property
     def is_compiled(self) -> bool:
@@ -124,11 +112,13 @@ class LearnedForceField:
             was made for a field that transforms otherwise.
     """
 
+    writes_in_place = True
+
     def __init__(
         self,
         net: ForceNetwork,
         hamiltonian: Hamiltonian,
-        solver: ExactDiagonalization,
+        solver: Solver,
         filling: float | None = None,
         fast: bool = True,
     ) -> None:
@@ -182,7 +172,7 @@ class LearnedForceField:
         net = build(header["net"], ForceNetwork, lattice).to(device)
         weights = {key.removeprefix("net."): value for key, value in checkpoint["state_dict"].items()}
         net.load_state_dict({key: value for key, value in weights.items() if key in net.state_dict()})
-        solver = build(header["solver"], ExactDiagonalization)
+        solver = build(header["solver"], Solver)
         return cls(net, build(header["hamiltonian"], Hamiltonian, lattice), solver, filling)
 
     @classmethod
@@ -237,11 +227,6 @@ class LearnedForceField:
     def field_shape(self) -> tuple[int, ...]:
         """Shape of one field, without batch dimensions."""
         return self.hamiltonian.field_shape
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """That of the network."""
-        return next(self.net.parameters()).dtype
 
     @property
     def is_compiled(self) -> bool:

@@ -13,7 +13,7 @@ from lattgnn.dynamics import Trajectory
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Peierls
 from lattgnn.lattice import square
-from lattgnn.solvers import ExactDiagonalization
+from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 TINY = "{class_path: lattgnn.data.%s, init_args: {split: %s, n_trajectories: 1, n_steps: 6, n_frames: 4}}"
@@ -68,6 +68,36 @@ def test_holstein_on_any_lattice(lattice, tmp_path):
     assert metrics["order"].startswith("checkerboard") is two_colours
     assert ("final_length_from_correlation" in metrics) is two_colours
     assert "final_length_from_structure_factor" in metrics and metrics["final_order_parameter"] >= 0
+
+
+def test_a_solver_by_domains_makes_labels_and_dynamics(tmp_path):
+    dataset = CONFIGS / "generate/holstein_square_domain.yaml"
+    solver, small = ["init_args.core=[3,4]", "init_args.buffer=2"], lattice_options(None, 8)
+    made = [f"--root={tmp_path}", f"--sources={sources()}", "--n_workers=0", "--progress=false"]
+    run("generate", f"--config={dataset}", *made, *small, *[f"--solver.{key}" for key in solver])
+    datasets = set(tmp_path.iterdir())
+    data = [
+        f"--data={dataset}",
+        f"--data.root={tmp_path}",
+        f"--data.sources={sources()}",
+        "--data.batch_size=2",
+    ]
+    data += [*lattice_options(None, 8, "data."), *[f"--data.solver.{key}" for key in solver]]
+    short = ["--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", f"--run_dir={tmp_path / 'fit'}"]
+    run("fit", f"--config={CONFIGS / 'fit/holstein_square_small.yaml'}", *data, *short)
+    assert set(tmp_path.iterdir()) == {*datasets, tmp_path / "fit"}, "the dataset is not made twice"
+    checkpoint = tmp_path / "fit/best.ckpt"
+    learned = LearnedForceField.load(checkpoint, square(12), filling=0.5)
+    assert learned.solver == DomainDiagonalization(0.1, 0.0, core=(3, 4), buffer=2)
+    assert learned(torch.randn(144))[1].shape == (144,)
+
+    simulate = ["simulate", f"--config={CONFIGS / 'simulate/quench.yaml'}", "--n_steps=3", "--progress=false"]
+    simulate += [*small, "--force_field.solver.class_path=lattgnn.solvers.DomainDiagonalization"]
+    simulate += [f"--force_field.solver.{key}" for key in solver]
+    run(*simulate, f"--out={tmp_path / 'exact'}")
+    run(*simulate, f"--out={tmp_path / 'learned'}", f"--force_field.checkpoint={checkpoint}")
+    described = Trajectory.open(tmp_path / "exact").config["force_field"]["init_args"]["solver"]
+    assert described["init_args"] == {"kT": 0.1, "mu": 0.0, "core": [3, 4], "buffer": 2}
 
 
 @pytest.mark.slow

@@ -23,10 +23,10 @@ from lattgnn.dynamics import Trajectory
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
-from lattgnn.solvers import ExactDiagonalization
+from lattgnn.solvers import Solver
 
 # What a class_path may stand for; jsonargparse would otherwise spell dataclasses out field by field.
-BASES = [Lattice, Hamiltonian, ExactDiagonalization, Source, dynamics.Integrator, dynamics.SaveSchedule]
+BASES = [Lattice, Hamiltonian, Solver, Source, dynamics.Integrator, dynamics.SaveSchedule]
 
 
 def generate_verb(argv: Sequence[str]) -> None:
@@ -47,7 +47,7 @@ def simulate_verb(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--dtype",
         type=Literal["float32", "float64"] | None,
-        help="of the state; by default that of the network, float64 for exact forces",
+        help="of the state; by default float32 for compiled forces, else float64",
     )
     built: set[str | int] = {"force_field", "integrator", "state", "save", "path", "config"}
     parser.add_function_arguments(dynamics.simulate, skip=built)
@@ -69,7 +69,8 @@ def simulate_verb(argv: Sequence[str]) -> None:
         check_integrator(asked["integrator"], force_field.hamiltonian)
         if n_threads is None and force_field.is_compiled:
             torch.set_num_threads(CPU_COUNT)
-        state = start(force_field, dtype=getattr(torch, dtype) if dtype else force_field.dtype, **initial)
+        dtype = dtype or ("float32" if force_field.is_compiled else "float64")
+        state = start(force_field, dtype=getattr(torch, dtype), **initial)
         dynamics.simulate(force_field, state=state, path=out, config=_description(force_field), **asked)
     print(out)
 
@@ -114,7 +115,7 @@ def export_verb(argv: Sequence[str]) -> None:
 def choose_force_field(
     lattice: Lattice,
     hamiltonian: Callable[[Lattice], Hamiltonian] | None = None,
-    solver: ExactDiagonalization | None = None,
+    solver: Solver | None = None,
     checkpoint: str | None = None,
     filling: float | None = None,
     device: str = "cpu",

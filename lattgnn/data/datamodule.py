@@ -15,7 +15,7 @@ from lattgnn.data.generate import dataset_config, dataset_path, generate
 from lattgnn.data.sources import LabelledFields, Source
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
-from lattgnn.solvers import ExactDiagonalization
+from lattgnn.solvers import Solver
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class LatticeDataModule(L.LightningDataModule):
     Args:
         lattice: lattice of every frame.
         hamiltonian: makes the Hamiltonian of a lattice.
-        solver: exact solver with the electronic ensemble.
+        solver: how the electrons are found, with their ensemble.
         sources: what is labelled, and for which split.
         seed: seed of the labels; it is part of the dataset's hash.
         root: folder of datasets.
@@ -142,7 +142,7 @@ class LatticeDataModule(L.LightningDataModule):
         self,
         lattice: Lattice,
         hamiltonian: Callable[[Lattice], Hamiltonian],
-        solver: ExactDiagonalization,
+        solver: Solver,
         sources: list[Source],
         seed: int = 0,
         root: str | Path = "datasets",

@@ -23,10 +23,11 @@ from lattgnn.config import atomic_directory, atomic_write_text, config_hash, des
 from lattgnn.data.dataset import FORMAT_VERSION, MANIFEST, LatticeDataset, Record, read_record, write_part
 from lattgnn.data.sources import Source
 from lattgnn.data.workers import Task, compute
+from lattgnn.dynamics.philox import GENERATOR
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
-from lattgnn.solvers import ExactDiagonalization
+from lattgnn.solvers import Solver
 
 _log = logging.getLogger(__name__)
 _LOG_SECONDS = 10.0
@@ -35,7 +36,7 @@ _LOG_SECONDS = 10.0
 def dataset_config(
     lattice: Lattice,
     hamiltonian: Callable[[Lattice], Hamiltonian],
-    solver: ExactDiagonalization,
+    solver: Solver,
     sources: Sequence[Source],
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -49,6 +50,7 @@ def dataset_config(
         "hamiltonian": describe(hamiltonian(lattice)),
         "solver": describe(solver),
         "sources": [describe(source) for source in sources],
+        "noise": GENERATOR,
         "seed": seed,
         "format_version": FORMAT_VERSION,
     }
@@ -79,7 +81,7 @@ def tasks(sources: Sequence[Source], seed: int) -> list[Task]:
 def generate(
     lattice: Lattice,
     hamiltonian: Callable[[Lattice], Hamiltonian],
-    solver: ExactDiagonalization,
+    solver: Solver,
     sources: Sequence[Source],
     seed: int = 0,
     root: str | Path = "datasets",
@@ -92,7 +94,7 @@ def generate(
     Args:
         lattice: lattice of every frame.
         hamiltonian: makes the Hamiltonian of a lattice, `Holstein` or `partial(Holstein, g=3.5)`.
-        solver: exact solver with the electronic ensemble (kT, and mu or filling).
+        solver: how the electrons are found, with their ensemble (kT, and mu or filling).
         sources: what to label.
         seed: seed of the dataset.
         root: folder of datasets.

@@ -2,15 +2,16 @@
 
 from lattgnn.dynamics.langevin import BAOAB, OverdampedLangevin, VerletLangevin
 from lattgnn.dynamics.llg import HeunLLG, LandauLifshitzGilbert, MidpointLLG
+from lattgnn.dynamics.philox import noise
 from lattgnn.dynamics.schedule import LogSpaced, Regular, SaveSchedule
 from lattgnn.dynamics.simulate import RunawayFieldError, simulate
 from lattgnn.dynamics.state import (
     ForceField,
+    InPlaceForceField,
     Integrator,
     State,
     initial_spins,
     initial_state,
-    noise,
     thermal_momentum_std,
 )
 from lattgnn.dynamics.trajectory import Frames, Trajectory
@@ -20,6 +21,7 @@ __all__ = [
     "ForceField",
     "Frames",
     "HeunLLG",
+    "InPlaceForceField",
     "Integrator",
     "LandauLifshitzGilbert",
     "LogSpaced",

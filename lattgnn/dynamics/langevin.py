@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate, noise
+from lattgnn.dynamics.compiled import Draw, Update
+from lattgnn.dynamics.philox import draw
+from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate
+from lattgnn.dynamics.update import advance
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,18 @@ class VerletLangevin(Integrator):
     def __post_init__(self) -> None:
         _check(self.dt, self.kT, self.gamma, self.mass)
 
-    def step(self, force_field: ForceField, state: State) -> State:
+    def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """One step of length dt, one evaluation of the force field."""
-        momentum = torch.add(state.momentum, state.forces, alpha=0.5 * self.dt)
-        field = torch.add(state.field, momentum, alpha=self.dt / self.mass)
-        energy, forces = evaluate(force_field, field)
-        momentum.add_(forces, alpha=0.5 * self.dt)
-        _friction_(momentum, self, state)
-        return State(field, momentum, forces, energy, state.step + 1, state.seed, state.first_replica)
+        new, half = state.room(out), 0.5 * self.dt
+        decay, strength = _friction(self)
+        drift = Update(kick=half, drift=self.dt / self.mass, decay=1)
+        advance(
+            drift, _draw(state, 0), state.forces, (state.momentum, new.momentum), (state.field, new.field)
+        )
+        energy, forces = evaluate(force_field, new.field, new.forces)
+        friction = Update(kick=half, decay=decay, noise=strength)
+        advance(friction, _draw(state, strength > 0), forces, (new.momentum, new.momentum))
+        return state.following(new.field, new.momentum, forces, energy)
 
 
 @dataclass(frozen=True)
@@ -95,15 +99,16 @@ class BAOAB(Integrator):
     def __post_init__(self) -> None:
         _check(self.dt, self.kT, self.gamma, self.mass)
 
-    def step(self, force_field: ForceField, state: State) -> State:
+    def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """One step of length dt, one evaluation of the force field."""
-        momentum = torch.add(state.momentum, state.forces, alpha=0.5 * self.dt)
-        field = torch.add(state.field, momentum, alpha=0.5 * self.dt / self.mass)
-        _friction_(momentum, self, state)
-        field.add_(momentum, alpha=0.5 * self.dt / self.mass)
-        energy, forces = evaluate(force_field, field)
-        momentum.add_(forces, alpha=0.5 * self.dt)
-        return State(field, momentum, forces, energy, state.step + 1, state.seed, state.first_replica)
+        new, half, half_drift = state.room(out), 0.5 * self.dt, 0.5 * self.dt / self.mass
+        decay, strength = _friction(self)
+        first = Update(kick=half, drift=half_drift, decay=decay, noise=strength, drift_after=half_drift)
+        momentum, field = (state.momentum, new.momentum), (state.field, new.field)
+        advance(first, _draw(state, strength > 0), state.forces, momentum, field)
+        energy, forces = evaluate(force_field, new.field, new.forces)
+        advance(Update(kick=half, decay=1), _draw(state, 0), forces, (new.momentum, new.momentum))
+        return state.following(new.field, new.momentum, forces, energy)
 
 
 @dataclass(frozen=True)
@@ -142,30 +147,24 @@ class OverdampedLangevin(Integrator):
         if self.gamma == 0:
             raise ValueError("gamma must be positive for overdamped dynamics, got 0. Use VerletLangevin.")
 
-    def step(self, force_field: ForceField, state: State) -> State:
+    def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """One step of length dt, one evaluation of the force field."""
-        field = torch.add(state.field, state.forces, alpha=self.dt / self.gamma)
-        if self.kT > 0:
-            scale = math.sqrt(0.5 * self.kT * self.dt / self.gamma)
-            both = _noise_like(field, state, state.step) + _noise_like(field, state, state.step + 1)
-            field.add_(both, alpha=scale)
-        energy, forces = evaluate(force_field, field)
-        return State(field, state.momentum, forces, energy, state.step + 1, state.seed, state.first_replica)
+        new, strength = state.room(out), math.sqrt(0.5 * self.kT * self.dt / self.gamma)
+        update = Update(kick=self.dt / self.gamma, decay=1, noise=strength)  # of the field itself
+        advance(update, _draw(state, 2 * (strength > 0)), state.forces, (state.field, new.field))
+        energy, forces = evaluate(force_field, new.field, new.forces)
+        return state.following(new.field, state.momentum, forces, energy)
 
 
-def _friction_(momentum: Tensor, integrator: VerletLangevin | BAOAB, state: State) -> None:
-    """Exact Ornstein–Uhlenbeck part over dt, in place."""
-    if integrator.gamma == 0:
-        return
+def _friction(integrator: VerletLangevin | BAOAB) -> tuple[float, float]:
+    """Factor and noise of the exact Ornstein–Uhlenbeck part over dt."""
     decay = math.exp(-integrator.gamma * integrator.dt)
-    momentum.mul_(decay)
-    if integrator.kT > 0:
-        scale = math.sqrt((1 - decay**2) * integrator.mass * integrator.kT)
-        momentum.add_(_noise_like(momentum, state, state.step), alpha=scale)
+    return decay, math.sqrt((1 - decay**2) * integrator.mass * integrator.kT)
 
 
-def _noise_like(tensor: Tensor, state: State, step: int) -> Tensor:
-    return noise(state.seed, step, tensor.shape, first_replica=state.first_replica).to(tensor)
+def _draw(state: State, n_draws: int) -> Draw:
+    """The noise of this step, or of `n_draws` steps added up."""
+    return draw(state.seed, state.step, state.field.shape, first_replica=state.first_replica, n_draws=n_draws)
 
 
 def _check(dt: float, kT: float, gamma: float, mass: float) -> None:

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate, noise
+from lattgnn.dynamics.philox import noise
+from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate
 
 Spins = Float[Tensor, "replicas n_sites 3"]
 
@@ -57,7 +58,7 @@ class LandauLifshitzGilbert(Integrator):
                     f"{name} must be finite and not negative, got {getattr(self, name)!r}. Use 0 for none."
                 )
 
-    def step(self, force_field: ForceField, state: State) -> State:
+    def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """One step of length dt, two evaluations of the force field."""
         if state.field.ndim != 3 or state.field.shape[-1] != 3:
             raise ValueError(
@@ -65,9 +66,10 @@ class LandauLifshitzGilbert(Integrator):
                 "Use initial_spins and a model of spins."
             )
         kick = self._kick(state)
-        field = normalize(self._moved(force_field, state, kick), dim=-1)
-        energy, forces = evaluate(force_field, field)
-        return State(field, state.momentum, forces, energy, state.step + 1, state.seed, state.first_replica)
+        new = state.room(out)
+        field = normalize(self._moved(force_field, state, kick), dim=-1, out=new.field)
+        energy, forces = evaluate(force_field, field, new.forces)
+        return state.following(field, state.momentum, forces, energy)
 
     @abstractmethod
     def _moved(self, force_field: ForceField, state: State, kick: Tensor) -> Spins:
@@ -83,8 +85,9 @@ class LandauLifshitzGilbert(Integrator):
         strength = math.sqrt(2 * self.alpha * self.kT * self.dt)
         if strength == 0:
             return state.field.new_zeros(())
-        shape, replica = state.field.shape, state.first_replica
-        return strength * noise(state.seed, state.step, shape, first_replica=replica).to(state.field)
+        shape, device, replica = state.field.shape, state.field.device, state.first_replica
+        numbers = noise(state.seed, state.step, shape, first_replica=replica, device=device)
+        return strength * numbers.to(state.field)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import torch
 from torch import Tensor
 
 from lattgnn.config import describe
+from lattgnn.dynamics.philox import GENERATOR
 from lattgnn.dynamics.progress import progress_bar
 from lattgnn.dynamics.schedule import SaveSchedule
-from lattgnn.dynamics.state import ForceField, Integrator, State
+from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate
 from lattgnn.dynamics.trajectory import (
     Trajectory,
     create_store,
@@ -26,6 +28,7 @@ from lattgnn.dynamics.trajectory import (
     open_store,
     write_frame,
 )
+from lattgnn.dynamics.update import all_within
 from lattgnn.lattice import Lattice
 
 __all__ = ["ForceField", "RunawayFieldError", "simulate"]
@@ -94,8 +97,9 @@ def simulate(
             state = trajectory.state(-1, state.field.device)
         n_sites = math.prod(state.field.shape[:2])
         with progress_bar(int(steps[-1]), state.step, n_sites, progress) as show:
+            rooms = cycle((state.room(), state.room()))  # two states take turns: no step allocates its own
             for frame, step in enumerate(steps[n_done:].tolist(), start=n_done):
-                state = _advance(force_field, integrator, state, step, field_limit, show)
+                state = _advance(force_field, integrator, state, step, field_limit, rooms, show)
                 write_frame(trajectory, frame, state)
     return Trajectory(trajectory.arrays, trajectory.config) if path is None else Trajectory.open(path)
 
@@ -116,10 +120,21 @@ class _Guarded:
     def field_shape(self) -> tuple[int, ...]:
         return self.force_field.field_shape
 
-    def __call__(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
-        _check("field", field, self.step, self.field_limit)
-        energy, forces = self.force_field(field)
-        _check("forces", forces, self.step, math.inf)
+    @property
+    def writes_in_place(self) -> bool:
+        return getattr(self.force_field, "writes_in_place", False)
+
+    def __call__(self, field: Tensor, *, out: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
+        on_cpu = field.device.type == "cpu"
+        if on_cpu:
+            _check(self.step, self.field_limit, field=field)
+        try:
+            energy, forces = evaluate(self.force_field, field, out)
+        except Exception:
+            _check(self.step, self.field_limit, field=field)  # likelier the cause
+            raise
+        # On a GPU both at once: a step waits for the device one time.
+        _check(self.step, self.field_limit, **({} if on_cpu else {"field": field}), forces=forces)
         return energy, forces
 
 
@@ -129,28 +144,30 @@ def _advance(
     state: State,
     last: int,
     field_limit: float,
+    rooms: Iterator[State],
     show: Callable[[int], None],
 ) -> State:
     """The state at step `last`; one that is already there is only checked."""
     if state.step == last:
-        _check("field", state.field, last, field_limit)
-        _check("momentum", state.momentum, last, math.inf)
-        _check("forces", state.forces, last, math.inf)
+        _check(last, field_limit, field=state.field, momentum=state.momentum, forces=state.forces)
     while state.step < last:
-        state = integrator.step(_Guarded(force_field, field_limit, state.step + 1), state)
+        guarded = _Guarded(force_field, field_limit, state.step + 1)
+        state = integrator.step(guarded, state, out=next(rooms))
         show(state.step)
     return state
 
 
-def _check(quantity: str, values: Tensor, step: int, limit: float) -> None:
-    low, high = torch.aminmax(values.detach())
-    bound = min(limit, torch.finfo(values.dtype).max)
-    if float(low) >= -bound and float(high) <= bound:  # False for NaN too
+def _check(step: int, field_limit: float, **quantities: Tensor) -> None:
+    """Raise if a value is not finite, or one of the field beyond the limit."""
+    limits = [field_limit if name == "field" else math.inf for name in quantities]
+    if all_within(list(quantities.values()), limits):
         return
-    bad = ~(values.detach().abs() <= bound)
-    replica, site = bad.nonzero()[0, :2].tolist()
-    value = float(values[replica, site][bad[replica, site]].reshape(-1)[0])
-    raise RunawayFieldError(quantity, step, replica, site, value, limit)
+    for (name, values), limit in zip(quantities.items(), limits, strict=True):
+        bad = ~(values.detach().abs() <= min(limit, torch.finfo(values.dtype).max))  # NaN too
+        if bad.any():
+            replica, site = bad.nonzero()[0, :2].tolist()
+            value = float(values[replica, site][bad[replica, site]].reshape(-1)[0])
+            raise RunawayFieldError(name, step, replica, site, value, limit)
 
 
 def _run_config(
@@ -165,6 +182,7 @@ def _run_config(
     config = {
         "force_field": force_field,
         "integrator": describe(integrator),
+        "noise": GENERATOR,
         "save": describe(save),
         "n_steps": n_steps,
         "start": start | {"sha256": digest.hexdigest()},

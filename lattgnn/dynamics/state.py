@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, cast, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from lattgnn.dynamics.philox import INITIAL_FIELD, INITIAL_MOMENTUM, noise
 from lattgnn.lattice import Lattice
-
-#: Independent streams of random numbers at one step.
-STEP_NOISE, INITIAL_FIELD, INITIAL_MOMENTUM = 0, 1, 2
 
 
 @runtime_checkable
@@ -39,11 +35,22 @@ class ForceField(Protocol):
         ...
 
 
+class InPlaceForceField(ForceField, Protocol):
+    """A force field that can write its forces where it is told to, so that a step allocates nothing large."""
+
+    #: Whether `out` may be given.
+    writes_in_place: bool
+
+    def __call__(self, field: Tensor, *, out: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
+        """As without `out`; with it the forces are `out` itself, shaped like the field and in its dtype."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class State:
     """Replicas of one lattice at one instant; everything that a step needs, the random generator included.
 
-    The generator is counter-based: its whole state is `(seed, first_replica, step)`, see `noise`.
+    The generator is counter-based: its whole state is `(seed, first_replica, step)`, see `philox.noise`.
 
     Attributes:
         field: [replicas, n_sites] or [replicas, n_sites, n_components].
@@ -51,7 +58,7 @@ class State:
         forces: −∂E/∂field at `field`, kept so that a step costs one evaluation of the force field.
         energy: [replicas], potential energy at `field`, or None if the force field has none.
         step: number of steps done.
-        seed: seed of the run, 0 <= seed < 2**64.
+        seed: seed of the run, 0 <= seed < 2**64; `step` stays below 2**56.
         first_replica: index of row 0 in the generator; row r has the noise of replica `first_replica + r`.
     """
 
@@ -85,6 +92,35 @@ class State:
             first_replica=self.first_replica + index,
         )
 
+    def room(self, out: State | None = None) -> State:
+        """Tensors for a state after this one, to be filled: those of `out` if it is given, or new ones.
+
+        Args:
+            out: a state whose tensors may be overwritten.
+
+        Raises:
+            ValueError: if `out` is this state, or of another shape, dtype or device.
+        """
+        if out is None:
+            field, momentum, forces = (
+                torch.empty_like(tensor, memory_format=torch.contiguous_format)
+                for tensor in (self.field, self.momentum, self.forces)
+            )
+            return State(field, momentum, forces)
+        one, other = self.field, out.field
+        same = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
+        if not same or one.data_ptr() == other.data_ptr():
+            raise ValueError(
+                f"out must be another state like {list(one.shape)} {one.dtype} on {one.device}, got "
+                f"{'this one' if same else f'{list(other.shape)} {other.dtype} on {other.device}'}. "
+                "Use state.room()."
+            )
+        return out
+
+    def following(self, field: Tensor, momentum: Tensor, forces: Tensor, energy: Tensor | None) -> State:
+        """The state one step after this one."""
+        return State(field, momentum, forces, energy, self.step + 1, self.seed, self.first_replica)
+
 
 class Integrator(ABC):
     """One step of a stochastic differential equation.
@@ -104,53 +140,31 @@ class Integrator(ABC):
     internal: ClassVar[str] = ""
 
     @abstractmethod
-    def step(self, force_field: ForceField, state: State) -> State:
-        """The state one `dt` later; its forces are those at its field."""
+    def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
+        """The state one `dt` later; its forces are those at its field.
+
+        Args:
+            force_field: exact or learned.
+            state: left as it is.
+            out: a state whose tensors are overwritten with the new one (`state.room()`, or a state that is
+                no longer needed), so that nothing large is allocated; the numbers are the same without it.
+        """
 
 
-def noise(
-    seed: int, step: int, shape: Sequence[int], purpose: int = STEP_NOISE, first_replica: int = 0
-) -> Tensor:
-    """Standard normal numbers as a pure function of (seed, replica, step, purpose).
-
-    Replica r is drawn from numpy's Philox4x64 with key (seed, first_replica + r) and counter
-    (0, 0, step, purpose), the first word fastest. So a replica has the same noise in any batch, a run
-    restarts from its step alone, and since numbers are drawn in float64 on the CPU and only then cast,
-    runs in float32 or on a GPU, exact or learned, share their noise.
+def evaluate(
+    force_field: ForceField, field: Tensor, out: Tensor | None = None
+) -> tuple[Tensor | None, Tensor]:
+    """Energy and forces in the field's dtype, without an autograd graph that would grow from step to step.
 
     Args:
-        seed: 0 <= seed < 2**64.
-        step: 0 <= step < 2**64.
-        shape: (replicas, n_sites) or (replicas, n_sites, n_components).
-        purpose: which of the independent streams at this step.
-        first_replica: replica index of row 0.
-
-    Returns:
-        float64 tensor of that shape on the CPU.
-
-    Raises:
-        ValueError: if seed or step does not fit 64 bits without sign.
-
-    Reference:
-        Salmon, Moraes, Dror and Shaw, SC'11 (2011): Philox.
+        force_field: exact or learned.
+        field: where.
+        out: a tensor like the field that an `InPlaceForceField` fills with the forces; others ignore it.
     """
-    for name, number in (("seed", seed), ("step", step)):
-        if not 0 <= number < 2**64:
-            raise ValueError(f"{name} must be an integer in [0, 2**64), got {number!r}. Use 0.")
-    numbers = np.empty(tuple(shape))
-    philox = np.random.Philox(key=np.array([seed, first_replica], np.uint64))
-    start, normal = philox.state, np.random.Generator(philox).standard_normal
-    start["state"]["counter"][:] = 0, 0, step, purpose
-    for row in range(len(numbers)):
-        start["state"]["key"][1] = first_replica + row
-        philox.state = start  # a seventh of the time that a new generator takes
-        normal(out=numbers[row])
-    return torch.from_numpy(numbers)
-
-
-def evaluate(force_field: ForceField, field: Tensor) -> tuple[Tensor | None, Tensor]:
-    """Energy and forces in the field's dtype, without an autograd graph that would grow from step to step."""
-    energy, forces = force_field(field)
+    if out is not None and getattr(force_field, "writes_in_place", False):
+        energy, forces = cast(InPlaceForceField, force_field)(field, out=out)
+    else:
+        energy, forces = force_field(field)
     return None if energy is None else energy.detach(), forces.detach().to(field.dtype)
 
 

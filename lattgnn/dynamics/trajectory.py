@@ -86,8 +86,9 @@ class Trajectory:
 
     Attributes:
         arrays: zarr or numpy arrays by name, see the module's docstring.
-        config: what determined the run: force_field, integrator, save, n_steps, lattice, start (seed, step,
-            first_replica, sha256 of field and momentum), dtype, shape.
+        config: what determined the run: force_field, integrator, noise (the generator's name, which older
+            files lack), save, n_steps, lattice, start (seed, step, first_replica, sha256 of field and
+            momentum), dtype, shape.
         path: where it lies, None in memory.
     """
 

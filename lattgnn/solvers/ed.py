@@ -2,53 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import scipy.linalg
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
+from lattgnn.solvers.base import ElectronicState, Solver, TightBinding
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
 
 Occupy = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
-@runtime_checkable
-class TightBinding(Protocol):
-    """What a solver asks of a Hamiltonian."""
-
-    @property
-    def field_shape(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def n_states(self) -> int: ...  # noqa: D102
-    @property
-    def rows(self) -> Tensor: ...  # noqa: D102
-    @property
-    def cols(self) -> Tensor: ...  # noqa: D102
-    def matrix(self, field: Tensor) -> Tensor: ...  # noqa: D102
-    def check_field(self, field: Tensor) -> None: ...  # noqa: D102
-
-
 @dataclass(frozen=True)
-class ElectronicState:
-    """The electrons in a given field.
-
-    Args:
-        energy: grand potential Ω where μ is fixed, free energy Ω + μN where the filling is.
-        mu: chemical potential.
-        density_elements: ρ[cols, rows] at the pattern of H: Tr ρH = Σ_k density_elements[k] · elements[k].
-            Occupations are the entries with `rows == cols`.
-    """
-
-    energy: Float[Tensor, "*batch"]
-    mu: Float[Tensor, "*batch"]
-    density_elements: Shaped[Tensor, "*batch nnz"]
-
-
-@dataclass(frozen=True)
-class ExactDiagonalization:
+class ExactDiagonalization(Solver):
     r"""ρ = Σ_k f_k |k⟩⟨k| from all eigenstates of H(field), in float64.
 
     Exactly one of `mu` and `filling` is given: it is the electronic ensemble, and it decides whether forces
@@ -72,18 +40,11 @@ class ExactDiagonalization:
     filling: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.kT < np.inf:
-            raise ValueError(
-                f"kT must be finite and at least 0, got {self.kT!r}. Use 0.1, or 0 for the ground state."
-            )
+        self._check_ensemble()
         if (self.mu is None) == (self.filling is None):
             raise ValueError(
                 f"exactly one of mu and filling must be given, got mu={self.mu!r}, filling={self.filling!r}. "
                 "Use mu=0.0 or filling=0.5."
-            )
-        if self.mu is not None and not np.isfinite(self.mu):
-            raise ValueError(
-                f"mu must be finite, got {self.mu!r}. Use 0.0 for half filling of a bipartite lattice."
             )
         if self.filling is not None and not 0 < self.filling < 1:
             raise ValueError(
@@ -134,15 +95,19 @@ def solve_with_lapack(
     hamiltonian: TightBinding, fields: Tensor, occupy: Occupy
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Energy [1], μ [1] and density elements [1, nnz] of one field [1, ...] on the CPU."""
-    matrix = hamiltonian.matrix(fields)[0].numpy()
-    # LAPACK wants columns: the transpose of a Hermitian matrix is its conjugate, which costs no copy if real.
-    energies, states = scipy.linalg.eigh(matrix.conj().T, driver="evd", overwrite_a=True, check_finite=False)
+    energies, states = eigh(hamiltonian.matrix(fields)[0].numpy())
     energy, mu, occupations = occupy(torch.from_numpy(energies)[None])
     weights = occupations[0].numpy()
     n_occupied = int((weights > 1e-18).sum())  # levels are sorted; those above add less than the last bit
     vectors = np.multiply(states[:, :n_occupied], np.sqrt(weights[:n_occupied]), order="C")
     density = elementwise_products(vectors, hamiltonian.rows.numpy(), hamiltonian.cols.numpy())
     return energy, mu, torch.from_numpy(density)[None]
+
+
+def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All eigenvalues and eigenvectors of a Hermitian matrix by LAPACK's `evd`, which may overwrite it."""
+    # LAPACK wants columns: the transpose of a Hermitian matrix is its conjugate, which costs no copy if real.
+    return scipy.linalg.eigh(matrix.conj().T, driver="evd", overwrite_a=True, check_finite=False)
 
 
 def elementwise_products(

@@ -49,22 +49,25 @@ def fermi_function(
 
 
 def grand_potential(
-    energies: Float[Tensor, "*batch n_states"], mu: Float[Tensor, "*batch"], kT: float
+    energies: Float[Tensor, "*batch n_states"],
+    mu: Float[Tensor, "*batch"],
+    kT: float,
+    weights: Float[Tensor, "*batch n_states"] | None = None,
 ) -> Float[Tensor, "*batch"]:
-    r"""Ω = −kT Σ_k ln(1 + exp((μ − e_k)/kT)), and Σ_k min(e_k − μ, 0) at kT = 0.
+    r"""Ω = −kT Σ_k w_k ln(1 + exp((μ − e_k)/kT)), and Σ_k w_k min(e_k − μ, 0) at kT = 0.
 
     Args:
         energies: levels e_k.
         mu: chemical potential.
         kT: temperature of the electrons.
+        weights: w_k, the part of each level that counts; None for all of it, 1.
 
     Returns:
         Grand potential. The free energy at fixed electron number N is Ω + μN.
     """
     distance = energies - mu[..., None]
-    if kT > 0:
-        return kT * logsigmoid(distance / kT).sum(-1)
-    return distance.clamp(max=0).sum(-1)
+    levels, unit = (logsigmoid(distance / kT), kT) if kT > 0 else (distance.clamp(max=0), 1.0)
+    return unit * (levels if weights is None else weights * levels).sum(-1)
 
 
 def chemical_potential(

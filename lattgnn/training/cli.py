@@ -22,7 +22,7 @@ from lattgnn.config import atomic_write_text, versions
 from lattgnn.data import LatticeDataModule, Source
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
-from lattgnn.solvers import ExactDiagonalization
+from lattgnn.solvers import Solver
 from lattgnn.training.callbacks import RunRecord
 from lattgnn.training.lit_module import LitForceField
 from lattgnn.training.loggers import OfflineWandbLogger
@@ -202,7 +202,7 @@ def main(argv: list[str]) -> None:
 
 
 def _run(argv: list[str]) -> None:
-    set_parsing_settings(subclasses_enabled=[Lattice, Hamiltonian, ExactDiagonalization, Source])
+    set_parsing_settings(subclasses_enabled=[Lattice, Hamiltonian, Solver, Source])
     TrainerCLI(
         LitForceField,
         LatticeDataModule,

@@ -16,7 +16,7 @@ from lattgnn.data.dataset import WINDOW_NAMES
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork, tangent_part
-from lattgnn.solvers import ExactDiagonalization
+from lattgnn.solvers import Solver
 from lattgnn.training.metrics import ForceErrors
 
 WARMUP = 0.02
@@ -59,7 +59,7 @@ class LitForceField(LightningModule):
         self,
         net: Callable[[Lattice, float | None], ForceNetwork],
         hamiltonian: Hamiltonian,
-        solver: ExactDiagonalization,
+        solver: Solver,
         lr: float = 6e-3,
         energy_weight: float = 0.0,
         particle_hole: bool = False,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import pytest
 from torch import Tensor
 
+from lattgnn.dynamics import philox, update
+from lattgnn.dynamics.compiled import kernels
 from lattgnn.lattice import Lattice, chain
 
 
@@ -43,6 +45,17 @@ class Springs:
         forces = -self.stiffness * field
         forces = forces - self.coupling * (field.roll(1, -1) + field.roll(-1, -1))
         return -0.5 * (field * forces).sum(-1), forces
+
+
+@pytest.fixture(params=["compiled", "torch"])
+def implementation(request, monkeypatch) -> str:
+    """The kernels of a CPU and their twins in PyTorch, one after the other."""
+    if request.param == "torch":
+        monkeypatch.setattr(philox, "kernels", lambda: None)
+        monkeypatch.setattr(update, "kernels", lambda: None)
+    elif kernels() is None:
+        pytest.skip("no compiler here")
+    return request.param
 
 
 @pytest.fixture

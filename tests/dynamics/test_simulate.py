@@ -163,6 +163,19 @@ def test_another_run_is_refused(harmonic, tmp_path) -> None:
     assert contents(path) == before
 
 
+def test_a_run_with_other_noise_is_refused(harmonic, tmp_path) -> None:
+    """As those are that were begun before the generator had a name."""
+    force_field, integrator, path = harmonic(), INTEGRATORS[0], tmp_path / "run"
+    state = initial_state(force_field, 1, 1, 1.0)
+    assert simulate(force_field, integrator, state, 4, Regular(2), path).config["noise"] == "philox4x32-10"
+    group = zarr.open_group(path, mode="r+")
+    config: Any = group.attrs["config"]
+    group.attrs["config"] = {name: value for name, value in config.items() if name != "noise"}
+    assert Trajectory.open(path).complete  # still read
+    with pytest.raises(ValueError, match=r"differs in noise\. Use another path"):
+        simulate(force_field, integrator, state, 4, Regular(2), path)
+
+
 def test_no_store_appears_if_its_creation_fails(harmonic, tmp_path, monkeypatch) -> None:
     def fail(*_, **__):
         raise Stopped

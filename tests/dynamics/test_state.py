@@ -3,39 +3,7 @@ import math
 import pytest
 import torch
 
-from lattgnn.dynamics import VerletLangevin, initial_state, noise, thermal_momentum_std
-
-
-def test_noise_is_standard_normal_and_streams_are_independent() -> None:
-    sample = noise(7, 3, (2, 50_000))
-    others = [noise(8, 3, (2, 50_000)), noise(7, 4, (2, 50_000)), noise(7, 3, (2, 50_000), purpose=1)]
-    assert sample.dtype == torch.float64
-    assert abs(sample.mean()) < 0.015 and abs(sample.var() - 1) < 0.02
-    assert abs((sample**4).mean() - 3) < 0.1
-    assert abs((sample[0] * sample[1]).mean()) < 0.02
-    for other in others:
-        assert abs((sample * other).mean()) < 0.015
-
-
-def test_noise_has_no_state_but_its_arguments() -> None:
-    torch.manual_seed(1)
-    first = noise(1, 2, (3, 10))
-    torch.manual_seed(2)
-    assert torch.equal(noise(1, 2, (3, 10)), first)
-    assert torch.equal(noise(1, 2, (1, 10), first_replica=2), first[2:])
-    assert torch.equal(noise(1, 2, (3, 5, 2)).flatten(1), first)
-
-
-def test_noise_regression() -> None:
-    # a regression value: trajectories made with one version must be reproducible with the next
-    expected = [[0.15929546600623282, -1.7741885208017214]]
-    assert torch.allclose(noise(0, 0, (1, 2)), torch.tensor(expected, dtype=torch.float64), atol=1e-12)
-
-
-@pytest.mark.parametrize(("seed", "step"), [(-1, 0), (2**64, 0), (0, -1)])
-def test_noise_refuses_what_is_no_64_bit_counter(seed: int, step: int) -> None:
-    with pytest.raises(ValueError, match="must be an integer in"):
-        noise(seed, step, (1, 1))
+from lattgnn.dynamics import VerletLangevin, initial_state, thermal_momentum_std
 
 
 def test_initial_state_has_the_variances_of_the_quench(harmonic) -> None:

@@ -115,3 +115,12 @@ def test_batch_independence(rng):
 def test_impossible_numbers_are_refused(n_electrons):
     with pytest.raises(ValueError, match="n_electrons must be above 0 and below n_states = 3"):
         chemical_potential(levels(0, 1, 2), n_electrons, 0.1)
+
+
+@pytest.mark.parametrize("kT", [0.0, 0.3])
+def test_weights_count_levels_in_part(kT, rng):
+    energies, mu = random_levels(rng, 3, 8), levels(0.1, -0.4, 2.0)
+    weights = torch.rand(3, 8, dtype=torch.float64, generator=rng)
+    alone = torch.stack([grand_potential(energies[:, k : k + 1], mu, kT) for k in range(8)], dim=-1)
+    found = grand_potential(energies, mu, kT, weights)
+    torch.testing.assert_close(found, (weights * alone).sum(-1), rtol=0, atol=1e-13)
