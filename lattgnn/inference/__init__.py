@@ -2,11 +2,13 @@
 
 from lattgnn.inference.classical import linear_classical
 from lattgnn.inference.engine import Engine
+from lattgnn.inference.grid_forces import GridForces
 from lattgnn.inference.layers import Kernel, StencilLayer, StencilNetwork, stencil_network
 from lattgnn.inference.native import NativeForces
 
 __all__ = [
     "Engine",
+    "GridForces",
     "Kernel",
     "NativeForces",
     "StencilLayer",

@@ -27,6 +27,9 @@ class GridForces(nn.Module):
         classical: Kernels of a linear classical force for each destination sublattice, 1×1 matrices.
     """
 
+    steps: Tensor
+    bumps: Tensor
+
     def __init__(
         self,
         network: StencilNetwork,
@@ -111,6 +114,7 @@ class GridForces(nn.Module):
         """∂(Σ y)/∂field."""
         gradient = torch.ones_like(q)
         for layer, hidden in zip(reversed(self.layers), reversed(inner), strict=True):
+            assert isinstance(layer, _Layer)
             gradient = layer.backward(gradient, hidden)
         steps, bumps = self._widths(q)
         value = q.unsqueeze(2)
@@ -152,8 +156,7 @@ class _Layer(nn.Module):
         """From the gradient with respect to the output to that with respect to the input."""
         back = self.back_mix(gradient)
         if self.silu:
-            sigmoid = torch.sigmoid(hidden)
-            back = back * (sigmoid * (1 + hidden * (1 - sigmoid)))
+            back = torch.ops.aten.silu_backward(back, hidden)
         back = self.back_conv(back)
         return gradient + back if self.residual else back
 

@@ -8,7 +8,7 @@ import torch
 
 from lattgnn.hamiltonians import Holstein
 from lattgnn.inference import linear_classical, stencil_network
-from lattgnn.inference.grid_forces import GridForces
+from lattgnn.inference.grid_forces import BondSums, GridForces
 from lattgnn.lattice import (
     chain,
     cubic,
@@ -120,7 +120,8 @@ def test_equivariance(lattice, kind, dtype, tolerance, rng):
 def test_a_kernel_that_lacks_one_bond_fails_the_same_check(rng):
     lattice = square(6)
     forces = grid_forces(make_network(lattice, std=0.4), lattice)
-    conv = forces.layers[1].conv
+    conv = forces.get_submodule("layers.1.conv")
+    assert isinstance(conv, BondSums)
     longest = max(conv.bonds[0], key=len)
     conv.bonds[0][conv.bonds[0].index(longest)] = longest[1:]
     field = torch.randn(1, 36, dtype=torch.float64, generator=rng)
