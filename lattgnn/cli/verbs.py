@@ -22,6 +22,7 @@ from lattgnn.data.workers import threads
 from lattgnn.dynamics import Trajectory
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
+from lattgnn.inference.export import export_forces
 from lattgnn.lattice import Lattice
 from lattgnn.solvers import Solver
 
@@ -93,8 +94,6 @@ def analyze_verb(argv: Sequence[str]) -> None:
 
 def export_verb(argv: Sequence[str]) -> None:
     """`lattgnn export`: a checkpoint as a program that runs without lattgnn."""
-    from lattgnn.inference.export import export_forces  # the compiler of torch takes seconds to import
-
     parser = _parser("export", "Write a force field, classical part included, for use without lattgnn.")
     parser.add_argument("checkpoint", type=str, help="file of `lattgnn fit`, or a name of the package's own")
     parser.add_argument(

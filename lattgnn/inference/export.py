@@ -51,6 +51,9 @@ def export_forces(
 ) -> dict[str, Any]:
     """Write a force field, classical part included, as a program of any batch and extent.
 
+    Fields are [batch, *extent, n_sublattices]; of extents below `smallest_extent` in the metadata an
+    AOTInductor package makes what it will, unchecked.
+
     Args:
         net: Trained network of a scalar field.
         hamiltonian: The model; its lattice says which boundaries are open, its extent plays no part.

@@ -17,11 +17,11 @@
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 
 int main(int argc, char** argv) try {
-    if (argc < 3) {
+    const long extent = argc > 2 ? std::atol(argv[2]) : 0, steps = argc > 3 ? std::atol(argv[3]) : 100;
+    if (extent < 3 || steps < 1) {  // a package does not check extents: see smallest_extent in its metadata
         std::fprintf(stderr, "usage: %s FILE.pt2 EXTENT [STEPS [OUT]]\n", argv[0]);
         return 2;
     }
-    const long extent = std::atol(argv[2]), steps = argc > 3 ? std::atol(argv[3]) : 100;
     const double dt = 0.05, kT = 0.1, gamma = 0.2, mass = 5.0;  // of configs/simulate/quench.yaml
     const double keep = std::exp(-gamma * dt), kick = std::sqrt((1 - keep * keep) * mass * kT);
 
