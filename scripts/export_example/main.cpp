@@ -53,7 +53,7 @@ int main(int argc, char** argv) try {
             .write(static_cast<const char*>(last.const_data_ptr()), last.nbytes());
     }
     return 0;
-} catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
+} catch (const c10::Error& error) {
+    std::fprintf(stderr, "%s\n", error.what_without_backtrace());
     return 1;
 }
