@@ -5,6 +5,7 @@ from lattgnn.inference.engine import Engine
 from lattgnn.inference.grid_forces import GridForces
 from lattgnn.inference.layers import Kernel, StencilLayer, StencilNetwork, stencil_network
 from lattgnn.inference.native import NativeForces
+from lattgnn.inference.tiles import TiledForces
 
 __all__ = [
     "Engine",
@@ -13,6 +14,7 @@ __all__ = [
     "NativeForces",
     "StencilLayer",
     "StencilNetwork",
+    "TiledForces",
     "linear_classical",
     "stencil_network",
 ]

@@ -12,6 +12,7 @@ from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.inference.classical import linear_classical
 from lattgnn.inference.layers import small_piece, stencil_network
 from lattgnn.inference.native import NativeForces
+from lattgnn.inference.tiles import TiledForces
 from lattgnn.lattice import Lattice
 from lattgnn.native import library
 from lattgnn.nn import ForceNetwork
@@ -28,7 +29,8 @@ class Engine:
     """Forces of a network on one lattice, by code that is chosen and checked at the first call.
 
     Networks of a scalar field in float32 on the CPU run by the compiled kernel, if there is a compiler; all
-    others by their own code. Weights that change, or move to another device, are noticed.
+    others by their own code, block by block if they say how far they see. Weights that change, or move to
+    another device, are noticed.
 
     Args:
         net: Trained network.
@@ -67,8 +69,8 @@ class Engine:
         if state == self._state:
             return
         self._state, self._total = state, None
-        self._electronic = _OwnCode(self.net, self.hamiltonian.lattice)
-        first = parameters[0]
+        lattice, first = self.hamiltonian.lattice, parameters[0]
+        self._electronic = TiledForces(self.net, lattice) if self.fast else _OwnCode(self.net, lattice)
         if self.fast and first.dtype == torch.float32 and not first.is_cuda:
             self._compile()
 

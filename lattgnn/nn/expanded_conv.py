@@ -6,8 +6,8 @@ is then cheaper to add up the kernel of each bond, K_b = Σ_p W_p ⊗ B_p(b), th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ from lattgnn.nn.kernel_matrices import KernelGraph
 if TYPE_CHECKING:
     from lattgnn.nn.orbit_conv import OrbitConv
 
+T = TypeVar("T")
 Numbered = list[tuple[int, Block]]
 
 
@@ -29,10 +30,10 @@ def expanded_conv(
     """Σ_j K_ij x_j for each output block of a layer, without biases; None where no kernel leads."""
     results: list[Tensor | None] = [None] * len(conv.outputs)
     for site_class, internal in dict.fromkeys((o.type.site_class, o.internal) for o in conv.outputs):
-        outs = _chosen(conv.outputs, site_class, internal)
+        outs = select_blocks(conv.outputs, site_class, internal)
         sublattices = site_classes(graph.lattice)[site_class].sublattices
         parts = [_on_sublattice(conv, x, graph, s, outs, internal) for s in sublattices]
-        for (b, _), result in zip(outs, _unpacked(parts, [block for _, block in outs]), strict=True):
+        for (b, _), result in zip(outs, unpack(parts, [block for _, block in outs]), strict=True):
             if str(b) in conv.weights:
                 results[b] = result
     return results
@@ -68,11 +69,11 @@ def _on_sublattice(
 ) -> Float[Tensor, "n_cells batch out"]:
     neighbours, kernels = [], []
     for source in dict.fromkeys(block.type.site_class for block in conv.inputs):
-        ins = _chosen(conv.inputs, source, internal)
+        ins = select_blocks(conv.inputs, source, internal)
         gather = graph.gather(source, sublattice, conv.cutoff)
         if not ins or gather is None:
             continue
-        packed = torch.cat([_packed(x[a], block) for a, block in ins], -1)
+        packed = torch.cat([pack(x[a], block) for a, block in ins], -1)
         n_cells = graph.lattice.n_cells
         neighbours += list(gather(packed).split(n_cells))
         kernels.append(_once(conv, graph, sublattice, outs, ins).flatten(1))
@@ -80,17 +81,24 @@ def _on_sublattice(
 
 
 def _once(conv: OrbitConv, graph: KernelGraph, sublattice: int, outs: Numbered, ins: Numbered) -> Tensor:
-    """The kernels; without gradients they are computed anew only when a weight has changed."""
-    if torch.is_grad_enabled():
-        return bond_kernels(conv, graph, sublattice, outs, ins)
+    """The kernels, kept where no gradient flows back to the weights."""
     key = (sublattice, tuple(b for b, _ in outs), tuple(a for a, _ in ins))
-    state = [(p.dtype, p.device, p.data_ptr(), p._version) for p in conv.weights.values()]
+    return kept(conv, key, lambda: bond_kernels(conv, graph, sublattice, outs, ins))
+
+
+def kept(conv: OrbitConv, key: tuple, make: Callable[[], T]) -> T:
+    """What is made of the weights; without gradients it is made anew only when a weight has changed."""
+    parameters = list(conv.parameters())
+    if torch.is_grad_enabled() and any(p.requires_grad for p in parameters):
+        return make()
+    state = [(p.dtype, p.device, p.data_ptr(), p._version) for p in parameters]
     if key not in conv.written_out or conv.written_out[key][0] != state:
-        conv.written_out[key] = state, bond_kernels(conv, graph, sublattice, outs, ins)
+        conv.written_out[key] = state, make()
     return conv.written_out[key][1]
 
 
-def _chosen(blocks: Sequence[Block], site_class: int, internal: Internal) -> Numbered:
+def select_blocks(blocks: Sequence[Block], site_class: int, internal: Internal) -> Numbered:
+    """The blocks on a class of sites with an internal space, with their numbers."""
     return [
         (number, block)
         for number, block in enumerate(blocks)
@@ -98,13 +106,13 @@ def _chosen(blocks: Sequence[Block], site_class: int, internal: Internal) -> Num
     ]
 
 
-def _packed(x: Tensor, block: Block) -> Float[Tensor, "n_sites batch components"]:
+def pack(x: Tensor, block: Block) -> Float[Tensor, "n_sites batch components"]:
     """Components beside the channels."""
     sites = x.view(-1, block.type.dim, *x.shape[1:])
     return sites.transpose(1, 2).flatten(2)
 
 
-def _unpacked(parts: list[Tensor], blocks: list[Block]) -> list[Tensor]:
+def unpack(parts: list[Tensor], blocks: list[Block]) -> list[Tensor]:
     """Blocks in their own layout, from results [n_cells, batch, all components] on each sublattice."""
     joined = torch.stack(parts, 1)  # [n_cells, n_sublattices, batch, components]
     pieces = joined.split([block.type.dim * block.channels for block in blocks], -1)

@@ -68,12 +68,7 @@ class FieldComponents(nn.Module):
                 for summand in representation.blocks
             ]
             parts.append(columns[0] if len(columns) == 1 else torch.cat(columns, -1))
-        if len(parts) > 1:
-            order = torch.cat([graph.sites(number) for number in range(len(parts))]).argsort()
-            local = torch.cat(parts, 1)[:, order]
-        else:
-            local = parts[0]
-        return self._turned(local, inverse=True)
+        return self._turned(graph.in_order(parts, 1), inverse=True)
 
     def _turned(self, field: Tensor, inverse: bool) -> Tensor:
         if self.to_local is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import cast
@@ -46,6 +47,17 @@ class SparseMap:
         return result
 
     @cached_property
+    def bags(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Columns and values of all rows one after another, and where rows begin; on the CPU."""
+        m = self.matrix
+        with torch.inference_mode(False):
+            # By way of numpy: tensors that know they are part of a sparse one cannot be compiled.
+            columns, values, begins = (
+                torch.from_numpy(part.numpy()) for part in (m.col_indices(), m.values(), m.crow_indices())
+            )
+        return columns, values, begins
+
+    @cached_property
     def edges(self) -> tuple[Tensor, Tensor]:
         """The same matrix as PyG has it: edge_index [2, n] (column, row) and the weight of each edge [n]."""
         rows = torch.arange(len(self.matrix)).repeat_interleave(self.matrix.crow_indices().diff().cpu())
@@ -60,19 +72,15 @@ class SparseMap:
 class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, sparse: SparseMap) -> Tensor:
-        m, flat = sparse.matrix, x.reshape(len(x), -1)
+        flat = x.reshape(len(x), -1)
         if flat.dtype != torch.float32 or flat.is_cuda:
-            return (m @ flat).view(-1, *x.shape[1:])
+            return (sparse.matrix @ flat).view(-1, *x.shape[1:])
         # Sums of rows with weights are what embedding bags are: three times as fast as the CSR product.
-        bags = nn.functional.embedding_bag(
-            m.col_indices(),
-            flat,
-            m.crow_indices(),
-            mode="sum",
-            per_sample_weights=m.values(),
-            include_last_offset=True,
+        columns, values, begins = sparse.bags
+        sums = nn.functional.embedding_bag(
+            columns, flat, begins, mode="sum", per_sample_weights=values, include_last_offset=True
         )
-        return bags.view(-1, *x.shape[1:])
+        return sums.view(-1, *x.shape[1:])
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -150,6 +158,33 @@ class KernelGraph:
             self._maps[key] = self._sparse(entries, shape) if entries else None
         return self._maps[key]
 
+    def offsets(self, cutoff: float) -> list[tuple[int, ...]]:
+        """Of a lattice with one site a cell: offsets of a site from its neighbours, itself first."""
+        key = ("offsets", cutoff)
+        if key not in self._maps:
+            kinds = [offset for _, _, offset in self.lattice.bonds(cutoff).kinds]
+            self._maps[key] = [(0,) * self.lattice.dim, *kinds]
+        return self._maps[key]
+
+    def box(self, cutoff: float) -> tuple[int, ...]:
+        """How many cells the neighbours of a site are away along each axis at most."""
+        return tuple(max(map(abs, axis)) for axis in zip(*self.offsets(cutoff), strict=True))
+
+    def padding(self, cutoff: float) -> SparseMap:
+        """The cells of the lattice continued by `box` on all sides; zeros beyond an open boundary."""
+        key = ("padding", cutoff)
+        if key not in self._maps:
+            cell, exists = np.zeros(1, dtype=np.int64), np.ones(1, dtype=bool)
+            axes = zip(self.lattice.extent, self.lattice.periodic, self.box(cutoff), strict=True)
+            for extent, periodic, r in axes:
+                along = np.arange(-r, extent + r)
+                cell = np.add.outer(cell * extent, along % extent).reshape(-1)
+                exists = np.logical_and.outer(exists, periodic | (along == along % extent)).reshape(-1)
+            rows = np.flatnonzero(exists)
+            entries, shape = (rows, cell[exists], np.ones(len(rows))), (len(cell), self.lattice.n_cells)
+            self._maps[key] = self._sparse([entries], shape)
+        return self._maps[key]
+
     def bond_ends(self, cutoff: float) -> tuple[SparseMap, SparseMap]:
         """The sites where the bonds of the lattice start and arrive: a row for each bond, columns by site."""
         key = ("ends", cutoff)
@@ -212,6 +247,16 @@ class KernelGraph:
         """The sites of a class, in the order of its rows."""
         chosen = np.isin(self.lattice.sublattices, site_classes(self.lattice)[site_class].sublattices)
         return torch.from_numpy(np.flatnonzero(chosen)).to(self.device)
+
+    def in_order(self, parts: Sequence[Tensor], dim: int) -> Tensor:
+        """Values of the sites of each class, along axis `dim`, as values of all sites in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        if "order" not in self._maps:
+            with torch.inference_mode(False):  # as for a matrix: training may use it next
+                classes = [self.sites(number) for number in range(len(parts))]
+                self._maps["order"] = torch.cat(classes).argsort()
+        return torch.cat(list(parts), dim).index_select(dim, self._maps["order"])
 
     def _n_sites(self, site_type: SiteType) -> int:
         return self.lattice.n_cells * len(site_classes(self.lattice)[site_type.site_class].sublattices)

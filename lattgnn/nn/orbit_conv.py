@@ -11,6 +11,7 @@ from torch_geometric.nn import MessagePassing
 from lattgnn.lattice import Lattice, SiteType, bond_orbits, orbit_kernels
 from lattgnn.nn.blocks import Features
 from lattgnn.nn.expanded_conv import expanded_conv
+from lattgnn.nn.grid_conv import grid_conv, is_grid
 from lattgnn.nn.kernel_matrices import KernelGraph, SparseMap
 
 
@@ -71,6 +72,9 @@ class OrbitConv(MessagePassing):
         self, x: Sequence[Float[Tensor, "_rows _batch _channels"]], graph: KernelGraph
     ) -> list[Float[Tensor, "_rows _batch _channels"]]:
         """Apply the layer to its input blocks; `graph` is that of the finite lattice."""
+        if is_grid(self, x, graph):
+            found = grid_conv(self, x, graph)
+            return [self._finished(b, None, x, graph) if y is None else y for b, y in enumerate(found)]
         return self.expanded(x, graph) if self.expands else self.reduced(x, graph)
 
     def reduced(self, x: Sequence[Tensor], graph: KernelGraph) -> list[Tensor]:

@@ -11,7 +11,7 @@ from lattgnn.lattice import Lattice, field_representation
 from lattgnn.nn.blocks import EVEN, ODD, SPIN, Features, features, scalars
 from lattgnn.nn.energy_head import energy_and_forces
 from lattgnn.nn.fields import FieldBasis, field_blocks
-from lattgnn.nn.force_network import ForceNetwork
+from lattgnn.nn.force_network import ForceNetwork, cells_reached
 from lattgnn.nn.kernel_matrices import KernelGraph, kernel_graph
 from lattgnn.nn.nonlinearities import Kind, nonlinearity
 from lattgnn.nn.orbit_conv import OrbitConv
@@ -164,6 +164,9 @@ class OrbitNetwork(ForceNetwork):
                 f"nonlinearity must make invariants of spins for an energy, got {nonlinearity!r}. "
                 "Use 'square'."
             )
+        convolutions = [module for module in self.modules() if isinstance(module, OrbitConv)]
+        n_hops = sum(conv.cutoff is not None for conv in convolutions) + isinstance(self.basis, SpinBasis)
+        self.reach = cells_reached(lattice, cutoff, n_hops)
 
     def graph(self, lattice: Lattice) -> KernelGraph:
         """The kernels on ``lattice`` in this network's dtype and on its device."""
@@ -193,8 +196,25 @@ class OrbitNetwork(ForceNetwork):
             parameters only where grad mode is on.
         """
         if self.conservative:
-            return energy_and_forces(lambda q: self._energy(q, graph), field)
+            return energy_and_forces(lambda q: self.site_energies(q, graph).sum(1), field)
         return None, self._direct_force(field, graph)
+
+    def site_energies(
+        self, field: Float[Tensor, "batch n_sites *components"], graph: KernelGraph
+    ) -> Float[Tensor, "batch n_sites"]:
+        """The energies of sites, whose sum is the electronic energy."""
+        if not self.conservative:
+            return super().site_energies(field, graph)
+        outputs = self.site_outputs(field, graph)
+        energies = graph.in_order([y[..., 0].T for y in outputs], 1)
+        if self.tangent:
+            return energies
+        square = _square(field.reshape(*field.shape[:2], -1)).squeeze(-1)
+        if self.internal == "spin":  # what only the length of a spin changes: no energy, but a field along it
+            energies = energies + 0.5 * (1 - square) * graph.in_order([y[..., 1].T for y in outputs], 1)
+        if self.force_bound is None:
+            return energies
+        return energies - self.force_bound * torch.sqrt(square + 1)
 
     def _layer(
         self, lattice: Lattice, inputs: Features, hidden: Features, outputs: Features, kind: Kind
@@ -216,21 +236,6 @@ class OrbitNetwork(ForceNetwork):
             y = b * torch.tanh(y) if self.is_scalar else y * torch.rsqrt(1 + _square(y) / b**2)
         y = y.reshape(field.shape)
         return tangent_part(y, field) if self.tangent else y
-
-    def _energy(self, field: Tensor, graph: KernelGraph) -> Float[Tensor, " batch"]:
-        outputs = self.site_outputs(field, graph)
-        energy = torch.stack([y[..., 0].sum(0) for y in outputs]).sum(0)
-        if self.tangent:
-            return energy
-        square = _square(field.reshape(*field.shape[:2], -1))
-        if self.internal == "spin":  # what only the length of a spin changes: no energy, but a field along it
-            stretch = self.basis.components.split(1 - square, graph)
-            energy = energy + sum(
-                0.5 * (s[..., 0] * y[..., 1]).sum(0) for s, y in zip(stretch, outputs, strict=True)
-            )
-        if self.force_bound is None:
-            return energy
-        return energy - self.force_bound * torch.sqrt(square + 1).sum((1, 2))
 
 
 def _square(x: Float[Tensor, "batch n_sites components"]) -> Float[Tensor, "batch n_sites 1"]:

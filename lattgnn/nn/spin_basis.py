@@ -29,10 +29,7 @@ class SpinComponents:
     ) -> Float[Tensor, "batch n_sites 3"]:
         """The field of such blocks."""
         parts = [block.view(len(block), 3, -1).permute(2, 0, 1) for block in blocks]
-        if len(parts) == 1:
-            return parts[0]
-        order = torch.cat([graph.sites(number) for number in range(len(parts))]).argsort()
-        return torch.cat(parts, 1)[:, order]
+        return graph.in_order(parts, 1)
 
 
 class SpinBasis(nn.Module):

@@ -14,7 +14,7 @@ from lattgnn.nn.baselines.irreps import Constant, PatchDecomposition
 from lattgnn.nn.baselines.layers import checked_channels, checked_scale, mlp
 from lattgnn.nn.baselines.neighbourhood import patch_table, patch_values
 from lattgnn.nn.energy_head import energy_and_forces
-from lattgnn.nn.force_network import ForceNetwork
+from lattgnn.nn.force_network import ForceNetwork, cells_reached
 
 
 class ReferenceInvariants(nn.Module):
@@ -97,6 +97,8 @@ class BehlerParrinello(ForceNetwork):
         arXiv:2201.00798 (2022), for the invariants; arXiv:2303.03463 (2023) for the Holstein model.
     """
 
+    conservative = True
+
     def __init__(
         self,
         lattice: Lattice,
@@ -114,6 +116,7 @@ class BehlerParrinello(ForceNetwork):
         self.decomposition = PatchDecomposition(lattice, cutoff)
         self.invariants = ReferenceInvariants(self.decomposition)
         self.site_energy = mlp((self.invariants.n_invariants, *channels, 1), nn.SiLU)
+        self.reach = cells_reached(lattice, cutoff)
 
     def graph(self, lattice: Lattice) -> Int[Tensor, "n_sites n_patch"]:
         """The sites of the patch around each site of ``lattice``, on this network's device."""
@@ -123,12 +126,14 @@ class BehlerParrinello(ForceNetwork):
         self, field: Float[Tensor, "batch n_sites"], graph: Int[Tensor, "n_sites n_patch"]
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch n_sites"]]:
         """Electronic energy and force."""
+        return energy_and_forces(lambda q: self.site_energies(q, graph).sum(1), field)
 
-        def energy_of(field: Tensor) -> Tensor:
-            f = self.decomposition(patch_values(field, graph) / self.field_scale)
-            return self.site_energy(self.invariants(f)).squeeze(-1).sum(0)
-
-        return energy_and_forces(energy_of, field)
+    def site_energies(
+        self, field: Float[Tensor, "batch n_sites"], graph: Int[Tensor, "n_sites n_patch"]
+    ) -> Float[Tensor, "batch n_sites"]:
+        """The energies of sites, whose sum is the electronic energy."""
+        f = self.decomposition(patch_values(field, graph) / self.field_scale)
+        return self.site_energy(self.invariants(f)).squeeze(-1).T
 
 
 def _soft(v: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:

@@ -10,7 +10,7 @@ from lattgnn.lattice import Lattice
 from lattgnn.nn.baselines.layers import checked_channels
 from lattgnn.nn.baselines.neighbourhood import NearestNeighbours, nearest_neighbours
 from lattgnn.nn.energy_head import energy_and_forces
-from lattgnn.nn.force_network import ForceNetwork
+from lattgnn.nn.force_network import ForceNetwork, cells_reached
 
 
 class MessageLayer(nn.Module):
@@ -75,6 +75,8 @@ class EnergyMPNN(ForceNetwork):
         Y. Fan and G.-W. Chern, arXiv:2603.02039 (2026). There fitted with Adam, lr 1e-4.
     """
 
+    conservative = True
+
     def __init__(
         self,
         lattice: Lattice,
@@ -86,6 +88,7 @@ class EnergyMPNN(ForceNetwork):
         self.hyperparameters = dict(force_bound=force_bound, channels=channels)
         self.layers = nn.ModuleList(MessageLayer(a, b) for a, b in pairwise((1, *channels)))
         self.site_energy = SiteEnergy(channels[-1])
+        self.reach = cells_reached(lattice, lattice.neighbor_distance, len(self.layers) + 1)
 
     def graph(self, lattice: Lattice) -> NearestNeighbours:
         """The nearest neighbours in ``lattice``, in this network's dtype and on its device."""
@@ -95,14 +98,16 @@ class EnergyMPNN(ForceNetwork):
         self, field: Float[Tensor, "batch n_sites"], graph: NearestNeighbours
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch n_sites"]]:
         """Electronic energy and force."""
+        return energy_and_forces(lambda q: self.site_energies(q, graph).sum(1), field)
 
-        def energy_of(field: Tensor) -> Tensor:
-            x = field.T.unsqueeze(-1)
-            for layer in self.layers:
-                x = layer(x, graph)
-            return self.site_energy(x, graph).sum(0)
-
-        return energy_and_forces(energy_of, field)
+    def site_energies(
+        self, field: Float[Tensor, "batch n_sites"], graph: NearestNeighbours
+    ) -> Float[Tensor, "batch n_sites"]:
+        """The energies of sites, whose sum is the electronic energy."""
+        x = field.T.unsqueeze(-1)
+        for layer in self.layers:
+            x = layer(x, graph)
+        return self.site_energy(x, graph).T
 
 
 def _message(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lattgnn.lattice import Lattice
 from lattgnn.nn.baselines.layers import checked_channels
 from lattgnn.nn.baselines.neighbourhood import NearestNeighbours, nearest_neighbours
-from lattgnn.nn.force_network import ForceNetwork
+from lattgnn.nn.force_network import ForceNetwork, cells_reached
 
 
 class GraphConvolution(nn.Module):
@@ -64,6 +64,7 @@ class PublishedGCN(ForceNetwork):
         channels = checked_channels(channels)
         self.hyperparameters = dict(force_bound=force_bound, channels=channels)
         self.layers = nn.ModuleList(GraphConvolution(a, b) for a, b in pairwise((1, *channels, 1)))
+        self.reach = cells_reached(lattice, lattice.neighbor_distance, len(self.layers))
 
     def graph(self, lattice: Lattice) -> NearestNeighbours:
         """The nearest neighbours in ``lattice``, in this network's dtype and on its device."""

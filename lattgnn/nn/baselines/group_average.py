@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lattgnn.lattice import Lattice
 from lattgnn.nn.baselines.layers import checked_channels, checked_scale, mlp
 from lattgnn.nn.baselines.neighbourhood import patch, patch_table, patch_values
-from lattgnn.nn.force_network import ForceNetwork
+from lattgnn.nn.force_network import ForceNetwork, cells_reached
 
 
 class GroupAveragedMLP(ForceNetwork):
@@ -51,6 +51,7 @@ class GroupAveragedMLP(ForceNetwork):
         sites = patch(lattice, cutoff)
         self.register_buffer("permutations", torch.from_numpy(sites.permutations), persistent=False)
         self.mlp = mlp((len(sites), *channels, 1), nn.SiLU)
+        self.reach = cells_reached(lattice, cutoff)
 
     def graph(self, lattice: Lattice) -> Int[Tensor, "n_sites n_patch"]:
         """The sites of the patch around each site of ``lattice``, on this network's device."""

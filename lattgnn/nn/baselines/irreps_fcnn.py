@@ -11,7 +11,7 @@ from lattgnn.lattice import Lattice, Representation
 from lattgnn.nn.baselines.irreps import PatchDecomposition, ProductLinear
 from lattgnn.nn.baselines.layers import checked_channels, checked_scale
 from lattgnn.nn.baselines.neighbourhood import patch_table, patch_values
-from lattgnn.nn.force_network import ForceNetwork
+from lattgnn.nn.force_network import ForceNetwork, cells_reached
 
 
 class Gate(nn.Module):
@@ -97,6 +97,7 @@ class IrrepsFCNN(ForceNetwork):
         )
         self.readout = ProductLinear(irreps, copies[-1], 1, n_targets=1)
         self.readout_bias = nn.Parameter(torch.zeros(1))
+        self.reach = cells_reached(lattice, cutoff)
 
     def graph(self, lattice: Lattice) -> Int[Tensor, "n_sites n_patch"]:
         """The sites of the patch around each site of ``lattice``, on this network's device."""

@@ -1,0 +1,62 @@
+"""Dense convolutions on the grid of cells: the same map as kernels written out bond by bond."""
+
+import pytest
+import torch
+from torch import nn
+
+from lattgnn.lattice import chain, cubic, honeycomb, square, triangular
+from lattgnn.nn import SPIN, OrbitConv, features, kernel_graph
+from lattgnn.nn.grid_conv import is_grid
+
+CASES = [
+    (square(6, 5), 1.5),
+    (square(6, 5, periodic=(False, True)), 1.0),
+    (square(7), 2.0),
+    (triangular(5), 1.0),
+    (chain(8, periodic=False), 2.0),
+    (cubic(4, periodic=(True, False, True)), 1.5),
+]
+
+
+def frozen(lattice, cutoff, other=SPIN):
+    """A layer between regular channels, invariant ones and spins, its inputs and its graph."""
+    torch.manual_seed(0)
+    blocks = features(lattice, "regular", 3, 2, other)
+    conv = OrbitConv(lattice, blocks, blocks, cutoff).double()
+    for parameter in conv.parameters():
+        nn.init.normal_(parameter)
+    graph = kernel_graph(lattice, cutoff, torch.float64, torch.device("cpu"))
+    rows = [(graph.n_rows(b.type), 2 * b.internal.dim, b.channels) for b in blocks]
+    x = [torch.randn(shape, dtype=torch.float64) for shape in rows]
+    return conv.requires_grad_(False), x, graph
+
+
+@pytest.mark.parametrize("lattice, cutoff", CASES)
+def test_the_same_map_and_gradient(lattice, cutoff):
+    """Several samples, spins, open ends, one to three dimensions."""
+    conv, x, graph = frozen(lattice, cutoff)
+    conv.expands = True
+    assert is_grid(conv, x, graph)
+    x = [value.requires_grad_() for value in x]
+    results = conv(x, graph), conv.expanded(x, graph)
+    weights = [torch.randn_like(y) for y in results[0]]
+    gradients = [
+        torch.autograd.grad(
+            torch.stack([(w * y).sum() for w, y in zip(weights, result, strict=True)]).sum(), x
+        )
+        for result in results
+    ]
+    for found, expected in zip((*results[0], *gradients[0]), (*results[1], *gradients[1]), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
+
+
+def test_where_it_serves():
+    """Not while weights are fitted, nor where a box would be empty for the most part."""
+    conv, x, graph = frozen(square(6), 1.5)
+    assert conv.expands and is_grid(conv, x, graph)
+    conv.requires_grad_(True)
+    assert not is_grid(conv, x, graph)
+    for lattice in (honeycomb(4), cubic(4)):
+        conv, x, graph = frozen(lattice, 1.0)
+        conv.expands = True
+        assert not is_grid(conv, x, graph)
