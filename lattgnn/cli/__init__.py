@@ -21,6 +21,7 @@ _VERBS = {
         "dynamics of fields or spins with an exact or a learned force field",
     ),
     "analyze": ("lattgnn.cli.verbs:analyze_verb", "order, structure factor and coarsening of a simulation"),
+    "export": ("lattgnn.cli.verbs:export_verb", "write a force field for use without lattgnn, in C++ too"),
     "lattice": ("lattgnn.cli.lattice:main", "symmetries and orbits of bonds of a lattice"),
     "doctor": ("lattgnn.cli.doctor:main", "what is installed and what would run where"),
 }

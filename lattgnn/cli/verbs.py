@@ -22,6 +22,7 @@ from lattgnn.data.workers import threads
 from lattgnn.dynamics import Trajectory
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
+from lattgnn.inference.export import export_forces
 from lattgnn.lattice import Lattice
 from lattgnn.solvers import Solver
 
@@ -91,6 +92,25 @@ def analyze_verb(argv: Sequence[str]) -> None:
     print(out / "report.html")
 
 
+def export_verb(argv: Sequence[str]) -> None:
+    """`lattgnn export`: a checkpoint as a program that runs without lattgnn."""
+    parser = _parser("export", "Write a force field, classical part included, for use without lattgnn.")
+    parser.add_argument("checkpoint", type=str, help="file of `lattgnn fit`, or a name of the package's own")
+    parser.add_argument(
+        "--lattice",
+        type=Lattice | None,
+        help="that of the checkpoint with other boundaries; extents stay free",
+    )
+    parser.add_argument("--out", type=str, required=True, help="file to write, .pt2")
+    parser.add_function_arguments(export_forces, skip={"net", "hamiltonian", "path", "solver"})
+
+    asked = _parse(parser, argv)
+    lattice, out = asked.pop("lattice"), asked.pop("out")
+    learned = _learned(asked.pop("checkpoint"), lattice)
+    export_forces(learned.net, learned.hamiltonian, out, solver=learned.solver, **asked)
+    print(out)
+
+
 def choose_force_field(
     lattice: Lattice,
     hamiltonian: Callable[[Lattice], Hamiltonian] | None = None,
@@ -120,10 +140,7 @@ def choose_force_field(
                 " (which has the filling). Use --force_field.checkpoint=FILE."
             )
         return ExactForceField(model, solver)
-    if Path(checkpoint).suffix or Path(checkpoint).exists():
-        learned = LearnedForceField.load(checkpoint, lattice, filling, device)
-    else:
-        learned = LearnedForceField.pretrained(checkpoint, lattice, filling, device)
+    learned = _learned(checkpoint, lattice, filling, device)
     if model is not None and model != learned.hamiltonian:
         raise ValueError(
             f"force_field.checkpoint must be of the hamiltonian asked for, got {checkpoint!r} of"
@@ -136,6 +153,15 @@ def choose_force_field(
             f" {solver}. Use --force_field.solver=null to take its own; --force_field.filling sets a filling."
         )
     return learned
+
+
+def _learned(
+    checkpoint: str, lattice: Lattice | None, filling: float | None = None, device: str = "cpu"
+) -> LearnedForceField:
+    """Of a file, or of the name of a force field that comes with the package."""
+    is_file = Path(checkpoint).suffix or Path(checkpoint).exists()
+    load = LearnedForceField.load if is_file else LearnedForceField.pretrained
+    return load(checkpoint, lattice, filling, device)
 
 
 def check_integrator(integrator: dynamics.Integrator, model: Hamiltonian) -> None:
