@@ -143,8 +143,10 @@ class Hamiltonian(ABC):
                 f"field must have shape [..., {', '.join(map(str, expected))}] for {type(self).__name__} on "
                 f"{self.lattice.name}, got {list(field.shape)}. Use a field of this lattice's sites."
             )
-        low, high = torch.aminmax(field.detach())  # NaN if any is; needs no memory, unlike isfinite
-        if not (low.isfinite() & high.isfinite()):
+        extremes = torch.stack(
+            torch.aminmax(field.detach())
+        )  # NaN if any is; needs no memory, unlike isfinite
+        if not all(map(math.isfinite, extremes.tolist())):
             bad = torch.nonzero(~torch.isfinite(field))[0].tolist()
             raise ValueError(
                 f"field must be finite, got {field[tuple(bad)].item()!r} at index {bad}. "

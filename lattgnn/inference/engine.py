@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.inference.classical import linear_classical
-from lattgnn.inference.layers import small_piece, stencil_network
+from lattgnn.inference.grid_forces import GridForces
+from lattgnn.inference.layers import StencilNetwork, small_piece, stencil_network
 from lattgnn.inference.native import NativeForces
 from lattgnn.inference.tiles import TiledForces
 from lattgnn.lattice import Lattice
@@ -20,17 +21,16 @@ from lattgnn.nn import ForceNetwork
 TOLERANCE = 1e-5
 """How far forces may be from the network's in float64, in units of the largest one (at least 1)."""
 
-
 Forces = Callable[..., tuple[Tensor | None, Tensor]]
-"""(field, out=None) → energy of each field, None where the network has none, and forces, those in `out`."""
+"""field → energy of each field, None where the network has none, and forces."""
 
 
 class Engine:
     """Forces of a network on one lattice, by code that is chosen and checked at the first call.
 
-    Networks of a scalar field in float32 on the CPU run by the compiled kernel, if there is a compiler; all
-    others by their own code, block by block if they say how far they see. Weights that change, or move to
-    another device, are noticed.
+    Networks of a scalar field run by the compiled kernel, in float32 on a CPU with a compiler, and by torch
+    operations on the grid of cells elsewhere; all other networks by their own code, block by block if they
+    say how far they see. Weights that change, or move to another device, are noticed.
 
     Args:
         net: Trained network.
@@ -42,8 +42,8 @@ class Engine:
         self.net, self.hamiltonian, self.fast = net, hamiltonian, fast
         self._weights = list(net.parameters())
         self._state: object = None
-        self._electronic: Forces = net
-        self._total: Forces | None = None
+        self._electronic: Forces
+        self._total: NativeForces | None = None
 
     @property
     def is_compiled(self) -> bool:
@@ -59,7 +59,7 @@ class Engine:
     def total(self, field: Tensor, out: Tensor | None = None) -> tuple[Tensor | None, Tensor] | None:
         """The same with the classical part, in one go; None where that cannot be had."""
         self._refresh()
-        if self._total is None or field.dtype != torch.float32 or field.is_cuda:
+        if self._total is None or field.dtype != torch.float32 or field.device.type != "cpu":
             return None
         return self._total(field.contiguous(), out)
 
@@ -71,21 +71,31 @@ class Engine:
             return
         self._state, self._total = state, None
         lattice = self.hamiltonian.lattice
-        self._electronic = TiledForces(self.net, lattice) if self.fast else _OwnCode(self.net, lattice)
-        if self.fast and first.dtype == torch.float32 and not first.is_cuda:
-            self._compile()
+        network = stencil_network(self.net, lattice) if self.fast else None
+        if not self.fast:
+            self._electronic = _OwnCode(self.net, lattice)
+        elif network is None:
+            self._electronic = TiledForces(self.net, lattice)
+        elif first.dtype == torch.float32 and first.device.type == "cpu" and library() is not None:
+            piece = small_piece(lattice, self.net)
+            _check(NativeForces(network, piece), self.net, piece)
+            self._electronic = NativeForces(network, lattice)
+            classical = linear_classical(self.hamiltonian)
+            self._total = None if classical is None else NativeForces(network, lattice, classical)
+        else:
+            self._electronic = _OnGrid(network, lattice, first)
 
-    def _compile(self) -> None:
-        lattice = self.hamiltonian.lattice
-        network = stencil_network(self.net, lattice)
-        if network is None or library() is None:
-            return
-        piece = small_piece(lattice, self.net)
-        _check(NativeForces(network, piece), self.net, piece)
-        self._electronic = NativeForces(network, lattice)
-        classical = linear_classical(self.hamiltonian)
-        if classical is not None:
-            self._total = NativeForces(network, lattice, classical)
+
+class _OnGrid:
+    """Torch operations on the grid of cells, with the dtype and on the device of a weight."""
+
+    def __init__(self, network: StencilNetwork, lattice: Lattice, weight: Tensor) -> None:
+        self.extent = lattice.extent
+        self.forces = GridForces(network, lattice.periodic).to(weight.device, weight.dtype)
+
+    @torch.inference_mode()
+    def __call__(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
+        return self.forces.on_sites(field, self.extent)
 
 
 class _OwnCode:
@@ -94,10 +104,9 @@ class _OwnCode:
     def __init__(self, net: ForceNetwork, lattice: Lattice) -> None:
         self.net, self.lattice = net, lattice
 
-    def __call__(self, field: Tensor, out: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
-        with torch.no_grad():  # no inference mode: the gradient of an energy needs autograd
-            energy, forces = self.net(field, self.net.graph(self.lattice))
-        return energy, forces if out is None else out.copy_(forces)
+    @torch.no_grad()  # no inference mode: the gradient of an energy needs autograd
+    def __call__(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
+        return self.net(field, self.net.graph(self.lattice))
 
 
 def _check(fast: Forces, net: ForceNetwork, lattice: Lattice) -> None:
