@@ -30,7 +30,7 @@ import torch
 from jsonargparse import auto_cli
 from pytorch_optimizer import SOAP
 from relational_network import RelationalNetwork, compare
-from speed_report import MAIN, plot, report
+from speed_report import HEADS, MAIN, plot, report
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
@@ -51,7 +51,6 @@ START = {"field_std": (5 / 0.18) ** 0.5, "momentum_std": 5.0}
 EXACT = ExactDiagonalization(kT=0.1, mu=0.0)
 CUTOFFS = {"square": 1.5, "triangular": 1.8, "honeycomb": 1.8, "kagome": 1.8}  # two shells each
 NETWORKS = {"833": (8, 2), "2,993": (11, 5), "15,745": (24, 6)}  # weights on square: channels and layers
-HEADS = ("direct", "energy")
 SHIPPED = ("holstein-square-small", "holstein-square", "holstein-square-energy")
 DOMAINS = ((4, 1), (5, 1), (5, 2), (10, 3), (10, 5))  # cells of the core, hops of the buffer
 STATE_BYTES = 12  # field, momentum and force of a site, float32
@@ -222,23 +221,25 @@ def random_force_field(lattice: Lattice, network: str, head: str) -> LearnedForc
 
 
 def steps(plan: Plan) -> list[dict[str, Any]]:
-    """Whole steps of all networks on all lattices, on one core with their floors, and on all cores."""
-    others = [name for name in CUTOFFS if name != "square"]
-    cases = [square(size) for size in plan.sizes]
-    cases += [getattr(lattices, name)(plan.other_size) for name in others]
+    """Whole steps of all networks: on squares of all sizes, then on all lattices of one size."""
+    squares = [square(size) for size in plan.sizes]
+    others = [getattr(lattices, name)(plan.other_size) for name in CUTOFFS]
     rows = []
-    for network in plan.networks:
-        for cores in plan.cores:
+    for network, cores in product(plan.networks, plan.cores):
+        for series, members in (("sizes", squares), ("lattices", others)):
             with threads(cores):
-                rows += steps_of(network, cases, cores, plan)
+                rows += [{"series": series} | row for row in steps_of(network, members, cores, plan)]
     return rows
 
 
-def steps_of(network: str, cases: list[Lattice], cores: int, plan: Plan) -> list[dict[str, Any]]:
-    """One network; all lattices, both heads and, on one core, the floors take turns."""
+def steps_of(network: str, members: list[Lattice], cores: int, plan: Plan) -> list[dict[str, Any]]:
+    """One network; all lattices, both heads and, on one core, the floors take turns.
+
+    Not more than 8 lattices: so many graphs are kept.
+    """
     contestants: dict[str, Callable[[], float]] = {}
     rows: list[dict[str, Any]] = []
-    for head, lattice in product(HEADS, cases):
+    for head, lattice in product(HEADS, members):
         net = random_network(lattice, network, head)
         row = {"network": network, "weights": sum(p.numel() for p in net.parameters()), "head": head}
         row |= {"cores": cores, "lattice": lattice.name, "size": lattice.extent[0]}

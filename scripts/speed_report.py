@@ -8,11 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import lattgnn
-from lattgnn.report.style import COLORS, PAGE, styled
+from lattgnn.report.style import COLORS, FAINT, PAGE, styled
 
 Row = dict[str, Any]
 Results = dict[str, Any]
 MAIN = "2,993"  # the network that the goals are about
+HEADS = ("direct", "energy")
 SMALL, FLAT_FROM = "holstein-square-small", 128
 PRETRAINED = Path(lattgnn.__file__).parent / "pretrained"
 SHOWN = {"ED": ("s", 3), "domain 5+1": ("^", 4), "domain 10+3": ("D", 4), "GCN float64": ("v", 5)}
@@ -72,30 +73,30 @@ def goals(results: Results) -> list[list[str]]:
 
 
 def _step_goals(rows: list[Row]) -> list[tuple[str, str, bool]]:
-    pairs = {}
-    for row in rows:
-        pairs.setdefault((row["lattice"], row["size"]), {})[row["head"]] = row
-    on_square = [pair for (lattice, _), pair in pairs.items() if lattice == "square"]
-    direct = {pair["direct"]["size"]: pair["direct"]["us"]["median"] for pair in on_square}
+    """Of the squares, which took turns, and of the other lattices beside a square of their size."""
+    squares, others = (
+        {head: {r[key]: r for r in rows if (r["series"], r["head"]) == (series, head)} for head in HEADS}
+        for series, key in (("sizes", "size"), ("lattices", "lattice"))
+    )
+    direct, energy = ({size: r["us"]["median"] for size, r in squares[head].items()} for head in HEADS)
     large = [us for size, us in direct.items() if size >= FLAT_FROM] or list(direct.values())
-    energy = max(pair["energy"]["us"]["median"] / pair["direct"]["us"]["median"] for pair in on_square)
     found = [
         _at_most(
             f"{MAIN} weights, direct head, µs a site and step on any square", max(direct.values()), 0.25
         ),
-        _at_most("energy head over direct head", energy, 3),
+        _at_most("energy head over direct head", max(energy[size] / direct[size] for size in direct), 3),
         _at_most(f"slowest over fastest square from {FLAT_FROM}²", max(large) / min(large), 1.15),
     ]
-    for head in ("direct", "energy"):
-        worst = max(_over_floor(pair[head]) for pair in on_square)
-        found.append(_at_most(f"{head} head, step over its larger floor", worst, 2.5))
-    reference = [pair["direct"] for pair in on_square if pair["direct"]["size"] == 256] or [
-        on_square[-1]["direct"]
-    ]
-    for (lattice, _), pair in pairs.items():
-        if lattice != "square":
-            ratio = _a_neighbour(pair["direct"]) / _a_neighbour(reference[0])
-            found.append(_at_most(f"{lattice} over square, a neighbour", ratio, 1.5))
+    for head in HEADS:
+        found.append(
+            _at_most(
+                f"{head} head, step over its larger floor", max(map(_over_floor, squares[head].values())), 2.5
+            )
+        )
+    for name, row in others["direct"].items():
+        if name != "square":
+            ratio = _a_neighbour(row) / _a_neighbour(others["direct"]["square"])
+            found.append(_at_most(f"{name} over square, a neighbour", ratio, 1.5))
     return found
 
 
@@ -267,11 +268,14 @@ def plot(results: Results) -> Figure:
     figure = Figure(figsize=(PAGE, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     steps = results["steps"]["found"] if "steps" in results else []
-    steps = [row for row in steps if row["lattice"] == "square" and row["cores"] == 1]
+    steps = [row for row in steps if row["series"] == "sizes" and row["cores"] == 1]
     for color, network in zip(COLORS, dict.fromkeys(row["network"] for row in steps), strict=False):
         for head, line in (("direct", "-o"), ("energy", "--o")):
             chosen = [row for row in steps if row["network"] == network and row["head"] == head]
             _line(left, chosen, line, color=color, label=f"{network} weights, {head}")
+            if (network, head) == (MAIN, "direct"):
+                products = [row | {"us": row["products"]} for row in chosen]
+                _line(left, products, "-", color=FAINT, label="its matrix products alone")
     if "rivals" in results:
         rows = results["rivals"]["found"]["rows"]
         for method, (marker, color) in SHOWN.items():
