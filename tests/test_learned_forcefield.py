@@ -82,7 +82,7 @@ def test_pretrained_forces_are_close_to_exact_ones(name, bound):
     lattice = square(12)
     learned = LearnedForceField.pretrained(name, lattice)
     exact = ExactForceField(learned.hamiltonian, learned.solver)
-    start = initial_state(learned, seed=3, n_replicas=2, field_std=5.27, momentum_std=5.0)
+    start = initial_state(learned, seed=3, n_replicas=8, field_std=5.27, momentum_std=5.0)
     integrator = VerletLangevin(dt=0.05, kT=0.1, gamma=0.2, mass=5.0)
     fields = torch.from_numpy(simulate(learned, integrator, start, 300, LogSpaced(12)).fields[:])
     energy, forces = learned.electronic(fields)
