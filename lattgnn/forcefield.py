@@ -194,7 +194,9 @@ class LearnedForceField:
 
         Args:
             name: "holstein-square" for the Holstein model, t = 1, g = 3.5, k0 = 1, k1 = 0.18, electrons at
-                kT = 0.1, μ = 0; "holstein-square-energy" for the same with an energy, at twice the cost;
+                kT = 0.1, μ = 0; "holstein-square-small" for the same with a fifth of the weights and 3.5
+                times the mean square error; "holstein-square-energy" for the same with an energy, at twice
+                the cost of "holstein-square";
                 "peierls-square" for the Peierls model of arXiv 2510.20659, T = 0, half filled;
                 "kondo-square" for `DoubleExchange`, t = 1, J = 3.5, kT = 0, filling 0.48, with an energy.
             lattice: where to use it, see :meth:`load`.

@@ -1,6 +1,8 @@
 r"""Fit a force field that ships with the package, and put it there.
 
     python scripts/make_pretrained.py
+    python scripts/make_pretrained.py --recipe configs/fit/holstein_square_small.yaml \
+        --name holstein-square-small
     python scripts/make_pretrained.py --recipe configs/fit/holstein_square_energy.yaml \
         --name holstein-square-energy
     python scripts/make_pretrained.py --recipe configs/fit/peierls_published.yaml --name peierls-square

@@ -73,21 +73,22 @@ def test_filling_fixes_the_number_of_electrons(filling, field):
     torch.testing.assert_close(trained.electronic(2 * field[1])[1], electronic[1], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["holstein-square", "holstein-square-energy"])
-def test_pretrained_forces_are_close_to_exact_ones(name):
+@pytest.mark.parametrize(
+    ("name", "bound"),  # on the benchmark 3e-5, 1.1e-4 and 5e-5; few sites carry most
+    [("holstein-square", 1.5e-4), ("holstein-square-small", 4e-4), ("holstein-square-energy", 1.5e-4)],
+)
+def test_pretrained_forces_are_close_to_exact_ones(name, bound):
     """Fields of a quench, on a lattice of another size than that of the training."""
     lattice = square(12)
     learned = LearnedForceField.pretrained(name, lattice)
     exact = ExactForceField(learned.hamiltonian, learned.solver)
-    start = initial_state(learned, seed=3, n_replicas=2, field_std=5.27, momentum_std=5.0)
+    start = initial_state(learned, seed=3, n_replicas=8, field_std=5.27, momentum_std=5.0)
     integrator = VerletLangevin(dt=0.05, kT=0.1, gamma=0.2, mass=5.0)
     fields = torch.from_numpy(simulate(learned, integrator, start, 300, LogSpaced(12)).fields[:])
     energy, forces = learned.electronic(fields)
     exact_energy, exact_forces = exact.electronic(fields)
-    assert (
-        (forces - exact_forces) ** 2
-    ).mean() < 1.5e-4  # on the benchmark 3e-5 and 5e-5; few sites carry most
-    assert (energy is None) == (name == "holstein-square")
+    assert (forces - exact_forces).square().mean() < bound
+    assert (energy is None) == (name != "holstein-square-energy")
     if energy is not None:
         assert (energy - exact_energy).abs().max() / lattice.n_sites < 5e-3
 

@@ -1,0 +1,82 @@
+"""The rival in training: the orbit network of scalars in PyG's layers, weight for weight."""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import RGCNConv
+
+from lattgnn.graph import lattice_graph
+from lattgnn.lattice import Lattice, bond_orbits
+from lattgnn.nn import FieldBasis, OrbitConv, OrbitNetwork
+
+
+class RelationalNetwork(nn.Module):
+    """An orbit network of scalars, each orbit a relation of RGCNConv: gather and scatter. Weights are copies.
+
+    Args:
+        net: The network, with a direct head.
+        lattice: The lattice of all samples, with one kind of site.
+        batch: Samples at a time.
+    """
+
+    def __init__(self, net: OrbitNetwork, lattice: Lattice, batch: int):
+        super().__init__()
+        self.lattice, graph = lattice, lattice_graph(lattice, net.cutoff)
+        edges, orbits = torch.as_tensor(graph.edge_index), torch.as_tensor(graph.edge_type)
+        self.edge_index = torch.cat([edges + k * lattice.n_sites for k in range(batch)], 1)
+        self.edge_type = orbits.repeat(batch)
+        z = [orbit.multiplicity for orbit in bond_orbits(lattice, net.cutoff).orbits]
+        self.scales = torch.tensor(z).rsqrt()[:, None, None]
+        self.basis, self.force_bound = cast(FieldBasis, net.basis), net.force_bound or 1.0
+        layers: list[Any] = [net.embed, *net.blocks, net.readout]
+        self.convs = nn.ModuleList(self._copied(layer.conv) for layer in layers)
+        self.mixes = nn.ModuleList(self._copied(layer.mix) for layer in layers)
+
+    def forward(self, field: Tensor) -> Tensor:
+        """Forces [batch, n_sites]."""
+        q, steps, bumps = field.reshape(-1, 1), self.basis.steps, self.basis.bumps
+        x = torch.cat([torch.tanh(q / steps), q / steps.max(), torch.exp(-0.5 * (q / bumps).square())], 1)
+        last = len(self.convs) - 1
+        for number, (conv, mix) in enumerate(zip(self.convs, self.mixes, strict=True)):
+            y = conv(x, self.edge_index, self.edge_type) if isinstance(conv, RGCNConv) else conv(x)
+            y = mix(nn.functional.silu(y))
+            x = x + y if 0 < number < last else y
+        return self.force_bound * torch.tanh(x).view_as(field)
+
+    def gradients(self) -> list[Tensor]:
+        """Of all weights, as the orbit network has them."""
+        found = []
+        for layer in (module for pair in zip(self.convs, self.mixes, strict=True) for module in pair):
+            if isinstance(layer, RGCNConv):
+                others = self.scales * cast(Tensor, layer.weight.grad)
+                found.append(torch.cat([cast(Tensor, layer.root.grad), *others]).T)
+            else:
+                found.append(layer.weight.grad)
+        return found
+
+    def _copied(self, conv: OrbitConv) -> nn.Module:
+        weight, bias = conv.weights["0"].data, conv.biases["0"].data
+        width = conv.inputs[0].channels
+        if conv.cutoff is None:
+            layer: Any = nn.Linear(width, len(weight))
+            layer.weight.data = weight.clone()
+        else:
+            layer = RGCNConv(width, len(weight), len(self.scales), aggr="add")
+            layer.root.data, *others = (part.T.contiguous() for part in weight.split(width, 1))
+            layer.weight.data = self.scales * torch.stack(others)
+        layer.bias.data = bias.clone()
+        return layer
+
+
+def compare(
+    net: OrbitNetwork, rival: RelationalNetwork, field: Tensor, target: Tensor
+) -> tuple[float, float]:
+    """Largest difference of forces, and of gradients over the largest gradient of the weights."""
+    forces = [net(field, net.graph(rival.lattice))[1], rival(field)]
+    for force in forces:
+        nn.functional.mse_loss(force, target).backward()
+    weights = [module.weights["0"] for module in net.modules() if isinstance(module, OrbitConv)]
+    pairs = [(w.grad, own) for w, own in zip(weights, rival.gradients(), strict=True) if w.grad is not None]
+    gradient = max(float((a - b).abs().max() / a.abs().max()) for a, b in pairs)
+    return float((forces[0] - forces[1]).detach().abs().max()), gradient

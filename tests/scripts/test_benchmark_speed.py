@@ -1,0 +1,72 @@
+"""All parts of the benchmark at tiny sizes, and that its rival in training is the same network."""
+
+import importlib
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lattgnn.lattice import square, triangular
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def script(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return importlib.import_module("benchmark_speed")
+
+
+@pytest.mark.parametrize("lattice", [square(6), triangular(6)], ids=lambda lattice: lattice.name)
+def test_the_rival_in_training_is_the_same_network(lattice, script):
+    net = script.random_network(lattice, "2,993", "direct")
+    field, target = torch.randn(2, 3, lattice.n_sites).mul(5)
+    for error in (1.0, 1.01):
+        net.zero_grad()
+        rival = script.RelationalNetwork(net, lattice, batch=3)
+        rival.convs[1].weight.data *= error
+        forces, gradients = script.compare(net, rival, field, target)
+        assert (forces < 1e-5 and gradients < 1e-5) == (error == 1.0)
+
+
+def test_the_floor_has_the_products_of_the_network(script):
+    direct, energy = (script.random_network(square(6), "2,993", head) for head in script.HEADS)
+    products = [sum(out * into for out, into in script.product_shapes(net)) for net in (direct, energy)]
+    assert products == [2849, 2 * 2849]  # 16·11 + 11², five times 33·11 + 11², 11² + 11
+    run = script.chain(((3, 5), (5, 3)), block=4, kind=2)
+    run(1)
+
+
+def test_time_is_that_of_one_site_of_one_thing(script):
+    contestant = script.lasting(lambda n: time.sleep(1e-3 * n), n_sites=100, plan=script.QUICK)
+    times = script.race({"sleep": contestant}, repeats=3)["sleep"]
+    assert 10 <= times["min"] <= times["median"] < 40
+
+
+def test_one_part_is_measured_anew_and_the_others_stay(script, tmp_path, capsys):
+    out = tmp_path / "speed"
+    script.main(only="training", quick=True, out=str(out))
+    first = json.loads(out.with_suffix(".json").read_text())
+    script.main(only="rivals", quick=True, out=str(out))
+    both = json.loads(out.with_suffix(".json").read_text())
+    assert both["training"] == first["training"] and "rivals" not in first
+    mse = both["rivals"]["found"]["mse"]
+    assert mse["domain 10+5"] < 1e-8 < mse["holstein-square"] < mse["holstein-square-small"] < 1e-3
+    text = out.with_suffix(".md").read_text()
+    assert text in capsys.readouterr().out and "## Training" in text and "## Steps" not in text
+    with pytest.raises(SystemExit, match="only must be one of steps, rivals"):
+        script.main(only="speed", quick=True, out=str(out))
+
+
+@pytest.mark.slow
+def test_all_parts_run(script, tmp_path):
+    script.main(quick=True, long=True, production="holstein-square-small", out=str(tmp_path / "speed"))
+    text = (tmp_path / "speed.md").read_text()
+    for part in ("Goals", "Steps", "Rivals", "Memory", "Training", "Production"):
+        assert f"## {part}" in text
+    assert text.count("| kagome 6 | 108 | 2,993 |") == 2  # heads
+    assert (tmp_path / "speed.png").stat().st_size > 10_000
+    assert (tmp_path / "speed_production/domain_length.png").stat().st_size > 10_000
