@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import coo_array, csr_array, vstack
 from torch import Tensor, nn
 
 from lattgnn.graph import csr_tensor
@@ -56,6 +56,17 @@ class SparseMap:
                 torch.from_numpy(part.numpy()) for part in (m.col_indices(), m.values(), m.crow_indices())
             )
         return columns, values, begins
+
+    @cached_property
+    def blocks_transposed(self) -> SparseMap:
+        """Of square matrices on top of each other the transposes, on top of each other as well."""
+        m = self.matrix
+        n = m.shape[1]
+        parts = (m.values(), m.col_indices(), m.crow_indices())
+        blocks = csr_array(tuple(p.cpu().numpy() for p in parts), shape=tuple(m.shape))
+        turned = cast(csr_array, vstack([blocks[k : k + n].T for k in range(0, m.shape[0], n)], format="csr"))
+        turned.sort_indices()
+        return SparseMap.from_scipy(turned, m.dtype, m.device)
 
     @cached_property
     def edges(self) -> tuple[Tensor, Tensor]:

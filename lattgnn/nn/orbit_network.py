@@ -13,8 +13,9 @@ from lattgnn.nn.energy_head import energy_and_forces
 from lattgnn.nn.fields import FieldBasis, field_blocks
 from lattgnn.nn.force_network import ForceNetwork, cells_reached
 from lattgnn.nn.kernel_matrices import KernelGraph, kernel_graph
-from lattgnn.nn.nonlinearities import Kind, nonlinearity
+from lattgnn.nn.nonlinearities import Gate, Kind, nonlinearity
 from lattgnn.nn.orbit_conv import OrbitConv
+from lattgnn.nn.plain_layer import plain_layer
 from lattgnn.nn.spin_basis import SpinBasis, tangent_part
 
 
@@ -45,10 +46,27 @@ class NonlinearLayer(nn.Module):
         self.nonlinearity = nonlinearity(kind, hidden)
         self.conv = OrbitConv(lattice, inputs, self.nonlinearity.inputs, cutoff)
         self.mix = OrbitConv(lattice, self.nonlinearity.outputs, outputs, last_cutoff)
+        self.is_plain = (
+            last_cutoff is None
+            and isinstance(self.nonlinearity, Gate)
+            and all(
+                len(blocks) == 1 and blocks[0].is_invariant for blocks in (inputs, self.conv.outputs, outputs)
+            )
+        )
+        """Whether it is SiLU of scalars on equivalent sites: then it can be one operation."""
 
-    def forward(self, x: Sequence[Tensor], graph: KernelGraph) -> list[Tensor]:
-        """Apply to the blocks ``inputs``."""
-        return self.mix(self.nonlinearity(self.conv(x, graph)), graph)
+    def forward(
+        self, x: Sequence[Tensor], graph: KernelGraph, residual: bool = False, once: bool = False
+    ) -> list[Tensor]:
+        """Apply to the blocks ``inputs``, and add these if asked; `once`: no second derivative is needed."""
+        if self.is_plain and once:
+            conv, mix = self.conv, self.mix
+            block = conv.inputs[0]
+            sums = None if conv.cutoff is None else graph.sums(block.type, (block.type,), conv.cutoff)
+            weights = (conv.weights["0"], conv.biases["0"], mix.weights["0"], mix.biases["0"])
+            return [plain_layer(x[0], sums, weights, residual)]
+        y = self.mix(self.nonlinearity(self.conv(x, graph)), graph)
+        return [own + new for own, new in zip(x, y, strict=True)] if residual else y
 
 
 class OrbitNetwork(ForceNetwork):
@@ -177,10 +195,11 @@ class OrbitNetwork(ForceNetwork):
         self, field: Float[Tensor, "batch n_sites *components"], graph: KernelGraph
     ) -> list[Float[Tensor, "_rows _batch _outputs"]]:
         """The raw outputs y of each site: blocks of the force, or the energy (of spins y and z)."""
-        x = self.embed(self.basis(field, graph), graph)
+        once = not self.conservative
+        x = self.embed(self.basis(field, graph), graph, once=once)
         for block in self.blocks:
-            x = [own + new for own, new in zip(x, block(x, graph), strict=True)]
-        return self.readout(x, graph)
+            x = block(x, graph, residual=True, once=once)
+        return self.readout(x, graph, once=once)
 
     def forward(
         self, field: Float[Tensor, "batch n_sites *components"], graph: KernelGraph

@@ -106,11 +106,11 @@ def test_a_broken_layer_fails_the_same_check(make_network, symmetry_error):
     lattice = square(6)
     for hidden in ("trivial", "vector"):
         net = make_network(lattice, hidden=hidden, channels=3)
-        layer = net.blocks[0].conv
+        layer = net.blocks[0]
         original = layer.forward
 
-        def broken(x, graph, original=original):
-            y = original(x, graph)
+        def broken(x, graph, original=original, **options):
+            y = original(x, graph, **options)
             return [y[0] + 0.05 * x[0].roll(1, 0), *y[1:]]
 
         layer.forward = broken
