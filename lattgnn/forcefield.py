@@ -246,7 +246,7 @@ class LearnedForceField:
         """
         field = field.detach()
         if self.filling is None:
-            self.hamiltonian.check_field(field)
+            self.hamiltonian.check_shape(field)  # the compiled kernel sees by itself whether it is finite
             flat = (-1, *self.field_shape)
             found = self.engine.total(field.reshape(flat), None if out is None else out.view(flat))
             if found is not None:

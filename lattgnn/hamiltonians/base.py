@@ -128,12 +128,12 @@ class Hamiltonian(ABC):
         matrix[..., self.rows.to(field.device), self.cols.to(field.device)] = elements
         return matrix
 
-    def check_field(self, field: Tensor) -> None:
-        """Refuse what is no field of this model.
+    def check_shape(self, field: Tensor) -> None:
+        """Refuse what cannot be a field of this model.
 
         Raises:
             TypeError: the field is not of a floating-point dtype.
-            ValueError: the shape is not [..., *field_shape], or an entry is NaN or infinite.
+            ValueError: the shape is not [..., *field_shape].
         """
         if not field.is_floating_point():
             raise TypeError(f"field must be floating point, got {field.dtype}. Use field.double().")
@@ -143,9 +143,16 @@ class Hamiltonian(ABC):
                 f"field must have shape [..., {', '.join(map(str, expected))}] for {type(self).__name__} on "
                 f"{self.lattice.name}, got {list(field.shape)}. Use a field of this lattice's sites."
             )
-        extremes = torch.stack(
-            torch.aminmax(field.detach())
-        )  # NaN if any is; needs no memory, unlike isfinite
+
+    def check_field(self, field: Tensor) -> None:
+        """Refuse what is no field of this model.
+
+        Raises:
+            TypeError: the field is not of a floating-point dtype.
+            ValueError: the shape is not [..., *field_shape], or an entry is NaN or infinite.
+        """
+        self.check_shape(field)
+        extremes = torch.stack(torch.aminmax(field.detach()))  # NaN if any is; no mask of the field's size
         if not all(map(math.isfinite, extremes.tolist())):
             bad = torch.nonzero(~torch.isfinite(field))[0].tolist()
             raise ValueError(

@@ -45,6 +45,8 @@ class Grid:
         network: Its layers say how far information goes.
         classical: Kernels of the classical force.
         tile_bytes: Memory for the rows in flight.
+        flat: Make one row of the whole lattice. Nothing is then computed twice, but all of it is in flight,
+            and one thread does it.
     """
 
     def __init__(
@@ -53,8 +55,10 @@ class Grid:
         network: StencilNetwork,
         classical: Sequence[tuple[Kernel, ...]],
         tile_bytes: int = TILE_BYTES,
+        flat: bool = False,
     ) -> None:
-        self._first = (0,) if lattice.dim == 1 else ()
+        self._first = (0,) if lattice.dim == 1 or flat else ()
+        self.dim = lattice.dim
         self.extent = (1,) * len(self._first) + lattice.extent
         self.periodic = (True,) * len(self._first) + lattice.periodic
         reaches = [self.offset(layer.reach) for layer in network.layers]
@@ -66,7 +70,8 @@ class Grid:
         longest = [int(n) for n in np.max([*reaches, self.classical_reach], axis=0)]
         total = int(sum(reach[1] for reach in reaches)) * (1 + network.conservative)
         total = max(total, self.classical_reach[1])
-        cuts = self._cuts(tile_bytes // _bytes_a_place(network), total)
+        place_bytes = bytes_a_place(network, [reach[0] for reach in reaches])
+        cuts = [0, self.extent[1]] if flat else self._cuts(tile_bytes // place_bytes, total)
         is_whole = len(cuts) == 2
         self._halo = (longest[1] if is_whole else total, *longest[2:])
         widest = max(stop - start for start, stop in pairwise(cuts))
@@ -111,10 +116,9 @@ class Grid:
         return Tile(cells, core, np.stack([place[beyond], source[beyond]], 1).astype(np.int32))
 
 
-def _bytes_a_place(network: StencilNetwork) -> int:
-    """Memory of the rows in flight for each place, float32."""
-    reaches = [layer.reach[0] for layer in network.layers] + [0]
-    numbers = 0
+def bytes_a_place(network: StencilNetwork, reaches: Sequence[int]) -> int:
+    """Memory of the rows in flight for each place, float32; reaches are those of the layers along axis 0."""
+    reaches, numbers = [*reaches, 0], 0
     for number, layer in enumerate(network.layers):
         n_out, n_hidden = sum(map(len, layer.out_bias)), sum(map(len, layer.bias))
         numbers += n_out * (2 * reaches[number + 1] + 1)

@@ -11,10 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lattgnn.inference.grid import TILE_BYTES, Grid
+from lattgnn.inference.grid import TILE_BYTES, Grid, bytes_a_place
 from lattgnn.inference.layers import Kernel, StencilLayer, StencilNetwork
 from lattgnn.lattice import Lattice
 from lattgnn.native import library
+
+FLAT_BYTES = 2 * 2**20
+"""Below this it pays to keep the channels of the whole lattice in flight; above, they leave the cache."""
 
 _int, _long, _float, _pointer = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
 
@@ -62,7 +65,8 @@ class NativeForces:
         network: What to compute.
         lattice: Where.
         classical: Kernels of a linear classical force for each destination sublattice, 1×1 matrices.
-        tile_bytes: Memory for rows in flight; it cuts rows into tiles.
+        tile_bytes: Memory for rows in flight; it cuts rows into tiles. A lattice that takes no more than
+            `FLAT_BYTES` is one row where there are as many samples as threads.
 
     Raises:
         RuntimeError: Nothing could be compiled here; see `lattgnn.native.library`.
@@ -75,24 +79,12 @@ class NativeForces:
         classical: tuple[tuple[Kernel, ...], ...] = (),
         tile_bytes: int = TILE_BYTES,
     ) -> None:
-        functions = library()
-        if functions is None:
-            raise RuntimeError("a C++ compiler must be there, got none. Install g++, or set CXX.")
-        self.lattice, self.conservative = lattice, network.conservative
-        self._kept: list[Any] = []
+        self.conservative = network.conservative
         grid = Grid(lattice, network, classical, tile_bytes)
-        self.n_tiles, self._n_rows = len(grid.tiles), grid.extent[0]
-        net, geometry = self._network(network, classical, grid), self._geometry(grid)
-        self._forces, self._free = functions.lattgnn_forces, functions.lattgnn_free_plan
-        self._forces.argtypes = [_pointer, _pointer, _pointer, _pointer, _long, _int]
-        self._forces.restype = self._free.restype = None
-        self._free.argtypes = [_pointer]
-        functions.lattgnn_plan.restype = _pointer
-        self._plan = functions.lattgnn_plan(ctypes.byref(net), ctypes.byref(geometry))
-
-    def __del__(self) -> None:
-        if getattr(self, "_plan", None):
-            self._free(self._plan)
+        self.n_tiles = len(grid.tiles)
+        self._rows, self._flat = _Plan(network, classical, grid), None
+        if lattice.n_cells * bytes_a_place(network, [0] * len(network.layers)) <= FLAT_BYTES:
+            self._flat = _Plan(network, classical, Grid(lattice, network, classical, flat=True))
 
     def __call__(
         self, field: Float[Tensor, "batch n_sites"], out: Float[Tensor, "batch n_sites"] | None = None
@@ -102,18 +94,51 @@ class NativeForces:
         Args:
             field: float32, contiguous, on the CPU.
             out: Where the forces go, a tensor like `field`.
+
+        Raises:
+            ValueError: A field is not finite.
         """
-        out = torch.empty_like(field) if out is None else out
-        energies = torch.zeros(len(field), self.n_tiles, self._n_rows, dtype=torch.float64)
-        self._forces(
-            self._plan,
-            field.data_ptr(),
-            out.data_ptr(),
-            energies.data_ptr() if self.conservative else None,
-            len(field),
-            torch.get_num_threads(),
-        )
-        return (energies.sum((1, 2)) if self.conservative else None), out
+        out, n_threads = torch.empty_like(field) if out is None else out, torch.get_num_threads()
+        whole = self._flat if len(field) % n_threads == 0 else None
+        finite, energies = (whole or self._rows)(field, out, n_threads)
+        if not finite:
+            bad = (~field.isfinite()).nonzero()[0].tolist()
+            raise ValueError(
+                f"field must be finite, got {field[tuple(bad)].item()!r} at index {bad}. "
+                "Use a smaller time step or a finite start."
+            )
+        return (energies if self.conservative else None), out
+
+
+class _Plan:
+    """The tables of a network on a grid, and what the compiled kernel makes of them."""
+
+    def __init__(
+        self, network: StencilNetwork, classical: tuple[tuple[Kernel, ...], ...], grid: Grid
+    ) -> None:
+        functions = library()
+        if functions is None:
+            raise RuntimeError("a C++ compiler must be there, got none. Install g++, or set CXX.")
+        self._kept: list[Any] = []
+        self._energies = (len(grid.tiles), grid.extent[0])
+        net, geometry = self._network(network, classical, grid), self._geometry(grid)
+        self._forces, self._free = functions.lattgnn_forces, functions.lattgnn_free_plan
+        self._forces.argtypes = [_pointer, _pointer, _pointer, _pointer, _long, _int]
+        self._forces.restype, self._free.restype = _int, None
+        self._free.argtypes = [_pointer]
+        functions.lattgnn_plan.restype = _pointer
+        self._plan = functions.lattgnn_plan(ctypes.byref(net), ctypes.byref(geometry))
+
+    def __del__(self) -> None:
+        if getattr(self, "_plan", None):
+            self._free(self._plan)
+
+    def __call__(self, field: Tensor, out: Tensor, n_threads: int) -> tuple[bool, Tensor]:
+        """Whether fields are finite, and energies (zero for a network without); forces go to `out`."""
+        energies = torch.zeros(len(field), *self._energies, dtype=torch.float64)
+        pointers = (tensor.data_ptr() for tensor in (field, out, energies))
+        finite = self._forces(self._plan, *pointers, len(field), n_threads)
+        return bool(finite), energies.sum((1, 2))
 
     def _array(self, values: Any, dtype: Any) -> int:
         """Address of an array that lives as long as this object."""
@@ -144,7 +169,7 @@ class NativeForces:
 
     def _layer(self, layer: StencilLayer, first_in: Sequence[int], grid: Grid) -> tuple[_Layer, list[int]]:
         first_hidden, first_out = _firsts(layer.bias), _firsts(layer.out_bias)
-        here = (0,) * self.lattice.dim
+        here = (0,) * grid.dim
         mixing = [(Kernel(((d, d, here),), m),) for d, m in enumerate(layer.mixing)]
         back_mixing = [(Kernel(((d, d, here),), m.T),) for d, m in enumerate(layer.mixing)]
         zeros = [0] * len(mixing)
@@ -166,12 +191,13 @@ class NativeForces:
         return entry, first_out
 
     def _network(self, network: StencilNetwork, classical: Sequence, grid: Grid) -> _Network:
-        layers, first = [], [0] * self.lattice.n_sublattices
+        n_sublattices = len(network.layers[0].bias)
+        layers, first = [], [0] * n_sublattices
         for layer in network.layers:
             entry, first = self._layer(layer, first, grid)
             layers.append(entry)
         return _Network(
-            self.lattice.n_sublattices,
+            n_sublattices,
             len(layers),
             len(network.steps),
             len(network.bumps),
@@ -182,7 +208,7 @@ class NativeForces:
             network.conservative,
             grid.classical_reach[0],
             self._structures(_Layer, layers),
-            self._sums(classical, range(self.lattice.n_sublattices), grid) if classical else None,
+            self._sums(classical, range(n_sublattices), grid) if classical else None,
         )
 
     def _geometry(self, grid: Grid) -> _Geometry:

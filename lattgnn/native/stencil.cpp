@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 #if defined(__AVX__)
 #include <immintrin.h>
@@ -205,6 +206,7 @@ struct Sweep {
     const Geometry& lattice;
     const Tile* tile = nullptr;
     int64_t halo = 0;
+    bool finite = true;  // whether all of the field was so far
     std::vector<int64_t> forward_delay, backward_delay;
     Rows field;
     std::vector<Rows> x, slope, gradient, pulled;  // outputs, f', dE/d(output), dE/d(before f) of each layer
@@ -254,10 +256,13 @@ struct Sweep {
         const float* from = values + source * lattice.row_cells * net.n_sublattices;
         for (int d = 0; d < net.n_sublattices; d++) {
             float* to = field.at(row, d);
+            int bad = 0;
             for (int64_t p = 0; p < tile->length; p++) {
                 const int32_t cell = tile->cells[p];
                 to[p] = cell < 0 || outside(row) ? 0.0f : from[cell * net.n_sublattices + d];
+                bad |= to[p] - to[p] != 0.0f;  // zero unless infinite or NaN
             }
+            finite &= !bad;
         }
     }
 
@@ -486,8 +491,9 @@ void* lattgnn_plan(const Network* net, const Geometry* lattice) {
 void lattgnn_free_plan(void* plan) { delete static_cast<Plan*>(plan); }
 
 // Forces [batch, sites] of fields [batch, sites]; energies [batch, tiles, rows] of each row where there is one.
-void lattgnn_forces(void* handle, const float* fields, float* forces, double* energies, int64_t batch,
-                    int32_t n_threads) {
+// Returns whether all fields are finite.
+int32_t lattgnn_forces(void* handle, const float* fields, float* forces, double* energies, int64_t batch,
+                       int32_t n_threads) {
     Plan& plan = *static_cast<Plan*>(handle);
     const std::lock_guard<std::mutex> lock(plan.busy);
     const Geometry& g = plan.lattice;
@@ -509,5 +515,8 @@ void lattgnn_forces(void* handle, const float* fields, float* forces, double* en
     for (int64_t k = 1; k < used; k++) threads.emplace_back(work, plan.sweeps[k].get());
     work(plan.sweeps[0].get());
     for (auto& thread : threads) thread.join();
+    bool finite = true;
+    for (auto& sweep : plan.sweeps) finite &= std::exchange(sweep->finite, true);
+    return finite;
 }
 }
