@@ -61,11 +61,11 @@ class StencilLayer:
 
     def transposed(self) -> tuple[tuple[Kernel, ...], ...]:
         """The transposed kernels of each source sublattice: what the gradient takes on its way back."""
-        found: list[dict[bytes, list[Bond]]] = [{} for _ in self.kernels]
-        matrices: dict[bytes, np.ndarray] = {}
+        found: list[dict[tuple, list[Bond]]] = [{} for _ in self.kernels]
+        matrices: dict[tuple, np.ndarray] = {}
         for kernels in self.kernels:
             for kernel in kernels:
-                key = kernel.matrix.tobytes()
+                key = (kernel.matrix.shape, kernel.matrix.tobytes())
                 matrices[key] = kernel.matrix.T
                 for source, destination, offset in kernel.bonds:
                     back = (destination, source, tuple(-n for n in offset))
