@@ -121,16 +121,23 @@ class FieldBasis(nn.Module):
         """Evaluate all functions at each site."""
         result = []
         for block, q in zip(self.summands, self.components.split(field, graph), strict=True):
+            if self._together(block.type.representation):
+                result.append(self._invariant(q))
+                continue
             square = q.view(-1, block.type.dim, *q.shape[1:]).square().sum(1)
-            even = torch.exp(-0.5 * square / self.bumps.square())
             if block.type.dim == 1:
                 steps = torch.tanh(q / self.steps)
             else:
                 steps = q * torch.rsqrt(self.steps.square() + square).repeat_interleave(block.type.dim, 0)
             odd = torch.cat([steps, q / self.steps.max()], dim=-1)
-            together = self._together(block.type.representation)
-            result += [torch.cat([odd, even], dim=-1)] if together else [odd, even]
+            result += [odd, torch.exp(-0.5 * square / self.bumps.square())]
         return result
+
+    def _invariant(self, q: Float[Tensor, "rows batch 1"]) -> Float[Tensor, "rows batch _channels"]:
+        """All functions of an invariant component, channels slowest in memory."""
+        value, steps, bumps = q.movedim(-1, 0), self.steps[:, None, None], self.bumps[:, None, None]
+        even = torch.exp(-0.5 * value.square() / bumps.square())
+        return torch.cat([torch.tanh(value / steps), value / steps.max(), even]).movedim(0, -1)
 
     def _together(self, representation: Representation) -> bool:
         return representation.is_trivial and representation.dim == 1 and not self.odd
