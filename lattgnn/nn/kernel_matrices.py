@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -34,6 +34,11 @@ class SparseMap:
             values = torch.from_numpy(matrix.data).to(dtype)
             n_rows, n_columns = cast(tuple[int, int], matrix.shape)
             return cls(csr_tensor(ends, columns, values, (n_rows, n_columns), device))
+
+    @cached_property
+    def rooms(self) -> dict[Any, Tensor]:
+        """Memory that a layer uses again in every call."""
+        return {}
 
     @cached_property
     def transpose(self) -> SparseMap:

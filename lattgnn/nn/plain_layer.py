@@ -8,6 +8,7 @@ and no part has to be copied into another layout.
 from __future__ import annotations
 
 import ctypes
+import threading
 from typing import Any
 
 import torch
@@ -80,8 +81,17 @@ def _with_sums(x: Float[Tensor, "n rows batch"], sums: SparseMap | None) -> Floa
         others = sums(x.permute(1, 2, 0)).view(n_orbits, rows, batch, n)
         return torch.cat([x, *others.permute(0, 3, 1, 2)]).flatten(1)
     columns, values, starts = sums.bags
-    out = x.new_empty((1 + n_orbits) * n, rows * batch)
+    out = _room(sums, ((1 + n_orbits) * n, rows * batch))
     arrays = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (starts, columns, values, x, out)]
     sizes = [ctypes.c_int64(number) for number in (n_orbits, rows, batch, n, torch.get_num_threads())]
     functions.lattgnn_sums(*arrays[:3], *sizes[:4], *arrays[3:], sizes[4])
     return out
+
+
+def _room(sums: SparseMap, shape: tuple[int, int]) -> Tensor:
+    """Memory that nothing keeps, the same in every layer and step of a thread: it stays in the cache."""
+    key = (threading.get_ident(), shape)
+    if key not in sums.rooms:
+        with torch.inference_mode(False):  # first asked for in validation, it serves training as well
+            sums.rooms[key] = torch.empty(shape)
+    return sums.rooms[key]
