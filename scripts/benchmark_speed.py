@@ -98,6 +98,7 @@ QUICK = Plan(
 def main(
     only: str | None = None,
     sizes: list[int] | None = None,
+    networks: list[str] | None = None,
     quick: bool = False,
     long: bool = False,
     production: str | None = None,
@@ -108,6 +109,7 @@ def main(
     Args:
         only: The one part to measure; the others stay as they are in OUT.json.
         sizes: Sides of the square lattices.
+        networks: Names of our networks, their numbers of weights.
         quick: Tiny sizes, seconds: to see that all works.
         long: Also the memory over 100,000 steps.
         production: Also the papers' production run, with this pretrained network.
@@ -115,6 +117,7 @@ def main(
     """
     plan = QUICK if quick else Plan()
     plan = replace(plan, sizes=tuple(sizes)) if sizes else plan
+    plan = replace(plan, networks=tuple(networks)) if networks else plan
     parts: dict[str, Callable[[], Any]] = {
         "steps": lambda: steps(plan),
         "rivals": lambda: rivals(plan),
