@@ -49,11 +49,6 @@ class ExactForceField:
         """Shape of one field, without batch dimensions."""
         return self.hamiltonian.field_shape
 
-    @property
-    def is_compiled(self) -> bool:
-        """Whether its bits do not depend on the number of threads: they do."""
-        return False
-
     def __call__(self, field: Float[Tensor, "..."]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "..."]]:
         """Total energy and forces −∂E/∂field.
 
@@ -229,11 +224,6 @@ class LearnedForceField:
     def field_shape(self) -> tuple[int, ...]:
         """Shape of one field, without batch dimensions."""
         return self.hamiltonian.field_shape
-
-    @property
-    def is_compiled(self) -> bool:
-        """Whether the network runs by the compiled kernel; its bits depend on no number of threads."""
-        return self.engine.is_compiled
 
     def __call__(
         self, field: Float[Tensor, "..."], out: Float[Tensor, "..."] | None = None

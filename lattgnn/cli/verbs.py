@@ -68,9 +68,10 @@ def simulate_verb(argv: Sequence[str]) -> None:
             asked.pop("lattice"), device=initial["device"], **asked.pop("force_field")
         )
         check_integrator(asked["integrator"], force_field.hamiltonian)
-        if n_threads is None and force_field.is_compiled:
+        compiled = isinstance(force_field, LearnedForceField) and force_field.engine.is_compiled
+        if n_threads is None and compiled:
             torch.set_num_threads(CPU_COUNT)
-        dtype = dtype or ("float32" if force_field.is_compiled else "float64")
+        dtype = dtype or ("float32" if compiled else "float64")
         state = start(force_field, dtype=getattr(torch, dtype), **initial)
         dynamics.simulate(force_field, state=state, path=out, config=_description(force_field), **asked)
     print(out)

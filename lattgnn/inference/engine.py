@@ -93,7 +93,7 @@ class _OnGrid:
         self.extent = lattice.extent
         self.forces = GridForces(network, lattice.periodic).to(weight.device, weight.dtype)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
         return self.forces.on_sites(field, self.extent)
 

@@ -498,7 +498,10 @@ int32_t lattgnn_forces(void* handle, const float* fields, float* forces, double*
     const std::lock_guard<std::mutex> lock(plan.busy);
     const Geometry& g = plan.lattice;
     const int64_t units = batch * g.n_tiles, n_sites = g.n_rows * g.row_cells * plan.net.n_sublattices;
-    const int64_t pieces = units % n_threads == 0 ? 1 : std::min<int64_t>(n_threads, g.n_rows);
+    if (plan.sweeps.empty()) plan.sweeps.push_back(std::make_unique<Sweep>(plan.net, plan.lattice));
+    // Rows are cut among threads, but not into pieces that are mostly halo: threads cost more than they bring.
+    const int64_t most = std::max<int64_t>(1, g.n_rows / std::max<int64_t>(1, 2 * plan.sweeps[0]->halo));
+    const int64_t pieces = units % n_threads == 0 ? 1 : std::min<int64_t>(n_threads, most);
     const int64_t total = units * pieces, used = std::min<int64_t>(n_threads, total);
     while (static_cast<int64_t>(plan.sweeps.size()) < used)
         plan.sweeps.push_back(std::make_unique<Sweep>(plan.net, plan.lattice));
