@@ -6,17 +6,19 @@ from typing import Any
 
 import torch
 
-from lattgnn.config import describe, versions
 from lattgnn.hamiltonians import Hamiltonian
-from lattgnn.lattice import field_representation
 from lattgnn.nn import ForceNetwork
+from lattgnn.serialize import describe, versions
 from lattgnn.solvers import Solver
+from lattgnn.symmetry import field_representation
 
 FORMAT_VERSION = 2
 """Version of the checkpoint header; a checkpoint of another version is refused."""
 
 
-def checkpoint_header(net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solver) -> dict[str, Any]:
+def checkpoint_header(
+    net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solver
+) -> dict[str, Any]:
     """Plain data that rebuilds a learned force field: network, Hamiltonian, ensemble, lattice, versions."""
     return {
         "format_version": FORMAT_VERSION,
@@ -57,7 +59,9 @@ def read_header(checkpoint: dict[str, Any], name: str | Path = "checkpoint") -> 
     """
     header = checkpoint.get("lattgnn")
     if header is None:
-        raise ValueError(f"{name} must be a checkpoint of `lattgnn fit`, got a file without its header.")
+        raise ValueError(
+            f"{name} must be a checkpoint of `lattgnn fit`, got a file without its header."
+        )
     if header["format_version"] != FORMAT_VERSION:
         raise ValueError(
             f"{name} must have format version {FORMAT_VERSION}, got {header['format_version']!r}, written by "

@@ -9,12 +9,12 @@ from jaxtyping import Float
 from scipy.optimize import brentq
 from torch import Tensor
 
+from lattgnn.backends import Engine
 from lattgnn.checkpoint import check_representation, checkpoint_header, load_checkpoint, read_header
-from lattgnn.config import build
 from lattgnn.hamiltonians import Hamiltonian
-from lattgnn.inference import Engine
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
+from lattgnn.serialize import build
 from lattgnn.solvers import Solver
 
 
@@ -49,7 +49,9 @@ class ExactForceField:
         """Shape of one field, without batch dimensions."""
         return self.hamiltonian.field_shape
 
-    def __call__(self, field: Float[Tensor, "..."]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "..."]]:
+    def __call__(
+        self, field: Float[Tensor, "..."]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "..."]]:
         """Total energy and forces −∂E/∂field.
 
         Args:
@@ -68,7 +70,9 @@ class ExactForceField:
         forces = forces + self.hamiltonian.classical_forces(exact)
         return energy.to(field.dtype), forces.to(field.dtype)
 
-    def electronic(self, field: Float[Tensor, "..."]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "..."]]:
+    def electronic(
+        self, field: Float[Tensor, "..."]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "..."]]:
         """Energy and forces without the classical part: what a network learns. Arguments as for a call."""
         energy, forces = self._electronic(field)
         return energy.to(field.dtype), forces.to(field.dtype)
@@ -99,7 +103,7 @@ class LearnedForceField:
         hamiltonian: the model on the lattice to be simulated.
         solver: how the labels were computed, with their μ.
         filling: electrons per state; None keeps the chemical potential that the labels were made with.
-        fast: run the network by compiled code where there is some (`lattgnn.inference`), checked against the
+        fast: run the network by compiled code where there is some (`lattgnn.backends`), checked against the
             network at the first call; False runs the network's own code.
 
     Raises:
@@ -159,14 +163,21 @@ class LearnedForceField:
         header = read_header(checkpoint, path)
         trained_on = build(header["lattice"], Lattice)
         lattice = trained_on if lattice is None else lattice
-        if (lattice.primitive_vectors, lattice.basis) != (trained_on.primitive_vectors, trained_on.basis):
+        if (lattice.primitive_vectors, lattice.basis) != (
+            trained_on.primitive_vectors,
+            trained_on.basis,
+        ):
             raise ValueError(
                 f"lattice must be the one that {path} was trained on, {trained_on.name}, got {lattice.name}. "
                 "Any extent of that lattice works."
             )
         net = build(header["net"], ForceNetwork, lattice).to(device)
-        weights = {key.removeprefix("net."): value for key, value in checkpoint["state_dict"].items()}
-        net.load_state_dict({key: value for key, value in weights.items() if key in net.state_dict()})
+        weights = {
+            key.removeprefix("net."): value for key, value in checkpoint["state_dict"].items()
+        }
+        net.load_state_dict(
+            {key: value for key, value in weights.items() if key in net.state_dict()}
+        )
         solver = build(header["solver"], Solver)
         return cls(net, build(header["hamiltonian"], Hamiltonian, lattice), solver, filling)
 
@@ -236,7 +247,9 @@ class LearnedForceField:
         """
         field = field.detach()
         if self.filling is None:
-            self.hamiltonian.check_shape(field)  # the compiled kernel sees by itself whether it is finite
+            self.hamiltonian.check_shape(
+                field
+            )  # the compiled kernel sees by itself whether it is finite
             flat = (-1, *self.field_shape)
             found = self.engine.total(field.reshape(flat), None if out is None else out.view(flat))
             if found is not None:
@@ -255,7 +268,9 @@ class LearnedForceField:
         energy, forces = self._grand(flat) if self.filling is None else self._canonical(flat)
         return self._like(field, energy, forces)
 
-    def _like(self, field: Tensor, energy: Tensor | None, forces: Tensor) -> tuple[Tensor | None, Tensor]:
+    def _like(
+        self, field: Tensor, energy: Tensor | None, forces: Tensor
+    ) -> tuple[Tensor | None, Tensor]:
         """In the dtype and shape of the field."""
         batch_shape = field.shape[: field.ndim - len(self.field_shape)]
         energy = None if energy is None else energy.to(field.dtype).reshape(batch_shape)

@@ -50,7 +50,11 @@ def lattice_graph(lattice: Lattice, cutoff: float) -> Data:
 def _graph_tensors(lattice: Lattice, cutoff: float) -> tuple[Tensor, Tensor, Tensor]:
     bonds = bond_orbits(lattice, cutoff).edges()
     edge_index = torch.from_numpy(np.stack([bonds.source, bonds.destination]))
-    return edge_index, torch.from_numpy(bonds.orbit.copy()), torch.from_numpy(lattice.positions.copy())
+    return (
+        edge_index,
+        torch.from_numpy(bonds.orbit.copy()),
+        torch.from_numpy(lattice.positions.copy()),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +72,9 @@ class OrbitMatrices:
     def __len__(self) -> int:
         return len(self.matrices)
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OrbitMatrices:
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> OrbitMatrices:
         """The same matrices on another device or in another precision."""
         with _silent():
             moved = tuple(m.to(device=device, dtype=dtype) for m in self.matrices)
@@ -76,7 +82,10 @@ class OrbitMatrices:
 
 
 def orbit_matrices(
-    lattice: Lattice, cutoff: float, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    lattice: Lattice,
+    cutoff: float,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
 ) -> OrbitMatrices:
     """The CSR matrix of each orbit of bonds, cached.
 

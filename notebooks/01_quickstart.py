@@ -53,11 +53,12 @@ from lattgnn.dynamics import LogSpaced, VerletLangevin, initial_state, simulate
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.graph import lattice_graph
 from lattgnn.hamiltonians import Holstein
-from lattgnn.lattice import square, symmetry_table
+from lattgnn.lattice import square
 from lattgnn.nn import OrbitNetwork
 from lattgnn.report import analysis_figures, analyze, dynamics_comparison, parity_plot
 from lattgnn.report.style import figure_png
 from lattgnn.solvers import ExactDiagonalization
+from lattgnn.symmetry import symmetry_table
 from lattgnn.training import LitForceField
 
 warnings.filterwarnings("ignore", message=".*does not have many workers")
@@ -89,7 +90,9 @@ lattice_graph(lattice, cutoff=1.5)
 model = Holstein(lattice, t=1.0, g=3.5, k0=1.0, k1=0.18)
 solver = ExactDiagonalization(kT=0.1, mu=0.0)
 exact = ExactForceField(model, solver)
-field = 5.27 * torch.randn(lattice.n_sites, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+field = 5.27 * torch.randn(
+    lattice.n_sites, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+)
 energy, forces = exact(field)
 print(f"energy {energy:.4f}, largest force {forces.abs().max():.2f}")
 
@@ -177,7 +180,9 @@ runs = {
     "learned": quench(LearnedForceField(lit.net, larger_model, solver), COMPARED_STEPS, 3, seed=1),
 }
 c1 = {name: nearest_neighbor_correlation(run.fields[:], larger) for name, run in runs.items()}
-print(f"deviation of C(1) at the end: {100 * relative_deviation(c1['learned'], c1['exact'])[-1]:.2f} %")
+print(
+    f"deviation of C(1) at the end: {100 * relative_deviation(c1['learned'], c1['exact'])[-1]:.2f} %"
+)
 show(dynamics_comparison(runs["exact"].times, c1["exact"], c1["learned"]))
 
 # %% [markdown]

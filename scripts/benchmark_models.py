@@ -26,10 +26,10 @@ import yaml
 from jsonargparse import auto_cli
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lattgnn.config import atomic_write_text, config_hash, versions
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.graph import apply_operation
 from lattgnn.lattice import site_permutations, square, translation_permutation
+from lattgnn.serialize import atomic_write_text, config_hash, versions
 
 aten = torch.ops.aten
 WINDOWS = ("0-40", "41-200", "201-600", "601-1200", "1201-2000")
@@ -54,7 +54,9 @@ def main(
         report_only: Only write the report.
     """
     folder = Path(out)
-    files = [Path(r) for r in recipes] if recipes else sorted(Path("configs/benchmark").glob("*.yaml"))
+    files = (
+        [Path(r) for r in recipes] if recipes else sorted(Path("configs/benchmark").glob("*.yaml"))
+    )
     todo = [
         (file, budget, seed)
         for budget in minutes or [2.0]
@@ -89,10 +91,22 @@ def _one(job: tuple[Path, float, int], folder: Path) -> str:
     """Fit and measure in a process of its own, with one thread."""
     recipe, minutes, seed = job
     title = _title(recipe, minutes, seed)
-    command = [sys.executable, __file__, "--worker", str(recipe), str(minutes), str(seed), str(folder)]
+    command = [
+        sys.executable,
+        __file__,
+        "--worker",
+        str(recipe),
+        str(minutes),
+        str(seed),
+        str(folder),
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
-    return title if run.returncode == 0 else f"{title} failed:\n{run.stdout[-2000:]}{run.stderr[-2000:]}"
+    return (
+        title
+        if run.returncode == 0
+        else f"{title} failed:\n{run.stdout[-2000:]}{run.stderr[-2000:]}"
+    )
 
 
 def worker(recipe: Path, minutes: float, seed: int, folder: Path) -> None:
@@ -115,7 +129,10 @@ def worker(recipe: Path, minutes: float, seed: int, folder: Path) -> None:
         "test": "true",
     }
     load = os.getloadavg()[0]
-    if lattgnn(["fit", "--config", str(recipe), *(f"--{k}={v}" for k, v in arguments.items())]) != 0:
+    if (
+        lattgnn(["fit", "--config", str(recipe), *(f"--{k}={v}" for k, v in arguments.items())])
+        != 0
+    ):
         raise SystemExit(1)
     (figures,) = (json.loads(path.read_text()) for path in run.glob("test-*.json"))
     cost = json.loads((run / "fit.json").read_text())
@@ -145,7 +162,11 @@ def steps_within(minutes: float, recipe: Path) -> int:
 
     run = Path("runs/benchmark") / f"{recipe.stem}-clock-{_hash(recipe)}"
     if not (run / "fit.json").exists():
-        arguments = ["--trainer.max_steps=100", "--trainer.max_time=00:00:00:40", "--trainer.max_epochs=-1"]
+        arguments = [
+            "--trainer.max_steps=100",
+            "--trainer.max_time=00:00:00:40",
+            "--trainer.max_epochs=-1",
+        ]
         arguments += [
             "--trainer.limit_val_batches=0",
             f"--run_dir={run}",
@@ -193,7 +214,9 @@ class Multiplications(TorchDispatchMode):
         super().__init__()
         self.total = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: Any = None
+    ) -> Any:
         result = func(*args, **(kwargs or {}))
         if func.overloadpacket in (aten.mm, aten.bmm, aten.addmm):
             a, b = args[-2:]
@@ -207,7 +230,16 @@ class Multiplications(TorchDispatchMode):
 
 def table(results: list[dict[str, Any]]) -> str:
     """Markdown: a row for each network and budget, the mean over seeds and, from three on, the spread."""
-    head = ["Network", "Parameters", "CPU-min", "Seeds", "Steps", "MSE quench", "MSE random", *WINDOWS]
+    head = [
+        "Network",
+        "Parameters",
+        "CPU-min",
+        "Seeds",
+        "Steps",
+        "MSE quench",
+        "MSE random",
+        *WINDOWS,
+    ]
     head += ["MAE quench", "p99.9 quench", "MAC a site", "µs a site", "Equivariance error"]
     rows = []
     for group in _groups(results):
@@ -236,7 +268,9 @@ def table(results: list[dict[str, Any]]) -> str:
 def preface(results: list[dict[str, Any]]) -> str:
     """What all rows have in common."""
     machines = "; ".join(sorted({r["machine"] for r in results}))
-    packages = {key: sorted({r["versions"][key] for r in results}) for key in ("python", "torch", "lattgnn")}
+    packages = {
+        key: sorted({r["versions"][key] for r in results}) for key in ("python", "torch", "lattgnn")
+    }
     loads = [r["load"] for r in results]
     versions_used = ", ".join(f"{key} {' and '.join(found)}" for key, found in packages.items())
     return f"""\
@@ -283,10 +317,18 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     for ax, kind in zip(axes, ("quench", "random"), strict=True):
         for group in groups:
             values = [r["test"][f"test/{kind}/mse"] for r in group]
-            cost, name, budget = median(r["us"] for r in group), group[0]["network"], group[0]["minutes"]
+            cost, name, budget = (
+                median(r["us"] for r in group),
+                group[0]["network"],
+                group[0]["minutes"],
+            )
             color = plt.get_cmap("tab20")(names.index(name) % 20)
             ax.plot(
-                [cost] * len(values), values, markers[budget], color=color, label=f"{name}, {budget:g} min"
+                [cost] * len(values),
+                values,
+                markers[budget],
+                color=color,
+                label=f"{name}, {budget:g} min",
             )
         ax.set(xscale="log", yscale="log", xlabel="CPU-µs a site", ylabel="MSE of a force (t²)")
         ax.set_title(kind)

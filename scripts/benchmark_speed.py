@@ -35,7 +35,6 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from lattgnn import lattice as lattices
-from lattgnn.config import atomic_write_text, versions
 from lattgnn.dynamics import LogSpaced, Regular, VerletLangevin, initial_state, simulate
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Holstein
@@ -44,13 +43,18 @@ from lattgnn.nn import OrbitConv, OrbitNetwork
 from lattgnn.nn.baselines import PublishedGCN
 from lattgnn.report import write_quench_report
 from lattgnn.report.style import figure_png, write_bytes
+from lattgnn.serialize import atomic_write_text, versions
 from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization
 
 LANGEVIN = VerletLangevin(dt=0.05, kT=0.1, gamma=0.2, mass=5.0)
 START = {"field_std": (5 / 0.18) ** 0.5, "momentum_std": 5.0}
 EXACT = ExactDiagonalization(kT=0.1, mu=0.0)
 CUTOFFS = {"square": 1.5, "triangular": 1.8, "honeycomb": 1.8, "kagome": 1.8}  # two shells each
-NETWORKS = {"833": (8, 2), "2,993": (11, 5), "15,745": (24, 6)}  # weights on square: channels and layers
+NETWORKS = {
+    "833": (8, 2),
+    "2,993": (11, 5),
+    "15,745": (24, 6),
+}  # weights on square: channels and layers
 SHIPPED = ("holstein-square-small", "holstein-square", "holstein-square-energy")
 DOMAINS = ((4, 1), (5, 1), (5, 2), (10, 3), (10, 5))  # cells of the core, hops of the buffer
 STATE_BYTES = 12  # field, momentum and force of a site, float32
@@ -133,7 +137,9 @@ def main(
     file = Path(f"{out}.json")
     results = json.loads(file.read_text()) if only and file.exists() else {}
     if results.get("machine", machine()) != machine():
-        raise SystemExit(f"{file} was made on {results['machine']}, this is {machine()}. Measure all parts.")
+        raise SystemExit(
+            f"{file} was made on {results['machine']}, this is {machine()}. Measure all parts."
+        )
     results |= {"machine": machine(), "versions": versions()}
     torch.manual_seed(0)
     for name in [only] if only else parts:
@@ -150,7 +156,9 @@ def main(
 # How time is taken
 
 
-def lasting(run: Callable[[int], object], n_sites: int, plan: Plan, least: int = 1) -> Callable[[], float]:
+def lasting(
+    run: Callable[[int], object], n_sites: int, plan: Plan, least: int = 1
+) -> Callable[[], float]:
     """Microseconds a site of one of the n equal things that `run(n)` does, with n so large that it lasts."""
 
     def measured(n: int) -> float:
@@ -232,7 +240,9 @@ def steps(plan: Plan) -> list[dict[str, Any]]:
     for network, cores in product(plan.networks, plan.cores):
         for series, members in (("sizes", squares), ("lattices", others)):
             with threads(cores):
-                rows += [{"series": series} | row for row in steps_of(network, members, cores, plan)]
+                rows += [
+                    {"series": series} | row for row in steps_of(network, members, cores, plan)
+                ]
     return rows
 
 
@@ -246,7 +256,11 @@ def steps_of(network: str, members: list[Lattice], cores: int, plan: Plan) -> li
     entrants: list[dict[str, Any]] = []  # of each row, what is raced by its names there
     for head, lattice in product(HEADS, members):
         net = random_network(lattice, network, head)
-        row = {"network": network, "weights": sum(p.numel() for p in net.parameters()), "head": head}
+        row = {
+            "network": network,
+            "weights": sum(p.numel() for p in net.parameters()),
+            "head": head,
+        }
         row |= {"cores": cores, "lattice": lattice.name, "size": lattice.extent[0]}
         rows.append(row | {"n_sites": lattice.n_sites, "neighbours": neighbours(lattice)})
         entrants.append({"us": len(rows)})
@@ -258,7 +272,9 @@ def steps_of(network: str, members: list[Lattice], cores: int, plan: Plan) -> li
                 contestants[shapes] = lasting(*fastest_chain(shapes, plan), plan)
             if copied not in contestants:
                 contestants[copied] = copying(lattice.n_sites, plan)
-    times = race(contestants, plan.repeats if network == MAIN and cores == 1 else min(plan.repeats, 3))
+    times = race(
+        contestants, plan.repeats if network == MAIN and cores == 1 else min(plan.repeats, 3)
+    )
     return [
         row | {kind: times[name] for kind, name in raced.items()}
         for row, raced in zip(rows, entrants, strict=True)
@@ -281,7 +297,9 @@ def product_shapes(net: nn.Module) -> tuple[tuple[int, ...], ...]:
 
 
 @cache
-def fastest_chain(shapes: tuple[tuple[int, ...], ...], plan: Plan) -> tuple[Callable[[int], None], int]:
+def fastest_chain(
+    shapes: tuple[tuple[int, ...], ...], plan: Plan
+) -> tuple[Callable[[int], None], int]:
     """All these products in the fastest layout and size of blocks, and the sites of a block."""
     brief = replace(plan, seconds=plan.seconds / 10)
     chains = [(chain(shapes, block, kind), block) for block in plan.blocks for kind in range(3)]
@@ -324,7 +342,10 @@ def rivals(plan: Plan) -> dict[str, Any]:
 
 
 def solvers() -> dict[str, Any]:
-    domains = {f"domain {core}+{hops}": DomainDiagonalization(0.1, 0.0, core, hops) for core, hops in DOMAINS}
+    domains = {
+        f"domain {core}+{hops}": DomainDiagonalization(0.1, 0.0, core, hops)
+        for core, hops in DOMAINS
+    }
     return {"ED": EXACT} | domains
 
 
@@ -339,13 +360,16 @@ def rivals_at(size: int, plan: Plan) -> list[dict[str, Any]]:
         gcn = PublishedGCN(lattice).to(getattr(torch, name))
         inputs = field.to(next(gcn.parameters()))[None], gcn.graph(lattice)
         calls[f"GCN {name}"] = torch.no_grad()(partial(gcn, *inputs))
-    contestants = {name: stepping(LearnedForceField.pretrained(name, lattice), plan) for name in SHIPPED}
+    contestants = {
+        name: stepping(LearnedForceField.pretrained(name, lattice), plan) for name in SHIPPED
+    }
     for name, call in calls.items():
         if size <= plan.exact_up_to if name == "ED" else size >= plan.others_from:
             contestants[name] = lasting(partial(repeat, call), lattice.n_sites, plan)
     times = race(contestants, min(plan.repeats, 3))
     return [
-        {"size": size, "n_sites": lattice.n_sites, "method": name, "us": us} for name, us in times.items()
+        {"size": size, "n_sites": lattice.n_sites, "method": name, "us": us}
+        for name, us in times.items()
     ]
 
 
@@ -422,10 +446,15 @@ def training(plan: Plan) -> dict[str, Any]:
     targets = torch.tanh(fields)
     deviations = compare(net, rival, fields[0], targets[0])
     if max(deviations) > 1e-5:
-        raise SystemExit(f"both networks must be the same, forces and gradients differ by {deviations}.")
+        raise SystemExit(
+            f"both networks must be the same, forces and gradients differ by {deviations}."
+        )
     runs = {}
     with threads(1):
-        forwards = {"OrbitConv": (net, lambda field: net(field, graph)[1]), "RGCNConv": (rival, rival)}
+        forwards = {
+            "OrbitConv": (net, lambda field: net(field, graph)[1]),
+            "RGCNConv": (rival, rival),
+        }
         for name, (module, forward) in forwards.items():
             optimizer = SOAP(module.parameters(), lr=6e-3, weight_decay=1e-4)
             for kind in ("gradient", "with SOAP"):
@@ -436,7 +465,9 @@ def training(plan: Plan) -> dict[str, Any]:
     return {"us_a_sample": times, "n_samples": n_samples, "batch": batch, "deviations": deviations}
 
 
-def train(forward: Any, zero: Any, take: Any, fields: Tensor, targets: Tensor, n_rounds: int) -> None:
+def train(
+    forward: Any, zero: Any, take: Any, fields: Tensor, targets: Tensor, n_rounds: int
+) -> None:
     """Steps of training, n_rounds times over all batches."""
     for _ in range(n_rounds):
         for field, target in zip(fields, targets, strict=True):

@@ -10,18 +10,22 @@ import numpy as np
 import torch
 import yaml
 
-from lattgnn.config import build
 from lattgnn.data import PublishedSnapshots
 from lattgnn.data.workers import threads
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
+from lattgnn.serialize import build
 from lattgnn.solvers import ExactDiagonalization
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("config", help="of `lattgnn generate`: lattice, hamiltonian and solver are used")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "config", help="of `lattgnn generate`: lattice, hamiltonian and solver are used"
+    )
     parser.add_argument("file", help="npz file of snapshots")
     parser.add_argument("--every", type=int, default=1, help="compare every n-th snapshot only")
     asked = parser.parse_args()
@@ -41,9 +45,14 @@ def main() -> None:
                 energy, forces = exact.electronic(torch.from_numpy(labels.field[row]))
                 error = np.abs(forces.numpy() - labels.forces[row])
                 shift = abs(float(energy) - labels.energy[row])
-                worst_force, worst_energy = max(worst_force, error.max()), np.fmax(worst_energy, shift)
+                worst_force, worst_energy = (
+                    max(worst_force, error.max()),
+                    np.fmax(worst_energy, shift),
+                )
                 rms = np.sqrt(np.mean(error**2))
-                print(f"snapshot {frame}: force max {error.max():.2e}, rms {rms:.2e}, energy {shift:.1e}")
+                print(
+                    f"snapshot {frame}: force max {error.max():.2e}, rms {rms:.2e}, energy {shift:.1e}"
+                )
     print(f"largest deviation of a force {worst_force:.2e}, of an energy {worst_energy:.1e}")
 
 

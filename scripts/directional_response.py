@@ -22,17 +22,15 @@ import numpy as np
 import torch
 from jsonargparse import auto_cli
 
-from lattgnn.config import atomic_write_text, versions
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import Lattice
+from lattgnn.serialize import atomic_write_text, versions
 from lattgnn.solvers import ExactDiagonalization
 
 RECIPE = "configs/fit/holstein_weak.yaml"
 WAVES = {"(π, 0)": (np.pi, 0.0), "(π/2, π/2)": (np.pi / 2, np.pi / 2)}
-GCN = (
-    "{class_path: lattgnn.nn.baselines.PublishedGCN, init_args: {channels: [16, 64, 128, 256, 128, 64, 16]}}"
-)
+GCN = "{class_path: lattgnn.nn.baselines.PublishedGCN, init_args: {channels: [16, 64, 128, 256, 128, 64, 16]}}"
 
 
 def lindhard(k: tuple[float, float], size: int, kT: float = 0.1) -> float:
@@ -56,7 +54,10 @@ def response(
 
 def fit(name: str, arguments: list[str], seed: int) -> Path:
     """Fit in a process of its own, one thread; the run's folder."""
-    run = Path("runs/directional_response") / f"{name.replace(' / ', '-').replace(' ', '-')}-seed{seed}"
+    run = (
+        Path("runs/directional_response")
+        / f"{name.replace(' / ', '-').replace(' ', '-')}-seed{seed}"
+    )
     if not (run / "fit.json").exists():
         command = [sys.executable, "-m", "lattgnn", "fit", "--config", RECIPE, *arguments]
         command += [f"--run_dir={run}", f"--seed_everything={seed}", f"--data.shuffle_seed={seed}"]
@@ -90,10 +91,17 @@ def main(
         for n in hops or range(1, 7)
     }
     adam = ["--model.optimizer=torch.optim.AdamW", "--model.lr=1e-3"]
-    jobs["GCN of 2603.02039, widths / 8"] = [f"--model.net={GCN}", *adam, f"--trainer.max_epochs={epochs}"]
+    jobs["GCN of 2603.02039, widths / 8"] = [
+        f"--model.net={GCN}",
+        *adam,
+        f"--trainer.max_epochs={epochs}",
+    ]
     with ThreadPoolExecutor(workers) as pool:
         folders = list(
-            pool.map(lambda job: fit(job[0].replace(" ", "_").replace("/", ""), job[1], seed), jobs.items())
+            pool.map(
+                lambda job: fit(job[0].replace(" ", "_").replace("/", ""), job[1], seed),
+                jobs.items(),
+            )
         )
     rows = {}
     for name, run in zip(jobs, folders, strict=True):
@@ -104,7 +112,9 @@ def main(
         values = {wave: response(learned, learned.lattice, k, g) for wave, k in WAVES.items()}
         cost = json.loads((run / "fit.json").read_text())
         rows[name] = (
-            values | {"mse": test["test/all/mse"]} | {k: cost[k] for k in ("parameters", "cpu_minutes")}
+            values
+            | {"mse": test["test/all/mse"]}
+            | {k: cost[k] for k in ("parameters", "cpu_minutes")}
         )
     lattice = learned.lattice
     exact = ExactForceField(Holstein(lattice), ExactDiagonalization(kT=0.1, mu=0.0))
@@ -116,7 +126,9 @@ def main(
     }
     atomic_write_text(
         f"{out}.json",
-        json.dumps({"exact": exact_rows, "networks": rows, "seed": seed, "versions": versions()}, indent=1)
+        json.dumps(
+            {"exact": exact_rows, "networks": rows, "seed": seed, "versions": versions()}, indent=1
+        )
         + "\n",
     )
     atomic_write_text(f"{out}.md", table(exact_rows, rows))
@@ -132,9 +144,13 @@ def table(exact: dict[str, dict], networks: dict[str, dict]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, row in (exact | networks).items():
-        deviation = " / ".join(f"{100 * (row[wave] / reference[wave] - 1):+.1f} %" for wave in WAVES)
+        deviation = " / ".join(
+            f"{100 * (row[wave] / reference[wave] - 1):+.1f} %" for wave in WAVES
+        )
         costs = f"{row['mse']:.1e} | {row['parameters']:,}" if name in networks else " | "
-        lines.append(f"| {name} | {row['(π, 0)']:.4f} | {row['(π/2, π/2)']:.4f} | {deviation} | {costs} |")
+        lines.append(
+            f"| {name} | {row['(π, 0)']:.4f} | {row['(π/2, π/2)']:.4f} | {deviation} | {costs} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -20,12 +20,12 @@ import torch
 from jsonargparse import auto_cli
 from torch import Tensor
 
-from lattgnn.config import atomic_write_text, versions
 from lattgnn.data import Quench, RandomFields, Source, SpinQuench
 from lattgnn.data.workers import threads
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Hamiltonian, Holstein
 from lattgnn.lattice import honeycomb, kagome, square, triangular
+from lattgnn.serialize import atomic_write_text, versions
 from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization, Solver
 
 LINEAR = {"extents": (40, 80, 160), "settings": ((8, 5), (10, 5))}
@@ -47,7 +47,10 @@ class Case:
 CASES = {
     "holstein-square": Case(Holstein(square(40)), quench(), (5, 8, 10, 16), range(2, 8)),
     "holstein-square-weak": Case(
-        Holstein(square(40)), RandomFields("test", n_samples=4, variances=(0.25,)), (8,), range(2, 9)
+        Holstein(square(40)),
+        RandomFields("test", n_samples=4, variances=(0.25,)),
+        (8,),
+        range(2, 9),
     ),
     "holstein-triangular": Case(Holstein(triangular(30)), quench(), (8,), range(2, 8)),
     "holstein-honeycomb": Case(Holstein(honeycomb(20)), quench(), (5,), range(1, 7)),
@@ -94,7 +97,8 @@ def measure(case: Case) -> dict:
                     "us_per_site": round(microseconds, 1),
                     "force_mse": float(squares.mean()),
                     "force_mse_worst_field": float(squares.max()),
-                    "energy_rms_per_site": float((found_energy - energy).square().mean().sqrt()) / n_sites,
+                    "energy_rms_per_site": float((found_energy - energy).square().mean().sqrt())
+                    / n_sites,
                 }
             )
     return {
@@ -114,7 +118,9 @@ def linear() -> dict:
         fields = 5.3 * torch.randn(3, extent**2, dtype=torch.float64, generator=generator)
         for core, buffer in LINEAR["settings"]:
             cost = labels(model, DomainDiagonalization(0.1, 0.0, core, buffer), fields)[2]
-            rows.append({"extent": extent, "core": core, "buffer": buffer, "us_per_site": round(cost, 1)})
+            rows.append(
+                {"extent": extent, "core": core, "buffer": buffer, "us_per_site": round(cost, 1)}
+            )
     return {"rows": rows}
 
 
@@ -132,7 +138,9 @@ def main(cases: list[str] | None = None, out: str = "docs/benchmarks/domain.json
         results[name] |= {"load": os.getloadavg()[0], "versions": versions()}
         atomic_write_text(out, json.dumps(results, indent=1) + "\n")
         for row in results[name]["rows"]:
-            sys.stdout.write(f"{name}: {', '.join(f'{key} {value:.4g}' for key, value in row.items())}\n")
+            sys.stdout.write(
+                f"{name}: {', '.join(f'{key} {value:.4g}' for key, value in row.items())}\n"
+            )
 
 
 if __name__ == "__main__":

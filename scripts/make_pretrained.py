@@ -19,8 +19,8 @@ import yaml
 from jsonargparse import auto_cli
 
 from lattgnn.cli import main as lattgnn
-from lattgnn.config import atomic_write_text
 from lattgnn.forcefield import LearnedForceField
+from lattgnn.serialize import atomic_write_text
 
 
 def main(recipe: str = "configs/fit/holstein_square.yaml", name: str = "holstein-square") -> None:
@@ -39,7 +39,9 @@ def main(recipe: str = "configs/fit/holstein_square.yaml", name: str = "holstein
     atomic_write_text(folder / f"{name}.yaml", (run / "config.yaml").read_text())
     cost = json.loads((run / "fit.json").read_text())
     figures = json.loads(next(run.glob("test-*.json")).read_text())
-    record = {key: cost[key] for key in ("parameters", "epochs", "steps", "cpu_minutes")} | {"test": figures}
+    record = {key: cost[key] for key in ("parameters", "epochs", "steps", "cpu_minutes")} | {
+        "test": figures
+    }
     atomic_write_text(folder / f"{name}.json", json.dumps(record, indent=1) + "\n")
 
 

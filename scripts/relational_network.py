@@ -36,7 +36,9 @@ class RelationalNetwork(nn.Module):
     def forward(self, field: Tensor) -> Tensor:
         """Forces [batch, n_sites]."""
         q, steps, bumps = field.reshape(-1, 1), self.basis.steps, self.basis.bumps
-        x = torch.cat([torch.tanh(q / steps), q / steps.max(), torch.exp(-0.5 * (q / bumps).square())], 1)
+        x = torch.cat(
+            [torch.tanh(q / steps), q / steps.max(), torch.exp(-0.5 * (q / bumps).square())], 1
+        )
         last = len(self.convs) - 1
         for number, (conv, mix) in enumerate(zip(self.convs, self.mixes, strict=True)):
             y = conv(x, self.edge_index, self.edge_type) if isinstance(conv, RGCNConv) else conv(x)
@@ -47,7 +49,9 @@ class RelationalNetwork(nn.Module):
     def gradients(self) -> list[Tensor]:
         """Of all weights, as the orbit network has them."""
         found = []
-        for layer in (module for pair in zip(self.convs, self.mixes, strict=True) for module in pair):
+        for layer in (
+            module for pair in zip(self.convs, self.mixes, strict=True) for module in pair
+        ):
             if isinstance(layer, RGCNConv):
                 others = self.scales * cast(Tensor, layer.weight.grad)
                 found.append(torch.cat([cast(Tensor, layer.root.grad), *others]).T)
@@ -77,6 +81,10 @@ def compare(
     for force in forces:
         nn.functional.mse_loss(force, target).backward()
     weights = [module.weights["0"] for module in net.modules() if isinstance(module, OrbitConv)]
-    pairs = [(w.grad, own) for w, own in zip(weights, rival.gradients(), strict=True) if w.grad is not None]
+    pairs = [
+        (w.grad, own)
+        for w, own in zip(weights, rival.gradients(), strict=True)
+        if w.grad is not None
+    ]
     gradient = max(float((a - b).abs().max() / a.abs().max()) for a, b in pairs)
     return float((forces[0] - forces[1]).detach().abs().max()), gradient

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from jsonargparse import auto_cli
 
-from lattgnn.config import atomic_write_text, versions
 from lattgnn.data import WINDOW_NAMES, window_index
 from lattgnn.dynamics import LogSpaced, VerletLangevin, initial_state, simulate
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
+from lattgnn.serialize import atomic_write_text, versions
 from lattgnn.solvers import ExactDiagonalization
 
 
@@ -35,7 +35,9 @@ def exact_forces(extent: int, fields: np.ndarray) -> np.ndarray:
     return exact.electronic(torch.from_numpy(fields))[1].numpy()
 
 
-def errors(checkpoint: str, extent: int, n_quenches: int, n_frames: int, workers: int) -> dict[str, float]:
+def errors(
+    checkpoint: str, extent: int, n_quenches: int, n_frames: int, workers: int
+) -> dict[str, float]:
     lattice = square(extent)
     load = LearnedForceField.load if Path(checkpoint).suffix else LearnedForceField.pretrained
     learned = load(checkpoint, lattice=lattice)
@@ -43,7 +45,9 @@ def errors(checkpoint: str, extent: int, n_quenches: int, n_frames: int, workers
     run = simulate(learned, VerletLangevin(0.05, 0.1, 0.2, 5.0), start, 2000, LogSpaced(n_frames))
     fields = run.fields[:]  # [frame, replica, site]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        labels = np.stack(pool.starmap(exact_forces, [(extent, frame) for frame in fields], chunksize=1))
+        labels = np.stack(
+            pool.starmap(exact_forces, [(extent, frame) for frame in fields], chunksize=1)
+        )
     predicted = learned.electronic(torch.from_numpy(fields))[1].numpy()
     squares = ((predicted - labels) ** 2).mean((1, 2))
     window = window_index(run.steps)

@@ -22,7 +22,9 @@ SHOWN = {"ED": ("s", 3), "domain 5+1": ("^", 4), "domain 10+3": ("D", 4), "GCN f
 def report(results: Results) -> str:
     """Markdown: the machine, goals, then a table for each part that there is."""
     parts = {name: part for name, part in results.items() if name not in ("machine", "versions")}
-    packages = ", ".join(f"{key} {results['versions'][key]}" for key in ("python", "torch", "lattgnn"))
+    packages = ", ".join(
+        f"{key} {results['versions'][key]}" for key in ("python", "torch", "lattgnn")
+    )
     loads = ", ".join(f"{name} {part['load']:.1f}" for name, part in parts.items())
     text = f"""\
 Made by `python scripts/benchmark_speed.py` on {results["machine"]}; {packages}. Load of the machine when
@@ -39,24 +41,33 @@ dynamics with the papers' parameters, float32; a step is a whole one, with noise
         "production": _production,
     }
     sections = ["## Goals\n\n" + _table(["Goal", "Measured", ""], goals(results))]
-    sections += [write(results[name]["found"]) for name, write in writers.items() if name in results]
+    sections += [
+        write(results[name]["found"]) for name, write in writers.items() if name in results
+    ]
     return text + "".join(f"\n{section}" for section in sections)
 
 
 def goals(results: Results) -> list[list[str]]:
     """What is to be reached, what was measured, and whether it is met."""
-    found = {name: part["found"] for name, part in results.items() if name not in ("machine", "versions")}
+    found = {
+        name: part["found"] for name, part in results.items() if name not in ("machine", "versions")
+    }
     rows: list[tuple[str, str, bool]] = []
     if "steps" in found:
-        rows += _step_goals([row for row in found["steps"] if row["network"] == MAIN and row["cores"] == 1])
+        rows += _step_goals(
+            [row for row in found["steps"] if row["network"] == MAIN and row["cores"] == 1]
+        )
     if "rivals" in found:
         rows += _rival_goals(found["rivals"]["rows"], found["rivals"]["mse"])
     if "memory" in found:
         most = max(
-            (row for row in found["memory"] if row["network"] == MAIN), key=lambda row: row["bytes_a_site"]
+            (row for row in found["memory"] if row["network"] == MAIN),
+            key=lambda row: row["bytes_a_site"],
         )
         text = f"{most['bytes_a_site']:.0f} ({most['head']}, {most['lattice']} {most['size']})"
-        rows.append((f"{MAIN} weights, at most 300 bytes a site", text, most["bytes_a_site"] <= 300))
+        rows.append(
+            (f"{MAIN} weights, at most 300 bytes a site", text, most["bytes_a_site"] <= 300)
+        )
         large = [row for row in found["memory"] if row["network"] == MAIN and row["size"] == 1024]
         for row in large:
             rows.append(_at_most(f"1024 × 1024, {row['head']}, GB in all", row["peak"] / 1e9, 1.0))
@@ -75,22 +86,33 @@ def goals(results: Results) -> list[list[str]]:
 def _step_goals(rows: list[Row]) -> list[tuple[str, str, bool]]:
     """Of the squares, which took turns, and of the other lattices beside a square of their size."""
     squares, others = (
-        {head: {r[key]: r for r in rows if (r["series"], r["head"]) == (series, head)} for head in HEADS}
+        {
+            head: {r[key]: r for r in rows if (r["series"], r["head"]) == (series, head)}
+            for head in HEADS
+        }
         for series, key in (("sizes", "size"), ("lattices", "lattice"))
     )
-    direct, energy = ({size: r["us"]["median"] for size, r in squares[head].items()} for head in HEADS)
+    direct, energy = (
+        {size: r["us"]["median"] for size, r in squares[head].items()} for head in HEADS
+    )
     large = [us for size, us in direct.items() if size >= FLAT_FROM] or list(direct.values())
     found = [
         _at_most(
-            f"{MAIN} weights, direct head, µs a site and step on any square", max(direct.values()), 0.25
+            f"{MAIN} weights, direct head, µs a site and step on any square",
+            max(direct.values()),
+            0.25,
         ),
-        _at_most("energy head over direct head", max(energy[size] / direct[size] for size in direct), 3),
+        _at_most(
+            "energy head over direct head", max(energy[size] / direct[size] for size in direct), 3
+        ),
         _at_most(f"slowest over fastest square from {FLAT_FROM}²", max(large) / min(large), 1.15),
     ]
     for head in HEADS:
         found.append(
             _at_most(
-                f"{head} head, step over its larger floor", max(map(_over_floor, squares[head].values())), 2.5
+                f"{head} head, step over its larger floor",
+                max(map(_over_floor, squares[head].values())),
+                2.5,
             )
         )
     for name, row in others["direct"].items():
@@ -148,15 +170,34 @@ def _time(us: dict[str, float]) -> str:
 
 
 def _steps(rows: list[Row]) -> str:
-    head = ["Lattice", "Sites", "Weights", "Head", "Cores", "µs a site and step", "Products, µs", "Copy, µs"]
+    head = [
+        "Lattice",
+        "Sites",
+        "Weights",
+        "Head",
+        "Cores",
+        "µs a site and step",
+        "Products, µs",
+        "Copy, µs",
+    ]
     head += ["Step over larger floor", "µs a neighbour", "MSE quench, random"]
     lines = []
     for row in rows:
         floors = [_time(row[name]) if name in row else "" for name in ("products", "copy")]
         over = f"{_over_floor(row):.2f}" if "products" in row else ""
         lattice = f"{row['lattice']} {row['size']}"
-        line = [lattice, f"{row['n_sites']:,}", f"{row['weights']:,}", row["head"], str(row["cores"])]
-        known = _accuracy(row["weights"]) if (row["lattice"], row["head"]) == ("square", "direct") else ""
+        line = [
+            lattice,
+            f"{row['n_sites']:,}",
+            f"{row['weights']:,}",
+            row["head"],
+            str(row["cores"]),
+        ]
+        known = (
+            _accuracy(row["weights"])
+            if (row["lattice"], row["head"]) == ("square", "direct")
+            else ""
+        )
         lines.append([*line, _time(row["us"]), *floors, over, f"{_a_neighbour(row):.3g}", known])
     return f"""\
 ## Steps
@@ -174,7 +215,9 @@ def _accuracy(weights: int) -> str:
     for name in (SMALL, "holstein-square"):
         record = json.loads((PRETRAINED / f"{name}.json").read_text())
         if record["parameters"] == weights:
-            return ", ".join(f"{record['test'][f'test/{kind}/mse']:.1e}" for kind in ("quench", "random"))
+            return ", ".join(
+                f"{record['test'][f'test/{kind}/mse']:.1e}" for kind in ("quench", "random")
+            )
     return ""
 
 
@@ -184,8 +227,16 @@ def _rivals(found: Results) -> str:
     for row in rows:
         (own,) = (r["us"] for r in rows if r["size"] == row["size"] and r["method"] == SMALL)
         ratio = f"{row['us']['median'] / own['median']:,.1f}"
-        error = "0" if row["method"] == "ED" else f"{mse[row['method']]:.1e}" if row["method"] in mse else "–"
-        lines.append([f"{row['size']} × {row['size']}", row["method"], _time(row["us"]), ratio, error])
+        error = (
+            "0"
+            if row["method"] == "ED"
+            else f"{mse[row['method']]:.1e}"
+            if row["method"] in mse
+            else "–"
+        )
+        lines.append(
+            [f"{row['size']} × {row['size']}", row["method"], _time(row["us"]), ratio, error]
+        )
     head = ["Lattice", "Method", "µs a site", f"Over {SMALL}", "MSE of a force"]
     return f"""\
 ## Rivals
@@ -290,7 +341,12 @@ def plot(results: Results) -> Figure:
     if left.lines:
         left.set_ylim(top=left.get_ylim()[1] * 300)  # room for the legend
         left.legend(fontsize=7, ncols=2, loc="upper left", handlelength=2.6)
-    right.set(xscale="log", yscale="log", xlabel=r"$\mu$s a site, one core", ylabel=r"MSE of a force ($t^2$)")
+    right.set(
+        xscale="log",
+        yscale="log",
+        xlabel=r"$\mu$s a site, one core",
+        ylabel=r"MSE of a force ($t^2$)",
+    )
     return figure
 
 
@@ -299,7 +355,9 @@ def _line(axes: Axes, rows: list[Row], form: str, **look: Any) -> None:
     axes.plot([row["n_sites"] for row in rows], [row["us"]["median"] for row in rows], form, **look)
 
 
-def _error_against_cost(axes: Axes, rows: list[Row], mse: dict[str, float], quench: list[int]) -> None:
+def _error_against_cost(
+    axes: Axes, rows: list[Row], mse: dict[str, float], quench: list[int]
+) -> None:
     """Networks and domains by their errors; what has none, or none measured, as a line."""
     times = {row["method"]: row["us"]["median"] for row in rows if row["size"] == quench[0]}
     for kind, marker, color in (("holstein", "o", COLORS[0]), ("domain", "^", COLORS[4])):
@@ -307,11 +365,17 @@ def _error_against_cost(axes: Axes, rows: list[Row], mse: dict[str, float], quen
         axes.plot([times[n] for n in names], [mse[n] for n in names], marker, color=color)
         for name in names:
             short = name.removeprefix("holstein-")
-            offset = (4, -9) if short == "square" else (4, 3)  # the label of another one is close above
-            axes.annotate(short, (times[name], mse[name]), offset, textcoords="offset points", fontsize=7)
+            offset = (
+                (4, -9) if short == "square" else (4, 3)
+            )  # the label of another one is close above
+            axes.annotate(
+                short, (times[name], mse[name]), offset, textcoords="offset points", fontsize=7
+            )
     for method, (_, color) in SHOWN.items():
         if method in times and method not in mse:
             axes.axvline(times[method], color=COLORS[color], linewidth=0.8, linestyle=":")
             place = axes.get_xaxis_transform()
-            axes.text(times[method], 0.3, method, rotation=90, ha="right", fontsize=7, transform=place)
+            axes.text(
+                times[method], 0.3, method, rotation=90, ha="right", fontsize=7, transform=place
+            )
     axes.margins(0.2, 0.1)

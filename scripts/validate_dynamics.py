@@ -20,11 +20,11 @@ import torch
 from jsonargparse import auto_cli
 
 from lattgnn.analysis import nearest_neighbor_correlation, relative_deviation
-from lattgnn.config import atomic_write_text, versions
 from lattgnn.dynamics import LogSpaced, Regular, State, VerletLangevin, initial_state, simulate
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import Lattice, square
+from lattgnn.serialize import atomic_write_text, versions
 from lattgnn.solvers import ExactDiagonalization
 
 MASS, SEED = 5.0, 20260104  # a seed that no dataset uses
@@ -63,7 +63,10 @@ def compare(checkpoint: str, extent: int, n_replicas: int, n_steps: int, workers
     tasks = [(extent, n_replicas, replica, n_steps) for replica in range(n_replicas)]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         reference = np.stack(pool.starmap(exact_replica, tasks, chunksize=1), axis=1)
-    ml, ed = (nearest_neighbor_correlation(np.asarray(f), lattice, False) for f in (run.fields[:], reference))
+    ml, ed = (
+        nearest_neighbor_correlation(np.asarray(f), lattice, False)
+        for f in (run.fields[:], reference)
+    )
     deviation = relative_deviation(ml, ed)
     scale = np.abs(ed.mean(1)).max()
     return {
@@ -72,14 +75,18 @@ def compare(checkpoint: str, extent: int, n_replicas: int, n_steps: int, workers
         "steps": run.steps.tolist(),
         "C1_learned": ml.mean(1).tolist(),
         "C1_exact": ed.mean(1).tolist(),
-        "largest_relative_deviation_from_step_100": float(np.abs(deviation[run.steps >= 100]).max()),
+        "largest_relative_deviation_from_step_100": float(
+            np.abs(deviation[run.steps >= 100]).max()
+        ),
         "largest_deviation_over_largest_C1": float(np.abs(ml.mean(1) - ed.mean(1)).max() / scale),
     }
 
 
 def thermalize(checkpoint: str, extent: int, n_replicas: int, n_steps: int) -> dict:
     force_field = learned(checkpoint, square(extent))
-    run = simulate(force_field, LANGEVIN, quench_start(force_field, n_replicas), n_steps, Regular(10))
+    run = simulate(
+        force_field, LANGEVIN, quench_start(force_field, n_replicas), n_steps, Regular(10)
+    )
     late = run.momenta[:][run.steps >= n_steps // 2]
     kinetic = (late**2).mean((0, 2)) / MASS  # one figure a replica
     return {
@@ -137,7 +144,11 @@ def main(
     """
     torch.set_num_threads(1)
     started = time.time()
-    results: dict = {"checkpoint": checkpoint, "energy_checkpoint": energy_checkpoint, "versions": versions()}
+    results: dict = {
+        "checkpoint": checkpoint,
+        "energy_checkpoint": energy_checkpoint,
+        "versions": versions(),
+    }
     results["comparison"] = compare(checkpoint, extent, n_replicas, compare_steps, workers)
     results["langevin"] = thermalize(checkpoint, extent, n_replicas, long_steps)
     results["nve_direct"] = conserve(checkpoint, extent, long_steps)

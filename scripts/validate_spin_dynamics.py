@@ -21,12 +21,15 @@ from jsonargparse import auto_cli
 
 from lattgnn import cli
 from lattgnn.analysis import nearest_neighbor_correlation, radial_average, structure_factor
-from lattgnn.config import atomic_write_text, versions
 from lattgnn.dynamics import HeunLLG, LogSpaced, Trajectory, initial_spins, simulate
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.lattice import Lattice, square
+from lattgnn.serialize import atomic_write_text, versions
 
-SEED, N_FRAMES = 20260105, 60  # a seed that no dataset uses; frames as in the config of the large quench
+SEED, N_FRAMES = (
+    20260105,
+    60,
+)  # a seed that no dataset uses; frames as in the config of the large quench
 INTEGRATOR = HeunLLG(dt=0.1, kT=0.01, alpha=0.1)  # as there
 QUENCH = Path(__file__).parents[1] / "configs/simulate/llg_quench.yaml"
 
@@ -78,7 +81,10 @@ def compare(checkpoint: str, extent: int, n_replicas: int, n_steps: int) -> dict
         "steps": runs[0].steps.tolist(),
         "C1": deviations(correlation(ml, lattice), correlation(ed, lattice)),
         "energy": deviations(*energies),
-        "overlap": (ml * ed).sum(-1).mean((1, 2)).tolist(),  # 1 while each spin follows its exact path
+        "overlap": (ml * ed)
+        .sum(-1)
+        .mean((1, 2))
+        .tolist(),  # 1 while each spin follows its exact path
         "structure_factor_learned": rings(ml[-1], lattice, width),
         "structure_factor_exact": rings(ed[-1], lattice, width),
     }
@@ -92,7 +98,9 @@ def enlarge(checkpoint: str, extent: int, n_steps: int, width: float) -> dict:
         options += [f"--lattice.init_args.extent=[{extent},{extent}]"]
         options += [f"--n_steps={n_steps}", f"--save.init_args.n_frames={N_FRAMES}"]
         started = time.process_time()
-        code = cli.main(["simulate", f"--config={QUENCH}", *options, f"--out={out}", "--progress=false"])
+        code = cli.main(
+            ["simulate", f"--config={QUENCH}", *options, f"--out={out}", "--progress=false"]
+        )
         if code != 0:
             sys.exit(code)
         seconds = time.process_time() - started
@@ -130,12 +138,16 @@ def main(
     results: dict = {"checkpoint": Path(checkpoint).name, "versions": versions()}
     results["comparison"] = compare(checkpoint, extent, n_replicas, n_steps)
     results["large"] = enlarge(checkpoint, large_extent, n_steps, 2 * np.pi / extent)
-    small, large = (np.array(c1) for c1 in (results["comparison"]["C1"]["exact"], results["large"]["C1"]))
+    small, large = (
+        np.array(c1) for c1 in (results["comparison"]["C1"]["exact"], results["large"]["C1"])
+    )
     results["largest_deviation_of_C1_large_from_exact"] = float(np.abs(large - small).max())
     results["seconds"], results["load"] = round(time.time() - started), os.getloadavg()[0]
     atomic_write_text(out, json.dumps(results, indent=1) + "\n")
     for part in ("C1", "energy"):
-        short = {key: value for key, value in results["comparison"][part].items() if np.size(value) == 1}
+        short = {
+            key: value for key, value in results["comparison"][part].items() if np.size(value) == 1
+        }
         sys.stdout.write(f"{part}: {json.dumps(short)}\n")
     sys.stdout.write(f"C1 at the end: exact {small[-1]:.4f}, large and learned {large[-1]:.4f}\n")
 

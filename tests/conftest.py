@@ -16,16 +16,18 @@ from jaxtyping import install_import_hook
 from torch import nn
 
 # Before the first import of lattgnn. An int is welcome where a float is.
-install_import_hook("lattgnn", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+install_import_hook(
+    "lattgnn", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
 torch.set_num_threads(1)
 
 from lattgnn.graph import apply_operation  # noqa: E402
 from lattgnn.lattice import (  # noqa: E402
     compatible_operations,
-    field_representation,
     site_permutations,
     translation_permutation,
 )
+from lattgnn.symmetry import field_representation  # noqa: E402
 
 
 @pytest.fixture
@@ -49,7 +51,9 @@ def sample_fields(lattice, text, dtype=torch.float64):
     random = 2 * torch.randn(lattice.n_sites, n, generator=rng, dtype=torch.float64)
     wave = torch.from_numpy((-1.0) ** lattice.cells.sum(1))[:, None].expand(-1, n)
     components = torch.tensor([0.7, -0.3, 0.4][:n], dtype=torch.float64)
-    fields = torch.stack([random, 0.7 * torch.ones_like(random), torch.zeros_like(random), wave * components])
+    fields = torch.stack(
+        [random, 0.7 * torch.ones_like(random), torch.zeros_like(random), wave * components]
+    )
     return (fields.squeeze(-1) if text == "trivial" else fields).to(dtype)
 
 

@@ -16,7 +16,9 @@ TINY = "{class_path: lattgnn.data.%s, init_args: {split: %s, n_trajectories: 1, 
 
 def tiny_sources(path: Path) -> str:
     """Sources that take no time, of the kind that the model of a config needs; no published file is there."""
-    data = yaml.safe_load(path.read_text()).get("data")  # of a fit: the config of the dataset, or its path
+    data = yaml.safe_load(path.read_text()).get(
+        "data"
+    )  # of a fit: the config of the dataset, or its path
     text = (path.parent / data).read_text() if isinstance(data, str) else path.read_text()
     kind = "SpinQuench" if "DoubleExchange" in text else "Quench"
     return f"[{', '.join(TINY % (kind, split) for split in ('train', 'val', 'test'))}]"
@@ -39,8 +41,15 @@ def test_no_config_is_left_out():
 
 @pytest.mark.parametrize("path", files("generate"))
 def test_generate(path, tmp_path):
-    arguments = [f"--root={tmp_path}", f"--sources={tiny_sources(path)}", "--lattice.init_args.extent=[6,6]"]
-    assert cli.main(["generate", f"--config={path}", *arguments, "--n_workers=0", "--progress=false"]) == 0
+    arguments = [
+        f"--root={tmp_path}",
+        f"--sources={tiny_sources(path)}",
+        "--lattice.init_args.extent=[6,6]",
+    ]
+    assert (
+        cli.main(["generate", f"--config={path}", *arguments, "--n_workers=0", "--progress=false"])
+        == 0
+    )
     (dataset,) = tmp_path.iterdir()
     LatticeDataset.open(dataset)
 
@@ -62,7 +71,9 @@ def test_fit(path, tmp_path):
     ]
     small = ["--data.lattice.init_args.extent=[6,6]", "--data.n_workers=0", "--data.batch_size=1"]
     arguments += ["--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1"]
-    if isinstance(_init_args(path)["channels"], list):  # published widths, up to ten million parameters
+    if isinstance(
+        _init_args(path)["channels"], list
+    ):  # published widths, up to ten million parameters
         small.append("--model.net.init_args.channels=[8,6]")
     assert cli.main(["fit", f"--config={path}", *arguments, *small]) == 0
     assert (tmp_path / "run/config.yaml").exists()

@@ -19,7 +19,16 @@ from lattgnn.lattice import (
 )
 from lattgnn.solvers import ExactDiagonalization
 
-LATTICES = [chain(6), square(4), square(4, 6), triangular(4), honeycomb(3), kagome(3), lieb(3), cubic(3)]
+LATTICES = [
+    chain(6),
+    square(4),
+    square(4, 6),
+    triangular(4),
+    honeycomb(3),
+    kagome(3),
+    lieb(3),
+    cubic(3),
+]
 
 
 def moved(field, permutation):

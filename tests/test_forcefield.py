@@ -24,11 +24,14 @@ def case_name(case) -> str:
 def test_golden_numbers(case):
     lattice = getattr(lattices, case["geometry"])(*case["extent"])
     # Sites are matched by position, never by their number.
-    distance = np.linalg.norm(lattice.positions[:, None] - np.array(case["positions"])[None], axis=-1)
+    distance = np.linalg.norm(
+        lattice.positions[:, None] - np.array(case["positions"])[None], axis=-1
+    )
     theirs = distance.argmin(1)
     assert distance.min(1).max() < 1e-9 and sorted(theirs) == list(range(lattice.n_sites))
     expected = {
-        key: torch.tensor(case[key], dtype=torch.float64)[theirs] for key in ("Q", "forces", "density")
+        key: torch.tensor(case[key], dtype=torch.float64)[theirs]
+        for key in ("Q", "forces", "density")
     }
 
     fixed = {"mu": case["mu"]} if case["filling"] is None else {"filling": case["filling"]}
@@ -65,7 +68,9 @@ def check_gradient(force, field, direction):
     sites = torch.eye(len(field)).double()[:: len(field) // 3]
     for along in [direction, *sites]:
         slope = (force(field + h * along)[0] - force(field - h * along)[0]) / (2 * h)
-        torch.testing.assert_close(-forces @ along, slope, rtol=1e-7, atol=1e-7 * float(forces.abs().max()))
+        torch.testing.assert_close(
+            -forces @ along, slope, rtol=1e-7, atol=1e-7 * float(forces.abs().max())
+        )
 
 
 @pytest.mark.parametrize("ensemble", [{"mu": 0.1}, {"filling": 0.5}, {"filling": 1 / 3}], ids=str)
@@ -86,7 +91,9 @@ def test_forces_of_the_gapped_ground_state(lattice, fixed, rng):
     deep = torch.randperm(n, generator=rng) < n // 3
     field = 0.3 * field + torch.where(deep, 2.5, -2.5)
     solver = (
-        ExactDiagonalization(0.0, mu=0.1) if fixed == "mu" else ExactDiagonalization(0.0, filling=n // 3 / n)
+        ExactDiagonalization(0.0, mu=0.1)
+        if fixed == "mu"
+        else ExactDiagonalization(0.0, filling=n // 3 / n)
     )
     force_field = ExactForceField(Holstein(lattice), solver)
     levels = torch.linalg.eigvalsh(force_field.hamiltonian.matrix(field))
@@ -112,7 +119,9 @@ def test_fixed_filling_is_fixed_mu_in_a_shifted_field(lattice, kT, rng):
     assert forces.sum(-1).abs().max() < 1e-10  # Σ (n_i − ½) = 0
 
 
-@pytest.mark.parametrize("lattice", [square(6), triangular(6), kagome(4)], ids=lambda lattice: lattice.name)
+@pytest.mark.parametrize(
+    "lattice", [square(6), triangular(6), kagome(4)], ids=lambda lattice: lattice.name
+)
 @pytest.mark.parametrize("ensemble", [{"mu": 0.3}, {"filling": 0.4}], ids=str)
 def test_energy_of_a_tiling(lattice, ensemble, rng):
     """Electrons know the size of the box by loops around it, which go as (t/2kT)^L / L!: none at kT = 50."""
@@ -121,7 +130,9 @@ def test_energy_of_a_tiling(lattice, ensemble, rng):
     tiles = lattice.with_extent(*(2 * n for n in lattice.extent))
     solver = ExactDiagonalization(50.0, **ensemble)
     energy, forces = ExactForceField(Holstein(lattice), solver)(field.reshape(-1))
-    tiled_energy, tiled_forces = ExactForceField(Holstein(tiles), solver)(field.repeat(2, 2, 1).reshape(-1))
+    tiled_energy, tiled_forces = ExactForceField(Holstein(tiles), solver)(
+        field.repeat(2, 2, 1).reshape(-1)
+    )
     torch.testing.assert_close(tiled_energy, 4 * energy, rtol=1e-12, atol=0)
     torch.testing.assert_close(
         tiled_forces, forces.reshape(shape).repeat(2, 2, 1).reshape(-1), rtol=0, atol=1e-10

@@ -15,17 +15,25 @@ from lattgnn.solvers import ExactDiagonalization
 FOLDER = Path(__file__).parent / "golden"
 # model -> (how a case becomes a model, its field, its forces)
 MODELS = {
-    "peierls": (lambda at, c: Peierls(at, c["t0"], c["t2"], c["g"], c["k0"], c["kappa"]), "u", "forces"),
+    "peierls": (
+        lambda at, c: Peierls(at, c["t0"], c["t2"], c["g"], c["k0"], c["kappa"]),
+        "u",
+        "forces",
+    ),
     "jahn_teller": (lambda at, c: JahnTeller(at, lam=c["lam"], K=c["K"]), "Q", "forces"),
     "double_exchange": (lambda at, c: DoubleExchange(at, J=c["J"]), "S", "effective_field"),
 }
-CASES = [case for model in MODELS for case in json.loads((FOLDER / f"{model}.json").read_text())["cases"]]
+CASES = [
+    case for model in MODELS for case in json.loads((FOLDER / f"{model}.json").read_text())["cases"]
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['model']}-{case['geometry']}")
 def test_golden_numbers(case):
     lattice = getattr(lattices, case["geometry"])(*case["extent"])
-    distance = np.linalg.norm(lattice.positions[:, None] - np.array(case["positions"])[None], axis=-1)
+    distance = np.linalg.norm(
+        lattice.positions[:, None] - np.array(case["positions"])[None], axis=-1
+    )
     theirs = distance.argmin(1)  # sites are matched by position, never by their number
     assert distance.min(1).max() < 1e-9 and sorted(theirs) == list(range(lattice.n_sites))
     make, field_name, forces_name = MODELS[case["model"]]
@@ -50,7 +58,9 @@ def test_golden_numbers(case):
         assert float(energy) == pytest.approx(case["energy_total"], abs=1e-9)
         levels = torch.linalg.eigvalsh(model.matrix(field))
         above = levels[lattice.n_sites // 2] - state.mu
-        assert float(above) == pytest.approx(case["gap"] / 2, abs=1e-9), "μ is in the middle of the gap"
+        assert float(above) == pytest.approx(case["gap"] / 2, abs=1e-9), (
+            "μ is in the middle of the gap"
+        )
     if "grand_potential" in case:
         electrons = case["mu"] * case["n_electrons"]
         assert float(energy) == pytest.approx(case["grand_potential"] + electrons, abs=1e-9)
@@ -86,13 +96,17 @@ def test_forces_are_minus_the_gradient_of_the_energy(model, solver, rng):
         mu = float(solver.solve(model, field).mu) if solver.filling is None else None
         filled = round(0.4 * model.n_states) if mu is None else int((levels < mu).sum())
         assert levels[filled] - levels[filled - 1] > 1e-3
-        filling = filled / model.n_states  # a whole number of electrons: the Fermi level lies in the gap
+        filling = (
+            filled / model.n_states
+        )  # a whole number of electrons: the Fermi level lies in the gap
         solver = ExactDiagonalization(0.0, filling=filling) if mu is None else solver
         force_field = ExactForceField(model, solver)
     _, forces = force_field(field)
     directions = [along, *torch.eye(field.numel()).double()[[0, -1]].reshape(2, *field.shape)]
     for direction in directions:
-        slope = (force_field(field + h * direction)[0] - force_field(field - h * direction)[0]) / (2 * h)
+        slope = (force_field(field + h * direction)[0] - force_field(field - h * direction)[0]) / (
+            2 * h
+        )
         torch.testing.assert_close(
             -(forces * direction).sum(), slope, rtol=1e-7, atol=1e-7 * float(forces.abs().max())
         )

@@ -60,7 +60,11 @@ def test_matrices_are_the_edges_and_transpose_to_the_reverse(lattice, cutoff):
     for orbit, matrix in enumerate(found.matrices):
         assert matrix.layout == torch.sparse_csr
         rebuilt = torch.sparse_csr_tensor(
-            matrix.crow_indices(), matrix.col_indices(), matrix.values(), matrix.shape, check_invariants=True
+            matrix.crow_indices(),
+            matrix.col_indices(),
+            matrix.values(),
+            matrix.shape,
+            check_invariants=True,
         )
         dense = rebuilt.to_dense()
         assert (dense.T == found.matrices[found.reverse[orbit]].to_dense()).all()
@@ -77,7 +81,9 @@ def test_matrices_commute_with_every_operation(lattice, cutoff, rng):
     for perm in site_permutations(lattice):
         for matrix in matrices:
             moved = (matrix @ apply_operation(field, perm).T).T
-            torch.testing.assert_close(moved, apply_operation((matrix @ field.T).T, perm), rtol=0, atol=1e-12)
+            torch.testing.assert_close(
+                moved, apply_operation((matrix @ field.T).T, perm), rtol=0, atol=1e-12
+            )
 
 
 def test_apply_operation_moves_the_value_with_the_site():

@@ -17,7 +17,9 @@ SOLVER = ExactDiagonalization(kT=0.1, mu=0.0)
 def make_force_field(lattice, conservative=False, filling=None, **options):
     torch.manual_seed(0)
     model = Holstein(lattice)
-    net = OrbitNetwork(lattice, model.force_bound, channels=4, conservative=conservative, **options).double()
+    net = OrbitNetwork(
+        lattice, model.force_bound, channels=4, conservative=conservative, **options
+    ).double()
     return LearnedForceField(net, model, SOLVER, filling)
 
 
@@ -42,7 +44,9 @@ def test_a_saved_force_field_comes_back_on_any_extent(conservative, field, tmp_p
 
 def test_a_network_for_another_field_is_refused_and_both_are_named():
     lattice = square(6)
-    with pytest.raises(ValueError, match="the field of Peierls on square, 'vector' and '', got 'B1 . A1'"):
+    with pytest.raises(
+        ValueError, match="the field of Peierls on square, 'vector' and '', got 'B1 . A1'"
+    ):
         LearnedForceField(OrbitNetwork(lattice, field="B1 + A1"), Peierls(lattice), SOLVER)
     vectors = LearnedForceField(
         OrbitNetwork(lattice, field="E"), Peierls(lattice), SOLVER
@@ -55,9 +59,13 @@ def test_the_elastic_part_is_exact_and_never_learned(field):
     energy, forces = force_field(field)
     electronic_energy, electronic = force_field.electronic(field)
     model = force_field.hamiltonian
-    torch.testing.assert_close(forces - electronic, model.classical_forces(field), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        forces - electronic, model.classical_forces(field), rtol=0, atol=1e-12
+    )
     assert energy is not None and electronic_energy is not None
-    torch.testing.assert_close(energy - electronic_energy, model.classical_energy(field), rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        energy - electronic_energy, model.classical_energy(field), rtol=0, atol=1e-10
+    )
 
 
 @pytest.mark.parametrize("filling", [0.5, 0.3])
@@ -70,12 +78,18 @@ def test_filling_fixes_the_number_of_electrons(filling, field):
     torch.testing.assert_close(
         density.mean(-1), torch.full((3,), filling, dtype=torch.float64), rtol=0, atol=1e-5
     )
-    torch.testing.assert_close(trained.electronic(2 * field[1])[1], electronic[1], rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        trained.electronic(2 * field[1])[1], electronic[1], rtol=0, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "bound"),  # on the benchmark 3e-5, 1.1e-4 and 5e-5; few sites carry most
-    [("holstein-square", 1.5e-4), ("holstein-square-small", 4e-4), ("holstein-square-energy", 1.5e-4)],
+    [
+        ("holstein-square", 1.5e-4),
+        ("holstein-square-small", 4e-4),
+        ("holstein-square-energy", 1.5e-4),
+    ],
 )
 def test_pretrained_forces_are_close_to_exact_ones(name, bound):
     """Fields of a quench, on a lattice of another size than that of the training."""
@@ -120,7 +134,9 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path):
         LearnedForceField.load(tmp_path / "tensor.ckpt")
     header = {"format_version": FORMAT_VERSION + 1, "versions": {"lattgnn": "9"}}
     torch.save({"lattgnn": header}, tmp_path / "future.ckpt")
-    with pytest.raises(ValueError, match=f"format version {FORMAT_VERSION}, got {FORMAT_VERSION + 1}"):
+    with pytest.raises(
+        ValueError, match=f"format version {FORMAT_VERSION}, got {FORMAT_VERSION + 1}"
+    ):
         LearnedForceField.load(tmp_path / "future.ckpt")
 
 
@@ -177,7 +193,7 @@ def test_fields_are_checked_as_the_exact_force_field_does(field):
 
 
 def test_another_ensemble_than_that_of_the_labels_is_refused():
-    from lattgnn.cli.verbs import choose_force_field
+    from lattgnn.cli.physics_verbs import choose_force_field
 
     with pytest.raises(ValueError, match="solver must be the one behind the labels"):
         choose_force_field(

@@ -12,7 +12,10 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
 
 
 def cells(notebook):
-    return [(cell.cell_type, cell.source.strip(), cell.metadata.get("tags", [])) for cell in notebook.cells]
+    return [
+        (cell.cell_type, cell.source.strip(), cell.metadata.get("tags", []))
+        for cell in notebook.cells
+    ]
 
 
 def test_there_are_notebooks():
@@ -34,7 +37,11 @@ def test_notebook_runs(name, tmp_path, monkeypatch):
     monkeypatch.setenv("LATTGNN_NOTEBOOK_DIR", str(tmp_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     notebook = jupytext.read(FOLDER / f"{name}.py")
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
     pictures = [

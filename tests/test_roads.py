@@ -18,8 +18,13 @@ from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization
 CONFIGS = Path(__file__).parents[1] / "configs"
 TINY = "{class_path: lattgnn.data.%s, init_args: {split: %s, n_trajectories: 1, n_steps: 6, n_frames: 4}}"
 
-LATTICES = ["kagome", *(pytest.param(name, marks=pytest.mark.slow) for name in ("triangular", "honeycomb"))]
-pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory")  # the configuration is written before
+LATTICES = [
+    "kagome",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("triangular", "honeycomb")),
+]
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Checkpoint directory"
+)  # the configuration is written before
 
 
 def sources(kind: str = "Quench") -> str:
@@ -37,21 +42,38 @@ def lattice_options(lattice: str | None, extent: int, prefix: str = "") -> list[
 
 
 def travel(
-    folder: Path, dataset: str, fit: str, simulation: str, lattice: str | None = None, kind: str = "Quench"
+    folder: Path,
+    dataset: str,
+    fit: str,
+    simulation: str,
+    lattice: str | None = None,
+    kind: str = "Quench",
 ) -> dict:
     """The whole road; the metrics of the learned run, on twice the extent."""
     made = [f"--root={folder}", f"--sources={sources(kind)}", "--n_workers=0", "--progress=false"]
-    run("generate", f"--config={CONFIGS / 'generate' / dataset}", *made, *lattice_options(lattice, 4))
+    run(
+        "generate",
+        f"--config={CONFIGS / 'generate' / dataset}",
+        *made,
+        *lattice_options(lattice, 4),
+    )
     datasets = set(folder.iterdir())
     data = [f"--data.root={folder}", f"--data.sources={sources(kind)}", "--data.batch_size=2"]
     data += lattice_options(lattice, 4, "data.")
-    short = ["--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", f"--run_dir={folder / 'fit'}"]
+    short = [
+        "--trainer.max_epochs=1",
+        "--trainer.check_val_every_n_epoch=1",
+        f"--run_dir={folder / 'fit'}",
+    ]
     run("fit", f"--config={CONFIGS / 'fit' / fit}", *data, *short)
     assert set(folder.iterdir()) == {*datasets, folder / "fit"}, "the dataset is not made twice"
     simulate = ["simulate", f"--config={CONFIGS / 'simulate' / simulation}"]
     simulate += ["--n_steps=4", "--progress=false"]
     run(*simulate, f"--out={folder / 'exact'}", *lattice_options(lattice, 4))
-    learned = [f"--force_field.checkpoint={folder / 'fit/best.ckpt'}", f"--out={folder / 'learned'}"]
+    learned = [
+        f"--force_field.checkpoint={folder / 'fit/best.ckpt'}",
+        f"--out={folder / 'learned'}",
+    ]
     run(*simulate, *learned, *lattice_options(lattice, 8))
     run("analyze", folder / "learned")
     assert (folder / "learned-report/report.html").stat().st_size > 10_000
@@ -60,7 +82,9 @@ def travel(
 
 @pytest.mark.parametrize("lattice", LATTICES)
 def test_holstein_on_any_lattice(lattice, tmp_path):
-    metrics = travel(tmp_path, "holstein_square.yaml", "holstein_square_small.yaml", "quench.yaml", lattice)
+    metrics = travel(
+        tmp_path, "holstein_square.yaml", "holstein_square_small.yaml", "quench.yaml", lattice
+    )
     trained_on = LearnedForceField.load(tmp_path / "fit/best.ckpt").lattice
     assert trained_on.name == lattice and trained_on.extent == (4, 4)
     assert metrics["n_sites"] == 4 * trained_on.n_sites
@@ -83,7 +107,11 @@ def test_a_solver_by_domains_makes_labels_and_dynamics(tmp_path):
         "--data.batch_size=2",
     ]
     data += [*lattice_options(None, 8, "data."), *[f"--data.solver.{key}" for key in solver]]
-    short = ["--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", f"--run_dir={tmp_path / 'fit'}"]
+    short = [
+        "--trainer.max_epochs=1",
+        "--trainer.check_val_every_n_epoch=1",
+        f"--run_dir={tmp_path / 'fit'}",
+    ]
     run("fit", f"--config={CONFIGS / 'fit/holstein_square_small.yaml'}", *data, *short)
     assert set(tmp_path.iterdir()) == {*datasets, tmp_path / "fit"}, "the dataset is not made twice"
     checkpoint = tmp_path / "fit/best.ckpt"
@@ -91,7 +119,12 @@ def test_a_solver_by_domains_makes_labels_and_dynamics(tmp_path):
     assert learned.solver == DomainDiagonalization(0.1, 0.0, core=(3, 4), buffer=2)
     assert learned(torch.randn(144))[1].shape == (144,)
 
-    simulate = ["simulate", f"--config={CONFIGS / 'simulate/quench.yaml'}", "--n_steps=3", "--progress=false"]
+    simulate = [
+        "simulate",
+        f"--config={CONFIGS / 'simulate/quench.yaml'}",
+        "--n_steps=3",
+        "--progress=false",
+    ]
     simulate += [*small, "--force_field.solver.class_path=lattgnn.solvers.DomainDiagonalization"]
     simulate += [f"--force_field.solver.{key}" for key in solver]
     run(*simulate, f"--out={tmp_path / 'exact'}")
@@ -112,24 +145,38 @@ def test_fields_with_components(model, components, tmp_path):
 def test_a_published_file_is_tested_by_one_command(tmp_path):
     """An npz of displacement and force [n, ix, iy, 2]; R² of the whole force, against numpy."""
     exact = ExactForceField(Peierls(square(12)), ExactDiagonalization(1e-5, filling=0.5))
-    dimers = torch.tensor(exact.lattice.bipartite_signs)[:, None] * torch.tensor([0.24, 0.0]).double()
+    dimers = (
+        torch.tensor(exact.lattice.bipartite_signs)[:, None] * torch.tensor([0.24, 0.0]).double()
+    )
     noise = torch.randn(3, 144, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     field = dimers + 0.02 * noise
     forces = exact(field)[1]
     displacement, force = (x.reshape(3, 12, 12, 2).numpy() for x in (field, forces))
     np.savez(tmp_path / "new.npz", displacement=displacement, force=force)
     asked = "[{class_path: lattgnn.data.PublishedSnapshots, init_args: {split: test, path: %s}}]"
-    options = [f"--data.sources={asked % (tmp_path / 'new.npz')}", "--data.lattice.init_args.extent=[12,12]"]
+    options = [
+        f"--data.sources={asked % (tmp_path / 'new.npz')}",
+        "--data.lattice.init_args.extent=[12,12]",
+    ]
     checkpoint = Path(lattgnn.__file__).parent / "pretrained/peierls-square.ckpt"
-    options += [f"--ckpt_path={checkpoint}", f"--data.root={tmp_path}", f"--run_dir={tmp_path / 'run'}"]
-    run("test", f"--config={CONFIGS / 'fit/peierls_published.yaml'}", *options, "--data.n_workers=0")
+    options += [
+        f"--ckpt_path={checkpoint}",
+        f"--data.root={tmp_path}",
+        f"--run_dir={tmp_path / 'run'}",
+    ]
+    run(
+        "test", f"--config={CONFIGS / 'fit/peierls_published.yaml'}", *options, "--data.n_workers=0"
+    )
     (written,) = (tmp_path / "run").glob("test-*.json")
     figures = json.loads(written.read_text())
     error = LearnedForceField.pretrained("peierls-square", square(12))(field)[1] - forces
     mse = float(error.square().mean())
     assert figures["test/all/mse"] == pytest.approx(mse, rel=1e-3)
     unexplained = mse / float(forces.var(unbiased=False))
-    assert figures["test/all/unexplained_total"] == pytest.approx(unexplained, rel=1e-3) and unexplained < 0.1
+    assert (
+        figures["test/all/unexplained_total"] == pytest.approx(unexplained, rel=1e-3)
+        and unexplained < 0.1
+    )
 
 
 @pytest.mark.parametrize("lattice", LATTICES)
@@ -154,9 +201,18 @@ def test_double_exchange_on_any_lattice(lattice, tmp_path):
         ("jahn_teller_square", [], "lattice must be square"),
     ],
 )
-def test_what_another_lattice_does_not_have_is_refused_in_one_line(fit, options, words, tmp_path, capsys):
-    arguments = ["fit", f"--config={CONFIGS / f'fit/{fit}.yaml'}", *lattice_options("kagome", 4, "data.")]
-    assert cli.main([*arguments, *options, f"--run_dir={tmp_path}/run", f"--data.root={tmp_path}"]) == 2
+def test_what_another_lattice_does_not_have_is_refused_in_one_line(
+    fit, options, words, tmp_path, capsys
+):
+    arguments = [
+        "fit",
+        f"--config={CONFIGS / f'fit/{fit}.yaml'}",
+        *lattice_options("kagome", 4, "data."),
+    ]
+    assert (
+        cli.main([*arguments, *options, f"--run_dir={tmp_path}/run", f"--data.root={tmp_path}"])
+        == 2
+    )
     message = capsys.readouterr().err
     assert words in message and message.count("\n") == 1
     assert not list(tmp_path.iterdir())

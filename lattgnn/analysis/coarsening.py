@@ -70,7 +70,9 @@ def structure_factor_length(
         ValueError: another moment.
     """
     if moment not in (1, 2):
-        raise ValueError(f"moment must be 1 or 2, got {moment!r}. Use 1, which converges for sharp walls.")
+        raise ValueError(
+            f"moment must be 1 or 2, got {moment!r}. Use 1, which converges for sharp walls."
+        )
     origin = np.zeros(lattice.dim) if center is None else np.asarray(center, dtype=np.float64)
     k = np.linalg.norm(wavevectors(lattice, center) - origin, axis=-1)
     weights = structure * (k <= (np.inf if max_wavenumber is None else max_wavenumber))
@@ -156,4 +158,6 @@ def growth_exponent(
         half = float(student.ppf(0.5 + level / 2, n - 1) * spread)
         interval = (float(slope) - half, float(slope) + half)
     ends = (float(times[inside][0]), float(times[inside][-1]))
-    return GrowthFit(float(slope), interval, float(np.exp(offset)), ends, level, int(inside.sum()), n)
+    return GrowthFit(
+        float(slope), interval, float(np.exp(offset)), ends, level, int(inside.sum()), n
+    )

@@ -65,7 +65,8 @@ def nearest_neighbor_correlation(
 
 
 def relative_deviation(
-    measured: Float[np.ndarray, "n_frames n_replicas"], reference: Float[np.ndarray, "n_frames n_replicas"]
+    measured: Float[np.ndarray, "n_frames n_replicas"],
+    reference: Float[np.ndarray, "n_frames n_replicas"],
 ) -> Float[np.ndarray, "n_frames"]:
     """Relative deviation of two sets of runs, frame by frame: ⟨measured⟩/⟨reference⟩ − 1, ⟨·⟩ over replicas.
 
@@ -127,7 +128,9 @@ def _pairs(lattice: Lattice, max_distance: float | None) -> _Pairs:
     vectors = np.asarray(lattice.primitive_vectors, dtype=np.float64)
     periods = vectors * np.asarray(lattice.extent)[:, None]
     if max_distance is None:
-        images = [np.asarray(s) @ periods for s in product((-1, 0, 1), repeat=lattice.dim) if any(s)]
+        images = [
+            np.asarray(s) @ periods for s in product((-1, 0, 1), repeat=lattice.dim) if any(s)
+        ]
         max_distance = 0.5 * min(float(np.linalg.norm(image)) for image in images)
     squared, unit = _squared_distances(lattice)
     counts = np.broadcast_to(_pair_counts(lattice)[..., None, None], squared.shape).ravel()
@@ -146,7 +149,9 @@ def _squared_distances(lattice: Lattice) -> tuple[Shaped[np.ndarray, "*lags_s_t"
     gram_parts = math.lcm(*(x.denominator for row in cell.gram for x in row))
     gram = [[int(x * gram_parts) for x in row] for row in cell.gram]
     # Python's integers where a lattice of odd shape would overflow 64 bits.
-    largest = (3 * max(lattice.extent) * parts * lattice.dim) ** 2 * max(abs(x) for row in gram for x in row)
+    largest = (3 * max(lattice.extent) * parts * lattice.dim) ** 2 * max(
+        abs(x) for row in gram for x in row
+    )
     dtype = np.int64 if largest < 2**62 else object
     metric = np.array(gram, dtype=dtype)
     basis = np.array([[int(x * parts) for x in site] for site in cell.basis], dtype=dtype)

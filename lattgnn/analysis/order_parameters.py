@@ -26,8 +26,12 @@ def order_parameter(
     """
     q = np.asarray(wavevector, dtype=np.float64)
     if q.shape != (lattice.dim,):
-        raise ValueError(f"wavevector must have {lattice.dim} components, got {tuple(wavevector)!r}.")
-    turns = np.asarray(lattice.primitive_vectors, dtype=np.float64) @ q / (2 * np.pi) * lattice.extent
+        raise ValueError(
+            f"wavevector must have {lattice.dim} components, got {tuple(wavevector)!r}."
+        )
+    turns = (
+        np.asarray(lattice.primitive_vectors, dtype=np.float64) @ q / (2 * np.pi) * lattice.extent
+    )
     for axis, turn in enumerate(turns):
         if lattice.periodic[axis] and abs(turn - round(turn)) > 1e-9 * max(1.0, abs(turn)):
             raise ValueError(
@@ -120,7 +124,9 @@ def local_order(
     field = np.asarray(field, dtype=np.float64)
     bonds = lattice.bonds(lattice.neighbor_distance)
     ones = np.ones(len(bonds))
-    neighbors = coo_array((ones, (bonds.destination, bonds.source)), shape=(lattice.n_sites,) * 2).tocsr()
+    neighbors = coo_array(
+        (ones, (bonds.destination, bonds.source)), shape=(lattice.n_sites,) * 2
+    ).tocsr()
     flat = field.reshape(-1, lattice.n_sites)
     mean = (neighbors @ flat.T).T / np.bincount(bonds.destination, minlength=lattice.n_sites)
     return 0.5 * lattice.bipartite_signs * (flat - mean).reshape(field.shape)

@@ -42,7 +42,9 @@ def structure_factor(
     return np.abs(amplitude.sum(axis=-1)) ** 2 / lattice.n_sites
 
 
-def wavevectors(lattice: Lattice, center: Wavevector | None = None) -> Float[np.ndarray, "*extent_and_dim"]:
+def wavevectors(
+    lattice: Lattice, center: Wavevector | None = None
+) -> Float[np.ndarray, "*extent_and_dim"]:
     """Wavevectors q = Σ_a (n_a / L_a) b_a that fit the lattice, each moved into the zone around `center`.
 
     Args:
@@ -58,16 +60,24 @@ def wavevectors(lattice: Lattice, center: Wavevector | None = None) -> Float[np.
 
 
 @lru_cache(maxsize=32)
-def _wavevectors(lattice: Lattice, center: tuple[float, ...]) -> Float[np.ndarray, "*extent_and_dim"]:
-    reciprocal = 2 * np.pi * np.linalg.inv(np.asarray(lattice.primitive_vectors, dtype=np.float64)).T
-    fractions = np.stack(np.meshgrid(*(np.arange(n) / n for n in lattice.extent), indexing="ij"), axis=-1)
+def _wavevectors(
+    lattice: Lattice, center: tuple[float, ...]
+) -> Float[np.ndarray, "*extent_and_dim"]:
+    reciprocal = (
+        2 * np.pi * np.linalg.inv(np.asarray(lattice.primitive_vectors, dtype=np.float64)).T
+    )
+    fractions = np.stack(
+        np.meshgrid(*(np.arange(n) / n for n in lattice.extent), indexing="ij"), axis=-1
+    )
     middle = np.linalg.solve(reciprocal.T, np.asarray(center))
     # Into the parallelepiped around the centre first, then to the nearest of the images beside it.
     q = (fractions - np.round(fractions - middle)) @ reciprocal
     best = q.copy()
     for shift in product((-1, 0, 1), repeat=lattice.dim):
         image = q + np.asarray(shift) @ reciprocal
-        closer = np.linalg.norm(image - center, axis=-1) < np.linalg.norm(best - center, axis=-1) - 1e-9
+        closer = (
+            np.linalg.norm(image - center, axis=-1) < np.linalg.norm(best - center, axis=-1) - 1e-9
+        )
         best[closer] = image[closer]
     best.flags.writeable = False
     return best

@@ -11,18 +11,27 @@ _VERBS = {
         "lattgnn.cli.quickstart:main",
         "the whole road in minutes: data, fit, quench, report",
     ),
-    "generate": ("lattgnn.cli.verbs:generate_verb", "make a dataset of exact forces"),
-    "fit": ("lattgnn.training.cli:main", "train a force field on a dataset"),
-    "validate": ("lattgnn.training.cli:main", "evaluate a checkpoint on the validation trajectories"),
-    "test": ("lattgnn.training.cli:main", "evaluate a checkpoint on the test trajectories"),
-    "predict": ("lattgnn.training.cli:main", "write the forces that a checkpoint predicts"),
+    "generate": ("lattgnn.cli.physics_verbs:generate_verb", "make a dataset of exact forces"),
+    "fit": ("lattgnn.cli.trainer_verbs:main", "train a force field on a dataset"),
+    "validate": (
+        "lattgnn.cli.trainer_verbs:main",
+        "evaluate a checkpoint on the validation trajectories",
+    ),
+    "test": ("lattgnn.cli.trainer_verbs:main", "evaluate a checkpoint on the test trajectories"),
+    "predict": ("lattgnn.cli.trainer_verbs:main", "write the forces that a checkpoint predicts"),
     "simulate": (
-        "lattgnn.cli.verbs:simulate_verb",
+        "lattgnn.cli.physics_verbs:simulate_verb",
         "dynamics of fields or spins with an exact or a learned force field",
     ),
-    "analyze": ("lattgnn.cli.verbs:analyze_verb", "order, structure factor and coarsening of a simulation"),
-    "export": ("lattgnn.cli.verbs:export_verb", "write a force field for use without lattgnn, in C++ too"),
-    "lattice": ("lattgnn.cli.lattice:main", "symmetries and orbits of bonds of a lattice"),
+    "analyze": (
+        "lattgnn.cli.physics_verbs:analyze_verb",
+        "order, structure factor and coarsening of a simulation",
+    ),
+    "export": (
+        "lattgnn.cli.physics_verbs:export_verb",
+        "write a force field for use without lattgnn, in C++ too",
+    ),
+    "lattice": ("lattgnn.cli.lattice_verb:main", "symmetries and orbits of bonds of a lattice"),
     "doctor": ("lattgnn.cli.doctor:main", "what is installed and what would run where"),
 }
 
@@ -50,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         getattr(importlib.import_module(module), function)(list(argv))
     except (ValueError, TypeError, OSError, ImportError, ArithmeticError) as error:
-        from lattgnn.arguments import debugging, one_line
+        from lattgnn.cli.parser import debugging, one_line
 
         if debugging():
             raise

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from dask.system import CPU_COUNT
 
-from lattgnn.arguments import Parser
-from lattgnn.config import versions
+from lattgnn.cli.parser import Parser
+from lattgnn.serialize import versions
 
 OPTIONAL = {  # module: extra, what it gives
     "torch_scatter": ("scatter", "PyG's segment reductions"),
@@ -23,7 +23,9 @@ OPTIONAL = {  # module: extra, what it gives
 
 def main(argv: Sequence[str]) -> None:
     """Print the report; nothing is changed, and no network is asked."""
-    parser = Parser(prog="lattgnn doctor", description="What is installed, and what would run where.")
+    parser = Parser(
+        prog="lattgnn doctor", description="What is installed, and what would run where."
+    )
     parser.parse_args(list(argv[1:]))
     for title, rows in report().items():
         print(title)
@@ -56,7 +58,8 @@ def _machine() -> dict[str, str]:
 
     memory = psutil.virtual_memory()
     pools = {
-        f"{p['internal_api']} {p['version'] or ''}, {p['num_threads']} threads" for p in threadpool_info()
+        f"{p['internal_api']} {p['version'] or ''}, {p['num_threads']} threads"
+        for p in threadpool_info()
     }
     gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     return {
@@ -66,7 +69,8 @@ def _machine() -> dict[str, str]:
         "disk": f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB free in {Path.cwd()}",
         "torch": f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
         "BLAS, OpenMP": "; ".join(sorted(pools)),
-        "GPU": "; ".join(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in gpus) or "none",
+        "GPU": "; ".join(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in gpus)
+        or "none",
     }
 
 
@@ -92,9 +96,7 @@ def _forces() -> str:
 
     if library() is None:
         return "by PyTorch; with a C++ compiler (g++, or $CXX) scalar fields on the CPU are ten times faster"
-    return (
-        f"scalar fields on the CPU by a kernel that {' '.join(compiler() or [])} compiled, others by PyTorch"
-    )
+    return f"scalar fields on the CPU by a kernel that {' '.join(compiler() or [])} compiled, others by PyTorch"
 
 
 def _wandb() -> str:

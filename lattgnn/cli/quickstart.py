@@ -20,18 +20,24 @@ from typing import Any
 import yaml
 
 from lattgnn import cli
-from lattgnn.arguments import Parser
-from lattgnn.config import atomic_write_text
+from lattgnn.cli.parser import Parser
+from lattgnn.serialize import atomic_write_text
 
 SETTINGS, TIMES, METRICS = "settings.yaml", "times.json", "metrics.json"
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the quickstart, or what is left of it, and print its table; `argv` is the verb and its options."""
-    parser = Parser(prog="lattgnn quickstart", description="Exact data, fit, test, quench, report: minutes.")
-    parser.add_argument("--out", type=str, default="runs/quickstart", help="folder for everything it makes")
+    parser = Parser(
+        prog="lattgnn quickstart", description="Exact data, fit, test, quench, report: minutes."
+    )
+    parser.add_argument(
+        "--out", type=str, default="runs/quickstart", help="folder for everything it makes"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of data, fit and dynamics")
-    parser.add_argument("--fast", action="store_true", help="toy sizes: seconds, but figures without meaning")
+    parser.add_argument(
+        "--fast", action="store_true", help="toy sizes: seconds, but figures without meaning"
+    )
     asked = parser.parse_args(list(argv[1:]))
     out = Path(asked.out)
     print_table(quickstart(out, asked.seed, asked.fast), out)
@@ -67,7 +73,9 @@ def quickstart(out: Path, seed: int = 0, fast: bool = False) -> dict[str, Any]:
                     _run(command)
     _say(f"[{len(todo) + 1}/{len(todo) + 1}] report")
     if news or not (out / METRICS).exists():
-        from lattgnn.cli.quickstart_report import write_quickstart_report  # matplotlib, once it is needed
+        from lattgnn.cli.quickstart_report import (
+            write_quickstart_report,  # matplotlib, once it is needed
+        )
 
         with _clock(out, "report"):
             figures = write_quickstart_report(out, read_times(out), **sections["analyze"])
@@ -103,7 +111,11 @@ def write_configurations(out: Path, sections: dict[str, Any], seed: int) -> None
         )
     out.mkdir(parents=True, exist_ok=True)
     atomic_write_text(stored, asked)
-    data = sections["generate"] | {"seed": seed, "root": str(out / "datasets"), "name": "quickstart"}
+    data = sections["generate"] | {
+        "seed": seed,
+        "root": str(out / "datasets"),
+        "name": "quickstart",
+    }
     fit = {"seed_everything": seed, "run_dir": str(out / "fit"), "data": data} | sections["fit"]
     exact, quench = sections["compare"], sections["quench"]
     learned = {"checkpoint": str(out / "fit" / "best.ckpt")}
@@ -146,7 +158,9 @@ def stages(out: Path) -> list[Stage]:
             exists("fit/test-*.json", "fit/predictions.npz"),
         ),
         Stage("exact dynamics", [command("simulate", "exact")], lambda: _complete(out / "exact")),
-        Stage("learned dynamics", [command("simulate", "learned")], lambda: _complete(out / "learned")),
+        Stage(
+            "learned dynamics", [command("simulate", "learned")], lambda: _complete(out / "learned")
+        ),
         Stage("quench", [command("simulate", "quench")], lambda: _complete(out / "quench")),
     ]
 
@@ -180,7 +194,11 @@ def print_table(figures: dict[str, Any], out: Path) -> None:
         widths = [max(map(len, cells)) for cells in zip(COLUMNS, *rows, strict=True)]
         for name, result, *seconds in (COLUMNS, *rows):
             left = f"{name:<{widths[0]}}  {result:<{widths[1]}}"
-            print(left, *(f"{x:>{width}}" for x, width in zip(seconds, widths[2:], strict=True)), sep="  ")
+            print(
+                left,
+                *(f"{x:>{width}}" for x, width in zip(seconds, widths[2:], strict=True)),
+                sep="  ",
+            )
     print(f"{out / 'report.html'}\n{out / METRICS}")
 
 
@@ -189,7 +207,9 @@ def _complete(path: Path) -> bool:
 
     try:
         return path.exists() and Trajectory.open(path).complete
-    except ValueError:  # killed before its first frame, or damaged: the verb goes on, or says what is wrong
+    except (
+        ValueError
+    ):  # killed before its first frame, or damaged: the verb goes on, or says what is wrong
         return False
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lattgnn import analysis
-from lattgnn.config import versions
 from lattgnn.data import LatticeDataset
 from lattgnn.data.dataset import WINDOW_NAMES
 from lattgnn.dynamics import Trajectory
@@ -27,6 +26,7 @@ from lattgnn.report import (
     write_report,
 )
 from lattgnn.report.style import figure_png, write_bytes
+from lattgnn.serialize import versions
 
 Times = Mapping[str, Mapping[str, float]]
 COLUMNS = ("stage", "result", "s", "CPU s")
@@ -154,7 +154,9 @@ def _extent(lattice: Any) -> str:
 def _neighbor_correlations(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Times, and C(1)/C(0) of exact and learned dynamics [frame, replica]."""
     runs = [Trajectory.open(out / name) for name in ("exact", "learned")]
-    exact, learned = (analysis.nearest_neighbor_correlation(run.fields[:], run.lattice) for run in runs)
+    exact, learned = (
+        analysis.nearest_neighbor_correlation(run.fields[:], run.lattice) for run in runs
+    )
     return runs[0].times, exact, learned
 
 
@@ -179,14 +181,19 @@ def _deviation(out: Path, exact: np.ndarray, learned: np.ndarray) -> dict[str, A
 def _loss(run: Path) -> Figure:
     """Training and validation curves of the last log; a resumed run starts another."""
     rows: dict[int, dict[str, float]] = {}
-    for path in sorted((run / "logs").glob("version_*/metrics.csv"), key=lambda p: int(p.parent.name[8:])):
+    for path in sorted(
+        (run / "logs").glob("version_*/metrics.csv"), key=lambda p: int(p.parent.name[8:])
+    ):
         with path.open() as file:
             for row in csv.DictReader(file):
                 known = {key: float(value) for key, value in row.items() if value not in ("", None)}
                 rows.setdefault(int(known.pop("epoch")), {}).update(known)
     epochs = sorted(rows)
     names = {"train_loss": "training", "val/quench/mse": "validation"}
-    curves = {label: [rows[epoch].get(key, float("nan")) for epoch in epochs] for key, label in names.items()}
+    curves = {
+        label: [rows[epoch].get(key, float("nan")) for epoch in epochs]
+        for key, label in names.items()
+    }
     return loss_curves([epoch + 1 for epoch in epochs], curves)
 
 
@@ -199,14 +206,16 @@ def _parity(path: Path) -> Figure:
 def _windows(test: Mapping[str, float]) -> Figure:
     found = [name for name in WINDOW_NAMES if f"test/{name}/mse" in test]
     return window_errors(
-        [name.replace("-", "–") for name in found], {"network": [test[f"test/{name}/mse"] for name in found]}
+        [name.replace("-", "–") for name in found],
+        {"network": [test[f"test/{name}/mse"] for name in found]},
     )
 
 
 def _error_table(test: Mapping[str, float]) -> Table:
     windows = [name for name in ("quench", *WINDOW_NAMES) if f"test/{name}/mse" in test]
     rows = [
-        (window.replace("-", "–"), *(test[f"test/{window}/{key}"] for key in ERRORS)) for window in windows
+        (window.replace("-", "–"), *(test[f"test/{window}/{key}"] for key in ERRORS))
+        for window in windows
     ]
     caption = "Electronic forces on the test set, by steps of the quench; MSE in t², MAE and percentile in t."
     return Table(("steps", *ERRORS.values()), rows, caption)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from lattgnn.data.dataset import WINDOW_NAMES, WINDOWS, LatticeDataset, window_index
 from lattgnn.data.external import PublishedSnapshots
-from lattgnn.data.generate import dataset_config, generate
+from lattgnn.data.generation import dataset_config, generate
 from lattgnn.data.sources import LabelledFields, Quench, RandomFields, Source
 from lattgnn.data.spin_sources import RandomSpins, SpinQuench
 

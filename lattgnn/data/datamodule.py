@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lattgnn.data.dataset import LatticeDataset, window_index
-from lattgnn.data.generate import dataset_config, dataset_path, generate
+from lattgnn.data.generation import dataset_config, dataset_path, generate
 from lattgnn.data.sources import LabelledFields, Source
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -87,7 +87,9 @@ class Batches:
         if not self.shuffle:
             return torch.arange(self.n_frames)
         # seed and epoch are mixed by the golden ratio, so that neighbouring pairs share no permutation
-        generator = torch.Generator().manual_seed((self.seed * 0x9E3779B97F4A7C15 + self.epoch) % 2**63)
+        generator = torch.Generator().manual_seed(
+            (self.seed * 0x9E3779B97F4A7C15 + self.epoch) % 2**63
+        )
         return torch.randperm(self.n_frames, generator=generator)
 
     @property
@@ -111,7 +113,11 @@ class Batches:
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on after the batches served when the state was taken."""
-        self.epoch, self.position, self._first = state["epoch"], state["position"], state["position"]
+        self.epoch, self.position, self._first = (
+            state["epoch"],
+            state["position"],
+            state["position"],
+        )
 
 
 class LatticeDataModule(L.LightningDataModule):
@@ -162,7 +168,9 @@ class LatticeDataModule(L.LightningDataModule):
         self.config = dataset_config(lattice, hamiltonian, solver, sources, seed)
         self.path = dataset_path(self.config, root, name)
         self.batch_size = _lattices(8, lattice) if batch_size is None else batch_size
-        self.eval_batch_size = _lattices(64, lattice) if eval_batch_size is None else eval_batch_size
+        self.eval_batch_size = (
+            _lattices(64, lattice) if eval_batch_size is None else eval_batch_size
+        )
         self.shuffle_seed = shuffle_seed
         self.dtype = {"float32": torch.float32, "float64": torch.float64}[dtype]
         self._generate = partial(
@@ -186,7 +194,12 @@ class LatticeDataModule(L.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Load the splits of a stage ("fit", "validate", "test", "predict") into memory; None loads all."""
-        wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
+        wanted = {
+            "fit": ("train", "val"),
+            "validate": ("val",),
+            "test": ("test",),
+            "predict": ("test",),
+        }
         for split in self.dataset.splits:
             if split not in self._tensors and (stage is None or split in wanted[stage]):
                 self._tensors[split] = self._load(self.dataset.frames(split))
@@ -223,7 +236,9 @@ class LatticeDataModule(L.LightningDataModule):
             )
         trainer = self.trainer
         rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
-        return Batches(self._tensors[split], batch_size, shuffle, self.shuffle_seed, rank, world_size)
+        return Batches(
+            self._tensors[split], batch_size, shuffle, self.shuffle_seed, rank, world_size
+        )
 
 
 def _lattices(most: int, lattice: Lattice) -> int:

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import zarr
 
-from lattgnn.config import build, config_hash
 from lattgnn.data.sources import SPLITS, LabelledFields
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
+from lattgnn.serialize import build, config_hash
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -145,7 +145,10 @@ class LatticeDataset:
 
     @classmethod
     def open(
-        cls, path: str | Path, expect: Mapping[str, Any] | None = None, checksums: bool | None = None
+        cls,
+        path: str | Path,
+        expect: Mapping[str, Any] | None = None,
+        checksums: bool | None = None,
     ) -> "LatticeDataset":
         """Open and validate a dataset.
 
@@ -225,7 +228,9 @@ class LatticeDataset:
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that have frames."""
-        return tuple(split for split in SPLITS if any(record.split == split for record in self.records))
+        return tuple(
+            split for split in SPLITS if any(record.split == split for record in self.records)
+        )
 
     def _check_shapes(self) -> None:
         shape = self.hamiltonian.field_shape
@@ -234,7 +239,9 @@ class LatticeDataset:
             for name, tail in {"field": shape, "forces": shape, "energy": (), "step": ()}.items():
                 array, wanted = group.get(name), (record.n_frames, *tail)
                 dtype = "int64" if name == "step" else "float64"
-                found = (array.shape, str(array.dtype)) if isinstance(array, zarr.Array) else "no array"
+                found = (
+                    (array.shape, str(array.dtype)) if isinstance(array, zarr.Array) else "no array"
+                )
                 if found != (wanted, dtype):
                     raise ValueError(
                         f"dataset {self.path}: {record.name}/{name} must be {(wanted, dtype)}, got {found}. "

@@ -66,19 +66,25 @@ class PublishedSnapshots(Source):
         super().__post_init__()
         object.__setattr__(self, "share", tuple(map(float, self.share)))
         if len(self.share) != 2 or not 0 <= self.share[0] < self.share[1] <= 1:
-            raise ValueError(f"share must be an interval within [0, 1], got {self.share!r}. Use [0.0, 0.8].")
+            raise ValueError(
+                f"share must be an interval within [0, 1], got {self.share!r}. Use [0.0, 0.8]."
+            )
         if not 0 < self.overlap < 1:
             raise ValueError(f"overlap must be above 0 and below 1, got {self.overlap!r}. Use 0.8.")
         if not Path(self.path).is_file():
             raise ValueError(f"path must be an npz file, got {self.path!r}, which does not exist.")
         found = hashlib.sha256(Path(self.path).read_bytes()).hexdigest()
         if self.sha256 not in (None, found):
-            raise ValueError(f"{self.path} must have sha256 {self.sha256}, got {found}. Use the file meant.")
+            raise ValueError(
+                f"{self.path} must have sha256 {self.sha256}, got {found}. Use the file meant."
+            )
         object.__setattr__(self, "sha256", found)
 
     def __getstate__(self) -> dict:
         # Other processes read the file themselves.
-        return {key: value for key, value in self.__dict__.items() if key not in ("groups", "_arrays")}
+        return {
+            key: value for key, value in self.__dict__.items() if key not in ("groups", "_arrays")
+        }
 
     @property
     def n_tasks(self) -> int:
@@ -107,7 +113,11 @@ class PublishedSnapshots(Source):
         """Read one group; the Hamiltonian gives the elastic part that is taken off."""
         chosen, model = self.groups[task], exact.hamiltonian
         found, lattice = self._arrays["field"].shape[1:], exact.lattice
-        cells = lattice.extent if lattice.n_sublattices == 1 else (*lattice.extent, lattice.n_sublattices)
+        cells = (
+            lattice.extent
+            if lattice.n_sublattices == 1
+            else (*lattice.extent, lattice.n_sublattices)
+        )
         if found not in (exact.field_shape, (*cells, *exact.field_shape[1:])):
             raise ValueError(
                 f"{self.path} must hold fields of shape {exact.field_shape} for {type(model).__name__} on "
@@ -115,14 +125,17 @@ class PublishedSnapshots(Source):
             )
         arrays = {name: array[chosen].astype(np.float64) for name, array in self._arrays.items()}
         fields, forces = (
-            torch.from_numpy(arrays[name].reshape(-1, *exact.field_shape)) for name in ("field", "forces")
+            torch.from_numpy(arrays[name].reshape(-1, *exact.field_shape))
+            for name in ("field", "forces")
         )
         model.check_field(fields)
         forces = forces - model.classical_forces(fields)
         energy = torch.full((len(chosen),), torch.nan, dtype=torch.float64)
         if "energy" in arrays:
             energy = torch.from_numpy(arrays["energy"]) - model.classical_energy(fields)
-        return LabelledFields(fields.numpy(), forces.numpy(), energy.numpy(), np.full(len(chosen), -1))
+        return LabelledFields(
+            fields.numpy(), forces.numpy(), energy.numpy(), np.full(len(chosen), -1)
+        )
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -130,7 +143,9 @@ class PublishedSnapshots(Source):
             if not zipfile.is_zipfile(self.path):
                 raise ValueError("another format")
             with np.load(self.path) as file:
-                known = [(key, name) for key, names in NAMES.items() for name in names if name in file]
+                known = [
+                    (key, name) for key, names in NAMES.items() for name in names if name in file
+                ]
                 arrays = {key: file[name] for key, name in known}
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"{self.path} must be an npz file of arrays, got {error}.") from None

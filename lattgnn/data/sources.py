@@ -46,7 +46,9 @@ class LabelledFields:
     @classmethod
     def join(cls, parts: Sequence["LabelledFields"]) -> "LabelledFields":
         """Concatenate along the frames."""
-        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+        return cls(
+            *(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls))
+        )
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,15 @@ class Source(ABC):
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise ValueError(f"split must be one of {SPLITS}, got {self.split!r}.")
-        for name in ("n_samples", "block_size", "n_trajectories", "n_steps", "n_frames", "dt", "mass"):
+        for name in (
+            "n_samples",
+            "block_size",
+            "n_trajectories",
+            "n_steps",
+            "n_frames",
+            "dt",
+            "mass",
+        ):
             if getattr(self, name, 1) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}.")
 
@@ -111,7 +121,9 @@ class Blocks(Source):
         return min(self.block_size, self.n_samples - task * self.block_size)
 
     @abstractmethod
-    def draw(self, samples: Int[np.ndarray, " n"], field_shape: tuple[int, ...], seed: int) -> np.ndarray:
+    def draw(
+        self, samples: Int[np.ndarray, " n"], field_shape: tuple[int, ...], seed: int
+    ) -> np.ndarray:
         """The fields [n, *field_shape] of these samples."""
 
     def label(self, exact: ExactForceField, task: int, seed: int) -> LabelledFields:
@@ -145,10 +157,14 @@ class RandomFields(Blocks):
         if not self.variances or min(self.variances) < 0:
             raise ValueError(f"variances must be one or more numbers >= 0, got {self.variances!r}.")
 
-    def draw(self, samples: Int[np.ndarray, " n"], field_shape: tuple[int, ...], seed: int) -> np.ndarray:
+    def draw(
+        self, samples: Int[np.ndarray, " n"], field_shape: tuple[int, ...], seed: int
+    ) -> np.ndarray:
         """Gaussian fields, each of the variance that is its turn."""
         std = np.sqrt(self.variances)[samples % len(self.variances)]
-        noise = np.random.Generator(np.random.PCG64(seed)).standard_normal((len(samples), *field_shape))
+        noise = np.random.Generator(np.random.PCG64(seed)).standard_normal(
+            (len(samples), *field_shape)
+        )
         return noise * std.reshape(-1, *[1] * len(field_shape))
 
 
@@ -248,7 +264,9 @@ class Quench(Trajectories):
         super().__post_init__()
         for name in ("kT", "gamma", "field_variance", "velocity_variance"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)!r}. Use 0 to switch it off.")
+                raise ValueError(
+                    f"{name} must be >= 0, got {getattr(self, name)!r}. Use 0 to switch it off."
+                )
 
     @property
     def integrator(self) -> Integrator:
@@ -272,11 +290,15 @@ class _Recorder:
         self.field = field
         self.energy, self.forces = self.exact.electronic(field)
         model = self.exact.hamiltonian
-        return self.energy + model.classical_energy(field), self.forces + model.classical_forces(field)
+        return self.energy + model.classical_energy(field), self.forces + model.classical_forces(
+            field
+        )
 
     def frame(self, state: State) -> LabelledFields:
         assert state.field is self.field or torch.equal(state.field, self.field), (
             "the last force is another field's"
         )
-        field, forces, energy = (x.cpu().numpy().copy() for x in (self.field, self.forces, self.energy))
+        field, forces, energy = (
+            x.cpu().numpy().copy() for x in (self.field, self.forces, self.energy)
+        )
         return LabelledFields(field, forces, energy, np.array([state.step]))

@@ -25,9 +25,13 @@ class RandomSpins(Blocks):
 
     internal = "spin"
 
-    def draw(self, samples: Int[np.ndarray, " n"], field_shape: tuple[int, ...], seed: int) -> np.ndarray:
+    def draw(
+        self, samples: Int[np.ndarray, " n"], field_shape: tuple[int, ...], seed: int
+    ) -> np.ndarray:
         """Normalised Gaussian vectors."""
-        vectors = np.random.Generator(np.random.PCG64(seed)).standard_normal((len(samples), *field_shape))
+        vectors = np.random.Generator(np.random.PCG64(seed)).standard_normal(
+            (len(samples), *field_shape)
+        )
         return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lattgnn.dynamics.compiled import Draw, Update
+from lattgnn.dynamics.langevin_kernels import Draw, Update
 from lattgnn.dynamics.philox import draw
 from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate
 from lattgnn.dynamics.update import advance
@@ -56,7 +56,11 @@ class VerletLangevin(Integrator):
         decay, strength = _friction(self)
         drift = Update(kick=half, drift=self.dt / self.mass, decay=1)
         advance(
-            drift, _draw(state, 0), state.forces, (state.momentum, new.momentum), (state.field, new.field)
+            drift,
+            _draw(state, 0),
+            state.forces,
+            (state.momentum, new.momentum),
+            (state.field, new.field),
         )
         energy, forces = evaluate(force_field, new.field, new.forces)
         friction = Update(kick=half, decay=decay, noise=strength)
@@ -103,7 +107,9 @@ class BAOAB(Integrator):
         """One step of length dt, one evaluation of the force field."""
         new, half, half_drift = state.room(out), 0.5 * self.dt, 0.5 * self.dt / self.mass
         decay, strength = _friction(self)
-        first = Update(kick=half, drift=half_drift, decay=decay, noise=strength, drift_after=half_drift)
+        first = Update(
+            kick=half, drift=half_drift, decay=decay, noise=strength, drift_after=half_drift
+        )
         momentum, field = (state.momentum, new.momentum), (state.field, new.field)
         advance(first, _draw(state, strength > 0), state.forces, momentum, field)
         energy, forces = evaluate(force_field, new.field, new.forces)
@@ -145,7 +151,9 @@ class OverdampedLangevin(Integrator):
     def __post_init__(self) -> None:
         _check(self.dt, self.kT, self.gamma, mass=1.0)
         if self.gamma == 0:
-            raise ValueError("gamma must be positive for overdamped dynamics, got 0. Use VerletLangevin.")
+            raise ValueError(
+                "gamma must be positive for overdamped dynamics, got 0. Use VerletLangevin."
+            )
 
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """One step of length dt, one evaluation of the force field."""
@@ -164,13 +172,23 @@ def _friction(integrator: VerletLangevin | BAOAB) -> tuple[float, float]:
 
 def _draw(state: State, n_draws: int) -> Draw:
     """The noise of this step, or of `n_draws` steps added up."""
-    return draw(state.seed, state.step, state.field.shape, first_replica=state.first_replica, n_draws=n_draws)
+    return draw(
+        state.seed,
+        state.step,
+        state.field.shape,
+        first_replica=state.first_replica,
+        n_draws=n_draws,
+    )
 
 
 def _check(dt: float, kT: float, gamma: float, mass: float) -> None:
     for name, number in (("dt", dt), ("mass", mass)):
         if not (math.isfinite(number) and number > 0):
-            raise ValueError(f"{name} must be positive and finite, got {number!r}. Use {name}=1.0 or so.")
+            raise ValueError(
+                f"{name} must be positive and finite, got {number!r}. Use {name}=1.0 or so."
+            )
     for name, number in (("kT", kT), ("gamma", gamma)):
         if not (math.isfinite(number) and number >= 0):
-            raise ValueError(f"{name} must be finite and not negative, got {number!r}. Use 0 for none.")
+            raise ValueError(
+                f"{name} must be finite and not negative, got {number!r}. Use 0 for none."
+            )

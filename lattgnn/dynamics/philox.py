@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from lattgnn.dynamics.compiled import Draw, kernels
+from lattgnn.dynamics.langevin_kernels import Draw, kernels
 
 #: Name of the generator in the description of a run.
 GENERATOR = "philox4x32-10"
@@ -130,7 +130,9 @@ def _numbers(which: Draw, steps_later: int, begin: int, end: int, device: torch.
     step = which.step_and_purpose + steps_later
     x = torch.empty((4, which.n_replicas, len(counters)), dtype=torch.int64, device=device)
     x[0], x[2], x[3] = counters, step & _LOW, step >> 32
-    x[1] = torch.arange(which.first_replica, which.first_replica + which.n_replicas, device=device)[:, None]
+    x[1] = torch.arange(which.first_replica, which.first_replica + which.n_replicas, device=device)[
+        :, None
+    ]
     words = philox(x, which.seed)
     radii = words[0::2].double().add_(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
     signed = ((words[1::2] + 2**31) & _LOW) - 2**31  # an angle within half a turn is rounded less

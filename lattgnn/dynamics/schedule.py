@@ -32,7 +32,9 @@ class Regular(SaveSchedule):
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise ValueError(f"every must be at least 1 step, got {self.every!r}. Use 1 to save all steps.")
+            raise ValueError(
+                f"every must be at least 1 step, got {self.every!r}. Use 1 to save all steps."
+            )
 
     def steps(self, n_steps: int) -> Int[np.ndarray, " frames"]:
         """0, every, 2 every, …, and n_steps."""
@@ -58,18 +60,24 @@ class LogSpaced(SaveSchedule):
 
     def __post_init__(self) -> None:
         if self.n_frames < 2:
-            raise ValueError(f"n_frames must be at least 2 (first, last), got {self.n_frames!r}. Use 2.")
+            raise ValueError(
+                f"n_frames must be at least 2 (first, last), got {self.n_frames!r}. Use 2."
+            )
 
     def steps(self, n_steps: int) -> Int[np.ndarray, " frames"]:
         """0, …, n_steps: min(n_frames, n_steps + 1) of them."""
         _check_steps(n_steps)
         steps = [0]
         for left in range(min(self.n_frames, n_steps + 1) - 1, 0, -1):
-            geometric = round(n_steps ** (1 / left) * steps[-1] ** (1 - 1 / left)) if steps[-1] else 1
+            geometric = (
+                round(n_steps ** (1 / left) * steps[-1] ** (1 - 1 / left)) if steps[-1] else 1
+            )
             steps.append(n_steps if left == 1 else max(geometric, steps[-1] + 1))
         return np.array(steps, dtype=np.int64)
 
 
 def _check_steps(n_steps: int) -> None:
     if n_steps < 0:
-        raise ValueError(f"n_steps must not be negative, got {n_steps!r}. Use 0 to save the start only.")
+        raise ValueError(
+            f"n_steps must not be negative, got {n_steps!r}. Use 0 to save the start only."
+        )

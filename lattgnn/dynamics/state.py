@@ -117,7 +117,9 @@ class State:
             )
         return out
 
-    def following(self, field: Tensor, momentum: Tensor, forces: Tensor, energy: Tensor | None) -> State:
+    def following(
+        self, field: Tensor, momentum: Tensor, forces: Tensor, energy: Tensor | None
+    ) -> State:
         """The state one step after this one."""
         return State(field, momentum, forces, energy, self.step + 1, self.seed, self.first_replica)
 
@@ -206,7 +208,9 @@ def initial_state(
     """
     shape = _batch_shape(force_field, n_replicas)
     start = (noise(seed, 0, shape, INITIAL_FIELD) * field_std).to(device=device, dtype=dtype)
-    momentum = (noise(seed, 0, shape, INITIAL_MOMENTUM) * momentum_std).to(device=device, dtype=dtype)
+    momentum = (noise(seed, 0, shape, INITIAL_MOMENTUM) * momentum_std).to(
+        device=device, dtype=dtype
+    )
     return _evaluated(force_field, start, momentum, seed)
 
 
@@ -247,5 +251,7 @@ def _evaluated(force_field: ForceField, field: Tensor, momentum: Tensor, seed: i
     energy, forces = evaluate(force_field, field)
     if forces.shape != field.shape:
         shape, got = tuple(field.shape), tuple(forces.shape)
-        raise ValueError(f"forces must have the field's shape {shape}, got {got}. Mend the force field.")
+        raise ValueError(
+            f"forces must have the field's shape {shape}, got {got}. Mend the force field."
+        )
     return State(field, momentum, forces, energy, seed=seed)

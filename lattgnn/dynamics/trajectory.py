@@ -19,9 +19,9 @@ import numpy as np
 import torch
 import zarr
 
-from lattgnn.config import atomic_directory, versions
 from lattgnn.dynamics.state import State
 from lattgnn.lattice import Lattice
+from lattgnn.serialize import atomic_directory, versions
 
 if TYPE_CHECKING:
     import xarray
@@ -58,7 +58,9 @@ class Frames:
         first, *rest = key if isinstance(key, tuple) else (key,)
         if first is Ellipsis:
             first, rest = slice(None), [Ellipsis, *rest]
-        frames = np.arange(self.n_frames)[first]  # negative, out of range, lists and masks as numpy has them
+        frames = np.arange(self.n_frames)[
+            first
+        ]  # negative, out of range, lists and masks as numpy has them
         if frames.ndim == 0:
             return self._read((int(frames), *rest))
         if isinstance(first, slice) and first.step in (None, 1):
@@ -71,9 +73,15 @@ class Frames:
         try:
             values = np.asarray(self.array[key])
         except (OSError, RuntimeError) as error:
-            raise ValueError(f"{self.array!r} is damaged ({error}). Run the simulation again.") from error
-        if np.isnan(values).any():  # the loop saves finite numbers only; NaN is what a lost chunk reads as
-            raise ValueError(f"{self.array!r} is truncated: a chunk is missing. Run the simulation again.")
+            raise ValueError(
+                f"{self.array!r} is damaged ({error}). Run the simulation again."
+            ) from error
+        if np.isnan(
+            values
+        ).any():  # the loop saves finite numbers only; NaN is what a lost chunk reads as
+            raise ValueError(
+                f"{self.array!r} is truncated: a chunk is missing. Run the simulation again."
+            )
         return values
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -108,7 +116,9 @@ class Trajectory:
         """
         trajectory = open_store(Path(path))
         if len(trajectory.steps) == 0:
-            raise ValueError(f"{path} is truncated: it holds no whole frame. Run the simulation again.")
+            raise ValueError(
+                f"{path} is truncated: it holds no whole frame. Run the simulation again."
+            )
         return trajectory
 
     @cached_property
@@ -253,7 +263,9 @@ def open_store(path: Path, mode: str = "r") -> Trajectory:
         attributes = dict(group.attrs)
         arrays = dict(group.arrays())
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{path} is no readable trajectory ({error}). Run the simulation again.") from error
+        raise ValueError(
+            f"{path} is no readable trajectory ({error}). Run the simulation again."
+        ) from error
     if attributes.get("format") != FORMAT:
         raise ValueError(f"{path} must hold a {FORMAT}, got format {attributes.get('format')!r}.")
     if (version := attributes.get("format_version")) != FORMAT_VERSION:
@@ -263,7 +275,9 @@ def open_store(path: Path, mode: str = "r") -> Trajectory:
         )
     there = arrays.keys() | attributes.keys()
     if missing := {"field", "momentum", "forces", "step", "config"} - there:
-        raise ValueError(f"{path} is truncated: {sorted(missing)} missing. Run the simulation again.")
+        raise ValueError(
+            f"{path} is truncated: {sorted(missing)} missing. Run the simulation again."
+        )
     return Trajectory(arrays, dict(attributes["config"]), path)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lattgnn.dynamics.compiled import Draw, Update, kernels
+from lattgnn.dynamics.langevin_kernels import Draw, Update, kernels
 from lattgnn.dynamics.philox import chunks
 
 _UPDATE = {torch.float32: "langevin_update_float32", torch.float64: "langevin_update_float64"}
@@ -38,8 +38,13 @@ def advance(
         _by_pytorch(update, numbers, forces, momentum, field)
         return
     assert new_momentum.is_contiguous() and (new_field is None or new_field.is_contiguous())
-    old = [None if tensor is None else tensor.contiguous() for tensor in (old_field, old_momentum, forces)]
-    pointers = [None if tensor is None else tensor.data_ptr() for tensor in (*old, new_field, new_momentum)]
+    old = [
+        None if tensor is None else tensor.contiguous()
+        for tensor in (old_field, old_momentum, forces)
+    ]
+    pointers = [
+        None if tensor is None else tensor.data_ptr() for tensor in (*old, new_field, new_momentum)
+    ]
     kernel(numbers, update, *pointers)
 
 
@@ -50,9 +55,15 @@ def all_within(tensors: Sequence[Tensor], limits: Sequence[float]) -> bool:
         dense = [tensor.contiguous() for tensor in tensors]
         pairs = zip(dense, limits, strict=True)
         return all(kernel(tensor.data_ptr(), tensor.numel(), limit) for tensor, limit in pairs)
-    extremes = torch.stack([torch.stack(torch.aminmax(tensor.detach())) for tensor in tensors]).tolist()
-    bounds = [min(limit, torch.finfo(t.dtype).max) for t, limit in zip(tensors, limits, strict=True)]
-    return all(-bound <= low and high <= bound for (low, high), bound in zip(extremes, bounds, strict=True))
+    extremes = torch.stack(
+        [torch.stack(torch.aminmax(tensor.detach())) for tensor in tensors]
+    ).tolist()
+    bounds = [
+        min(limit, torch.finfo(t.dtype).max) for t, limit in zip(tensors, limits, strict=True)
+    ]
+    return all(
+        -bound <= low and high <= bound for (low, high), bound in zip(extremes, bounds, strict=True)
+    )
 
 
 def _kernel(names: dict[torch.dtype, str], *tensors: Tensor) -> Callable[..., Any] | None:

@@ -1,7 +1,7 @@
 """How a classical field enters the electrons: one model, one file."""
 
-from lattgnn.hamiltonians.base import Hamiltonian
 from lattgnn.hamiltonians.double_exchange import DoubleExchange
+from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.holstein import Holstein
 from lattgnn.hamiltonians.jahn_teller import JahnTeller
 from lattgnn.hamiltonians.peierls import Peierls

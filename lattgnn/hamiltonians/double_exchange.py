@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
-from lattgnn.hamiltonians.base import Hamiltonian
+from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.neighbors import block_pattern, neighbor_pairs
 
 
@@ -70,12 +70,19 @@ class DoubleExchange(Hamiltonian):
         """−t on the bonds, −J S·σ on the sites."""
         x, y, z = field.unbind(-1)
         zero = torch.zeros_like(z)
-        blocks = [torch.complex(z, zero), torch.complex(x, -y), torch.complex(x, y), torch.complex(-z, zero)]
+        blocks = [
+            torch.complex(z, zero),
+            torch.complex(x, -y),
+            torch.complex(x, y),
+            torch.complex(-z, zero),
+        ]
         onsite = -self.J * torch.stack(blocks, dim=-1).flatten(-2)
         hopping = onsite.new_full((*field.shape[:-2], 2 * self._bonds.shape[1]), -self.t)
         return torch.cat([hopping, onsite], dim=-1)
 
-    def classical_forces(self, field: Float[Tensor, "*batch n_sites 3"]) -> Float[Tensor, "*batch n_sites 3"]:
+    def classical_forces(
+        self, field: Float[Tensor, "*batch n_sites 3"]
+    ) -> Float[Tensor, "*batch n_sites 3"]:
         """None: all energy is the electrons'."""
         return torch.zeros_like(field)
 

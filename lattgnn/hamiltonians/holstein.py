@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lattgnn.hamiltonians.base import Hamiltonian
+from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.neighbors import harmonic_forces, neighbor_pairs, neighbor_table
 
 
@@ -88,7 +88,9 @@ class Holstein(Hamiltonian):
         """(k0, k1)."""
         return self.k0, self.k1
 
-    def classical_forces(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch n_sites"]:
+    def classical_forces(
+        self, field: Float[Tensor, "*batch n_sites"]
+    ) -> Float[Tensor, "*batch n_sites"]:
         """−k0 Q_i − k1 Σ_{j nn i} Q_j."""
         return harmonic_forces(field, self._neighbors, self.k0, self.k1)
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lattgnn.hamiltonians.base import Hamiltonian
+from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.neighbors import block_pattern, neighbor_pairs
 from lattgnn.lattice import square
 
@@ -61,7 +61,11 @@ class JahnTeller(Hamiltonian):
         """The block of each bond, then that of each site."""
         sites = torch.arange(self.lattice.n_sites)
         return torch.cat(
-            [block_pattern(pairs, 2) for pairs in (neighbor_pairs(self.lattice), sites.expand(2, -1))], dim=1
+            [
+                block_pattern(pairs, 2)
+                for pairs in (neighbor_pairs(self.lattice), sites.expand(2, -1))
+            ],
+            dim=1,
         )
 
     @property
@@ -77,7 +81,9 @@ class JahnTeller(Hamiltonian):
     @cached_property
     def _bond_elements(self) -> Float[Tensor, " n_elements"]:
         step = torch.tensor(self.lattice.bonds(self.lattice.neighbor_distance).displacement).abs()
-        mixed = 3**0.5 / 4 * (step[:, 1] - step[:, 0])  # −√3/4 along x, +√3/4 along y: a step has length 1
+        mixed = (
+            3**0.5 / 4 * (step[:, 1] - step[:, 0])
+        )  # −√3/4 along x, +√3/4 along y: a step has length 1
         blocks = [torch.full_like(mixed, 0.25), mixed, mixed, torch.full_like(mixed, 0.75)]
         return -self.t * torch.stack(blocks, dim=-1).flatten()
 
@@ -88,7 +94,9 @@ class JahnTeller(Hamiltonian):
         hopping = self._bond_elements.to(field).expand(*field.shape[:-2], -1)
         return torch.cat([hopping, onsite], dim=-1)
 
-    def classical_forces(self, field: Float[Tensor, "*batch n_sites 2"]) -> Float[Tensor, "*batch n_sites 2"]:
+    def classical_forces(
+        self, field: Float[Tensor, "*batch n_sites 2"]
+    ) -> Float[Tensor, "*batch n_sites 2"]:
         """−K (Q2, Q3)."""
         return -self.K * field
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lattgnn.hamiltonians.base import Hamiltonian
+from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.neighbors import harmonic_forces, neighbor_table
 
 
@@ -74,7 +74,9 @@ class Peierls(Hamiltonian):
     def _pattern(self) -> Int[Tensor, "2 nnz"]:
         """Bonds, then the diagonal: it is zero, but solvers read the occupations there."""
         diagonal = torch.arange(self.n_states)
-        return torch.cat([self._hopping.near, self._hopping.far, torch.stack([diagonal, diagonal])], dim=1)
+        return torch.cat(
+            [self._hopping.near, self._hopping.far, torch.stack([diagonal, diagonal])], dim=1
+        )
 
     @property
     def rows(self) -> Int[Tensor, " nnz"]:
@@ -91,7 +93,9 @@ class Peierls(Hamiltonian):
         near, far, direction = (part.to(field.device) for part in self._hopping)
         stretch = ((field[..., near[0], :] - field[..., near[1], :]) * direction.to(field)).sum(-1)
         second = field.new_full((*field.shape[:-2], far.shape[1]), -self.t2)
-        return torch.cat([self.g * stretch - self.t0, second, torch.zeros_like(field[..., 0])], dim=-1)
+        return torch.cat(
+            [self.g * stretch - self.t0, second, torch.zeros_like(field[..., 0])], dim=-1
+        )
 
     @property
     def stiffness(self) -> tuple[float, float]:
@@ -104,7 +108,9 @@ class Peierls(Hamiltonian):
         """−k0 u_i − kappa Σ_{j nn i} u_j."""
         return harmonic_forces(field.mT, self._neighbors, self.k0, self.kappa).mT
 
-    def classical_energy(self, field: Float[Tensor, "*batch n_sites dim"]) -> Float[Tensor, "*batch"]:
+    def classical_energy(
+        self, field: Float[Tensor, "*batch n_sites dim"]
+    ) -> Float[Tensor, "*batch"]:
         """½ k0 Σ |u|² + kappa Σ_⟨ij⟩ u_i·u_j, which is −½ u·F because it is quadratic."""
         return -0.5 * (field * self.classical_forces(field)).sum((-1, -2))
 

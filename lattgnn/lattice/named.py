@@ -6,7 +6,7 @@ number standing for all axes, and `periodic` as one bool or one an axis.
 
 from collections.abc import Sequence
 
-from lattgnn.lattice.lattice import Lattice
+from lattgnn.lattice.geometry import Lattice
 
 ROOT3 = 3**0.5
 Extent = Sequence[int] | None

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lattgnn.lattice.cell import Cell, IntVector
-from lattgnn.lattice.symmetry import cell_space_group
+from lattgnn.lattice.space_group import cell_space_group
+from lattgnn.lattice.unit_cell import Cell, IntVector
 
 if TYPE_CHECKING:
-    from lattgnn.lattice.lattice import Lattice
+    from lattgnn.lattice.geometry import Lattice
 
 Bond = tuple[int, int, IntVector]
 
@@ -147,7 +147,9 @@ def cell_orbits(cell: Cell, cutoff: float) -> tuple[Orbit, ...]:
     classes = []
     for bonds in _bond_classes(cell, cutoff):
         # Every member has the same length; the mean keeps that true to the last digit for irrational input.
-        squared = sum((cell.squared_length(cell.separation(*b)) for b in bonds), Fraction(0)) / len(bonds)
+        squared = sum((cell.squared_length(cell.separation(*b)) for b in bonds), Fraction(0)) / len(
+            bonds
+        )
         if squared <= limit:
             classes.append((squared, sorted(bonds, key=_bond_key)))
     classes.sort(key=lambda c: (c[0], _bond_key(c[1][0])))
@@ -211,7 +213,9 @@ def _check_extent(orbits: BondOrbits) -> None:
         range(n, max(n, int(r)) + 1) if p else (n,)
         for n, p, r in zip(lattice.extent, lattice.periodic, reach, strict=True)
     ]
-    candidates = sorted(product(*ranges), key=lambda extent: (math.prod(extent), max(extent), extent))
+    candidates = sorted(
+        product(*ranges), key=lambda extent: (math.prod(extent), max(extent), extent)
+    )
     smallest = next(e for e in candidates if not _clashes(differences, e, lattice.periodic))
     raise ValueError(
         f"extent must be so large that no bond of length up to {orbits.cutoff:g} meets its own image or"

@@ -1,7 +1,7 @@
 """Networks: plain ``torch.nn`` on PyG message passing."""
 
-from lattgnn.nn.blocks import EVEN, ODD, SPIN, Block, Features, Internal, features, scalars
-from lattgnn.nn.fields import FieldBasis, FieldComponents, field_blocks
+from lattgnn.nn.features import EVEN, ODD, SPIN, Block, Features, Internal, features, scalars
+from lattgnn.nn.field_basis import FieldBasis, FieldComponents, field_blocks
 from lattgnn.nn.force_network import ForceNetwork
 from lattgnn.nn.kernel_matrices import KernelGraph, SparseMap, kernel_graph
 from lattgnn.nn.nonlinearities import Gate, NormGate, SquareGate, TensorProduct

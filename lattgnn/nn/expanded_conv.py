@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lattgnn.lattice import site_classes
-from lattgnn.nn.blocks import Block, Internal
+from lattgnn.nn.features import Block, Internal
 from lattgnn.nn.kernel_matrices import KernelGraph
+from lattgnn.symmetry import site_classes
 
 if TYPE_CHECKING:
     from lattgnn.nn.orbit_conv import OrbitConv
@@ -29,7 +29,9 @@ def expanded_conv(
 ) -> list[Tensor | None]:
     """Σ_j K_ij x_j for each output block of a layer, without biases; None where no kernel leads."""
     results: list[Tensor | None] = [None] * len(conv.outputs)
-    for site_class, internal in dict.fromkeys((o.type.site_class, o.internal) for o in conv.outputs):
+    for site_class, internal in dict.fromkeys(
+        (o.type.site_class, o.internal) for o in conv.outputs
+    ):
         outs = select_blocks(conv.outputs, site_class, internal)
         sublattices = site_classes(graph.lattice)[site_class].sublattices
         parts = [_on_sublattice(conv, x, graph, s, outs, internal) for s in sublattices]
@@ -51,7 +53,9 @@ def bond_kernels(
             weight = conv.weight_of(a, b)
             if weight is None:
                 columns.append(
-                    basis.new_zeros(out.type.dim, out.channels, len(basis), into.type.dim, into.channels)
+                    basis.new_zeros(
+                        out.type.dim, out.channels, len(basis), into.type.dim, into.channels
+                    )
                 )
             else:
                 columns.append(torch.einsum("opi,kpcd->cokdi", weight, basis))
@@ -80,7 +84,9 @@ def _on_sublattice(
     return torch.nn.functional.linear(torch.cat(neighbours, -1), torch.cat(kernels, -1))
 
 
-def _once(conv: OrbitConv, graph: KernelGraph, sublattice: int, outs: Numbered, ins: Numbered) -> Tensor:
+def _once(
+    conv: OrbitConv, graph: KernelGraph, sublattice: int, outs: Numbered, ins: Numbered
+) -> Tensor:
     """The kernels, kept where no gradient flows back to the weights."""
     key = (sublattice, tuple(b for b, _ in outs), tuple(a for a, _ in ins))
     return kept(conv, key, lambda: bond_kernels(conv, graph, sublattice, outs, ins))

@@ -62,7 +62,9 @@ class ForceNetwork(nn.Module, ABC):
 def cells_reached(lattice: Lattice, cutoff: float, n_hops: int = 1) -> tuple[int, ...]:
     """The most cells along each axis that so many bonds up to a cutoff span; the extent plays no part."""
     bonds = [bond for orbit in bond_orbits(lattice, cutoff).orbits for bond in orbit.bonds]
-    farthest = np.zeros((lattice.n_sublattices, lattice.dim), dtype=np.int64)  # from each sublattice
+    farthest = np.zeros(
+        (lattice.n_sublattices, lattice.dim), dtype=np.int64
+    )  # from each sublattice
     for _ in range(n_hops):
         before = farthest.copy()
         for start, end, offset in bonds:

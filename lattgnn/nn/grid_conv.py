@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lattgnn.nn.blocks import Internal
 from lattgnn.nn.expanded_conv import Numbered, bond_kernels, kept, pack, select_blocks, unpack
+from lattgnn.nn.features import Internal
 from lattgnn.nn.kernel_matrices import KernelGraph
 
 if TYPE_CHECKING:
@@ -45,12 +45,17 @@ def grid_conv(
     assert conv.cutoff is not None
     results: list[Tensor | None] = [None] * len(conv.outputs)
     for internal in dict.fromkeys(block.internal for block in conv.outputs):
-        outs, ins = select_blocks(conv.outputs, 0, internal), select_blocks(conv.inputs, 0, internal)
+        outs, ins = (
+            select_blocks(conv.outputs, 0, internal),
+            select_blocks(conv.inputs, 0, internal),
+        )
         outs = [(b, block) for b, block in outs if str(b) in conv.weights]
         if not outs:
             continue
         key = ("grid", internal)
-        kernel = kept(conv, key, lambda o=outs, i=ins, n=internal: _box_kernel(conv, graph, o, i, n))
+        kernel = kept(
+            conv, key, lambda o=outs, i=ins, n=internal: _box_kernel(conv, graph, o, i, n)
+        )
         parts = [pack(x[a], block) for a, block in ins]
         joined = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
         y = _convolved(joined, internal.dim, kernel, graph, conv.cutoff)
@@ -85,9 +90,13 @@ def _box_kernel(
     kernels, box = bond_kernels(conv, graph, 0, outs, ins), graph.box(conv.cutoff)
     weight = kernels.new_zeros(len(kernels), kernels.shape[-1], *(2 * r + 1 for r in box))
     for k, offset in enumerate(graph.offsets(conv.cutoff)):  # of the site from its neighbour
-        weight[(slice(None), slice(None), *(r - n for r, n in zip(box, offset, strict=True)))] = kernels[:, k]
+        weight[(slice(None), slice(None), *(r - n for r, n in zip(box, offset, strict=True)))] = (
+            kernels[:, k]
+        )
     biases = [
-        conv.biases[str(b)] if str(b) in conv.biases else kernels.new_zeros(block.type.dim * block.channels)
+        conv.biases[str(b)]
+        if str(b) in conv.biases
+        else kernels.new_zeros(block.type.dim * block.channels)
         for b, block in outs
     ]
     weight = weight.repeat(internal.dim, 1, *(1 for _ in box))

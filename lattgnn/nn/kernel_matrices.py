@@ -14,7 +14,8 @@ from scipy.sparse import coo_array, csr_array, vstack
 from torch import Tensor, nn
 
 from lattgnn.graph import csr_tensor
-from lattgnn.lattice import Lattice, SiteType, bond_orbits, orbit_kernels, site_class, site_classes
+from lattgnn.lattice import Lattice, bond_orbits
+from lattgnn.symmetry import SiteType, orbit_kernels, site_class, site_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +30,12 @@ class SparseMap:
     @classmethod
     def from_scipy(cls, matrix: csr_array, dtype: torch.dtype, device: torch.device) -> SparseMap:
         """The same matrix in torch."""
-        ends, columns = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
-        with torch.inference_mode(False):  # a matrix first asked for in inference serves training as well
+        ends, columns = (
+            torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices)
+        )
+        with torch.inference_mode(
+            False
+        ):  # a matrix first asked for in inference serves training as well
             values = torch.from_numpy(matrix.data).to(dtype)
             n_rows, n_columns = cast(tuple[int, int], matrix.shape)
             return cls(csr_tensor(ends, columns, values, (n_rows, n_columns), device))
@@ -58,7 +63,8 @@ class SparseMap:
         with torch.inference_mode(False):
             # By way of numpy: tensors that know they are part of a sparse one cannot be compiled.
             columns, values, begins = (
-                torch.from_numpy(part.numpy()) for part in (m.col_indices(), m.values(), m.crow_indices())
+                torch.from_numpy(part.numpy())
+                for part in (m.col_indices(), m.values(), m.crow_indices())
             )
         return columns, values, begins
 
@@ -69,18 +75,24 @@ class SparseMap:
         n = m.shape[1]
         parts = (m.values(), m.col_indices(), m.crow_indices())
         blocks = csr_array(tuple(p.cpu().numpy() for p in parts), shape=tuple(m.shape))
-        turned = cast(csr_array, vstack([blocks[k : k + n].T for k in range(0, m.shape[0], n)], format="csr"))
+        turned = cast(
+            csr_array, vstack([blocks[k : k + n].T for k in range(0, m.shape[0], n)], format="csr")
+        )
         turned.sort_indices()
         return SparseMap.from_scipy(turned, m.dtype, m.device)
 
     @cached_property
     def edges(self) -> tuple[Tensor, Tensor]:
         """The same matrix as PyG has it: edge_index [2, n] (column, row) and the weight of each edge [n]."""
-        rows = torch.arange(len(self.matrix)).repeat_interleave(self.matrix.crow_indices().diff().cpu())
+        rows = torch.arange(len(self.matrix)).repeat_interleave(
+            self.matrix.crow_indices().diff().cpu()
+        )
         rows = rows.to(self.matrix.device)
         return torch.stack([self.matrix.col_indices(), rows]), self.matrix.values()
 
-    def __call__(self, x: Float[Tensor, "columns batch channels"]) -> Float[Tensor, "_rows _batch _channels"]:
+    def __call__(
+        self, x: Float[Tensor, "columns batch channels"]
+    ) -> Float[Tensor, "_rows _batch _channels"]:
         """The product with each channel of each sample."""
         return _SparseProduct.apply(x, self)
 
@@ -124,7 +136,9 @@ class KernelGraph:
     device: torch.device
     _maps: dict = field(default_factory=dict, repr=False)
 
-    def sums(self, source: SiteType, destinations: tuple[SiteType, ...], cutoff: float) -> SparseMap:
+    def sums(
+        self, source: SiteType, destinations: tuple[SiteType, ...], cutoff: float
+    ) -> SparseMap:
         """Every kernel on bonds up to `cutoff` from `source` to each of `destinations`, as one matrix.
 
         Its rows come by destination type, then kernel, then site, then component, scaled so that independent
@@ -133,7 +147,9 @@ class KernelGraph:
         """
         key = (source, destinations, cutoff)
         if key not in self._maps:
-            parts = [self._bond_kernels(source, destination, cutoff) for destination in destinations]
+            parts = [
+                self._bond_kernels(source, destination, cutoff) for destination in destinations
+            ]
             self._maps[key] = self._stack(source, parts)
         return self._maps[key]
 
@@ -157,7 +173,9 @@ class KernelGraph:
         key = (source_class, sublattice, cutoff)
         if key not in self._maps:
             lattice, members = self.lattice, site_classes(self.lattice)[source_class].sublattices
-            ends = [np.flatnonzero(lattice.sublattices == sublattice)] if sublattice in members else []
+            ends = (
+                [np.flatnonzero(lattice.sublattices == sublattice)] if sublattice in members else []
+            )
             ends = [(own, own) for own in ends]
             if cutoff is not None:
                 bonds = lattice.bonds(cutoff)
@@ -167,7 +185,9 @@ class KernelGraph:
                         ends.append((bonds.source[chosen], bonds.destination[chosen]))
             one, n = np.ones((1, 1, 1)), lattice.n_cells
             entries = [
-                _entries(one, self._local(source_class, start), end // lattice.n_sublattices, n, 1.0, k)
+                _entries(
+                    one, self._local(source_class, start), end // lattice.n_sublattices, n, 1.0, k
+                )
                 for k, (start, end) in enumerate(ends)
             ]
             shape = (len(ends) * n, n * len(members))
@@ -195,9 +215,14 @@ class KernelGraph:
             for extent, periodic, r in axes:
                 along = np.arange(-r, extent + r)
                 cell = np.add.outer(cell * extent, along % extent).reshape(-1)
-                exists = np.logical_and.outer(exists, periodic | (along == along % extent)).reshape(-1)
+                exists = np.logical_and.outer(exists, periodic | (along == along % extent)).reshape(
+                    -1
+                )
             rows = np.flatnonzero(exists)
-            entries, shape = (rows, cell[exists], np.ones(len(rows))), (len(cell), self.lattice.n_cells)
+            entries, shape = (
+                (rows, cell[exists], np.ones(len(rows))),
+                (len(cell), self.lattice.n_cells),
+            )
             self._maps[key] = self._sparse([entries], shape)
         return self._maps[key]
 
@@ -209,7 +234,8 @@ class KernelGraph:
             rows, ones = np.arange(len(bonds)), np.ones(len(bonds))
             shape = (len(bonds), self.lattice.n_sites)
             self._maps[key] = tuple(
-                self._sparse([(rows, ends, ones)], shape) for ends in (bonds.source, bonds.destination)
+                self._sparse([(rows, ends, ones)], shape)
+                for ends in (bonds.source, bonds.destination)
             )
         return self._maps[key]
 
@@ -241,7 +267,9 @@ class KernelGraph:
             kinds = [(sublattice, sublattice, zero)] if sublattice in members else []
             if cutoff is not None:
                 kinds += [
-                    b for b in self.lattice.bonds(cutoff).kinds if b[1] == sublattice and b[0] in members
+                    b
+                    for b in self.lattice.bonds(cutoff).kinds
+                    if b[1] == sublattice and b[0] in members
                 ]
             orbits = orbit_kernels(self.lattice.cell, source, destination, cutoff)
             array = np.zeros((len(kinds), sum(map(len, orbits)), destination.dim, source.dim))
@@ -261,7 +289,9 @@ class KernelGraph:
 
     def sites(self, site_class: int) -> Tensor:
         """The sites of a class, in the order of its rows."""
-        chosen = np.isin(self.lattice.sublattices, site_classes(self.lattice)[site_class].sublattices)
+        chosen = np.isin(
+            self.lattice.sublattices, site_classes(self.lattice)[site_class].sublattices
+        )
         return torch.from_numpy(np.flatnonzero(chosen)).to(self.device)
 
     def in_order(self, parts: Sequence[Tensor], dim: int) -> Tensor:
@@ -275,9 +305,13 @@ class KernelGraph:
         return torch.cat(list(parts), dim).index_select(dim, self._maps["order"])
 
     def _n_sites(self, site_type: SiteType) -> int:
-        return self.lattice.n_cells * len(site_classes(self.lattice)[site_type.site_class].sublattices)
+        return self.lattice.n_cells * len(
+            site_classes(self.lattice)[site_type.site_class].sublattices
+        )
 
-    def _bond_kernels(self, source: SiteType, destination: SiteType, cutoff: float) -> tuple[int, int, list]:
+    def _bond_kernels(
+        self, source: SiteType, destination: SiteType, cutoff: float
+    ) -> tuple[int, int, list]:
         """Number of kernels, rows of one kernel, entries."""
         bonds = self.lattice.bonds(cutoff)
         number = {bond: kind for kind, bond in enumerate(bonds.kinds)}
@@ -316,7 +350,9 @@ class KernelGraph:
 
 
 @lru_cache(maxsize=8)
-def kernel_graph(lattice: Lattice, cutoff: float, dtype: torch.dtype, device: torch.device) -> KernelGraph:
+def kernel_graph(
+    lattice: Lattice, cutoff: float, dtype: torch.dtype, device: torch.device
+) -> KernelGraph:
     """The kernels of a finite lattice up to a cutoff; matrices are made when a layer first asks for them.
 
     Raises:
@@ -327,7 +363,12 @@ def kernel_graph(lattice: Lattice, cutoff: float, dtype: torch.dtype, device: to
 
 
 def _entries(
-    maps: np.ndarray, source: np.ndarray, destination: np.ndarray, n_out: int, scale: float, first: int = 0
+    maps: np.ndarray,
+    source: np.ndarray,
+    destination: np.ndarray,
+    n_out: int,
+    scale: float,
+    first: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows, columns and values of kernels `maps` [n, dim_out, dim_in] on bonds source → destination."""
     kernel, out, into = maps.nonzero()

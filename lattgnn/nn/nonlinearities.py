@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lattgnn.lattice import SiteType, clebsch_gordan, irreps, trivial
-from lattgnn.nn.blocks import EVEN, ODD, Block, Features, Internal
+from lattgnn.nn.features import EVEN, ODD, Block, Features, Internal
+from lattgnn.symmetry import SiteType, clebsch_gordan, irreps, trivial
 
 Kind = Literal["gate", "norm", "product", "square"]
 
@@ -63,7 +63,10 @@ class EntrywiseSiLU(nn.Module):
     @staticmethod
     def _pair(even: Tensor, odd: Tensor) -> tuple[Tensor, Tensor]:
         n = odd.shape[-1]
-        plus, minus = nn.functional.silu(even[..., :n] + odd), nn.functional.silu(even[..., :n] - odd)
+        plus, minus = (
+            nn.functional.silu(even[..., :n] + odd),
+            nn.functional.silu(even[..., :n] - odd),
+        )
         paired, rest = 0.5 * (plus + minus), even[..., n:]
         return torch.cat([paired, nn.functional.silu(rest)], -1), 0.5 * (plus - minus)
 
@@ -121,7 +124,9 @@ class NormGate(Nonlinearity):
             if number not in results:
                 square = squared_length(x[number], block)
                 a, b = self.coefficients[str(number)]
-                results[number] = _scaled(x[number], torch.sigmoid(a + b * square / (1 + square)), block)
+                results[number] = _scaled(
+                    x[number], torch.sigmoid(a + b * square / (1 + square)), block
+                )
         return [results[number] for number in range(len(self.outputs))]
 
 
@@ -140,7 +145,9 @@ class TensorProduct(Nonlinearity):
         self.gate = Gate(outputs)
         self.inputs = self.gate.inputs
         self.blocks = outputs
-        self.paths: list[tuple[int, int, Tensor]] = []  # coefficients in float64, whatever the network is in
+        self.paths: list[
+            tuple[int, int, Tensor]
+        ] = []  # coefficients in float64, whatever the network is in
         products = []
         for a, b in combinations_with_replacement(range(len(outputs)), 2):
             for block, coefficients in _products(outputs[a], outputs[b]):
@@ -157,7 +164,9 @@ class TensorProduct(Nonlinearity):
             for block, value in zip(self.blocks, x, strict=False)
         ]
         products = [
-            _product(squeezed[a], squeezed[b], self.blocks[a], self.blocks[b], coefficients.to(x[0]))
+            _product(
+                squeezed[a], squeezed[b], self.blocks[a], self.blocks[b], coefficients.to(x[0])
+            )
             for a, b, coefficients in self.paths
         ]
         return self.gate(x) + products
@@ -193,7 +202,9 @@ class SquareGate(Nonlinearity):
 
 def nonlinearity(kind: Kind, outputs: Features) -> Nonlinearity:
     """A gate, a norm gate or a tensor product for these blocks."""
-    return {"gate": Gate, "norm": NormGate, "product": TensorProduct, "square": SquareGate}[kind](outputs)
+    return {"gate": Gate, "norm": NormGate, "product": TensorProduct, "square": SquareGate}[kind](
+        outputs
+    )
 
 
 def squared_length(x: Tensor, block: Block) -> Tensor:
@@ -216,7 +227,9 @@ def _products(first: Block, second: Block) -> list[tuple[Block, np.ndarray]]:
     """What the product of two blocks contains: a block for each Clebsch–Gordan map."""
     if first.type.site_class != second.type.site_class:
         return []
-    if first.internal != second.internal and not (first.internal.invariant or second.internal.invariant):
+    if first.internal != second.internal and not (
+        first.internal.invariant or second.internal.invariant
+    ):
         return []
     internal = _product_internal(first.internal, second.internal)
     a, b = first.type.representation, second.type.representation
@@ -238,13 +251,18 @@ def _invariant(block: Block, channels: int) -> Block:
     """Invariant channels on the sites of a block."""
     group = block.type.representation.group
     return replace(
-        block, type=SiteType(block.type.site_class, trivial(group)), channels=channels, internal=EVEN
+        block,
+        type=SiteType(block.type.site_class, trivial(group)),
+        channels=channels,
+        internal=EVEN,
     )
 
 
 def _unfolded(x: Tensor, block: Block) -> Tensor:
     """[n_sites, components, internal components, batch, channels]."""
-    return x.reshape(-1, block.type.dim, block.internal.dim, x.shape[1] // block.internal.dim, x.shape[2])
+    return x.reshape(
+        -1, block.type.dim, block.internal.dim, x.shape[1] // block.internal.dim, x.shape[2]
+    )
 
 
 def _scaled(x: Tensor, factor: Tensor, block: Block) -> Tensor:

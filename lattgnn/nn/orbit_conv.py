@@ -8,11 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
-from lattgnn.lattice import Lattice, SiteType, bond_orbits, orbit_kernels
-from lattgnn.nn.blocks import Features
+from lattgnn.lattice import Lattice, bond_orbits
 from lattgnn.nn.expanded_conv import expanded_conv
+from lattgnn.nn.features import Features
 from lattgnn.nn.grid_conv import grid_conv, is_grid
 from lattgnn.nn.kernel_matrices import KernelGraph, SparseMap
+from lattgnn.symmetry import SiteType, orbit_kernels
 
 
 class OrbitConv(MessagePassing):
@@ -74,7 +75,9 @@ class OrbitConv(MessagePassing):
         """Apply the layer to its input blocks; `graph` is that of the finite lattice."""
         if is_grid(self, x, graph):
             found = grid_conv(self, x, graph)
-            return [self._finished(b, None, x, graph) if y is None else y for b, y in enumerate(found)]
+            return [
+                self._finished(b, None, x, graph) if y is None else y for b, y in enumerate(found)
+            ]
         return self.expanded(x, graph) if self.expands else self.reduced(x, graph)
 
     def reduced(self, x: Sequence[Tensor], graph: KernelGraph) -> list[Tensor]:
@@ -112,7 +115,10 @@ class OrbitConv(MessagePassing):
         return len({b for _, b in self.n_kernels}) == len(self.outputs)
 
     def _apply_kernels(
-        self, x: Sequence[Tensor], graph: KernelGraph, product: Callable[[SparseMap, Tensor], Tensor]
+        self,
+        x: Sequence[Tensor],
+        graph: KernelGraph,
+        product: Callable[[SparseMap, Tensor], Tensor],
     ) -> list[Tensor]:
         columns: list[list[Tensor]] = [[] for _ in self.outputs]
         for a, (block, value) in enumerate(zip(self.inputs, x, strict=True)):
@@ -134,17 +140,23 @@ class OrbitConv(MessagePassing):
         for parts in columns:
             joined.setdefault(tuple(map(id, parts)), torch.cat(parts, dim=-1) if parts else x[0])
         mixed = [
-            nn.functional.linear(joined[tuple(map(id, parts))], self.weights[str(b)]) if parts else None
+            nn.functional.linear(joined[tuple(map(id, parts))], self.weights[str(b)])
+            if parts
+            else None
             for b, parts in enumerate(columns)
         ]
         return [self._finished(b, result, x, graph) for b, result in enumerate(mixed)]
 
-    def _finished(self, b: int, result: Tensor | None, x: Sequence[Tensor], graph: KernelGraph) -> Tensor:
+    def _finished(
+        self, b: int, result: Tensor | None, x: Sequence[Tensor], graph: KernelGraph
+    ) -> Tensor:
         """Bias added; zeros where no kernel leads to a block."""
         block = self.outputs[b]
         if result is None:
             batch = x[0].shape[1] // self.inputs[0].internal.dim
-            result = x[0].new_zeros(graph.n_rows(block.type), batch * block.internal.dim, block.channels)
+            result = x[0].new_zeros(
+                graph.n_rows(block.type), batch * block.internal.dim, block.channels
+            )
         return result + self.biases[str(b)] if str(b) in self.biases else result
 
     def _scatter(self, sparse: SparseMap, x: Tensor) -> Tensor:
@@ -155,12 +167,16 @@ class OrbitConv(MessagePassing):
     def _widths(self, b: int) -> dict[int, int]:
         """Columns of an output's weights that belong to each input."""
         return {
-            a: sum(counts) * self.inputs[a].channels for (a, to), counts in self.n_kernels.items() if to == b
+            a: sum(counts) * self.inputs[a].channels
+            for (a, to), counts in self.n_kernels.items()
+            if to == b
         }
 
     def _reduced_width(self) -> int:
         """Numbers a site and sample between the sparse products and the weights."""
-        return sum(sum(self._widths(b).values()) * block.type.dim for b, block in enumerate(self.outputs))
+        return sum(
+            sum(self._widths(b).values()) * block.type.dim for b, block in enumerate(self.outputs)
+        )
 
     def _expanded_width(self, lattice: Lattice) -> int:
         """Numbers a site and sample that the gather of neighbours makes."""
@@ -171,7 +187,9 @@ class OrbitConv(MessagePassing):
     def _targets(self, a: int) -> dict[SiteType, int]:
         """The types of outputs that bonds reach from an input block, with the number of kernels."""
         return {
-            self.outputs[b].type: n for (source, b), (_, n) in self.n_kernels.items() if source == a and n
+            self.outputs[b].type: n
+            for (source, b), (_, n) in self.n_kernels.items()
+            if source == a and n
         }
 
 
@@ -184,7 +202,9 @@ def _count(
     return on_site, sum(map(len, found)) - on_site
 
 
-def _split(stacked: Tensor, shapes: list[tuple[SiteType, int, int]]) -> dict[SiteType, list[Tensor]]:
+def _split(
+    stacked: Tensor, shapes: list[tuple[SiteType, int, int]]
+) -> dict[SiteType, list[Tensor]]:
     """The rows of each destination and kernel."""
     sizes = [rows for _, n, rows in shapes for _ in range(n)]
     pieces = iter(stacked.split(sizes))

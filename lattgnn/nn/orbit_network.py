@@ -7,16 +7,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lattgnn.lattice import Lattice, field_representation
-from lattgnn.nn.blocks import EVEN, ODD, SPIN, Features, features, scalars
+from lattgnn.lattice import Lattice
 from lattgnn.nn.energy_head import energy_and_forces
-from lattgnn.nn.fields import FieldBasis, field_blocks
+from lattgnn.nn.features import EVEN, ODD, SPIN, Features, features, scalars
+from lattgnn.nn.field_basis import FieldBasis, field_blocks
 from lattgnn.nn.force_network import ForceNetwork, cells_reached
 from lattgnn.nn.kernel_matrices import KernelGraph, kernel_graph
 from lattgnn.nn.nonlinearities import Gate, Kind, nonlinearity
 from lattgnn.nn.orbit_conv import OrbitConv
-from lattgnn.nn.plain_layer import plain_layer
+from lattgnn.nn.scalar_layer import plain_layer
 from lattgnn.nn.spin_basis import SpinBasis, tangent_part
+from lattgnn.symmetry import field_representation
 
 
 class NonlinearLayer(nn.Module):
@@ -50,7 +51,8 @@ class NonlinearLayer(nn.Module):
             last_cutoff is None
             and isinstance(self.nonlinearity, Gate)
             and all(
-                len(blocks) == 1 and blocks[0].is_invariant for blocks in (inputs, self.conv.outputs, outputs)
+                len(blocks) == 1 and blocks[0].is_invariant
+                for blocks in (inputs, self.conv.outputs, outputs)
             )
         )
         """Whether it is SiLU of scalars on equivalent sites: then it can be one operation."""
@@ -62,7 +64,9 @@ class NonlinearLayer(nn.Module):
         if self.is_plain and once:
             conv, mix = self.conv, self.mix
             block = conv.inputs[0]
-            sums = None if conv.cutoff is None else graph.sums(block.type, (block.type,), conv.cutoff)
+            sums = (
+                None if conv.cutoff is None else graph.sums(block.type, (block.type,), conv.cutoff)
+            )
             weights = (conv.weights["0"], conv.biases["0"], mix.weights["0"], mix.biases["0"])
             return [plain_layer(x[0], sums, weights, residual)]
         y = self.mix(self.nonlinearity(self.conv(x, graph)), graph)
@@ -138,7 +142,12 @@ class OrbitNetwork(ForceNetwork):
         _check(lattice, channels, n_layers, odd, field_scale)
         if internal or tangent:
             _check_spins(field, internal, spin_channels, odd, tangent)
-        self.force_bound, self.cutoff, self.conservative, self.odd = force_bound, cutoff, conservative, odd
+        self.force_bound, self.cutoff, self.conservative, self.odd = (
+            force_bound,
+            cutoff,
+            conservative,
+            odd,
+        )
         self.field, self.internal, self.tangent = field, internal, tangent
         self.hyperparameters: dict[str, Any] = dict(
             force_bound=force_bound,
@@ -169,7 +178,8 @@ class OrbitNetwork(ForceNetwork):
         outputs = energies if conservative else forces
         self.embed = self._layer(lattice, self.basis.outputs, width, width, nonlinearity)
         self.blocks = nn.ModuleList(
-            NonlinearLayer(lattice, width, width, width, cutoff, nonlinearity) for _ in range(n_layers)
+            NonlinearLayer(lattice, width, width, width, cutoff, nonlinearity)
+            for _ in range(n_layers)
         )
         self.readout = self._layer(lattice, width, width, outputs, nonlinearity)
         if not (self.embed.conv.uses_all() and self.readout.mix.reaches_all()):
@@ -183,7 +193,9 @@ class OrbitNetwork(ForceNetwork):
                 "Use 'square'."
             )
         convolutions = [module for module in self.modules() if isinstance(module, OrbitConv)]
-        n_hops = sum(conv.cutoff is not None for conv in convolutions) + isinstance(self.basis, SpinBasis)
+        n_hops = sum(conv.cutoff is not None for conv in convolutions) + isinstance(
+            self.basis, SpinBasis
+        )
         self.reach = cells_reached(lattice, cutoff, n_hops)
 
     def graph(self, lattice: Lattice) -> KernelGraph:
@@ -229,8 +241,12 @@ class OrbitNetwork(ForceNetwork):
         if self.tangent:
             return energies
         square = _square(field.reshape(*field.shape[:2], -1)).squeeze(-1)
-        if self.internal == "spin":  # what only the length of a spin changes: no energy, but a field along it
-            energies = energies + 0.5 * (1 - square) * graph.in_order([y[..., 1].T for y in outputs], 1)
+        if (
+            self.internal == "spin"
+        ):  # what only the length of a spin changes: no energy, but a field along it
+            energies = energies + 0.5 * (1 - square) * graph.in_order(
+                [y[..., 1].T for y in outputs], 1
+            )
         if self.force_bound is None:
             return energies
         return energies - self.force_bound * torch.sqrt(square + 1)
@@ -277,9 +293,13 @@ def _check(lattice: Lattice, channels: int, n_layers: int, odd: bool, field_scal
 
 def _check_spins(field: str, internal: str, spin_channels: int, odd: bool, tangent: bool) -> None:
     if internal not in ("", "spin"):
-        raise ValueError(f"internal must be '' or 'spin', got {internal!r}. Use what the Hamiltonian says.")
+        raise ValueError(
+            f"internal must be '' or 'spin', got {internal!r}. Use what the Hamiltonian says."
+        )
     if tangent and not internal:
-        raise ValueError("tangent must be false without spins, got true. Use internal='spin' with it.")
+        raise ValueError(
+            "tangent must be false without spins, got true. Use internal='spin' with it."
+        )
     if field != "3 trivial" or odd:
         raise ValueError(
             f"spins must have field='3 trivial' and odd=False, got {field!r} and {odd}. Operations of the "

@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lattgnn.lattice import Lattice, bond_orbits, site_class, site_classes
-from lattgnn.nn.blocks import SPIN, Features, scalars
+from lattgnn.lattice import Lattice, bond_orbits
+from lattgnn.nn.features import SPIN, Features, scalars
 from lattgnn.nn.kernel_matrices import KernelGraph
+from lattgnn.symmetry import site_class, site_classes
 
 N_FUNCTIONS = 5
 
@@ -21,7 +22,11 @@ class SpinComponents:
     ) -> list[Float[Tensor, "_rows _batch 1"]]:
         """One block for each class of sites; components ride along with the batch."""
         n_classes = len(site_classes(graph.lattice))
-        sites = [field] if n_classes == 1 else [field[:, graph.sites(number)] for number in range(n_classes)]
+        sites = (
+            [field]
+            if n_classes == 1
+            else [field[:, graph.sites(number)] for number in range(n_classes)]
+        )
         return [part.permute(1, 2, 0).flatten(1).unsqueeze(-1) for part in sites]
 
     def join(
@@ -56,7 +61,8 @@ class SpinBasis(nn.Module):
         self.cutoff = cutoff
         self.components = SpinComponents()
         self.arrivals = [
-            site_class(lattice, orbit.destination_sublattice) for orbit in bond_orbits(lattice, cutoff).orbits
+            site_class(lattice, orbit.destination_sublattice)
+            for orbit in bond_orbits(lattice, cutoff).orbits
         ]
         """The class of sites where the bonds of each orbit arrive."""
         even, spin = (), ()
@@ -84,7 +90,9 @@ class SpinBasis(nn.Module):
 
     def _arriving(self, sums: Sequence[Tensor], number: int) -> Tensor:
         """The sums of all orbits that arrive at a class of sites, as channels."""
-        return torch.cat([x for x, arrival in zip(sums, self.arrivals, strict=True) if arrival == number], -1)
+        return torch.cat(
+            [x for x, arrival in zip(sums, self.arrivals, strict=True) if arrival == number], -1
+        )
 
 
 def tangent_part(

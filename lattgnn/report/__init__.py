@@ -1,5 +1,6 @@
 """Pictures that a person looks at, and one self-contained page that holds them."""
 
+from lattgnn.analysis.quench import analyze
 from lattgnn.report.movie import write_movie
 from lattgnn.report.page import Section, Table, write_report
 from lattgnn.report.plots import (
@@ -10,7 +11,6 @@ from lattgnn.report.plots import (
     time_series,
     window_errors,
 )
-from lattgnn.report.quench_analysis import analyze
 from lattgnn.report.quench_plots import (
     correlation_plot,
     length_plot,

@@ -37,7 +37,9 @@ def plot_lattice(lattice: Lattice, cutoff: float) -> Figure:
     found.check_extent()
     colours = _colours(len(found))
     operations = space_group(lattice).operations
-    classes = sorted({min(g.sublattices[s] for g in operations) for s in range(lattice.n_sublattices)})
+    classes = sorted(
+        {min(g.sublattices[s] for g in operations) for s in range(lattice.n_sublattices)}
+    )
     height = 2.4 if lattice.dim == 1 else 4.8
     figure = Figure(figsize=(4.6 * len(classes) + 1.2, height), layout="constrained")
     for number, site in enumerate(classes, start=1):
@@ -48,7 +50,9 @@ def plot_lattice(lattice: Lattice, cutoff: float) -> Figure:
         _draw_bonds(axes, lattice, site, arriving, colours)
         _legend(axes, arriving, colours)
         names = [
-            str(s) for s in range(lattice.n_sublattices) if site in {g.sublattices[s] for g in operations}
+            str(s)
+            for s in range(lattice.n_sublattices)
+            if site in {g.sublattices[s] for g in operations}
         ]
         axes.set_title(f"bonds to sublattice {', '.join(names)}", fontsize=10)
         axes.set_axis_off()
@@ -56,7 +60,9 @@ def plot_lattice(lattice: Lattice, cutoff: float) -> Figure:
             axes.set_box_aspect((1, 1, 1), zoom=1.4)
         else:
             axes.set_aspect("equal", adjustable="datalim")
-    figure.suptitle(f"{lattice.name}: {len(found)} orbits of directed bonds up to {cutoff:g}", fontsize=11)
+    figure.suptitle(
+        f"{lattice.name}: {len(found)} orbits of directed bonds up to {cutoff:g}", fontsize=11
+    )
     return figure
 
 
@@ -82,7 +88,9 @@ def _draw_background(axes: Any, lattice: Lattice, site: int, cutoff: float) -> N
         cells = cell.offsets_within(site, s, reach)
         points = _place(lattice, s, cells)
         axes.scatter(*points.T, s=14, color=GREY, zorder=2)
-        leaving = [bond for o in bond_orbits(lattice, nearest).orbits for bond in o.bonds if bond[0] == s]
+        leaving = [
+            bond for o in bond_orbits(lattice, nearest).orbits for bond in o.bonds if bond[0] == s
+        ]
         for _, destination, offset in leaving:
             ends = _place(lattice, destination, cells + offset)
             # One line for all of them, interrupted by points that are not there.

@@ -45,7 +45,9 @@ def write_movie(
     try:
         from imageio.v2 import get_writer  # only here: an extra
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('a movie needs imageio. Use pip install "lattgnn[movie]".') from error
+        raise ModuleNotFoundError(
+            'a movie needs imageio. Use pip install "lattgnn[movie]".'
+        ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     gif = {"duration": 1000 / fps, "loop": 0}

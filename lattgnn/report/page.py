@@ -8,8 +8,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from lattgnn.config import atomic_write_text
 from lattgnn.report.style import figure_png
+from lattgnn.serialize import atomic_write_text
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class Table:
     def __post_init__(self) -> None:
         widths = {len(row) for row in self.rows} | ({len(self.columns)} if self.columns else set())
         if len(widths) > 1:
-            raise ValueError(f"rows must all have as many cells as there are columns, got {sorted(widths)}.")
+            raise ValueError(
+                f"rows must all have as many cells as there are columns, got {sorted(widths)}."
+            )
 
     @classmethod
     def of(cls, values: Mapping[str, object], caption: str = "") -> "Table":
@@ -54,7 +56,9 @@ class Section:
     caption: str = ""
 
 
-def write_report(path: str | Path, title: str, sections: Sequence[Section], subtitle: str = "") -> Path:
+def write_report(
+    path: str | Path, title: str, sections: Sequence[Section], subtitle: str = ""
+) -> Path:
     """Write a report as one HTML file with everything inside; whole or not at all.
 
     Args:
@@ -71,7 +75,10 @@ def write_report(path: str | Path, title: str, sections: Sequence[Section], subt
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"picture": _picture, "cell": format_value, "is_number": _is_number}
-    environment.tests |= {"figure": lambda x: isinstance(x, Figure), "table": lambda x: isinstance(x, Table)}
+    environment.tests |= {
+        "figure": lambda x: isinstance(x, Figure),
+        "table": lambda x: isinstance(x, Table),
+    }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     page = environment.get_template("report.html.j2").render(

@@ -7,14 +7,27 @@ from jaxtyping import Float, Real
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from lattgnn.report.style import COLORS, COLUMN, DENSITY, DPI, FAINT, MARKERS, TIME, new_axes, styled
+from lattgnn.report.style import (
+    COLORS,
+    COLUMN,
+    DENSITY,
+    DPI,
+    FAINT,
+    MARKERS,
+    TIME,
+    new_axes,
+    styled,
+)
 
 Array = np.ndarray
 
 
 @styled
 def parity_plot(
-    reference: Float[Array, "*shape"], predicted: Float[Array, "*shape"], quantity: str = "F", unit: str = "t"
+    reference: Float[Array, "*shape"],
+    predicted: Float[Array, "*shape"],
+    quantity: str = "F",
+    unit: str = "t",
 ) -> Figure:
     """Predicted against exact values as a density on a logarithmic scale, with MSE and R².
 
@@ -33,7 +46,9 @@ def parity_plot(
     figure, axes = new_axes(COLUMN, 3.0)
     counts, edges, _ = np.histogram2d(x, y, bins=120, range=(span, span))
     density = np.ma.masked_equal(counts.T, 0)
-    mesh = axes.pcolormesh(edges, edges, density, norm=LogNorm(1, max(2, counts.max())), cmap=DENSITY)
+    mesh = axes.pcolormesh(
+        edges, edges, density, norm=LogNorm(1, max(2, counts.max())), cmap=DENSITY
+    )
     mesh.set_rasterized(True)
     axes.plot(span, span, color=FAINT, linewidth=0.7, zorder=0)
     bracket = rf"$\;({unit})$" if unit else ""
@@ -104,17 +119,27 @@ def window_errors(
     where = np.arange(len(windows))
     for k, (name, values) in enumerate(errors.items()):
         axes.bar(
-            where + (k - (len(errors) - 1) / 2) * width, values, 0.92 * width, color=COLORS[k], label=name
+            where + (k - (len(errors) - 1) / 2) * width,
+            values,
+            0.92 * width,
+            color=COLORS[k],
+            label=name,
         )
     finite = np.concatenate([np.asarray(v, dtype=np.float64) for v in errors.values()])
-    finite = np.append(finite[np.isfinite(finite) & (finite > 0)], [] if target is None else [target])
+    finite = np.append(
+        finite[np.isfinite(finite) & (finite > 0)], [] if target is None else [target]
+    )
     axes.set(yscale="log", ylabel=label, ylim=(finite.min() / 3, finite.max() * 3))
     axes.set_xticks(where, windows)
     axes.tick_params(axis="x", length=0, which="both")
     axes.set_xlabel("step of the quench")
     if target is not None:
         axes.axhline(
-            target, color=FAINT, linestyle="--", linewidth=0.9, label=f"target ${_scientific(target)}$"
+            target,
+            color=FAINT,
+            linestyle="--",
+            linewidth=0.9,
+            label=f"target ${_scientific(target)}$",
         )
     if len(errors) > 1 or target is not None:
         axes.legend(ncols=2, loc="upper right")
@@ -143,7 +168,9 @@ def dynamics_comparison(
     figure = Figure(figsize=(COLUMN, 3.4), dpi=DPI, layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
     _mean_and_band(top, times, exact, COLORS[0], "exact diagonalization")
-    top.plot(times, learned.mean(1), MARKERS[0], color=COLORS[1], markerfacecolor="none", label="learned")
+    top.plot(
+        times, learned.mean(1), MARKERS[0], color=COLORS[1], markerfacecolor="none", label="learned"
+    )
     top.set(xscale="log", ylabel=label)
     top.legend()
     deviation = 100 * (learned.mean(1) / exact.mean(1) - 1)
@@ -159,7 +186,9 @@ def dynamics_comparison(
 
 
 @styled
-def energy_errors(times: Float[Array, "n_frames"], errors: Mapping[str, Float[Array, "n_frames"]]) -> Figure:
+def energy_errors(
+    times: Float[Array, "n_frames"], errors: Mapping[str, Float[Array, "n_frames"]]
+) -> Figure:
     """Error of the conserved energy a site over time at γ = 0, on a logarithmic scale.
 
     Args:

@@ -111,7 +111,9 @@ def correlation_plot(
     """
     figure = Figure(figsize=(PAGE, 2.8), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    for color, t, values, length in zip(_time_colors(len(times)), times, correlations, lengths, strict=True):
+    for color, t, values, length in zip(
+        _time_colors(len(times)), times, correlations, lengths, strict=True
+    ):
         r, ratio = _rings(distances, values / values[0])
         left.plot(r, ratio, color=color, label=rf"${t:.4g}$")
         if np.isfinite(length):
@@ -127,7 +129,9 @@ def correlation_plot(
 
 def _rings(distances: Array, values: Array, first: float = 5.0) -> tuple[Array, Array]:
     """Shells as they are up to `first`; beyond, where they crowd, averaged in rings of width one."""
-    ring = np.where(distances < first, np.arange(len(distances)), len(distances) + np.round(distances))
+    ring = np.where(
+        distances < first, np.arange(len(distances)), len(distances) + np.round(distances)
+    )
     ring = np.unique(ring, return_inverse=True)[1]
     counts = np.bincount(ring)
     return np.bincount(ring, distances) / counts, np.bincount(ring, values) / counts
@@ -153,7 +157,9 @@ def structure_factor_map(
         times: of the panels.
         center: wavevector in the middle, units 1/a.
     """
-    figure = Figure(figsize=(PAGE, 0.62 * PAGE / max(2, len(times)) + 0.9), dpi=DPI, layout="constrained")
+    figure = Figure(
+        figsize=(PAGE, 0.62 * PAGE / max(2, len(times)) + 0.9), dpi=DPI, layout="constrained"
+    )
     panels = figure.subplots(1, len(times), squeeze=False, sharey=True)[0]
     top = float(structures.max())
     norm = LogNorm(max(top * 1e-6, float(structures[structures > 0].min())), top)
@@ -223,7 +229,9 @@ def snapshot_panel(
         ValueError: the lattice is not in two dimensions.
     """
     if lattice.dim != 2:
-        raise ValueError(f"lattice must have two dimensions for pictures of its field, got {lattice.dim}.")
+        raise ValueError(
+            f"lattice must have two dimensions for pictures of its field, got {lattice.dim}."
+        )
     columns = min(columns, len(times))
     rows = -(-len(times) // columns)
     width, height = np.ptp(lattice.positions, axis=0) + lattice.neighbor_distance
@@ -266,9 +274,13 @@ def draw_field(
     axes.set(aspect="equal", xticks=[], yticks=[])
     if lattice.n_sublattices == 1:
         edges = [np.arange(n + 1) - 0.5 for n in lattice.extent]
-        xy = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1) @ np.asarray(lattice.primitive_vectors)
+        xy = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1) @ np.asarray(
+            lattice.primitive_vectors
+        )
         grid = values.reshape(lattice.extent)
-        return axes.pcolormesh(xy[..., 0], xy[..., 1], grid, norm=norm, cmap=DIVERGING, rasterized=True)
+        return axes.pcolormesh(
+            xy[..., 0], xy[..., 1], grid, norm=norm, cmap=DIVERGING, rasterized=True
+        )
     size = np.full(lattice.n_sites, lattice.neighbor_distance)
     discs = EllipseCollection(
         size,

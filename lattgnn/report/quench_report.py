@@ -8,14 +8,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lattgnn import analysis
-from lattgnn.config import atomic_write_text, versions
+from lattgnn.analysis.quench import FINITE_SIZE, analyze, order_maps, shortest_side
 from lattgnn.dynamics import Trajectory
 from lattgnn.report.movie import write_movie
 from lattgnn.report.page import Section, Table, write_report
 from lattgnn.report.plots import time_series
-from lattgnn.report.quench_analysis import FINITE_SIZE, analyze, order_maps, shortest_side
-from lattgnn.report.quench_plots import correlation_plot, length_plot, snapshot_panel, structure_factor_map
+from lattgnn.report.quench_plots import (
+    correlation_plot,
+    length_plot,
+    snapshot_panel,
+    structure_factor_map,
+)
 from lattgnn.report.style import figure_png, write_bytes
+from lattgnn.serialize import atomic_write_text, versions
 
 TEXTS = {
     "snapshots": (
@@ -138,7 +143,9 @@ def write_quench_report(
         order = order_maps(np.asarray(trajectory.fields[:, 0]), trajectory.lattice)
         write_movie(out / "quench.mp4", order, trajectory.lattice, result["times"])
     write_report(out / "report.html", title, quench_sections(trajectory, result, figures))
-    atomic_write_text(out / "metrics.json", json.dumps(result["metrics"], indent=2, allow_nan=False) + "\n")
+    atomic_write_text(
+        out / "metrics.json", json.dumps(result["metrics"], indent=2, allow_nan=False) + "\n"
+    )
     return result["metrics"]
 
 
@@ -157,8 +164,13 @@ def quench_sections(
     texts = TEXTS if result["order"].is_checkerboard else WAVE_TEXTS
     for name, figure in figures.items():
         heading, text = texts[name]
-        sections.append(Section(heading, text.format(fraction=result["fraction"], level=0.95), figure))
-    provenance = {"trajectory": str(trajectory.path), "frames complete": trajectory.complete} | versions()
+        sections.append(
+            Section(heading, text.format(fraction=result["fraction"], level=0.95), figure)
+        )
+    provenance = {
+        "trajectory": str(trajectory.path),
+        "frames complete": trajectory.complete,
+    } | versions()
     sections.append(Section("Configuration", "", Table.of(trajectory.config)))
     sections.append(Section("Versions and provenance", "", Table.of(provenance)))
     return sections

@@ -1,9 +1,9 @@
 """From a Hamiltonian matrix to a density matrix."""
 
-from lattgnn.solvers.base import ElectronicState, Solver, TightBinding
 from lattgnn.solvers.domain import DomainDiagonalization
 from lattgnn.solvers.ed import ExactDiagonalization
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
+from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
 __all__ = [
     "DomainDiagonalization",

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from lattgnn.solvers.base import ElectronicState, Solver, TightBinding
-from lattgnn.solvers.blocks import Chunk, blocks, chunks, transposed
 from lattgnn.solvers.ed import eigh, elementwise_products
 from lattgnn.solvers.fermi import fermi_function, grand_potential
+from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
+from lattgnn.solvers.subsystems import Chunk, blocks, chunks, transposed
 
 _CPU_SIZE, _GPU_SIZE = 2**19, 2**27
 """Matrix elements solved together: 4 MiB, near the caches, and 1 GiB."""
@@ -83,17 +83,24 @@ class DomainDiagonalization(Solver):
         shape, dim = hamiltonian.field_shape, hamiltonian.lattice.dim
         core = self.core if isinstance(self.core, tuple) else (self.core,) * dim
         if len(core) != dim:
-            raise ValueError(f"core must be one number, or {dim} for {dim} axes, got {core}. Use {core[0]}.")
+            raise ValueError(
+                f"core must be one number, or {dim} for {dim} axes, got {core}. Use {core[0]}."
+            )
         parts, partner = _partition(hamiltonian, core, self.buffer, field.device)
         elements = hamiltonian.elements(field.to(torch.float64).reshape(-1, *shape))
         solved = [self._solve(parts, partner, each) for each in elements]
         energy, density = (torch.stack(part) for part in zip(*solved, strict=True))
         batch_shape = field.shape[: field.ndim - len(shape)]
         energy = energy.reshape(batch_shape)
-        return ElectronicState(energy, torch.full_like(energy, self.mu), density.reshape(*batch_shape, -1))
+        return ElectronicState(
+            energy, torch.full_like(energy, self.mu), density.reshape(*batch_shape, -1)
+        )
 
     def _solve(
-        self, parts: tuple[Chunk, ...], partner: Int[Tensor, " nnz"], elements: Shaped[Tensor, " nnz"]
+        self,
+        parts: tuple[Chunk, ...],
+        partner: Int[Tensor, " nnz"],
+        elements: Shaped[Tensor, " nnz"],
     ) -> tuple[Float[Tensor, ""], Shaped[Tensor, " nnz"]]:
         """Ω and density elements of one field."""
         energy, density = elements.real.new_zeros(()), torch.empty_like(elements)
@@ -119,7 +126,9 @@ class DomainDiagonalization(Solver):
         return omega, _products(vectors.flatten(0, 1), chunk.rows, chunk.cols)
 
 
-def _eigenstates(matrices: Shaped[Tensor, "b n n"]) -> tuple[Float[Tensor, "b n"], Shaped[Tensor, "b n n"]]:
+def _eigenstates(
+    matrices: Shaped[Tensor, "b n n"],
+) -> tuple[Float[Tensor, "b n"], Shaped[Tensor, "b n n"]]:
     """All eigenstates: on a CPU of one matrix after the other, which may be overwritten."""
     if not _on_cpu(matrices):
         return torch.linalg.eigh(matrices)

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lattgnn.solvers.base import ElectronicState, Solver, TightBinding
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
+from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
 Occupy = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 
@@ -98,7 +98,9 @@ def solve_with_lapack(
     energies, states = eigh(hamiltonian.matrix(fields)[0].numpy())
     energy, mu, occupations = occupy(torch.from_numpy(energies)[None])
     weights = occupations[0].numpy()
-    n_occupied = int((weights > 1e-18).sum())  # levels are sorted; those above add less than the last bit
+    n_occupied = int(
+        (weights > 1e-18).sum()
+    )  # levels are sorted; those above add less than the last bit
     vectors = np.multiply(states[:, :n_occupied], np.sqrt(weights[:n_occupied]), order="C")
     density = elementwise_products(vectors, hamiltonian.rows.numpy(), hamiltonian.cols.numpy())
     return energy, mu, torch.from_numpy(density)[None]

@@ -111,11 +111,16 @@ def chemical_potential(
     lower = energies[..., 0] - kT * math.log(n_states / n_electrons)
     upper = energies[..., -1] + kT * math.log(n_states / (n_states - n_electrons))
     return _newton(
-        guess, lower, upper, partial(_imbalance, energies[..., :whole], energies[..., whole:], rest, kT)
+        guess,
+        lower,
+        upper,
+        partial(_imbalance, energies[..., :whole], energies[..., whole:], rest, kT),
     )
 
 
-def _imbalance(below: Tensor, above: Tensor, rest: float, kT: float, mu: Tensor) -> tuple[Tensor, Tensor]:
+def _imbalance(
+    below: Tensor, above: Tensor, rest: float, kT: float, mu: Tensor
+) -> tuple[Tensor, Tensor]:
     """ln(electrons above) − ln(rest + holes below), and its slope in μ; both increase with μ."""
     filled = (mu[..., None] - above) / kT
     empty = (below - mu[..., None]) / kT

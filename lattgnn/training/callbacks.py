@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from lattgnn.config import atomic_write_text
+from lattgnn.serialize import atomic_write_text
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +72,13 @@ class RunRecord(Callback):
                 "cpu_minutes": round(self.cpu_minutes, 3),
                 "step_seconds": median(self._step_seconds) if self._step_seconds else None,
                 "processes": trainer.world_size,
-                "figures": {key: float(value) for key, value in sorted(trainer.callback_metrics.items())},
+                "figures": {
+                    key: float(value) for key, value in sorted(trainer.callback_metrics.items())
+                },
             }
-            atomic_write_text(Path(trainer.default_root_dir) / "fit.json", json.dumps(record, indent=2))
+            atomic_write_text(
+                Path(trainer.default_root_dir) / "fit.json", json.dumps(record, indent=2)
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """CPU time so far, for the checkpoint."""

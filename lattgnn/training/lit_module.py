@@ -10,12 +10,17 @@ from pytorch_optimizer import SOAP
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lattgnn.checkpoint import check_hamiltonian, check_representation, checkpoint_header, read_header
-from lattgnn.config import describe
+from lattgnn.checkpoint import (
+    check_hamiltonian,
+    check_representation,
+    checkpoint_header,
+    read_header,
+)
 from lattgnn.data.dataset import WINDOW_NAMES
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork, tangent_part
+from lattgnn.serialize import describe
 from lattgnn.solvers import Solver
 from lattgnn.training.metrics import ForceErrors
 
@@ -114,7 +119,9 @@ class LitForceField(LightningModule):
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.lr * self.lr_factor(self.global_step)
         loss, _ = self.model_step(self._augmented(batch))
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, sync_dist=True)
+        self.log(
+            "train_loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, sync_dist=True
+        )
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
@@ -162,7 +169,9 @@ class LitForceField(LightningModule):
             return batch
         # The signs follow from seed, step and process alone: a resumed run draws the same.
         draw = self.global_step * self.trainer.world_size + self.global_rank
-        generator = torch.Generator().manual_seed((torch.initial_seed() * 0x9E3779B97F4A7C15 + draw) % 2**63)
+        generator = torch.Generator().manual_seed(
+            (torch.initial_seed() * 0x9E3779B97F4A7C15 + draw) % 2**63
+        )
         shape = (len(batch["field"]), *[1] * (batch["field"].ndim - 1))
         sign = (2 * torch.randint(2, shape, generator=generator) - 1).to(batch["field"])
         return batch | {"field": sign * batch["field"], "forces": sign * batch["forces"]}
@@ -173,7 +182,9 @@ class LitForceField(LightningModule):
         for index, name in enumerate(WINDOW_NAMES):
             chosen = batch["window"] == index  # may be none: every process updates the same metrics
             for window in {"all", name, "random" if name == "random" else "quench"}:
-                self.metric(stage, window).update(forces[chosen], batch["forces"][chosen], elastic[chosen])
+                self.metric(stage, window).update(
+                    forces[chosen], batch["forces"][chosen], elastic[chosen]
+                )
         if self.has_spins:
             vectors = (forces, batch["forces"], elastic)
             self.metric(stage, TANGENT).update(*(tangent_part(v, batch["field"]) for v in vectors))

@@ -87,7 +87,9 @@ class OfflineWandbLogger(WandbLogger):
         if mode not in ("disabled", "offline"):
             mode = "online" if self._online else "offline"
         if mode == "online" and not _has_key():
-            rank_zero_warn("wandb has no API key: this run stays on disk. Set WANDB_API_KEY to send it.")
+            rank_zero_warn(
+                "wandb has no API key: this run stays on disk. Set WANDB_API_KEY to send it."
+            )
             mode = "offline"
         Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
         try:
@@ -121,7 +123,9 @@ class OfflineWandbLogger(WandbLogger):
     def _shielded(self, function: Callable, *args: Any) -> Any:
         try:
             return function(*args)
-        except Exception as error:  # tracking is a convenience: whatever breaks in it, the training goes on
+        except (
+            Exception
+        ) as error:  # tracking is a convenience: whatever breaks in it, the training goes on
             if not self._warned:
                 self._warned = True
                 rank_zero_warn(f"wandb failed, and this run may miss there: {error}")

@@ -35,7 +35,9 @@ class ForceErrors(Metric):
         sums = ("count", "squares", "absolutes")
         for name in (*sums, "target_sum", "target_squares", "total_sum", "total_squares"):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("histogram", torch.zeros(self.n_bins, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state(
+            "histogram", torch.zeros(self.n_bins, dtype=torch.float64), dist_reduce_fx="sum"
+        )
 
     def update(self, predicted: Tensor, target: Tensor, elastic: Tensor) -> None:
         """Add the errors of one batch of electronic forces, with the elastic ones; of the same, any shape."""
@@ -48,7 +50,9 @@ class ForceErrors(Metric):
         self.absolutes += error.abs().sum()
         self.target_sum += target.sum()
         self.target_squares += (target**2).sum()
-        decade = (error.abs().nan_to_num(9.9e3).clamp(1e-8, 9.9e3).log10() + 8) / 12  # NaN counts as largest
+        decade = (
+            error.abs().nan_to_num(9.9e3).clamp(1e-8, 9.9e3).log10() + 8
+        ) / 12  # NaN counts as largest
         self.histogram += torch.bincount((decade * self.n_bins).long(), minlength=self.n_bins)
 
     def compute(self) -> dict[str, Tensor]:

@@ -26,25 +26,35 @@ def test_planted_correlation_length_comes_back(xi):
     field = gaussian_field(lattice, xi, n_replicas=40)
     r, values = radial_correlation(field, lattice)
     near = r < 2.5 * xi
-    np.testing.assert_allclose(values.mean(0)[near], np.exp(-(r[near] ** 2) / (2 * xi**2)), atol=0.03)
+    np.testing.assert_allclose(
+        values.mean(0)[near], np.exp(-(r[near] ** 2) / (2 * xi**2)), atol=0.03
+    )
     assert domain_length(r, values.mean(0)) == pytest.approx(xi * np.sqrt(2 * np.log(2)), rel=0.02)
-    assert domain_length(r, values, fraction=float(np.exp(-0.5))).mean() == pytest.approx(xi, rel=0.02)
+    assert domain_length(r, values, fraction=float(np.exp(-0.5))).mean() == pytest.approx(
+        xi, rel=0.02
+    )
     structure = structure_factor(field, lattice).mean(0)
-    assert structure_factor_length(structure, lattice) == pytest.approx(2 * xi * np.sqrt(2 * np.pi), rel=0.02)
+    assert structure_factor_length(structure, lattice) == pytest.approx(
+        2 * xi * np.sqrt(2 * np.pi), rel=0.02
+    )
     second = structure_factor_length(structure, lattice, moment=2)
     assert second == pytest.approx(xi * np.pi * np.sqrt(2), rel=0.02)
 
 
 def test_crossing_is_interpolated_and_absent_crossing_is_nan():
     r = np.array([0.0, 1.0, 2.0])
-    np.testing.assert_allclose(domain_length(r, np.array([[2.0, 1.2, 0.4], [1.0, 0.9, 0.8]])), [1.25, np.nan])
+    np.testing.assert_allclose(
+        domain_length(r, np.array([[2.0, 1.2, 0.4], [1.0, 0.9, 0.8]])), [1.25, np.nan]
+    )
 
 
 def test_stripes():
     lattice = square(32)
     stripes = np.where(lattice.cells[:, 0] % 16 < 8, 1.0, -1.0)
     structure = structure_factor(stripes, lattice)
-    assert 8.0 < structure_factor_length(structure, lattice) < 16.0, "at most the period of 16 sites"
+    assert 8.0 < structure_factor_length(structure, lattice) < 16.0, (
+        "at most the period of 16 sites"
+    )
     low_pass = structure_factor_length(structure, lattice, max_wavenumber=0.5)
     assert low_pass == pytest.approx(16.0)
 
@@ -68,7 +78,8 @@ def test_planted_exponent_comes_back():
 
 def test_interval_covers_as_often_as_it_says():
     fits = [
-        growth_exponent(*planted(0.4, 5, seed), window=(1.0, 1000.0), n_resamples=200) for seed in range(200)
+        growth_exponent(*planted(0.4, 5, seed), window=(1.0, 1000.0), n_resamples=200)
+        for seed in range(200)
     ]
     covered = np.mean([fit.interval[0] < 0.4 < fit.interval[1] for fit in fits])
     assert 0.90 <= covered <= 0.99

@@ -74,13 +74,17 @@ def test_translation_changes_nothing(seed, shift):
     field = np.random.default_rng(seed).normal(size=(6, 7))
     moved = np.roll(field, shift, axis=(0, 1)).ravel()
     np.testing.assert_allclose(
-        radial_correlation(field.ravel(), lattice)[1], radial_correlation(moved, lattice)[1], atol=1e-13
+        radial_correlation(field.ravel(), lattice)[1],
+        radial_correlation(moved, lattice)[1],
+        atol=1e-13,
     )
 
 
 def test_checkerboard_neighbours():
     lattice = square(8)
-    assert nearest_neighbor_correlation(2.0 * lattice.bipartite_signs, lattice) == pytest.approx(-1.0)
+    assert nearest_neighbor_correlation(2.0 * lattice.bipartite_signs, lattice) == pytest.approx(
+        -1.0
+    )
     raw = nearest_neighbor_correlation(2.0 * lattice.bipartite_signs, lattice, normalized=False)
     assert raw == pytest.approx(-4.0)
     np.testing.assert_allclose(relative_deviation(np.full((3, 2), 1.01), np.ones((3, 2))), 0.01)

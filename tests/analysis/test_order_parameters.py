@@ -18,10 +18,14 @@ from lattgnn.lattice import chain, cubic, honeycomb, lieb, square, triangular
 )
 def test_perfect_checkerboard(lattice):
     field = 1.7 * lattice.bipartite_signs
-    assert checkerboard_order(field, lattice) == pytest.approx(1.7 * np.abs(lattice.bipartite_signs).mean())
+    assert checkerboard_order(field, lattice) == pytest.approx(
+        1.7 * np.abs(lattice.bipartite_signs).mean()
+    )
     np.testing.assert_allclose(staggered_field(field, lattice), 1.7)
     np.testing.assert_allclose(local_order(field, lattice), 1.7)
-    np.testing.assert_allclose(local_order(field + 5.0, lattice), 1.7, err_msg="a uniform field is no order")
+    np.testing.assert_allclose(
+        local_order(field + 5.0, lattice), 1.7, err_msg="a uniform field is no order"
+    )
 
 
 def test_signs_are_minus_one_to_the_x_plus_y():
@@ -61,7 +65,9 @@ def test_dimerization_is_a_vector_and_alternates_the_stretch_of_the_bonds():
     displacement = lattice.bipartite_signs[:, None] * amplitude + np.array([1.0, -3.0])
     batch = np.stack([displacement, -2 * displacement])[:, None]
     sign = lattice.bipartite_signs[0]
-    np.testing.assert_allclose(dimerization(batch, lattice), [[amplitude], [-2 * amplitude]], atol=1e-15)
+    np.testing.assert_allclose(
+        dimerization(batch, lattice), [[amplitude], [-2 * amplitude]], atol=1e-15
+    )
     right = lattice.site_index((1, 0))
     stretch = displacement[right, 0] - displacement[lattice.site_index((0, 0)), 0]
     assert stretch == pytest.approx(-2 * 0.2 * sign)

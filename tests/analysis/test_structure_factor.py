@@ -26,12 +26,20 @@ def test_checkerboard_has_one_peak_of_height_n(lattice):
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31), extent=st.tuples(st.integers(2, 7), st.integers(2, 7)))
 def test_parseval(seed, extent):
-    for lattice in (square(*extent), triangular(*extent), square(extent=list(extent), periodic=False)):
+    for lattice in (
+        square(*extent),
+        triangular(*extent),
+        square(extent=list(extent), periodic=False),
+    ):
         field = np.random.default_rng(seed).normal(size=(2, lattice.n_sites))
-        np.testing.assert_allclose(structure_factor(field, lattice).sum((-1, -2)), (field**2).sum(-1))
+        np.testing.assert_allclose(
+            structure_factor(field, lattice).sum((-1, -2)), (field**2).sum(-1)
+        )
 
 
-@pytest.mark.parametrize("lattice", [honeycomb(4, 5), kagome(3, 4), triangular(5, 4)], ids=lambda x: x.name)
+@pytest.mark.parametrize(
+    "lattice", [honeycomb(4, 5), kagome(3, 4), triangular(5, 4)], ids=lambda x: x.name
+)
 @pytest.mark.parametrize("center", [(0.0, 0.0), (4.0, 1.0)])
 def test_equals_the_sum_over_sites(lattice, center):
     field = np.random.default_rng(3).normal(size=lattice.n_sites)
@@ -43,10 +51,12 @@ def test_equals_the_sum_over_sites(lattice, center):
 def test_zone_is_the_nearest_one():
     lattice = triangular(6)
     radius = np.linalg.norm(wavevectors(lattice), axis=-1).max()
-    assert radius == pytest.approx(4 * np.pi / 3), "the corner of the hexagonal zone is the farthest"
-    assert np.linalg.norm(wavevectors(square(8), (np.pi, np.pi)) - np.pi, axis=-1).max() == pytest.approx(
-        np.pi * np.sqrt(2)
+    assert radius == pytest.approx(4 * np.pi / 3), (
+        "the corner of the hexagonal zone is the farthest"
     )
+    assert np.linalg.norm(
+        wavevectors(square(8), (np.pi, np.pi)) - np.pi, axis=-1
+    ).max() == pytest.approx(np.pi * np.sqrt(2))
 
 
 def test_rings():

@@ -48,7 +48,11 @@ def data(made, recipe) -> LatticeDataModule:
 
 
 def trainer(tmp_path, **options) -> L.Trainer:
-    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet: dict[str, Any] = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     quiet |= {"accelerator": "cpu", "enable_checkpointing": False}
     return L.Trainer(default_root_dir=tmp_path, **quiet | options)
 
@@ -85,16 +89,31 @@ def test_batch_has_the_contracted_keys(data):
     data.setup("test")
     batch = next(iter(data.test_dataloader()))
     shapes = {name: tuple(tensor.shape) for name, tensor in batch.items()}
-    assert shapes == {"field": (7, 36), "forces": (7, 36), "energy": (7,), "step": (7,), "window": (7,)}
+    assert shapes == {
+        "field": (7, 36),
+        "forces": (7, 36),
+        "energy": (7,),
+        "step": (7,),
+        "window": (7,),
+    }
     assert batch["field"].dtype == batch["energy"].dtype == torch.float32
-    assert batch["step"].tolist()[-3:] == [-1, -1, -1] and batch["window"].tolist() == [0, 0, 0, 0, 5, 5, 5]
+    assert batch["step"].tolist()[-3:] == [-1, -1, -1] and batch["window"].tolist() == [
+        0,
+        0,
+        0,
+        0,
+        5,
+        5,
+        5,
+    ]
 
 
 def test_float64_is_the_file(made, recipe):
     data = LatticeDataModule(**recipe, root=made.parent, dtype="float64")
     data.setup("test")
     assert torch.equal(
-        data.test_dataloader().tensors["forces"], torch.from_numpy(data.dataset.frames("test").forces)
+        data.test_dataloader().tensors["forces"],
+        torch.from_numpy(data.dataset.frames("test").forces),
     )
 
 
@@ -152,7 +171,9 @@ def test_ranks_share_the_frames(world_size):
     assert len({len(part) for part in seen}) == 1
     assert len(set(sum(seen, []))) == sum(len(part) for part in seen)
     evaluation = [batches(rank=rank, world_size=world_size) for rank in range(world_size)]
-    everything = sum((torch.cat([batch["x"] for batch in loader]).tolist() for loader in evaluation), [])
+    everything = sum(
+        (torch.cat([batch["x"] for batch in loader]).tolist() for loader in evaluation), []
+    )
     assert sorted(everything) == list(range(23))
 
 
@@ -184,7 +205,9 @@ def test_wrong_batch_size_is_refused(recipe):
         LatticeDataModule(**recipe, batch_size=0)
 
 
-@pytest.mark.parametrize(("extent", "sizes"), [(6, (8, 64)), (20, (8, 64)), (30, (3, 28)), (90, (1, 3))])
+@pytest.mark.parametrize(
+    ("extent", "sizes"), [(6, (8, 64)), (20, (8, 64)), (30, (3, 28)), (90, (1, 3))]
+)
 def test_batches_of_large_lattices_have_no_more_sites(extent, sizes, recipe, tmp_path):
     data = LatticeDataModule(**recipe | {"lattice": square(extent)}, root=tmp_path)
     assert (data.batch_size, data.eval_batch_size) == sizes

@@ -62,7 +62,9 @@ def test_other_config_is_refused(made, recipe):
     refused(made, "another seed", expect=config_of(recipe, seed=8))
     refused(made, "another lattice", expect=config_of(recipe, lattice=square(8)))
     refused(
-        made, "another hamiltonian", expect=config_of(recipe, hamiltonian=lambda lat: Holstein(lat, g=3.0))
+        made,
+        "another hamiltonian",
+        expect=config_of(recipe, hamiltonian=lambda lat: Holstein(lat, g=3.0)),
     )
 
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from lattgnn.config import describe
 from lattgnn.data import LatticeDataset, PublishedSnapshots, generate
 from lattgnn.data.external import like_groups
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein, Peierls
 from lattgnn.lattice import honeycomb, square
+from lattgnn.serialize import describe
 from lattgnn.solvers import ExactDiagonalization
 
 KONDO = Path(__file__).parents[1] / "golden" / "kondo_square_30x30.npz"
@@ -33,14 +33,19 @@ def published(exact, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("published") / "peierls.npz"
     grid = (len(field), 4, 6, 2)
     np.savez(
-        path, displacement=field.reshape(grid), force=forces.numpy().reshape(grid), energy=energy.numpy()
+        path,
+        displacement=field.reshape(grid),
+        force=forces.numpy().reshape(grid),
+        energy=energy.numpy(),
     )
     return path
 
 
 def test_labels_are_the_electronic_part(exact, published):
     source = PublishedSnapshots("train", str(published))
-    assert source.n_tasks == N_GROUPS and {source.n_frames_of(task) for task in range(N_GROUPS)} == {N_COPIES}
+    assert source.n_tasks == N_GROUPS and {
+        source.n_frames_of(task) for task in range(N_GROUPS)
+    } == {N_COPIES}
     frames = source.label(exact, 2, seed=0)
     energy, forces = exact.electronic(torch.from_numpy(frames.field))
     np.testing.assert_allclose(frames.forces, forces.numpy(), rtol=0, atol=1e-12)
@@ -61,10 +66,17 @@ def test_shares_are_whole_groups_and_cover_the_file_once(published, order):
 
 def test_groups_are_chains_of_like_fields():
     angles = np.deg2rad([0, 30, 60, 180, 90 + 25, 270])
-    fields = np.stack([np.cos(angles), np.sin(angles)], -1)[:, None, :] * np.arange(1, 7)[:, None, None]
+    fields = (
+        np.stack([np.cos(angles), np.sin(angles)], -1)[:, None, :] * np.arange(1, 7)[:, None, None]
+    )
     groups = [group.tolist() for group in like_groups(fields, np.cos(np.deg2rad(31)))]
     assert groups == [[0, 1, 2, 3, 4, 5]]  # 60° to 270° is 30°, but for the sign
-    assert [g.tolist() for g in like_groups(fields, np.cos(np.deg2rad(29)))] == [[0, 3], [1], [2], [4, 5]]
+    assert [g.tolist() for g in like_groups(fields, np.cos(np.deg2rad(29)))] == [
+        [0, 3],
+        [1],
+        [2],
+        [4, 5],
+    ]
 
 
 def test_a_dataset_of_a_file_knows_the_file_by_its_content(exact, published, tmp_path):
@@ -106,13 +118,19 @@ def test_scalars_and_sublattices_have_their_axes(tmp_path):
     for task in range(2):
         frames = source.label(exact, task, seed=0)
         np.testing.assert_array_equal(frames.field, field[source.groups[task]])
-        np.testing.assert_allclose(frames.forces, exact.electronic(field[source.groups[task]])[1], atol=1e-12)
+        np.testing.assert_allclose(
+            frames.forces, exact.electronic(field[source.groups[task]])[1], atol=1e-12
+        )
 
 
 def test_energies_may_be_missing(exact, published, tmp_path):
     arrays = dict(np.load(published))
     path = tmp_path / "no-energy.npz"
-    np.savez(path, field=arrays["displacement"].reshape(-1, 24, 2), forces=arrays["force"].reshape(-1, 24, 2))
+    np.savez(
+        path,
+        field=arrays["displacement"].reshape(-1, 24, 2),
+        forces=arrays["force"].reshape(-1, 24, 2),
+    )
     frames = PublishedSnapshots("train", str(path)).label(exact, 0, seed=0)
     assert np.isnan(frames.energy).all() and np.isfinite(frames.forces).all()
 
@@ -127,11 +145,15 @@ def test_wrong_files_are_refused_in_one_line(exact, published, tmp_path):
         _ = PublishedSnapshots("train", str(published), (0.0, 0.01)).n_tasks
     for extent in ((4, 4), (6, 4)):
         other = ExactForceField(Peierls(square(*extent)), exact.solver)
-        with pytest.raises(ValueError, match=r"must hold fields of shape .* Peierls .*, got \(4, 6, 2\)"):
+        with pytest.raises(
+            ValueError, match=r"must hold fields of shape .* Peierls .*, got \(4, 6, 2\)"
+        ):
             PublishedSnapshots("train", str(published)).label(other, 0, 0)
     path = tmp_path / "wrong.npz"
     np.savez(path, displacement=np.ones((2, 24, 2)), energy=np.ones(2))
-    with pytest.raises(ValueError, match=r"must hold arrays field and forces .* got \['energy', 'field'\]"):
+    with pytest.raises(
+        ValueError, match=r"must hold arrays field and forces .* got \['energy', 'field'\]"
+    ):
         _ = PublishedSnapshots("train", str(path)).n_tasks
     np.savez(path, field=np.ones((2, 24, 2)), forces=np.ones((2, 24)))
     with pytest.raises(ValueError, match="must have forces shaped like the field"):
@@ -147,7 +169,9 @@ def test_wrong_files_are_refused_in_one_line(exact, published, tmp_path):
 @pytest.mark.slow
 def test_published_spins_are_recomputed():
     """Two snapshots of another program in single precision, see golden/kondo_square_30x30.md."""
-    exact = ExactForceField(DoubleExchange(square(30), J=3.5), ExactDiagonalization(0.0, filling=0.48))
+    exact = ExactForceField(
+        DoubleExchange(square(30), J=3.5), ExactDiagonalization(0.0, filling=0.48)
+    )
     source = PublishedSnapshots("test", str(KONDO))
     assert source.n_tasks == 2
     frames = source.label(exact, 0, seed=0)

@@ -30,7 +30,11 @@ def exact() -> ExactForceField:
 def test_random_fields_cover_the_samples_in_blocks(exact):
     source = RandomFields("train", n_samples=7, block_size=3)
     frames = [source.label(exact, task, seed=task) for task in range(source.n_tasks)]
-    assert [len(part) for part in frames] == [3, 3, 1] == [source.n_frames_of(task) for task in range(3)]
+    assert (
+        [len(part) for part in frames]
+        == [3, 3, 1]
+        == [source.n_frames_of(task) for task in range(3)]
+    )
     assert all((part.step == -1).all() for part in frames)
 
 
@@ -75,7 +79,9 @@ def test_same_seed_same_bits_other_seed_other_trajectory(exact):
     assert not np.allclose(first.field, other.field)
 
 
-@pytest.mark.parametrize(("n_steps", "n_frames"), [(2000, 135), (450, 72), (10, 11), (1, 2), (40, 25)])
+@pytest.mark.parametrize(
+    ("n_steps", "n_frames"), [(2000, 135), (450, 72), (10, 11), (1, 2), (40, 25)]
+)
 def test_steps_are_distinct_and_as_many_as_asked(n_steps, n_frames):
     steps = Quench("train", n_steps=n_steps, n_frames=n_frames).steps
     assert steps[0] == 0 and steps[-1] == n_steps
@@ -92,7 +98,10 @@ def test_steps_are_denser_early():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Quench("train", n_steps=10, n_frames=20), "n_frames must be between 2 and n_steps"),
+        (
+            lambda: Quench("train", n_steps=10, n_frames=20),
+            "n_frames must be between 2 and n_steps",
+        ),
         (lambda: Quench("train", dt=0.0), "dt must be positive"),
         (lambda: Quench("train", gamma=-1.0), "gamma must be >= 0"),
         (lambda: RandomFields("val", n_samples=0), "n_samples must be positive"),

@@ -25,7 +25,9 @@ def test_random_spins_are_unit_vectors_without_direction(exact):
 
 
 def test_a_quench_follows_the_dynamics_and_labels_its_frames(exact):
-    source = SpinQuench("train", n_trajectories=1, n_steps=12, n_frames=6, dt=0.1, kT=0.02, alpha=0.3)
+    source = SpinQuench(
+        "train", n_trajectories=1, n_steps=12, n_frames=6, dt=0.1, kT=0.02, alpha=0.3
+    )
     frames = source.label(exact, 0, seed=11)
     run = simulate(exact, HeunLLG(0.1, 0.02, 0.3), initial_spins(exact, 11), 12, Regular(1))
     np.testing.assert_array_equal(frames.field, np.asarray(run.fields)[frames.step, 0])
@@ -40,7 +42,13 @@ def test_generate_makes_a_dataset_of_spins(exact, tmp_path):
         RandomSpins("test", n_samples=2),
     ]
     path = generate(
-        exact.lattice, DoubleExchange, exact.solver, sources, root=tmp_path, n_workers=0, progress=False
+        exact.lattice,
+        DoubleExchange,
+        exact.solver,
+        sources,
+        root=tmp_path,
+        n_workers=0,
+        progress=False,
     )
     frames = LatticeDataset.open(path).frames("train")
     assert frames.field.shape == frames.forces.shape == (3, 16, 3)
@@ -56,7 +64,9 @@ def test_generate_makes_a_dataset_of_spins(exact, tmp_path):
 )
 def test_sources_and_models_must_be_of_one_kind(model, source, use, tmp_path):
     solver = ExactDiagonalization(kT=0.1, mu=0.0)
-    with pytest.raises(ValueError, match=rf"^sources must make fields of {model.__name__}, got .* Use {use}"):
+    with pytest.raises(
+        ValueError, match=rf"^sources must make fields of {model.__name__}, got .* Use {use}"
+    ):
         generate(square(4), model, solver, [source], root=tmp_path, progress=False)
     assert not list(tmp_path.iterdir())
 

@@ -7,7 +7,7 @@ import pytest
 from torch import Tensor
 
 from lattgnn.dynamics import philox, update
-from lattgnn.dynamics.compiled import kernels
+from lattgnn.dynamics.langevin_kernels import kernels
 from lattgnn.lattice import Lattice, chain
 
 
@@ -61,7 +61,9 @@ def implementation(request, monkeypatch) -> str:
 @pytest.fixture
 def harmonic() -> Callable[..., Polynomial]:
     """Makes `Polynomial` on a chain: (n_sites, stiffness, quartic)."""
-    return lambda n_sites=8, stiffness=1.0, quartic=0.0: Polynomial(chain(n_sites), stiffness, quartic)
+    return lambda n_sites=8, stiffness=1.0, quartic=0.0: Polynomial(
+        chain(n_sites), stiffness, quartic
+    )
 
 
 @pytest.fixture

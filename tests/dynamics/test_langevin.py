@@ -61,7 +61,9 @@ def deterministic_error(force_field, integrator: Integrator, gamma: float) -> fl
 @pytest.mark.parametrize("gamma", [0.0, GAMMA])
 def test_order_without_noise(harmonic, kind: type, gamma: float) -> None:
     force_field, dts = harmonic(1, 1.0, 0.5), [0.1, 0.05, 0.025, 0.0125]
-    errors = [deterministic_error(force_field, underdamped(kind, dt, 0.0, gamma), gamma) for dt in dts]
+    errors = [
+        deterministic_error(force_field, underdamped(kind, dt, 0.0, gamma), gamma) for dt in dts
+    ]
     assert slope(dts, errors) == pytest.approx(2 if gamma == 0 else kind.order, abs=0.1)
 
 
@@ -71,7 +73,10 @@ def test_order_of_overdamped_dynamics_without_noise(harmonic) -> None:
     errors = []
     for dt in dts:
         state = run(
-            force_field, OverdampedLangevin(dt, 0.0, GAMMA), start(force_field, [1.0], [0.0]), round(2 / dt)
+            force_field,
+            OverdampedLangevin(dt, 0.0, GAMMA),
+            start(force_field, [1.0], [0.0]),
+            round(2 / dt),
         )
         errors.append(abs(state.field.item() - exact))
     assert slope(dts, errors) == pytest.approx(OverdampedLangevin.order, abs=0.1)
@@ -85,7 +90,8 @@ def linear_map(force_field, integrator: Integrator) -> tuple[np.ndarray, np.ndar
         return np.array([state.field.item(), state.momentum.item()])
 
     columns = [
-        vector(cold.step(force_field, start(force_field, *x))) for x in (([1.0], [0.0]), ([0.0], [1.0]))
+        vector(cold.step(force_field, start(force_field, *x)))
+        for x in (([1.0], [0.0]), ([0.0], [1.0]))
     ]
     kicked = vector(integrator.step(force_field, start(force_field, [0.0], [0.0])))
     return np.column_stack(columns), kicked / noise(0, 0, (1, 1)).item()
@@ -102,7 +108,9 @@ def test_stationary_order_of_a_harmonic_site(harmonic, kind: type) -> None:
     stiffness, dts = 1.3, [0.4, 0.2, 0.1, 0.05]
     force_field = harmonic(1, stiffness)
     found = [covariance(force_field, underdamped(kind, dt)) for dt in dts]
-    exact, inexact = (0, 1) if kind is BAOAB else (1, 0)  # BAOAB has ⟨Q²⟩ right at any dt, Verlet ⟨p²⟩
+    exact, inexact = (
+        (0, 1) if kind is BAOAB else (1, 0)
+    )  # BAOAB has ⟨Q²⟩ right at any dt, Verlet ⟨p²⟩
     expected = [KT / stiffness, MASS * KT]
     assert max(abs(c[exact, exact] - expected[exact]) for c in found) < 1e-12
     errors = [abs(c[inexact, inexact] - expected[inexact]) for c in found]
@@ -169,7 +177,9 @@ def test_stationary_order_of_a_quartic_site(harmonic, kind: type) -> None:
     force_field, exact = harmonic(40_000, 0.2, 1.0), boltzmann_mean_square(0.2, 1.0)
     dts, errors = (0.6, 0.3), []
     for dt in dts:
-        errors.append(abs(average(force_field, underdamped(kind, dt), 1500, 300, mean_square) - exact))
+        errors.append(
+            abs(average(force_field, underdamped(kind, dt), 1500, 300, mean_square) - exact)
+        )
     assert slope(dts, errors) == pytest.approx(kind.stationary_order, abs=0.5)
     assert errors[1] < 0.02 * exact
 
@@ -188,7 +198,10 @@ def test_stationary_order_of_an_overdamped_quartic_site(harmonic) -> None:
         kicks = math.sqrt(0.5 * KT * dt / GAMMA) * np.tile(nodes, grid.size)
         field = torch.from_numpy(grid[row] + kicks)[None]
         cold = OverdampedLangevin(dt, 0.0, GAMMA)
-        moved = cold.step(force_field, State(field, field, force_field(field)[1])).field[0].numpy() + kicks
+        moved = (
+            cold.step(force_field, State(field, field, force_field(field)[1])).field[0].numpy()
+            + kicks
+        )
         place = np.clip((moved - grid[0]) / (grid[1] - grid[0]), 0, grid.size - 1.001)
         left, share = place.astype(int), place % 1
         weight = np.tile(weights / weights.sum(), grid.size)
@@ -223,7 +236,9 @@ def test_equipartition_in_every_mode(springs, kind: type) -> None:
             n_samples += 1
     q = 2 * np.pi * np.arange(n_sites) / n_sites
     expected = KT / (springs.stiffness + 2 * springs.coupling * np.cos(q))
-    ratio = (power.numpy() / n_samples / expected).reshape(16, -1).mean(1)  # over modes of like wave number
+    ratio = (
+        (power.numpy() / n_samples / expected).reshape(16, -1).mean(1)
+    )  # over modes of like wave number
     assert np.allclose(ratio, 1, atol=0.04)
     if not overdamped:
         assert kinetic / n_samples == pytest.approx(MASS * KT, rel=0.01)
@@ -266,7 +281,10 @@ def test_steps_leave_their_argument_alone(harmonic) -> None:
     force_field = harmonic()
     state = initial_state(force_field, 0, 2, 1.0, 1.0)
     copies = [tensor.clone() for tensor in (state.field, state.momentum, state.forces)]
-    for integrator in (*(underdamped(kind, 0.1) for kind in UNDERDAMPED), OverdampedLangevin(0.1, KT, GAMMA)):
+    for integrator in (
+        *(underdamped(kind, 0.1) for kind in UNDERDAMPED),
+        OverdampedLangevin(0.1, KT, GAMMA),
+    ):
         after = integrator.step(force_field, state)
         assert after.step == 1
         for tensor, copy in zip((state.field, state.momentum, state.forces), copies, strict=True):
@@ -289,7 +307,9 @@ def test_verlet_langevin_is_the_papers_formula(harmonic) -> None:
 @pytest.mark.parametrize("kind", [*UNDERDAMPED, OverdampedLangevin])
 def test_float32_follows_float64_with_the_same_noise(springs, kind: type) -> None:
     integrator = (
-        OverdampedLangevin(0.05, KT, GAMMA) if kind is OverdampedLangevin else underdamped(kind, 0.05)
+        OverdampedLangevin(0.05, KT, GAMMA)
+        if kind is OverdampedLangevin
+        else underdamped(kind, 0.05)
     )
     ends = [
         run(springs, integrator, initial_state(springs, 2, 2, 1.0, 1.0, dtype), 200)

@@ -52,12 +52,16 @@ def test_spins_turn_about_the_field_as_ehrenfest_has_it(scheme):
     """dS/dt = S × B: from x towards −y at ω = |B|; damping divides it by 1 + alpha²."""
     for alpha in (0.0, 0.3):
         force_field, dt, n = Zeeman(chain(1), h=(0.0, 0.0, 0.7)), 0.01, 300
-        start = replace(initial_spins(force_field, 0), field=torch.tensor([[[1.0, 0.0, 0.0]]]).double())
+        start = replace(
+            initial_spins(force_field, 0), field=torch.tensor([[[1.0, 0.0, 0.0]]]).double()
+        )
         end = run(force_field, scheme(dt, 0.0, alpha), start, n).field[0, 0]
         angle = np.arctan2(-float(end[1]), float(end[0]))
         assert angle == pytest.approx(0.7 * n * dt / (1 + alpha**2), rel=1e-4)
         # dS_z/dt = alpha B (1 − S_z²) / (1 + alpha²)
-        assert float(end[2]) == pytest.approx(np.tanh(0.7 * alpha * n * dt / (1 + alpha**2)), abs=1e-4)
+        assert float(end[2]) == pytest.approx(
+            np.tanh(0.7 * alpha * n * dt / (1 + alpha**2)), abs=1e-4
+        )
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -79,7 +83,9 @@ def test_precession_alone_conserves_the_energy(scheme):
     first = initial_spins(force_field, 3)
     dts, errors = [0.1, 0.05], []
     for dt in dts:
-        last = run(force_field, scheme(dt, 0.5, 0.0), first, round(5 / dt))  # kT plays no part at alpha = 0
+        last = run(
+            force_field, scheme(dt, 0.5, 0.0), first, round(5 / dt)
+        )  # kT plays no part at alpha = 0
         assert first.energy is not None and last.energy is not None
         errors.append(float((last.energy - first.energy).abs()))
     assert errors[0] < 0.05 and slope(dts, errors) > 1.8
@@ -108,9 +114,13 @@ def test_order_without_noise(scheme, alpha):
         damped = precession - alpha * torch.linalg.cross(spins, precession)
         return (damped / (1 + alpha**2)).flatten().numpy()
 
-    exact = scipy.integrate.solve_ivp(flow, (0, 3), first.field.flatten(), rtol=1e-12, atol=1e-12).y[:, -1]
+    exact = scipy.integrate.solve_ivp(
+        flow, (0, 3), first.field.flatten(), rtol=1e-12, atol=1e-12
+    ).y[:, -1]
     dts = [0.1, 0.05, 0.025]
-    ends = [run(force_field, scheme(dt, 0.0, alpha), first, round(3 / dt)).field.flatten() for dt in dts]
+    ends = [
+        run(force_field, scheme(dt, 0.0, alpha), first, round(3 / dt)).field.flatten() for dt in dts
+    ]
     errors = [float(np.linalg.norm(end.numpy() - exact)) for end in ends]
     assert slope(dts, errors) == pytest.approx(2, abs=0.1)
 
@@ -146,12 +156,16 @@ def stationary_magnetization(monkeypatch, scheme: type, dt: float, kT: float) ->
     field = spins[:, None, :].repeat(1, len(grid), 1)
     force_field = Zeeman(chain(len(grid)))
     state = State(field, torch.zeros_like(field), force_field(field)[1])
-    monkeypatch.setattr("lattgnn.dynamics.llg.noise", lambda *_, **__: grid.expand(len(nodes), -1, -1))
+    monkeypatch.setattr(
+        "lattgnn.dynamics.llg.noise", lambda *_, **__: grid.expand(len(nodes), -1, -1)
+    )
     after = scheme(dt, kT, 0.7).step(force_field, state).field[..., 2].clamp(-1, 1).numpy()
     polynomials = legendre.legvander(after, len(nodes) - 1)  # P_l(z') of each node and noise
     expected = np.einsum("kql,q->kl", polynomials, weight.numpy())
     norm = (2 * np.arange(len(nodes)) + 1) / 2
-    transfer = norm[:, None] * np.einsum("k,km,kl->ml", weights, legendre.legvander(nodes, 15), expected)
+    transfer = norm[:, None] * np.einsum(
+        "k,km,kl->ml", weights, legendre.legvander(nodes, 15), expected
+    )
     values, vectors = np.linalg.eig(transfer.T)  # ⟨P_l⟩' = Σ_m ⟨P_m⟩ transfer[m, l]
     stationary = vectors[:, np.abs(values - 1).argmin()]
     return float(np.real(stationary[1] / stationary[0]))
@@ -160,7 +174,10 @@ def stationary_magnetization(monkeypatch, scheme: type, dt: float, kT: float) ->
 def test_stationary_averages_of_a_paramagnet(monkeypatch):
     dts, kT = [0.2, 0.1, 0.05], 0.8
     errors = {
-        scheme: [stationary_magnetization(monkeypatch, scheme, dt, kT) / langevin(1 / kT) - 1 for dt in dts]
+        scheme: [
+            stationary_magnetization(monkeypatch, scheme, dt, kT) / langevin(1 / kT) - 1
+            for dt in dts
+        ]
         for scheme in SCHEMES
     }
     assert slope(dts, errors[MidpointLLG]) == pytest.approx(MidpointLLG.stationary_order, abs=0.15)
@@ -186,14 +203,18 @@ def test_a_restart_keeps_every_bit(scheme, tmp_path):
     assert parts.step == whole.step == 20
     for name in ("field", "forces", "energy", "momentum"):
         assert torch.equal(getattr(parts, name), getattr(whole, name))
-    alone = run(force_field, integrator, state.replica(1), 20)  # a replica knows nothing of its batch
+    alone = run(
+        force_field, integrator, state.replica(1), 20
+    )  # a replica knows nothing of its batch
     assert torch.equal(alone.field[0], whole.field[1])
 
 
 def test_random_spins_are_uniform_on_the_sphere():
     spins = initial_spins(Zeeman(chain(20_000)), 2).field[0]
     assert spins.mean(0).abs().max() < 0.02
-    torch.testing.assert_close(spins.T @ spins / len(spins), torch.eye(3).double() / 3, rtol=0, atol=0.02)
+    torch.testing.assert_close(
+        spins.T @ spins / len(spins), torch.eye(3).double() / 3, rtol=0, atol=0.02
+    )
     assert spins[:, 2].abs().mean() == pytest.approx(0.5, abs=0.01)  # z is uniform in [−1, 1]
 
 

@@ -24,7 +24,9 @@ KNOWN_ANSWERS = [
 def test_known_answers(implementation) -> None:
     for counter, key, words in KNOWN_ANSWERS:
         if implementation == "torch":
-            found = philox.philox(torch.tensor(counter).view(4, 1, 1), key[0] | key[1] << 32).flatten()
+            found = philox.philox(
+                torch.tensor(counter).view(4, 1, 1), key[0] | key[1] << 32
+            ).flatten()
         else:
             compiled = philox.kernels()
             assert compiled is not None
@@ -42,7 +44,9 @@ def test_numbers_are_box_and_muller_of_the_words(implementation) -> None:
     words = (philox.philox(counter, seed).numpy().astype(np.longdouble) + 0.5) / 2**32
     radius, angle = np.sqrt(-2 * np.log(words[0::2])), 2 * np.longdouble(np.pi) * words[1::2]
     angle += 2 * np.longdouble(1.2246467991473532e-16) * words[1::2]  # π beyond float64
-    expected = np.stack((radius * np.cos(angle), radius * np.sin(angle)), -1).transpose(1, 0, 2).ravel()
+    expected = (
+        np.stack((radius * np.cos(angle), radius * np.sin(angle)), -1).transpose(1, 0, 2).ravel()
+    )
     found = noise(seed, step, (1, 4000), purpose, replica)[0]
     assert np.abs(found.numpy() - expected).max() < 3e-15
 
@@ -71,7 +75,11 @@ def test_streams_and_neighbours_are_independent(implementation) -> None:
     }
     others |= {f"neighbour {shift}": first.roll(shift, -1) for shift in (1, 2, 3, 4, 5, 8)}
     for name, other in others.items():
-        for one, two in ((first, other), (first.square() - 1, other.square() - 1), (first, other.square())):
+        for one, two in (
+            (first, other),
+            (first.square() - 1, other.square() - 1),
+            (first, other.square()),
+        ):
             correlation = (one * two).mean() / (one.std() * two.std())
             assert abs(correlation) < 4 / n**0.5, name
 
@@ -84,7 +92,9 @@ def test_a_number_knows_neither_batch_nor_piece(implementation) -> None:
         for n_sites in (1, 2, 3, 5, 8, 171, 1000):
             for replicas in (slice(0, 1), slice(1, 3)):
                 expected = whole[replicas, first_site : first_site + n_sites]
-                found = noise(9, 1, expected.shape, first_replica=replicas.start, first_site=first_site)
+                found = noise(
+                    9, 1, expected.shape, first_replica=replicas.start, first_site=first_site
+                )
                 assert torch.equal(found, expected)
     assert torch.equal(noise(9, 1, (3, 9000)), whole.flatten(1))
 
@@ -99,7 +109,9 @@ def test_chunks_of_pytorch_are_seamless(monkeypatch) -> None:
 
 def test_regression(implementation) -> None:
     # regression values: trajectories made with one version must be reproducible with the next
-    expected = [[0.99113767993038582, -0.92466258766553489, -0.61760895945919059, -0.48206858748717962]]
+    expected = [
+        [0.99113767993038582, -0.92466258766553489, -0.61760895945919059, -0.48206858748717962]
+    ]
     assert torch.allclose(
         noise(0, 0, (1, 4)), torch.tensor(expected, dtype=torch.float64), atol=1e-14, rtol=0
     )

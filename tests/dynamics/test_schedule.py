@@ -28,7 +28,9 @@ def test_regular_ends_with_the_last_step() -> None:
     assert LogSpaced(5).steps(0).tolist() == [0]
 
 
-@pytest.mark.parametrize("make", [lambda: Regular(0), lambda: LogSpaced(1), lambda: Regular(1).steps(-1)])
+@pytest.mark.parametrize(
+    "make", [lambda: Regular(0), lambda: LogSpaced(1), lambda: Regular(1).steps(-1)]
+)
 def test_nonsense_is_refused(make) -> None:
     with pytest.raises(ValueError, match=r"must .* got .*\. Use"):
         make()

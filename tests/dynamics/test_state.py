@@ -49,5 +49,7 @@ def test_initial_state_refuses_nonsense(harmonic) -> None:
         def __call__(self, field):
             return None, field[..., :4]
 
-    with pytest.raises(ValueError, match=r"forces must have the field's shape \(1, 8\), got \(1, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"forces must have the field's shape \(1, 8\), got \(1, 4\)"
+    ):
         initial_state(Wrong(), 0)

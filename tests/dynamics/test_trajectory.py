@@ -17,7 +17,9 @@ def run(harmonic, tmp_path) -> Path:
     force_field = harmonic(8)
     state = initial_state(force_field, 3, 2, 1.0, 1.0)
     integrator = VerletLangevin(dt=0.1, kT=0.5, gamma=0.3, mass=2.0)
-    simulate(force_field, integrator, state, 8, Regular(2), tmp_path / "run", config={"name": "harmonic"})
+    simulate(
+        force_field, integrator, state, 8, Regular(2), tmp_path / "run", config={"name": "harmonic"}
+    )
     return tmp_path / "run"
 
 

@@ -56,7 +56,9 @@ class Writer:
         return energy, forces if out is None else out.copy_(forces)
 
 
-def start(integrator: Integrator, force_field: Writer, dtype: torch.dtype, n_replicas: int = 3) -> State:
+def start(
+    integrator: Integrator, force_field: Writer, dtype: torch.dtype, n_replicas: int = 3
+) -> State:
     if integrator.internal == "spin":
         return initial_spins(force_field, 4, n_replicas, dtype)
     return initial_state(force_field, 4, n_replicas, 1.0, 1.0, dtype)
@@ -91,7 +93,10 @@ def test_bits_are_the_same_with_out(implementation, integrator, dtype, in_place)
         out = rooms[n % 2]
         state = integrator.step(force_field, state, out=out)
         assert same(state, pure)
-        assert state.field is out.field and (state.forces.data_ptr() == out.forces.data_ptr()) == in_place
+        assert (
+            state.field is out.field
+            and (state.forces.data_ptr() == out.forces.data_ptr()) == in_place
+        )
     for tensor, copy in zip((first.field, first.momentum, first.forces), before, strict=True):
         assert torch.equal(tensor, copy)
 
@@ -135,9 +140,13 @@ def test_a_run_uses_two_fields(integrator) -> None:
 
 def test_room_refuses_what_cannot_be_overwritten() -> None:
     state = start(LANGEVIN[0], Writer(chain(5)), torch.float64)
-    with pytest.raises(ValueError, match=r"out must be another state .* got this one\. Use state\.room"):
+    with pytest.raises(
+        ValueError, match=r"out must be another state .* got this one\. Use state\.room"
+    ):
         state.room(state)
-    with pytest.raises(ValueError, match=r"out must be another state like \[3, 5, 3\] .* got \[1, 5, 3\]"):
+    with pytest.raises(
+        ValueError, match=r"out must be another state like \[3, 5, 3\] .* got \[1, 5, 3\]"
+    ):
         state.room(state.replica(1))
     with pytest.raises(ValueError, match="torch.float32"):
         state.room(start(LANGEVIN[0], Writer(chain(5)), torch.float32))
@@ -146,8 +155,12 @@ def test_room_refuses_what_cannot_be_overwritten() -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_all_within(implementation, dtype) -> None:
     values = torch.linspace(-2, 2, 1001, dtype=dtype).view(7, 143)
-    assert update.all_within([values], [2.0]) and update.all_within([values, values[:, ::3]], [2.0, math.inf])
-    assert not update.all_within([values], [1.999]) and not update.all_within([values, values], [2.0, 1.0])
+    assert update.all_within([values], [2.0]) and update.all_within(
+        [values, values[:, ::3]], [2.0, math.inf]
+    )
+    assert not update.all_within([values], [1.999]) and not update.all_within(
+        [values, values], [2.0, 1.0]
+    )
     for bad in (math.nan, math.inf, -math.inf):
         for place in (0, 500, 1000):
             broken = values.clone()

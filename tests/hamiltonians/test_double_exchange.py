@@ -7,7 +7,9 @@ from lattgnn.lattice import chain, kagome, square, triangular
 from lattgnn.solvers import ExactDiagonalization
 from lattgnn.solvers.ed import solve_with_lapack, solve_with_torch
 
-PAULI = torch.tensor([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]], dtype=torch.complex128)
+PAULI = torch.tensor(
+    [[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]], dtype=torch.complex128
+)
 
 
 def spins(lattice, rng, *batch):
@@ -20,7 +22,9 @@ def rotation(rng):
     return turn * torch.linalg.det(turn)
 
 
-@pytest.mark.parametrize("lattice", [chain(5, periodic=False), square(3, 4), kagome(2)], ids=lambda x: x.name)
+@pytest.mark.parametrize(
+    "lattice", [chain(5, periodic=False), square(3, 4), kagome(2)], ids=lambda x: x.name
+)
 def test_matrix_against_the_definition(lattice, rng):
     model, field = DoubleExchange(lattice, t=0.8, J=2.5), spins(lattice, rng)
     matrix = model.matrix(field)
@@ -76,12 +80,18 @@ def test_the_sign_of_the_exchange_is_a_name_and_a_ferromagnet_feels_no_torque(rn
 def test_both_engines_agree(rng):
     model, solver = DoubleExchange(square(3)), ExactDiagonalization(0.05, filling=0.3)
     field = spins(model.lattice, rng, 1)
-    results = [engine(model, field, solver._occupy) for engine in (solve_with_lapack, solve_with_torch)]
+    results = [
+        engine(model, field, solver._occupy) for engine in (solve_with_lapack, solve_with_torch)
+    ]
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
 def test_it_says_that_it_is_a_spin():
     model = DoubleExchange(square(3))
-    assert (model.internal, model.representation, model.field_shape) == ("spin", "3 trivial", (9, 3))
+    assert (model.internal, model.representation, model.field_shape) == (
+        "spin",
+        "3 trivial",
+        (9, 3),
+    )
     assert model.force_bound == 3.5

@@ -43,7 +43,9 @@ def test_classical_forces_are_minus_the_gradient_of_the_bond_sum(lattice, rng):
     torch.testing.assert_close(model.classical_energy(field), energy, rtol=1e-13, atol=0)
     (gradient,) = torch.autograd.grad(energy.sum(), field)
     torch.testing.assert_close(model.classical_forces(field), -gradient, rtol=0, atol=1e-13)
-    torch.testing.assert_close(super(Holstein, model).classical_forces(field), -gradient, rtol=0, atol=1e-13)
+    torch.testing.assert_close(
+        super(Holstein, model).classical_forces(field), -gradient, rtol=0, atol=1e-13
+    )
 
 
 def test_classical_energy_can_be_differentiated_by_an_energy_network(rng):
@@ -68,7 +70,9 @@ def test_models_are_values_that_travel_between_processes():
 
 def test_wrong_fields_are_refused_in_one_line():
     model = Holstein(square(4))
-    with pytest.raises(ValueError, match=r"^field must have shape \[\.\.\., 16\].*got \[3, 15\].*$"):
+    with pytest.raises(
+        ValueError, match=r"^field must have shape \[\.\.\., 16\].*got \[3, 15\].*$"
+    ):
         model.check_field(torch.zeros(3, 15))
     with pytest.raises(TypeError, match="field must be floating point, got torch.int64"):
         model.check_field(torch.zeros(16, dtype=torch.int64))

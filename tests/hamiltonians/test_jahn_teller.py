@@ -13,7 +13,9 @@ def representation(operation) -> tuple[torch.Tensor, torch.Tensor]:
     """
     x_squared = operation.cartesian[:, 0] ** 2  # image of the x axis
     sign = float(x_squared[0] - x_squared[1])
-    return torch.diag(torch.tensor([sign, 1.0])).double(), torch.diag(torch.tensor([1.0, sign])).double()
+    return torch.diag(torch.tensor([sign, 1.0])).double(), torch.diag(
+        torch.tensor([1.0, sign])
+    ).double()
 
 
 @pytest.mark.parametrize("wrong", [False, True])
@@ -25,7 +27,9 @@ def test_the_doublet_is_b1_and_a1(wrong, rng):
     matrix, deviations = model.matrix(field), []
     assert model.representation == "B1 + A1" and len(compatible_operations(model.lattice)) == 8
     for operation, perm in zip(
-        compatible_operations(model.lattice), torch.tensor(site_permutations(model.lattice)), strict=True
+        compatible_operations(model.lattice),
+        torch.tensor(site_permutations(model.lattice)),
+        strict=True,
     ):
         doublet, orbital = representation(operation)
         moved = torch.empty_like(field)
@@ -62,5 +66,7 @@ def test_classical_part(rng):
 
 @pytest.mark.parametrize("lattice", [triangular(4), Lattice([[1, 0], [0, 2]], [[0, 0]], (4, 4))])
 def test_other_lattices_are_refused(lattice):
-    with pytest.raises(ValueError, match=r"^lattice must be square for these two orbitals, got '\w+'.*$"):
+    with pytest.raises(
+        ValueError, match=r"^lattice must be square for these two orbitals, got '\w+'.*$"
+    ):
         JahnTeller(lattice)

@@ -4,7 +4,15 @@ import torch
 from lattgnn.hamiltonians import Peierls
 from lattgnn.lattice import chain, cubic, honeycomb, kagome, lieb, square, triangular
 
-LATTICES = [chain(6), square(5), square(5, periodic=False), triangular(5), honeycomb(4), kagome(3), lieb(3)]
+LATTICES = [
+    chain(6),
+    square(5),
+    square(5, periodic=False),
+    triangular(5),
+    honeycomb(4),
+    kagome(3),
+    lieb(3),
+]
 
 
 def displacement(lattice, rng):
@@ -18,12 +26,18 @@ def test_matrix_against_the_definition(lattice, rng):
     matrix = model.matrix(u)
     torch.testing.assert_close(matrix, matrix.mT, rtol=0, atol=0)
     near = min(r for s in range(lattice.n_sublattices) for r, _ in lattice.shells(1, s))
-    second = {"square": 2**0.5, "cubic": 2**0.5, "lieb": 2**0.5, "chain": 2.0}.get(lattice.name, 3**0.5)
+    second = {"square": 2**0.5, "cubic": 2**0.5, "lieb": 2**0.5, "chain": 2.0}.get(
+        lattice.name, 3**0.5
+    )
     expected = torch.zeros_like(matrix)
     bonds = lattice.bonds(second)
-    for i, j, d in zip(bonds.destination, bonds.source, torch.tensor(bonds.displacement), strict=True):
+    for i, j, d in zip(
+        bonds.destination, bonds.source, torch.tensor(bonds.displacement), strict=True
+    ):
         if d.norm() < near + 1e-9:
-            expected[i, j] = -2.0 + 1.5 * (u[i] - u[j]) @ d / near  # stretch of the bond from j to i
+            expected[i, j] = (
+                -2.0 + 1.5 * (u[i] - u[j]) @ d / near
+            )  # stretch of the bond from j to i
         else:
             assert d.norm() == pytest.approx(second)
             expected[i, j] = -0.3

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import spglib
 
-from lattgnn.lattice import PointGroup
+from lattgnn.symmetry import PointGroup
 
 SOLID = """1 -1 2 m 2/m 222 mm2 mmm 4 -4 4/m 422 4mm -42m 4/mmm 3 -3 32 3m -3m 6 -6 6/m 622 6mm -6m2 6/mmm
 23 m-3 432 -43m m-3m""".split()
@@ -20,7 +20,9 @@ def crystal_rotations() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Integer and cartesian rotations of the first setting of each point group in spglib's database."""
     found = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of spglib's own way of reporting errors
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # of spglib's own way of reporting errors
         types = [spglib.get_spacegroup_type(hall) for hall in range(1, 531)]
         settings = [spglib.get_symmetry_from_database(hall) for hall in range(1, 531)]
     for kind, setting in zip(types, settings, strict=True):
@@ -29,7 +31,9 @@ def crystal_rotations() -> dict[str, tuple[np.ndarray, np.ndarray]]:
             whole = np.unique(setting["rotations"], axis=0)
             # 143 to 194 are trigonal and hexagonal, in hexagonal axes; the metric of the others may be 1.
             hexagonal = 143 <= kind.number <= 194
-            vectors = np.array([[1, 0, 0], [-0.5, 3**0.5 / 2, 0], [0, 0, 1]]) if hexagonal else np.eye(3)
+            vectors = (
+                np.array([[1, 0, 0], [-0.5, 3**0.5 / 2, 0], [0, 0, 1]]) if hexagonal else np.eye(3)
+            )
             cartesian = vectors.T @ whole @ np.linalg.inv(vectors.T)
             found[kind.pointgroup_international] = whole, cartesian
     return found

@@ -64,7 +64,10 @@ def test_numbers_of_orbits(named):
 
 def test_distance_alone_would_merge_bonds_of_the_kagome_lattice():
     first, second = (o for o in bond_orbits(kagome(4), 2.0).orbits if o.distance == 2.0)
-    assert (first.multiplicity, second.multiplicity) == (4, 2)  # along a chain, and across a hexagon
+    assert (first.multiplicity, second.multiplicity) == (
+        4,
+        2,
+    )  # along a chain, and across a hexagon
 
 
 def test_direction_is_part_of_an_orbit():
@@ -126,7 +129,9 @@ def test_bad_cutoffs_are_refused(cutoff):
 @pytest.mark.parametrize("cutoff", [1.0, 1.5])
 def test_finite_bonds_are_those_of_brute_force(lattice, cutoff):
     bonds = lattice.bonds(cutoff)
-    rows = zip(bonds.source.tolist(), bonds.destination.tolist(), bonds.displacement.round(9), strict=True)
+    rows = zip(
+        bonds.source.tolist(), bonds.destination.tolist(), bonds.displacement.round(9), strict=True
+    )
     assert sorted((i, j, *d) for i, j, d in rows) == sorted(brute_force(lattice, cutoff))
     key = list(zip(bonds.destination, bonds.orbit, bonds.source, strict=True))
     assert key == sorted(key)
@@ -137,12 +142,16 @@ def test_finite_bonds_are_those_of_brute_force(lattice, cutoff):
     assert bonds.source.dtype == bonds.destination.dtype == bonds.orbit.dtype == np.int64
 
 
-@pytest.mark.parametrize("lattice", [kagome(4), honeycomb(4), lieb(4, periodic=False), square(6, 8)])
+@pytest.mark.parametrize(
+    "lattice", [kagome(4), honeycomb(4), lieb(4, periodic=False), square(6, 8)]
+)
 def test_every_site_receives_the_multiplicity(lattice):
     found = bond_orbits(lattice, 2.1)
     bonds = found.edges()
     for orbit in found.orbits:
-        arrived = np.bincount(bonds.destination[bonds.orbit == orbit.index], minlength=lattice.n_sites)
+        arrived = np.bincount(
+            bonds.destination[bonds.orbit == orbit.index], minlength=lattice.n_sites
+        )
         if all(lattice.periodic):
             assert set(arrived) <= {0, orbit.multiplicity}
         assert arrived.max() == orbit.multiplicity
@@ -191,7 +200,9 @@ def test_smallest_extent_is_computed(lattice, cutoff, smallest):
     named = eval(message.split(" Use ")[1].split(")")[0] + ")")
     fits = [
         extent
-        for extent in product(*[range(n, max(n, m) + 1) for n, m in zip(lattice.extent, named, strict=True)])
+        for extent in product(
+            *[range(n, max(n, m) + 1) for n, m in zip(lattice.extent, named, strict=True)]
+        )
         if works(lattice.with_extent(*extent))
     ]
     assert named in fits

@@ -46,7 +46,9 @@ def test_the_same_map_and_gradient(lattice, cutoff):
         )
         for result in results
     ]
-    for found, expected in zip((*results[0], *gradients[0]), (*results[1], *gradients[1]), strict=True):
+    for found, expected in zip(
+        (*results[0], *gradients[0]), (*results[1], *gradients[1]), strict=True
+    ):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
 
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from lattgnn.lattice import parse, site_classes, square
+from lattgnn.lattice import square
 from lattgnn.nn import EVEN, ODD, SPIN, Block, features
 from lattgnn.nn.nonlinearities import Gate, NormGate, TensorProduct, nonlinearity
+from lattgnn.symmetry import parse, site_classes
 
 LATTICE = square(4)
 (SITES,) = site_classes(LATTICE)
@@ -20,7 +21,11 @@ def blocks(text="A1 + B1 + E", internal=EVEN, channels=3):
 def random_input(module, rng, batch=2, n_sites=5):
     return [
         torch.randn(
-            n_sites * b.type.dim, batch * b.internal.dim, b.channels, generator=rng, dtype=torch.float64
+            n_sites * b.type.dim,
+            batch * b.internal.dim,
+            b.channels,
+            generator=rng,
+            dtype=torch.float64,
         )
         for b in module.inputs
     ]
@@ -37,7 +42,9 @@ def moved(values, layout, element):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("text", ["A1 + B1 + E", "vector + 2 trivial", "regular + E", "A2 + regular"])
+@pytest.mark.parametrize(
+    "text", ["A1 + B1 + E", "vector + 2 trivial", "regular + E", "A2 + regular"]
+)
 def test_commutes_with_every_element_of_the_site_group(text, kind, rng):
     module = nonlinearity(kind, blocks(text)).double()
     x = random_input(module, rng)
@@ -55,7 +62,9 @@ def test_a_function_of_each_component_of_a_vector_would_not():
         x = random_input(module, rng)[:1]
         for element in range(SITES.group.order):
             turned = module(moved(x, module.outputs, element))
-            torch.testing.assert_close(turned, moved(module(x), module.outputs, element), rtol=0, atol=1e-3)
+            torch.testing.assert_close(
+                turned, moved(module(x), module.outputs, element), rtol=0, atol=1e-3
+            )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -77,7 +86,9 @@ def test_odd_channels_stay_odd_and_spins_turn(kind, rng):
         return result
 
     y = module(x)
-    torch.testing.assert_close(module(image(x, module.inputs)), image(y, module.outputs), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        module(image(x, module.inputs)), image(y, module.outputs), rtol=0, atol=1e-12
+    )
     assert {block.internal for block in module.outputs} == {EVEN, ODD, SPIN}
 
 
@@ -87,7 +98,9 @@ def test_products_contain_what_the_product_of_characters_contains():
     names = [block.type.representation.name for block in module.outputs]
     assert names == ["E", "A1", "B1", "B2"]
     pair = TensorProduct(blocks("E + vector + B1"))
-    assert len(pair.blocks) == 2  # E and vector are one representation by value, with twice the channels
+    assert (
+        len(pair.blocks) == 2
+    )  # E and vector are one representation by value, with twice the channels
     product = parse("E * B1", SITES.group)
     assert [(irrep.name, n) for irrep, n in product.irreps()] == [("E", 1)]
 

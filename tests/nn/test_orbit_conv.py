@@ -9,19 +9,13 @@ from hypothesis import strategies as st
 
 from lattgnn.graph import apply_operation
 from lattgnn.lattice import (
-    SiteType,
     bond_orbits,
     chain,
     compatible_operations,
     cubic,
-    field_representation,
     honeycomb,
-    irreps,
     kagome,
-    kernel_count,
     lieb,
-    orbit_kernels,
-    site_classes,
     site_permutations,
     square,
     triangular,
@@ -37,6 +31,14 @@ from lattgnn.nn import (
     field_blocks,
     kernel_graph,
     scalars,
+)
+from lattgnn.symmetry import (
+    SiteType,
+    field_representation,
+    irreps,
+    kernel_count,
+    orbit_kernels,
+    site_classes,
 )
 
 CUTOFF = 1.8
@@ -62,7 +64,10 @@ def random_blocks(blocks, graph, rng, batch=2):
 @pytest.mark.parametrize("hidden", ["trivial", "vector", "regular"])
 @pytest.mark.parametrize("lattice", [*LATTICES, OPEN], ids=lambda lattice: lattice.name)
 def test_sparse_products_written_out_kernels_and_gather_and_scatter_agree(lattice, hidden, rng):
-    inputs, outputs = features(lattice, hidden, 3, 2), features(lattice, f"trivial + {hidden}", 2, 1)
+    inputs, outputs = (
+        features(lattice, hidden, 3, 2),
+        features(lattice, f"trivial + {hidden}", 2, 1),
+    )
     for cutoff in (CUTOFF, None):
         conv, graph = make(lattice, inputs, outputs, cutoff)
         x = random_blocks(inputs, graph, rng)
@@ -130,7 +135,9 @@ def test_commutes_with_every_operation(lattice, text, symmetry_error):
             return kernel_graph(lattice, CUTOFF, torch.float64, torch.device("cpu"))
 
         def forward(self, field, graph):
-            joined = self.components.join(self.conv(self.components.split(field, graph), graph), graph)
+            joined = self.components.join(
+                self.conv(self.components.split(field, graph), graph), graph
+            )
             return None, joined.reshape(field.shape)
 
     net = Map()
@@ -164,7 +171,9 @@ def test_weights_are_as_many_as_characters_say(lattice):
                 expected = kernel_count(lattice.cell, source, destination, cutoff)
                 found = orbit_kernels(lattice.cell, source, destination, cutoff)
                 assert sum(map(len, found)) == expected
-                conv = OrbitConv(lattice, (Block(source, 3),), (Block(destination, 2),), cutoff, bias=False)
+                conv = OrbitConv(
+                    lattice, (Block(source, 3),), (Block(destination, 2),), cutoff, bias=False
+                )
                 assert sum(p.numel() for p in conv.parameters()) == 6 * expected
 
 
@@ -210,7 +219,9 @@ def test_internal_spaces_do_not_mix_and_keep_their_components(rng):
     assert list(conv.biases) == ["2"]  # nothing but the invariant block may be shifted
 
 
-IRREPS = st.lists(st.sampled_from(["A1", "A2", "B1", "B2", "E", "regular", "vector"]), min_size=1, max_size=3)
+IRREPS = st.lists(
+    st.sampled_from(["A1", "A2", "B1", "B2", "E", "regular", "vector"]), min_size=1, max_size=3
+)
 
 
 @settings(deadline=None, max_examples=15, derandomize=True)

@@ -6,9 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lattgnn.config import build, describe
-from lattgnn.lattice import cubic, field_representation, honeycomb, kagome, lieb, square, triangular
+from lattgnn.lattice import cubic, honeycomb, kagome, lieb, square, triangular
 from lattgnn.nn import ForceNetwork, OrbitNetwork
+from lattgnn.serialize import build, describe
+from lattgnn.symmetry import field_representation
 
 BOUND = 1.75
 LATTICES = [square(4), triangular(4), honeycomb(4), kagome(3), lieb(3), cubic(4)]
@@ -37,14 +38,20 @@ def fields(sample_fields):
 @pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: lattice.name)
 def test_equivariance(lattice, field, conservative, dtype, tolerance, make_network, symmetry_error):
     """Random, uniform, vanishing and staggered fields; every operation followed by a translation."""
-    options = {"hidden": "trivial + vector", "cutoff": 1.5 if lattice.dim == 2 else 1.0, "channels": 3}
+    options = {
+        "hidden": "trivial + vector",
+        "cutoff": 1.5 if lattice.dim == 2 else 1.0,
+        "channels": 3,
+    }
     net = make_network(lattice, dtype, field=field, conservative=conservative, std=0.2, **options)
     assert symmetry_error(net, lattice, field, dtype=dtype) < tolerance
 
 
 @pytest.mark.parametrize("nonlinearity", ["norm", "product"])
 @pytest.mark.parametrize("lattice", LATTICES[1:], ids=lambda lattice: lattice.name)
-def test_other_nonlinearities_in_other_site_groups(lattice, nonlinearity, make_network, symmetry_error):
+def test_other_nonlinearities_in_other_site_groups(
+    lattice, nonlinearity, make_network, symmetry_error
+):
     options = {"hidden": "trivial + vector", "cutoff": 1.0, "channels": 2, "n_layers": 1}
     net = make_network(lattice, field="vector", nonlinearity=nonlinearity, std=0.2, **options)
     assert symmetry_error(net, lattice, "vector") < 1e-10
@@ -63,7 +70,9 @@ def test_other_nonlinearities_in_other_site_groups(lattice, nonlinearity, make_n
         ("B1 + A1", "A1 + B2 + E", "norm"),
     ],
 )
-def test_equivariance_of_every_kind_of_channel(field, hidden, nonlinearity, make_network, symmetry_error):
+def test_equivariance_of_every_kind_of_channel(
+    field, hidden, nonlinearity, make_network, symmetry_error
+):
     lattice = square(4)
     options = {"hidden": hidden, "nonlinearity": nonlinearity, "channels": 2, "n_layers": 1}
     for conservative in (False, True):
@@ -75,14 +84,18 @@ def test_equivariance_of_every_kind_of_channel(field, hidden, nonlinearity, make
     deadline=None,
     max_examples=6,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],  # the fixtures are functions without state
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture
+    ],  # the fixtures are functions without state
 )
 @given(
     hidden=st.lists(st.sampled_from(["A1", "A2", "B1", "B2", "E"]), min_size=1, max_size=2),
     field=st.lists(st.sampled_from(["A1", "B1", "A2", "E", "vector"]), min_size=1, max_size=2),
     nonlinearity=st.sampled_from(["gate", "norm", "product"]),
 )
-def test_equivariance_of_random_representations(hidden, field, nonlinearity, make_network, symmetry_error):
+def test_equivariance_of_random_representations(
+    hidden, field, nonlinearity, make_network, symmetry_error
+):
     lattice, text = square(4), " + ".join(field)
     hidden = " + ".join(["vector", *hidden])  # vectors reach every other representation along bonds
     options = {"hidden": hidden, "channels": 2, "n_layers": 1, "nonlinearity": nonlinearity}
@@ -142,7 +155,9 @@ def test_odd_channels_know_the_relative_signs_of_neighbours(make_network):
     assert (energies[0] - energies[1]).abs() > 1e-2
 
 
-@pytest.mark.parametrize("options", [{}, {"odd": True}, {"hidden": "A1 + E"}, {"field": "vector"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"odd": True}, {"hidden": "A1 + E"}, {"field": "vector"}], ids=str
+)
 def test_forces_are_minus_the_gradient_of_the_energy(options, make_network, fields):
     lattice = square(6)
     net = make_network(lattice, conservative=True, std=0.3, **options)
@@ -164,7 +179,9 @@ def test_training_through_the_force_reaches_every_parameter_and_leaves_no_graph_
     net, field = make_network(lattice, conservative=conservative), fields(lattice)
     graph = net.graph(lattice)
     net(field, graph)[1].square().sum().backward()
-    without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    without = [
+        name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    ]
     # The last bias of an energy head only shifts the energy.
     assert without == (["readout.mix.biases.0"] if conservative else [])
     with torch.no_grad():
@@ -187,7 +204,10 @@ def test_samples_do_not_see_each_other(make_network, fields):
 def test_same_parameters_on_every_extent(conservative, hidden, make_network, fields):
     """A field tiled 2 × 2 has the tiled forces and four times the energy."""
     small, large = square(6), square(12)
-    net, field = make_network(small, conservative=conservative, hidden=hidden, std=0.2), fields(small)
+    net, field = (
+        make_network(small, conservative=conservative, hidden=hidden, std=0.2),
+        fields(small),
+    )
     tiled = field.view(-1, 6, 6).repeat(1, 2, 2).flatten(1)
     energy, forces = net(field, net.graph(small))
     tiled_energy, tiled_forces = net(tiled, net.graph(large))
@@ -219,20 +239,26 @@ def test_forces_have_the_shape_of_the_field(field, components, make_network):
 
 
 def test_description_rebuilds_the_network(make_network):
-    net = make_network(lieb(3), hidden=["A1 + E", "vector"], field="vector", nonlinearity="norm", odd=True)
+    net = make_network(
+        lieb(3), hidden=["A1 + E", "vector"], field="vector", nonlinearity="norm", odd=True
+    )
     again = build(describe(net), ForceNetwork, lieb(5))
     again.double().load_state_dict(net.state_dict())
     assert describe(again) == describe(net)
 
 
 def test_bad_arguments_are_told_in_one_line():
-    with pytest.raises(ValueError, match="channels and n_layers must be at least 1 and 1, got 0 and 2"):
+    with pytest.raises(
+        ValueError, match="channels and n_layers must be at least 1 and 1, got 0 and 2"
+    ):
         OrbitNetwork(square(8), BOUND, channels=0)
     with pytest.raises(ValueError, match="odd=True needs a bipartite lattice"):
         OrbitNetwork(triangular(6), BOUND, odd=True)
     with pytest.raises(ValueError, match="must be one of A1, .*Did you mean 'vector'"):
         OrbitNetwork(square(8), BOUND, field="vectors")
-    with pytest.raises(ValueError, match="hidden must have channels .*'A2'.* got 'A1'. Add 'vector'"):
+    with pytest.raises(
+        ValueError, match="hidden must have channels .*'A2'.* got 'A1'. Add 'vector'"
+    ):
         OrbitNetwork(square(8), BOUND, field="A2", hidden="A1")
     with pytest.raises(ValueError, match="field_scale must be positive and finite, got 0"):
         OrbitNetwork(square(8), BOUND, field_scale=0.0)

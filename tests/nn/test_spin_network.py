@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from lattgnn.checkpoint import check_representation
-from lattgnn.config import build, describe
 from lattgnn.dynamics import HeunLLG, State
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.hamiltonians import DoubleExchange
 from lattgnn.lattice import chain, kagome, lieb, square, triangular
 from lattgnn.nn import ForceNetwork, OrbitNetwork, tangent_part
+from lattgnn.serialize import build, describe
 from lattgnn.solvers import ExactDiagonalization
 
 BOUND = 3.5
@@ -107,7 +107,9 @@ def test_tangent_fields_are_the_whole_ones_without_their_part_along_the_spins(
     graph = whole.graph(lattice)
     forces, tangents = whole(field, graph)[1], part(field, graph)[1]
     torch.testing.assert_close(tangents, tangent_part(forces, field), rtol=0, atol=1e-11)
-    assert (tangents * field).sum(-1).abs().max() < 1e-11 and (forces * field).sum(-1).abs().max() > 0.1
+    assert (tangents * field).sum(-1).abs().max() < 1e-11 and (forces * field).sum(
+        -1
+    ).abs().max() > 0.1
 
 
 def test_training_reaches_every_parameter(make_network, rng):

@@ -8,7 +8,13 @@ from lattgnn.report.lattice_plot import plot_lattice
 
 @pytest.mark.parametrize(
     ("lattice", "cutoff", "panels"),
-    [(square(8), 2.3, 1), (kagome(8), 2.7, 1), (lieb(8), 2.3, 2), (chain(9), 3.0, 1), (cubic(5), 1.5, 1)],
+    [
+        (square(8), 2.3, 1),
+        (kagome(8), 2.7, 1),
+        (lieb(8), 2.3, 2),
+        (chain(9), 3.0, 1),
+        (cubic(5), 1.5, 1),
+    ],
     ids=lambda value: getattr(value, "name", None),
 )
 def test_every_orbit_is_in_the_legend(lattice, cutoff, panels, tmp_path):

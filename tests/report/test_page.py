@@ -26,15 +26,26 @@ class Page(HTMLParser):
 
 def test_page_holds_everything(tmp_path):
     sections = [
-        Section("Loss", "First.\n\nSecond.", loss_curves([0, 1], {"training": [1.0, 0.1]}), "What is seen."),
-        Section("Errors", "", Table(("window", "MSE"), [("0–40", 1.234567e-4), ("random", None)], "In t².")),
+        Section(
+            "Loss",
+            "First.\n\nSecond.",
+            loss_curves([0, 1], {"training": [1.0, 0.1]}),
+            "What is seen.",
+        ),
+        Section(
+            "Errors",
+            "",
+            Table(("window", "MSE"), [("0–40", 1.234567e-4), ("random", None)], "In t²."),
+        ),
         Section(
             "Configuration",
             content=Table.of({"lattice": {"extent": [8, 8]}, "name": "<script>alert(1)</script>"}),
         ),
         Section("Words only", "A < B & C"),
     ]
-    path = write_report(tmp_path / "deep" / "report.html", "Report", sections, subtitle="made by a test")
+    path = write_report(
+        tmp_path / "deep" / "report.html", "Report", sections, subtitle="made by a test"
+    )
     page = Page(path.read_text(encoding="utf-8"))
     sources = [attrs["src"] for tag, attrs in page.tags if tag == "img"]
     assert len(sources) == 1 and sources[0].startswith("data:image/png;base64,iVBOR")

@@ -27,9 +27,13 @@ series = -1 + 0.1 * rng.random((21, 3))
 
 
 def texts(figure: Figure) -> str:
-    found = [text.get_text() for axes in figure.axes for text in axes.texts + axes.get_xticklabels()]
+    found = [
+        text.get_text() for axes in figure.axes for text in axes.texts + axes.get_xticklabels()
+    ]
     labels = [label for axes in figure.axes for label in (axes.get_xlabel(), axes.get_ylabel())]
-    legends = [text.get_text() for axes in figure.axes for text in getattr(axes.get_legend(), "texts", [])]
+    legends = [
+        text.get_text() for axes in figure.axes for text in getattr(axes.get_legend(), "texts", [])
+    ]
     return "\n".join(found + labels + legends)
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from lattgnn import analysis
+from lattgnn.analysis.quench import growth_window, order_maps, picture_frames
 from lattgnn.dynamics import Trajectory
 from lattgnn.lattice import Lattice, chain, kagome, square, triangular
 from lattgnn.report import analysis_figures, analyze, write_movie, write_quench_report
-from lattgnn.report.quench_analysis import growth_window, order_maps, picture_frames
 
 STEPS = np.unique(np.geomspace(1, 400, 14).round().astype(int) - 1)
 
@@ -23,7 +23,9 @@ def coarsening(lattice: Lattice, n_replicas: int) -> Trajectory:
             frames.append(order * lattice.bipartite_signs)
         change = order - order**3
         differences = order[:, bonds.source] - order[:, bonds.destination]
-        change += np.stack([np.bincount(bonds.destination, row, lattice.n_sites) for row in differences])
+        change += np.stack(
+            [np.bincount(bonds.destination, row, lattice.n_sites) for row in differences]
+        )
         order = order + 0.1 * change
     field = np.stack(frames)
     init_args = {"dt": 0.1, "kT": 0.0, "gamma": 0.2, "mass": 5.0}
@@ -45,7 +47,9 @@ def test_domains_grow(quench):
     lengths = result["lengths"]["C(r)"]
     assert lengths.shape == (len(STEPS), 3)
     assert lengths[-4].mean() > 3 * lengths[3].mean()
-    np.testing.assert_allclose(result["correlation"][:, 0], (np.asarray(quench.fields[:]) ** 2).mean((1, 2)))
+    np.testing.assert_allclose(
+        result["correlation"][:, 0], (np.asarray(quench.fields[:]) ** 2).mean((1, 2))
+    )
     assert result["neighbor_correlation"][-1].max() < -0.9
     peak = np.unravel_index(result["structure"][-1].argmax(), (48, 48))
     np.testing.assert_allclose(peak, 24, atol=1)
@@ -93,7 +97,9 @@ def test_windows_and_frames():
     window = growth_window(times, lengths, square(60))
     assert window is not None
     first, last = window
-    assert last <= 100 < 1.3 * last and first >= last / 10, "L reaches a sixth of the side at t = 100"
+    assert last <= 100 < 1.3 * last and first >= last / 10, (
+        "L reaches a sixth of the side at t = 100"
+    )
     assert growth_window(times, lengths + 50, square(60)) is None
     frames = picture_frames(times)
     assert frames[-1] == 41 and len(frames) == 8
@@ -109,7 +115,9 @@ def test_a_vector_is_the_sum_of_its_components(quench):
     }
     turned = Trajectory(arrays, quench.config)
     found, expected = analyze(turned), analyze(quench)
-    np.testing.assert_allclose(found["order_parameter"], np.abs(expected["order_parameter"]), atol=1e-12)
+    np.testing.assert_allclose(
+        found["order_parameter"], np.abs(expected["order_parameter"]), atol=1e-12
+    )
     for name in ("neighbor_correlation", "correlation", "structure"):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(found["lengths"]["S(q)"], expected["lengths"]["S(q)"], rtol=1e-9)
@@ -118,7 +126,9 @@ def test_a_vector_is_the_sum_of_its_components(quench):
     assert "snapshots" in analysis_figures(turned, found)
 
 
-@pytest.mark.parametrize("lattice", [triangular(12), kagome(6), square(9)], ids=lambda lattice: lattice.name)
+@pytest.mark.parametrize(
+    "lattice", [triangular(12), kagome(6), square(9)], ids=lambda lattice: lattice.name
+)
 def test_without_two_colours_the_peak_of_s_q_is_the_order(lattice):
     """A wave planted on top of a uniform field, stronger with time; ±Q of a real field are one wave."""
     rng = np.random.default_rng(3)
@@ -127,7 +137,9 @@ def test_without_two_colours_the_peak_of_s_q_is_the_order(lattice):
     wave = times[:, None] * np.cos(lattice.positions @ q) + 5.0
     field = wave[:, None] + 0.1 * rng.normal(size=(6, 2, lattice.n_sites))
     config = {"lattice": lattice.to_dict(), "integrator": {"init_args": {"dt": 0.1}}}
-    trajectory = Trajectory({"field": field, "momentum": field, "forces": field, "step": times}, config)
+    trajectory = Trajectory(
+        {"field": field, "momentum": field, "forces": field, "step": times}, config
+    )
     result = analyze(trajectory)
     np.testing.assert_allclose(np.abs(result["center"]), np.abs(q), atol=1e-12)
     np.testing.assert_allclose(result["order_parameter"].mean(1), 0.5 * times, atol=0.1)
@@ -150,5 +162,7 @@ def test_a_single_domain_has_no_length():
     trajectory = Trajectory(arrays, config)
     result = analyze(trajectory)
     metrics = result["metrics"]
-    assert metrics["final_order_parameter"] == 1.0 and metrics["final_length_from_correlation"] is None
+    assert (
+        metrics["final_order_parameter"] == 1.0 and metrics["final_length_from_correlation"] is None
+    )
     assert "domain_length" not in analysis_figures(trajectory, result)

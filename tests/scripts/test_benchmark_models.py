@@ -45,7 +45,11 @@ class OnSite(ForceNetwork):
 def test_one_yaml_is_enough(tmp_path):
     (tmp_path / "on_site.yaml").write_text(RECIPE)
     (tmp_path / "stranger.py").write_text(STRANGER)
-    command = [sys.executable, str(ROOT / "scripts/benchmark_models.py"), "--recipes=[on_site.yaml]"]
+    command = [
+        sys.executable,
+        str(ROOT / "scripts/benchmark_models.py"),
+        "--recipes=[on_site.yaml]",
+    ]
     command += ["--minutes=[0.002]", "--out=results", "--workers=1"]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -53,7 +57,9 @@ def test_one_yaml_is_enough(tmp_path):
     record = json.loads((tmp_path / "results/on_site-0.002min-seed0.json").read_text())
     assert record["parameters"] == 13 and record["mac"] == 8 and record["equivariance_error"] < 1e-6
     assert {"test/quench/mse", "test/random/mae", "test/601-1200/mse"} <= record["test"].keys()
-    (row,) = [line for line in (tmp_path / "results.md").read_text().splitlines() if "on_site" in line]
+    (row,) = [
+        line for line in (tmp_path / "results.md").read_text().splitlines() if "on_site" in line
+    ]
     assert "| 13 |" in row and "| 1 |" in row
     assert (tmp_path / "results.png").stat().st_size > 10_000
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)

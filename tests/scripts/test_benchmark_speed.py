@@ -34,7 +34,9 @@ def test_the_rival_in_training_is_the_same_network(lattice, script):
 
 def test_the_floor_has_the_products_of_the_network(script):
     direct, energy = (script.random_network(square(6), "2,993", head) for head in script.HEADS)
-    products = [sum(out * into for out, into in script.product_shapes(net)) for net in (direct, energy)]
+    products = [
+        sum(out * into for out, into in script.product_shapes(net)) for net in (direct, energy)
+    ]
     assert products == [2849, 2 * 2849]  # 16·11 + 11², five times 33·11 + 11², 11² + 11
     run = script.chain(((3, 5), (5, 3)), block=4, kind=2)
     run(1)
@@ -63,7 +65,9 @@ def test_one_part_is_measured_anew_and_the_others_stay(script, tmp_path, capsys)
 
 @pytest.mark.slow
 def test_all_parts_run(script, tmp_path):
-    script.main(quick=True, long=True, production="holstein-square-small", out=str(tmp_path / "speed"))
+    script.main(
+        quick=True, long=True, production="holstein-square-small", out=str(tmp_path / "speed")
+    )
     text = (tmp_path / "speed.md").read_text()
     for part in ("Goals", "Steps", "Rivals", "Memory", "Training", "Production"):
         assert f"## {part}" in text

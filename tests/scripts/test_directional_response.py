@@ -26,7 +26,9 @@ def test_exact_diagonalization_responds_as_free_electrons_do():
     lattice = square(12)
     exact = ExactForceField(Holstein(lattice), SOLVER)
     for k in script.WAVES.values():
-        assert script.response(exact, lattice, k, 3.5) == pytest.approx(script.lindhard(k, 12), rel=1e-4)
+        assert script.response(exact, lattice, k, 3.5) == pytest.approx(
+            script.lindhard(k, 12), rel=1e-4
+        )
 
 
 def test_the_infinite_lattice_tells_the_two_directions_apart():

@@ -16,7 +16,9 @@ spec.loader.exec_module(script)
 
 
 def test_errors_fall_with_the_buffer():
-    case = script.Case(Holstein(square(12)), RandomFields("test", n_samples=2), cores=(4,), buffers=(1, 3, 4))
+    case = script.Case(
+        Holstein(square(12)), RandomFields("test", n_samples=2), cores=(4,), buffers=(1, 3, 4)
+    )
     found = script.measure(case)
     assert found["lattice"] == ["square", 12, 12] and found["steps"] == [-1, -1]
     near, far, whole = found["rows"]

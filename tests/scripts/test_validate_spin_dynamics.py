@@ -48,7 +48,9 @@ def test_an_untrained_network_starts_right_and_goes_astray(tmp_path):
     settings: dict[str, Any] = dict(
         cutoff=1.0, channels=2, spin_channels=2, n_layers=1, field="3 trivial", internal="spin"
     )
-    net = OrbitNetwork(lattice, model.force_bound, **settings, conservative=True, nonlinearity="square")
+    net = OrbitNetwork(
+        lattice, model.force_bound, **settings, conservative=True, nonlinearity="square"
+    )
     checkpoint = tmp_path / "net.ckpt"
     LearnedForceField(net, model, solver).save(checkpoint)
     out = tmp_path / "figures.json"

@@ -91,7 +91,9 @@ def test_forces_of_a_quench(quench):
     """The goal: MSE below 1e-8 with a buffer of 5; and the energy, 5e-7 a site."""
     model = Holstein(square(24))
     energy, forces = ExactForceField(model, ExactDiagonalization(0.1, mu=0.0)).electronic(quench)
-    found = ExactForceField(model, DomainDiagonalization(0.1, 0.0, core=10, buffer=5)).electronic(quench)
+    found = ExactForceField(model, DomainDiagonalization(0.1, 0.0, core=10, buffer=5)).electronic(
+        quench
+    )
     assert (found[1] - forces).square().mean(-1).max() < 1e-8
     assert (found[0] - energy).abs().max() / 576 < 5e-7
 
@@ -117,7 +119,8 @@ def test_energy_of_a_tiling_is_four_times_that_of_the_tile(rng):
     tiling = SOLVER.solve(large, field.repeat(2, 2).flatten())
     assert float(tiling.energy) == pytest.approx(4 * float(tile.energy), rel=1e-13)
     diagonal = [
-        state.density_elements[model.rows == model.cols] for state, model in ((tile, small), (tiling, large))
+        state.density_elements[model.rows == model.cols]
+        for state, model in ((tile, small), (tiling, large))
     ]
     torch.testing.assert_close(
         diagonal[1].view(24, 24), diagonal[0].view(12, 12).repeat(2, 2), rtol=0, atol=1e-12
@@ -135,7 +138,9 @@ def test_translations(rng):
         moved = torch.empty_like(field)
         moved[sites] = field
         moved_energy, moved_forces = force_field(moved)
-        return max(float((moved_forces[sites] - forces).abs().max()), float((moved_energy - energy).abs()))
+        return max(
+            float((moved_forces[sites] - forces).abs().max()), float((moved_energy - energy).abs())
+        )
 
     assert change((4, 0)) < 1e-10 and change((8, 4)) < 1e-10
     assert 1e-6 < change((1, 0)) < 0.3 and 1e-6 < change((2, 3)) < 0.3
@@ -162,7 +167,9 @@ def test_both_engines_agree(model, rng, monkeypatch):
     monkeypatch.setattr(domain, "_on_cpu", lambda tensor: False)
     torch_state = SOLVER.solve(model, field)
     torch.testing.assert_close(torch_state.energy, state.energy, rtol=0, atol=1e-10)
-    torch.testing.assert_close(torch_state.density_elements, state.density_elements, rtol=0, atol=1e-11)
+    torch.testing.assert_close(
+        torch_state.density_elements, state.density_elements, rtol=0, atol=1e-11
+    )
 
 
 @pytest.mark.parametrize(("mu", "filling"), [(-100.0, 0.0), (100.0, 1.0)])
@@ -173,7 +180,9 @@ def test_empty_and_full_bands(mu, filling, kT, rng):
     state = replace(SOLVER, kT=kT, mu=mu).solve(model, field)
     expected = torch.where(model.rows == model.cols, filling, 0.0).double()
     torch.testing.assert_close(state.density_elements, expected, rtol=0, atol=1e-12)
-    assert float(state.energy) == pytest.approx(filling * float(-3.5 * field.sum() - 144 * mu), abs=1e-9)
+    assert float(state.energy) == pytest.approx(
+        filling * float(-3.5 * field.sum() - 144 * mu), abs=1e-9
+    )
 
 
 def test_a_far_change_of_the_field_changes_nothing(rng):
@@ -182,7 +191,9 @@ def test_a_far_change_of_the_field_changes_nothing(rng):
     field = torch.randn(16, 16, dtype=torch.float64, generator=rng)
     changed = field.clone()
     changed[10, 10] += 1
-    forces, moved = (force_field.electronic(each.flatten())[1].view(16, 16) for each in (field, changed))
+    forces, moved = (
+        force_field.electronic(each.flatten())[1].view(16, 16) for each in (field, changed)
+    )
     assert torch.equal(forces[:4, :4], moved[:4, :4]) and not torch.equal(forces[8:12], moved[8:12])
 
 
@@ -203,7 +214,9 @@ def test_wrong_arguments_are_refused(arguments, message):
 
 def test_wrong_axes_and_fields_are_refused():
     model, field = Holstein(square(8)), torch.zeros(64)
-    with pytest.raises(ValueError, match="core must be one number, or 2 for 2 axes, got .4,.. Use 4"):
+    with pytest.raises(
+        ValueError, match="core must be one number, or 2 for 2 axes, got .4,.. Use 4"
+    ):
         replace(SOLVER, core=(4,)).solve(model, field)
     with pytest.raises(ValueError, match="field must have shape"):
         SOLVER.solve(model, field[1:])

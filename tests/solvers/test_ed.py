@@ -68,13 +68,17 @@ def test_degenerate_levels_share_so_that_a_uniform_lattice_stays_uniform(kT):
         (ExactDiagonalization(kT, filling=0.3), 0.3),
     ):
         state = solver.solve(model, zero)
-        torch.testing.assert_close(density(model, state), torch.full_like(zero, n), rtol=0, atol=1e-10)
+        torch.testing.assert_close(
+            density(model, state), torch.full_like(zero, n), rtol=0, atol=1e-10
+        )
 
 
 def test_flat_band_at_the_fermi_level_is_half_filled():
     model = Holstein(lieb(3))
     state = ExactDiagonalization(0.0, mu=0.0).solve(model, torch.zeros(27).double())
-    torch.testing.assert_close(density(model, state), torch.full((27,), 0.5).double(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        density(model, state), torch.full((27,), 0.5).double(), rtol=0, atol=1e-12
+    )
 
 
 def test_atomic_limit(rng):
@@ -124,7 +128,9 @@ def test_density_elements_are_the_density_matrix_at_the_pattern(solver, rng):
         n = 7.2 if solver.filling else (e < 0.2).sum()
         occupations = np.clip(n - np.arange(18), 0, 1)
     rho = (v * occupations) @ v.T
-    np.testing.assert_allclose(state.density_elements.numpy(), rho[model.cols, model.rows], atol=1e-12)
+    np.testing.assert_allclose(
+        state.density_elements.numpy(), rho[model.cols, model.rows], atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("solver", ENSEMBLES)
@@ -132,12 +138,18 @@ def test_both_engines_agree_and_a_batch_changes_nothing(solver, rng):
     model = Holstein(square(4))
     fields = 2 * torch.randn(2, 3, 16, dtype=torch.float64, generator=rng)
     state = solver.solve(model, fields)
-    assert state.energy.shape == state.mu.shape == (2, 3) and state.density_elements.shape == (2, 3, 80)
+    assert state.energy.shape == state.mu.shape == (2, 3) and state.density_elements.shape == (
+        2,
+        3,
+        80,
+    )
     alone = solver.solve(model, fields[1, 2])
     assert torch.equal(state.energy[1, 2], alone.energy) and torch.equal(state.mu[1, 2], alone.mu)
     assert torch.equal(state.density_elements[1, 2], alone.density_elements)
     batch = solve_with_torch(model, fields.reshape(6, 16), solver._occupy)
-    for one, many in zip(solve_with_lapack(model, fields[1, 2][None], solver._occupy), batch, strict=True):
+    for one, many in zip(
+        solve_with_lapack(model, fields[1, 2][None], solver._occupy), batch, strict=True
+    ):
         torch.testing.assert_close(one[0], many[5], rtol=0, atol=1e-11)
 
 

@@ -22,7 +22,9 @@ def test_chemical_potential_gives_the_number_of_electrons(n_electrons, kT, rng):
     energies = random_levels(rng, 5, 40)
     mu = chemical_potential(energies, n_electrons, kT)
     count = fermi_function(energies, mu, kT).sum(-1)
-    torch.testing.assert_close(count, torch.full_like(count, n_electrons), rtol=0, atol=1e-12 + 1e-14 / kT)
+    torch.testing.assert_close(
+        count, torch.full_like(count, n_electrons), rtol=0, atol=1e-12 + 1e-14 / kT
+    )
 
 
 def test_chemical_potential_against_a_textbook_root_finder(rng):
@@ -30,7 +32,10 @@ def test_chemical_potential_against_a_textbook_root_finder(rng):
     mu = chemical_potential(energies, 11.3, 0.2)
     for e, found in zip(energies, mu, strict=True):
         expected = brentq(
-            lambda x, e=e: float(fermi_function(e, e.new_tensor(x), 0.2).sum()) - 11.3, -20, 20, xtol=1e-14
+            lambda x, e=e: float(fermi_function(e, e.new_tensor(x), 0.2).sum()) - 11.3,
+            -20,
+            20,
+            xtol=1e-14,
         )
         assert float(found) == pytest.approx(expected, abs=1e-13)
 
@@ -44,7 +49,9 @@ def test_insulator_of_two_flat_levels(n_valence, n_conduction, kT):
     if kT <= 1e-3:
         assert mu == pytest.approx(kT / 2 * math.log(n_valence / n_conduction), abs=1e-15)
     else:
-        assert float(fermi_function(energies, levels(mu)[0], kT).sum()) == pytest.approx(n_valence, abs=1e-11)
+        assert float(fermi_function(energies, levels(mu)[0], kT).sum()) == pytest.approx(
+            n_valence, abs=1e-11
+        )
 
 
 @pytest.mark.parametrize("filling", [1e-6, 0.2, 0.5, 0.9, 1 - 1e-6])
@@ -66,7 +73,10 @@ def test_ground_state_is_the_limit_of_low_temperature(rng):
             atol=1e-9,
         )
         torch.testing.assert_close(
-            grand_potential(energies, limit, 1e-7), grand_potential(energies, cold, 0.0), rtol=0, atol=1e-4
+            grand_potential(energies, limit, 1e-7),
+            grand_potential(energies, cold, 0.0),
+            rtol=0,
+            atol=1e-4,
         )
 
 

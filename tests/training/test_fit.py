@@ -60,7 +60,14 @@ def workspace(tmp_path_factory) -> Path:
 
 
 def command(workspace, verb, run, *options):
-    return [verb, "--config", str(workspace / "fit.yaml"), "--run_dir", str(workspace / run), *options]
+    return [
+        verb,
+        "--config",
+        str(workspace / "fit.yaml"),
+        "--run_dir",
+        str(workspace / run),
+        *options,
+    ]
 
 
 def weights(path):
@@ -153,7 +160,10 @@ def test_mistakes_are_one_line_and_write_nothing(workspace, finished, capsys):
         (["--model.net.init_args.hidden=F1"], "must be one of A1, A2, B1, B2, E"),
         (["--data.lattice.init_args.extent=[2,2]"], "extent"),
         ([f"--ckpt_path={workspace / 'none.ckpt'}"], "does not exist"),
-        ([f"--ckpt_path={finished / 'last.ckpt'}", "--data.hamiltonian.init_args.g=3"], "Hamiltonian"),
+        (
+            [f"--ckpt_path={finished / 'last.ckpt'}", "--data.hamiltonian.init_args.g=3"],
+            "Hamiltonian",
+        ),
         ([f"--ckpt_path={finished / 'last.ckpt'}", "--model.net.init_args.channels=5"], "network"),
     ]:
         try:
@@ -193,7 +203,15 @@ def test_another_lattice_without_validation_recorded_by_wandb(workspace):
 
 def test_particle_hole_augmentation_needs_the_symmetry(workspace, finished, capsys):
     assert (
-        main(command(workspace, "fit", "ph", "--model.particle_hole=true", "--data.solver.init_args.mu=0.5"))
+        main(
+            command(
+                workspace,
+                "fit",
+                "ph",
+                "--model.particle_hole=true",
+                "--data.solver.init_args.mu=0.5",
+            )
+        )
         == 2
     )
     assert "particle_hole needs a bipartite lattice and mu=0.0" in capsys.readouterr().err

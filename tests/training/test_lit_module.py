@@ -30,7 +30,12 @@ def make_module():
 def batch(rng):
     field = torch.nn.functional.normalize(torch.randn(2, 16, 3, generator=rng), dim=-1)
     forces, window = torch.randn(2, 16, 3, generator=rng), window_index(torch.full((2,), -1))
-    return {"field": field, "forces": forces, "energy": torch.randn(2, generator=rng), "window": window}
+    return {
+        "field": field,
+        "forces": forces,
+        "energy": torch.randn(2, generator=rng),
+        "window": window,
+    }
 
 
 def tangent_error(module, batch):
@@ -53,7 +58,9 @@ def test_tangent_errors_are_weighed_and_reported(make_module, batch):
 
 def test_without_spins_there_is_nothing_tangent():
     solver = ExactDiagonalization(kT=0.1, mu=0.0)
-    module = LitForceField(partial(OrbitNetwork, channels=2, n_layers=1), Holstein(square(4)), solver)
+    module = LitForceField(
+        partial(OrbitNetwork, channels=2, n_layers=1), Holstein(square(4)), solver
+    )
     assert "test_all" in module.errors and "test_tangent" not in module.errors
     with pytest.raises(ValueError, match=r"tangent_weight must be 0.0 for Holstein, .*got 1.0"):
         LitForceField(OrbitNetwork, Holstein(square(4)), solver, tangent_weight=1.0)

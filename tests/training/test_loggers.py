@@ -118,7 +118,10 @@ logger.finalize("success")
     start = time.monotonic()
     # wandb reads its environment once a process
     subprocess.run(
-        [sys.executable, "-c", code, tmp_path], check=True, env={**os.environ, **nothing_listens}, timeout=60
+        [sys.executable, "-c", code, tmp_path],
+        check=True,
+        env={**os.environ, **nothing_listens},
+        timeout=60,
     )
     assert time.monotonic() - start < 60
     assert recorded(tmp_path)

@@ -31,7 +31,9 @@ def test_two_processes_add_up(rng):
     first.update(a[0], b[0], c[0])
     second.update(a[1], b[1], c[1])
     for name in whole._defaults:
-        torch.testing.assert_close(getattr(whole, name), getattr(first, name) + getattr(second, name))
+        torch.testing.assert_close(
+            getattr(whole, name), getattr(first, name) + getattr(second, name)
+        )
 
 
 def test_nothing_gathered_gives_no_figures():

@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lattgnn.lattice import Lattice, clebsch_gordan
-from lattgnn.nn.baselines.irreps import Constant, PatchDecomposition
-from lattgnn.nn.baselines.layers import checked_channels, checked_scale, mlp
+from lattgnn.lattice import Lattice
+from lattgnn.nn.baselines.dense_layers import checked_channels, checked_scale, mlp
+from lattgnn.nn.baselines.irreps_network import Constant, PatchDecomposition
 from lattgnn.nn.baselines.neighbourhood import patch_table, patch_values
 from lattgnn.nn.energy_head import energy_and_forces
 from lattgnn.nn.force_network import ForceNetwork, cells_reached
+from lattgnn.symmetry import clebsch_gordan
 
 
 class ReferenceInvariants(nn.Module):

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lattgnn.lattice import Lattice
-from lattgnn.nn.baselines.layers import checked_channels
+from lattgnn.nn.baselines.dense_layers import checked_channels
 from lattgnn.nn.baselines.neighbourhood import NearestNeighbours, nearest_neighbours
 from lattgnn.nn.energy_head import energy_and_forces
 from lattgnn.nn.force_network import ForceNetwork, cells_reached
@@ -112,5 +112,7 @@ class EnergyMPNN(ForceNetwork):
 
 def _message(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(in_channels, out_channels), nn.ReLU(), nn.Linear(out_channels, out_channels, bias=False)
+        nn.Linear(in_channels, out_channels),
+        nn.ReLU(),
+        nn.Linear(out_channels, out_channels, bias=False),
     )

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lattgnn.lattice import Lattice
-from lattgnn.nn.baselines.layers import checked_channels
+from lattgnn.nn.baselines.dense_layers import checked_channels
 from lattgnn.nn.baselines.neighbourhood import NearestNeighbours, nearest_neighbours
 from lattgnn.nn.force_network import ForceNetwork, cells_reached
 

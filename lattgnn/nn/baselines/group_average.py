@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lattgnn.lattice import Lattice
-from lattgnn.nn.baselines.layers import checked_channels, checked_scale, mlp
+from lattgnn.nn.baselines.dense_layers import checked_channels, checked_scale, mlp
 from lattgnn.nn.baselines.neighbourhood import patch, patch_table, patch_values
 from lattgnn.nn.force_network import ForceNetwork, cells_reached
 

@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lattgnn.lattice import Lattice, Representation
-from lattgnn.nn.baselines.irreps import PatchDecomposition, ProductLinear
-from lattgnn.nn.baselines.layers import checked_channels, checked_scale
+from lattgnn.lattice import Lattice
+from lattgnn.nn.baselines.dense_layers import checked_channels, checked_scale
+from lattgnn.nn.baselines.irreps_network import PatchDecomposition, ProductLinear
 from lattgnn.nn.baselines.neighbourhood import patch_table, patch_values
 from lattgnn.nn.force_network import ForceNetwork, cells_reached
+from lattgnn.symmetry import Representation
 
 
 class Gate(nn.Module):
@@ -27,7 +28,9 @@ class Gate(nn.Module):
         bound = 1 / math.sqrt(max(fan_in, 1))
         self.bias = nn.Parameter(torch.empty(channels, 1).uniform_(-bound, bound))
 
-    def forward(self, v: Float[Tensor, "*batch channels dim"]) -> Float[Tensor, "*batch channels dim"]:
+    def forward(
+        self, v: Float[Tensor, "*batch channels dim"]
+    ) -> Float[Tensor, "*batch channels dim"]:
         """Apply the gate."""
         s = torch.sqrt(1 + v.square().sum(-1, keepdim=True))
         return v * (torch.sigmoid(s + self.bias) / s)
@@ -93,7 +96,8 @@ class IrrepsFCNN(ForceNetwork):
         irreps = self.decomposition.irreps
         copies = [self.decomposition.copies, *((width,) * len(irreps) for width in channels)]
         self.layers = nn.ModuleList(
-            IrrepsLayer(irreps, before, width) for before, width in zip(copies, channels, strict=False)
+            IrrepsLayer(irreps, before, width)
+            for before, width in zip(copies, channels, strict=False)
         )
         self.readout = ProductLinear(irreps, copies[-1], 1, n_targets=1)
         self.readout_bias = nn.Parameter(torch.zeros(1))

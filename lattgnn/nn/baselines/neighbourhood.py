@@ -25,7 +25,9 @@ class NearestNeighbours:
     orbits: tuple[SparseMap, ...]
     degree: Float[Tensor, "n_sites 1 1"]
 
-    def sum(self, x: Float[Tensor, "n_sites batch channels"]) -> Float[Tensor, "n_sites batch channels"]:
+    def sum(
+        self, x: Float[Tensor, "n_sites batch channels"]
+    ) -> Float[Tensor, "n_sites batch channels"]:
         """Sum of ``x`` over the neighbours of each site."""
         return reduce(torch.add, [orbit(x) for orbit in self.orbits])
 
@@ -36,7 +38,9 @@ def nearest_neighbours(lattice: Lattice, like: Tensor) -> NearestNeighbours:
 
 
 @lru_cache(maxsize=8)
-def _nearest_neighbours(lattice: Lattice, dtype: torch.dtype, device: torch.device) -> NearestNeighbours:
+def _nearest_neighbours(
+    lattice: Lattice, dtype: torch.dtype, device: torch.device
+) -> NearestNeighbours:
     matrices = orbit_matrices(lattice, lattice.neighbor_distance, dtype, device).matrices
     ones = torch.ones(lattice.n_sites, 1, 1, dtype=dtype, device=device)
     neighbours = NearestNeighbours(tuple(map(SparseMap, matrices)), ones)
@@ -88,7 +92,9 @@ def patch(lattice: Lattice, cutoff: float) -> Patch:
     return Patch(table, tuple(shells), permutations)
 
 
-def patch_table(lattice: Lattice, cutoff: float, device: torch.device) -> Int[Tensor, "n_sites n_patch"]:
+def patch_table(
+    lattice: Lattice, cutoff: float, device: torch.device
+) -> Int[Tensor, "n_sites n_patch"]:
     """Sites of the patch around each site of a periodic lattice; cached.
 
     Where the patch is wider than the lattice it meets its own images: the field goes on periodically.
@@ -107,7 +113,9 @@ def patch_table(lattice: Lattice, cutoff: float, device: torch.device) -> Int[Te
 @lru_cache(maxsize=8)
 def _patch_table(lattice: Lattice, cutoff: float, device: torch.device) -> Tensor:
     cells = (lattice.cells[:, None] + patch(lattice, cutoff).offsets) % np.array(lattice.extent)
-    return torch.from_numpy(lattice.ravel(cells, np.zeros(cells.shape[:-1], dtype=np.int64))).to(device)
+    return torch.from_numpy(lattice.ravel(cells, np.zeros(cells.shape[:-1], dtype=np.int64))).to(
+        device
+    )
 
 
 def patch_values(

@@ -22,7 +22,9 @@ def network(request):
     return request.param
 
 
-@pytest.fixture(params=[baselines.EnergyMPNN, baselines.BehlerParrinello], ids=lambda net: net.__name__)
+@pytest.fixture(
+    params=[baselines.EnergyMPNN, baselines.BehlerParrinello], ids=lambda net: net.__name__
+)
 def energy_network(request):
     """The class of each network with an energy."""
     return request.param
@@ -34,7 +36,9 @@ def make_network():
 
     def make(network, lattice=None, dtype=torch.float64, **options):
         torch.manual_seed(1)
-        net = network(square(8) if lattice is None else lattice, 1.75, **(SMALL[network] | options)).to(dtype)
+        net = network(
+            square(8) if lattice is None else lattice, 1.75, **(SMALL[network] | options)
+        ).to(dtype)
         for parameter in net.parameters():
             nn.init.normal_(parameter, std=0.3)
         return net
@@ -49,6 +53,8 @@ def make_fields(rng):
     def make(lattice):
         checkerboard = torch.from_numpy((-1.0) ** lattice.cells.sum(1))
         random = 2 * torch.randn(lattice.n_sites, generator=rng, dtype=torch.float64)
-        return torch.stack([random, torch.full_like(random, 0.7), 1.4 * checkerboard, 0 * checkerboard])
+        return torch.stack(
+            [random, torch.full_like(random, 0.7), 1.4 * checkerboard, 0 * checkerboard]
+        )
 
     return make

@@ -5,10 +5,16 @@ import dataclasses
 import pytest
 import torch
 
-from lattgnn.config import build, describe
 from lattgnn.graph import apply_operation
-from lattgnn.lattice import kagome, site_permutations, square, translation_permutation, triangular
+from lattgnn.lattice import (
+    kagome,
+    site_permutations,
+    square,
+    translation_permutation,
+    triangular,
+)
 from lattgnn.nn import ForceNetwork, SparseMap, baselines
+from lattgnn.serialize import build, describe
 
 COUNTS = {
     baselines.PublishedGCN: 10_753_793,  # 10.75 million
@@ -54,13 +60,17 @@ def test_equivariance(network, dtype, tolerance, make_network, make_fields):
 
 @pytest.mark.parametrize("lattice", [triangular(6), kagome(4)], ids=lambda lattice: lattice.name)
 @pytest.mark.parametrize("bond_network", [baselines.PublishedGCN, baselines.EnergyMPNN])
-def test_networks_on_bonds_are_equivariant_on_any_lattice(bond_network, lattice, make_network, make_fields):
+def test_networks_on_bonds_are_equivariant_on_any_lattice(
+    bond_network, lattice, make_network, make_fields
+):
     net = make_network(bond_network, lattice)
     assert symmetry_error(net, lattice, make_fields(lattice), net.graph(lattice)) < 1e-10
 
 
 @pytest.mark.parametrize("patch_network", PATCH_NETWORKS, ids=lambda network: network.__name__)
-def test_networks_on_patches_follow_the_point_group_of_the_lattice(patch_network, make_network, make_fields):
+def test_networks_on_patches_follow_the_point_group_of_the_lattice(
+    patch_network, make_network, make_fields
+):
     lattice = triangular(6)  # 12 operations, two kinds of doublets
     net = make_network(patch_network, lattice, cutoff=7**0.5)
     assert symmetry_error(net, lattice, make_fields(lattice), net.graph(lattice)) < 1e-10
@@ -103,7 +113,9 @@ def test_training_through_the_force_reaches_every_weight_and_leaves_no_graph_wit
     graph = net.graph(lattice)
     net(field, graph)[1].square().sum().backward()
     gradients = {name: p.grad for name, p in net.named_parameters() if p.ndim > 1}
-    assert all(g is not None and g.isfinite().all() and g.abs().sum() > 0 for g in gradients.values())
+    assert all(
+        g is not None and g.isfinite().all() and g.abs().sum() > 0 for g in gradients.values()
+    )
     with torch.no_grad():
         energy, forces = net(field, graph)
     assert not forces.requires_grad and (energy is None or not energy.requires_grad)

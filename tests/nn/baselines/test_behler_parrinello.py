@@ -6,7 +6,7 @@ import torch
 from lattgnn.lattice import square
 from lattgnn.nn.baselines import BehlerParrinello
 from lattgnn.nn.baselines.behler_parrinello import ReferenceInvariants
-from lattgnn.nn.baselines.irreps import PatchDecomposition
+from lattgnn.nn.baselines.irreps_network import PatchDecomposition
 from lattgnn.nn.baselines.neighbourhood import patch
 
 
@@ -35,7 +35,9 @@ def test_invariants_are_smooth_where_all_references_vanish(uniform):
     values = torch.full((1, 1, len(sites)), uniform, dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(invariants, values)
     assert jacobian.isfinite().all()
-    signs = torch.randn(values.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    signs = torch.randn(
+        values.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     change = invariants(values + 1e-6 * signs) - invariants(values - 1e-6 * signs)
     assert change.abs().max() < 2e-5
 

@@ -1,0 +1,235 @@
+"""Forces by the compiled kernel `native/stencil.cpp`: the tables that it reads."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lattgnn.backends.stencil import Kernel, StencilLayer, StencilNetwork
+from lattgnn.backends.sweep_grid import TILE_BYTES, Grid, bytes_a_place
+from lattgnn.lattice import Lattice
+from lattgnn.native import library
+
+FLAT_BYTES = 2 * 2**20
+"""Below this it pays to keep the channels of the whole lattice in flight; above, they leave the cache."""
+
+_int, _long, _float, _pointer = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
+
+
+class _Sum(ctypes.Structure):
+    _fields_ = [("n_terms", _int), ("n_out", _int)] + [
+        (name, _pointer) for name in ("n_bonds", "n_channels", "bonds", "weights")
+    ]
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = [(name, _int) for name in ("n_hidden", "n_out", "residual", "silu", "reach")] + [
+        (name, _pointer)
+        for name in ("first_hidden", "first_out", "bias", "out_bias")
+        + ("convolution", "mixing", "back_convolution", "back_mixing")
+    ]
+
+
+class _Network(ctypes.Structure):
+    _fields_ = (
+        [(name, _int) for name in ("n_sublattices", "n_layers", "n_steps", "n_bumps")]
+        + [("steps", _pointer), ("bumps", _pointer), ("slope", _float), ("bound", _float)]
+        + [
+            ("conservative", _int),
+            ("classical_reach", _int),
+            ("layers", _pointer),
+            ("classical", _pointer),
+        ]
+    )
+
+
+class _Tile(ctypes.Structure):
+    _fields_ = [(name, _long) for name in ("length", "begin", "end", "n_copies")] + [
+        (name, _pointer) for name in ("cells", "copies", "core")
+    ]
+
+
+class _Geometry(ctypes.Structure):
+    _fields_ = [(name, _long) for name in ("n_rows", "row_cells", "n_tiles")] + [
+        ("periodic_rows", _int),
+        ("open", _int),
+        ("tiles", _pointer),
+    ]
+
+
+class NativeForces:
+    """Energies and forces of a network of scalars on one lattice, float32, on the CPU.
+
+    Args:
+        network: What to compute.
+        lattice: Where.
+        classical: Kernels of a linear classical force for each destination sublattice, 1×1 matrices.
+        tile_bytes: Memory for rows in flight; it cuts rows into tiles. A lattice that takes no more than
+            `FLAT_BYTES` is one row where there are as many samples as threads.
+
+    Raises:
+        RuntimeError: Nothing could be compiled here; see `lattgnn.native.library`.
+    """
+
+    def __init__(
+        self,
+        network: StencilNetwork,
+        lattice: Lattice,
+        classical: tuple[tuple[Kernel, ...], ...] = (),
+        tile_bytes: int = TILE_BYTES,
+    ) -> None:
+        self.conservative = network.conservative
+        grid = Grid(lattice, network, classical, tile_bytes)
+        self.n_tiles = len(grid.tiles)
+        self._rows, self._flat = _Plan(network, classical, grid), None
+        if lattice.n_cells * bytes_a_place(network, [0] * len(network.layers)) <= FLAT_BYTES:
+            self._flat = _Plan(network, classical, Grid(lattice, network, classical, flat=True))
+
+    def __call__(
+        self,
+        field: Float[Tensor, "batch n_sites"],
+        out: Float[Tensor, "batch n_sites"] | None = None,
+    ) -> tuple[Float[Tensor, " batch"] | None, Float[Tensor, "batch n_sites"]]:
+        """Energies (float64, None for a network without) and forces, the classical ones included.
+
+        Args:
+            field: float32, contiguous, on the CPU.
+            out: Where the forces go, a tensor like `field`.
+
+        Raises:
+            ValueError: A field is not finite.
+        """
+        out, n_threads = torch.empty_like(field) if out is None else out, torch.get_num_threads()
+        whole = self._flat if len(field) % n_threads == 0 else None
+        finite, energies = (whole or self._rows)(field, out, n_threads)
+        if not finite:
+            bad = (~field.isfinite()).nonzero()[0].tolist()
+            raise ValueError(
+                f"field must be finite, got {field[tuple(bad)].item()!r} at index {bad}. "
+                "Use a smaller time step or a finite start."
+            )
+        return (energies if self.conservative else None), out
+
+
+class _Plan:
+    """The tables of a network on a grid, and what the compiled kernel makes of them."""
+
+    def __init__(
+        self, network: StencilNetwork, classical: tuple[tuple[Kernel, ...], ...], grid: Grid
+    ) -> None:
+        functions = library()
+        if functions is None:
+            raise RuntimeError("a C++ compiler must be there, got none. Install g++, or set CXX.")
+        self._kept: list[Any] = []
+        self._energies = (len(grid.tiles), grid.extent[0])
+        net, geometry = self._network(network, classical, grid), self._geometry(grid)
+        self._forces, self._free = functions.lattgnn_forces, functions.lattgnn_free_plan
+        self._forces.argtypes = [_pointer, _pointer, _pointer, _pointer, _long, _int]
+        self._forces.restype, self._free.restype = _int, None
+        self._free.argtypes = [_pointer]
+        functions.lattgnn_plan.restype = _pointer
+        self._plan = functions.lattgnn_plan(ctypes.byref(net), ctypes.byref(geometry))
+
+    def __del__(self) -> None:
+        if getattr(self, "_plan", None):
+            self._free(self._plan)
+
+    def __call__(self, field: Tensor, out: Tensor, n_threads: int) -> tuple[bool, Tensor]:
+        """Whether fields are finite, and energies (zero for a network without); forces go to `out`."""
+        energies = torch.zeros(len(field), *self._energies, dtype=torch.float64)
+        pointers = (tensor.data_ptr() for tensor in (field, out, energies))
+        finite = self._forces(self._plan, *pointers, len(field), n_threads)
+        return bool(finite), energies.sum((1, 2))
+
+    def _array(self, values: Any, dtype: Any) -> int:
+        """Address of an array that lives as long as this object."""
+        array = np.ascontiguousarray(values, dtype=dtype)
+        self._kept.append(array)
+        return array.ctypes.data
+
+    def _structures(self, kind: type[ctypes.Structure], values: Sequence[ctypes.Structure]) -> int:
+        array = (kind * len(values))(*values)
+        self._kept.append(array)
+        return ctypes.addressof(array)
+
+    def _sum(self, kernels: tuple[Kernel, ...], first: Sequence[int], grid: Grid) -> _Sum:
+        """A sum over kernels; `first` is the first channel of each sublattice in the rows that it reads."""
+        steps = [(first[s], grid.offset(step)) for k in kernels for s, _, step in k.bonds]
+        bonds = [(channel, -step[0], -grid.shift(step)) for channel, step in steps]
+        return _Sum(
+            len(kernels),
+            len(kernels[0].matrix),
+            self._array([len(k.bonds) for k in kernels], np.int32),
+            self._array([k.matrix.shape[1] for k in kernels], np.int32),
+            self._array(bonds, np.int64),
+            self._array(np.concatenate([k.matrix.T for k in kernels]), np.float32),
+        )
+
+    def _sums(self, kernels: Sequence[tuple[Kernel, ...]], first: Sequence[int], grid: Grid) -> int:
+        return self._structures(_Sum, [self._sum(k, first, grid) for k in kernels])
+
+    def _layer(
+        self, layer: StencilLayer, first_in: Sequence[int], grid: Grid
+    ) -> tuple[_Layer, list[int]]:
+        first_hidden, first_out = _firsts(layer.bias), _firsts(layer.out_bias)
+        here = (0,) * grid.dim
+        mixing = [(Kernel(((d, d, here),), m),) for d, m in enumerate(layer.mixing)]
+        back_mixing = [(Kernel(((d, d, here),), m.T),) for d, m in enumerate(layer.mixing)]
+        zeros = [0] * len(mixing)
+        entry = _Layer(
+            first_hidden[-1],
+            first_out[-1],
+            layer.residual,
+            layer.silu,
+            grid.offset(layer.reach)[0],
+            self._array(first_hidden, np.int32),
+            self._array(first_out, np.int32),
+            self._array(np.concatenate(layer.bias), np.float32),
+            self._array(np.concatenate(layer.out_bias), np.float32),
+            self._sums(layer.kernels, first_in, grid),
+            self._sums(mixing, zeros, grid),
+            self._sums(layer.transposed(), first_hidden, grid),
+            self._sums(back_mixing, zeros, grid),
+        )
+        return entry, first_out
+
+    def _network(self, network: StencilNetwork, classical: Sequence, grid: Grid) -> _Network:
+        n_sublattices = len(network.layers[0].bias)
+        layers, first = [], [0] * n_sublattices
+        for layer in network.layers:
+            entry, first = self._layer(layer, first, grid)
+            layers.append(entry)
+        return _Network(
+            n_sublattices,
+            len(layers),
+            len(network.steps),
+            len(network.bumps),
+            self._array(1 / network.steps, np.float32),
+            self._array(1 / network.bumps, np.float32),
+            1 / network.linear,
+            network.force_bound or 0.0,
+            network.conservative,
+            grid.classical_reach[0],
+            self._structures(_Layer, layers),
+            self._sums(classical, range(n_sublattices), grid) if classical else None,
+        )
+
+    def _geometry(self, grid: Grid) -> _Geometry:
+        tiles = []
+        for tile in grid.tiles:
+            begin, *_, last = np.flatnonzero(tile.core >= 0)
+            arrays = [self._array(a, np.int32) for a in (tile.cells, tile.copies, tile.core > 0)]
+            tiles.append(_Tile(len(tile.cells), begin, last + 1, len(tile.copies), *arrays))
+        row_cells, is_open = int(np.prod(grid.extent[1:])), not all(grid.periodic)
+        pieces = self._structures(_Tile, tiles)
+        return _Geometry(grid.extent[0], row_cells, len(tiles), grid.periodic[0], is_open, pieces)
+
+
+def _firsts(parts: Sequence[np.ndarray]) -> list[int]:
+    return [0, *np.cumsum([len(p) for p in parts]).tolist()]

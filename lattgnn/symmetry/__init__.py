@@ -1,0 +1,49 @@
+"""Group theory on a lattice: point groups, irreps, representations, site groups, equivariant kernels."""
+
+from lattgnn.symmetry.equivariant_kernels import OrbitKernels, SiteType, kernel_count, orbit_kernels
+from lattgnn.symmetry.field_representation import FieldRepresentation, field_representation
+from lattgnn.symmetry.intertwiners import clebsch_gordan, intertwiner_dim, intertwiners
+from lattgnn.symmetry.point_group import PointGroup, site_point_group
+from lattgnn.symmetry.representation_text import parse
+from lattgnn.symmetry.representations import (
+    Representation,
+    axial,
+    direct_sum,
+    irreps,
+    permutation,
+    pseudoscalar,
+    regular,
+    trivial,
+    vector,
+)
+from lattgnn.symmetry.site_classes import SiteClass, local_element, site_class, site_classes
+from lattgnn.symmetry.symmetry_table import symmetry_table
+
+__all__ = [
+    "FieldRepresentation",
+    "OrbitKernels",
+    "PointGroup",
+    "Representation",
+    "SiteClass",
+    "SiteType",
+    "axial",
+    "clebsch_gordan",
+    "direct_sum",
+    "field_representation",
+    "intertwiner_dim",
+    "intertwiners",
+    "irreps",
+    "kernel_count",
+    "local_element",
+    "orbit_kernels",
+    "parse",
+    "permutation",
+    "pseudoscalar",
+    "regular",
+    "site_class",
+    "site_classes",
+    "site_point_group",
+    "symmetry_table",
+    "trivial",
+    "vector",
+]

@@ -1,0 +1,140 @@
+"""Equivariant kernels: the linear maps from one site's components to another's that the space group allows.
+
+A linear map of fields that commutes with the space group is a kernel K_b for each bond b, with
+
+    K_{gb} = ρ_out(g) K_b ρ_in(g)⁻¹     for every operation g.
+
+The kernel of one representative bond, which commutes with the bond's stabiliser, therefore fixes those of
+its whole orbit. Components are those of the local frames (see `site_classes`), where ρ(g) is the matrix of
+the site group's element that g acts as.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from lattgnn.lattice.orbits import Bond, Orbit, cell_orbits
+from lattgnn.lattice.space_group import Operation, cell_space_group
+from lattgnn.lattice.unit_cell import Cell, IntVector
+from lattgnn.symmetry.irreducible import invariant_tensors
+from lattgnn.symmetry.representations import Representation
+from lattgnn.symmetry.site_classes import SiteClass, cell_local_element, cell_site_classes
+
+
+@dataclass(frozen=True)
+class SiteType:
+    """Components on one class of equivalent sites that transform by one representation of its site group.
+
+    Attributes:
+        site_class: Number of the class in `site_classes(lattice)`.
+        representation: Of the site group of the class's first sublattice.
+    """
+
+    site_class: int
+    representation: Representation
+
+    @property
+    def dim(self) -> int:
+        """Components of one site."""
+        return self.representation.dim
+
+
+@dataclass(frozen=True, eq=False)
+class OrbitKernels:
+    """An orthonormal basis of the equivariant kernels on one orbit of bonds.
+
+    Attributes:
+        orbit: Index of the orbit; -1 for the bond of each site with itself.
+        multiplicity: Bonds of the orbit that arrive at one site.
+        kernels: For each bond of a cell its kernels, float64 [n_kernels, dim_out, dim_in].
+    """
+
+    orbit: int
+    multiplicity: int
+    kernels: dict[Bond, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.kernels.values())))
+
+
+@lru_cache(maxsize=4096)
+def orbit_kernels(
+    cell: Cell, source: SiteType, destination: SiteType, cutoff: float | None
+) -> tuple[OrbitKernels, ...]:
+    """Kernels from one type of sites to another, orbit by orbit.
+
+    Args:
+        cell: The crystal.
+        source: Where the bonds start.
+        destination: Where they arrive.
+        cutoff: Longest bond; None leaves only the bond of a site with itself.
+
+    Returns:
+        The orbits that join these sites and allow at least one kernel, each site's bond with itself first.
+    """
+    classes = cell_site_classes(cell)
+    start, end = classes[source.site_class], classes[destination.site_class]
+    found = []
+    if start is end:
+        found.append(_on_site(start, source, destination))
+    for orbit in () if cutoff is None else cell_orbits(cell, cutoff):
+        if (
+            orbit.source_sublattice in start.sublattices
+            and orbit.destination_sublattice in end.sublattices
+        ):
+            found.append(_on_orbit(cell, orbit, source, destination))
+    return tuple(kernels for kernels in found if len(kernels))
+
+
+def kernel_count(cell: Cell, source: SiteType, destination: SiteType, cutoff: float | None) -> int:
+    """Dimension of the space of equivariant kernels, from characters alone.
+
+    It is Σ over orbits of (1/|S|) Σ_{s ∈ S} χ_out(s) χ_in(s), S the stabiliser of the orbit's representative.
+    """
+    classes = cell_site_classes(cell)
+    start, end = classes[source.site_class], classes[destination.site_class]
+    incoming, outgoing = source.representation.character, destination.representation.character
+    total = float(incoming @ outgoing) / start.group.order if start is end else 0.0
+    for orbit in () if cutoff is None else cell_orbits(cell, cutoff):
+        if (
+            orbit.source_sublattice in start.sublattices
+            and orbit.destination_sublattice in end.sublattices
+        ):
+            pairs = [_elements(cell, g, orbit.bonds[0]) for g in _stabilizer(cell, orbit.bonds[0])]
+            total += float(np.mean([incoming[a] * outgoing[b] for a, b in pairs]))
+    return round(total)
+
+
+def _on_site(sites: SiteClass, source: SiteType, destination: SiteType) -> OrbitKernels:
+    # In local frames all sites of a class look alike: one kernel serves them all.
+    maps = invariant_tensors([destination.representation.matrices, source.representation.matrices])
+    zero: IntVector = (0,) * len(sites.frames[0].translation)
+    return OrbitKernels(-1, 1, {(s, s, zero): maps for s in sites.sublattices})
+
+
+def _on_orbit(cell: Cell, orbit: Orbit, source: SiteType, destination: SiteType) -> OrbitKernels:
+    first = orbit.bonds[0]
+    incoming, outgoing = source.representation.matrices, destination.representation.matrices
+    starts, ends = zip(*(_elements(cell, g, first) for g in _stabilizer(cell, first)), strict=True)
+    maps = invariant_tensors([outgoing[list(ends)], incoming[list(starts)]])
+    kernels: dict[Bond, np.ndarray] = {}
+    for g in cell_space_group(cell).operations:
+        image = g.move_bond(*first)
+        if image not in kernels:
+            start, end = _elements(cell, g, first)
+            kernels[image] = outgoing[end] @ maps @ incoming[start].T
+    return OrbitKernels(orbit.index, orbit.multiplicity, kernels)
+
+
+def _stabilizer(cell: Cell, bond: Bond) -> list[Operation]:
+    return [g for g in cell_space_group(cell).operations if g.move_bond(*bond) == bond]
+
+
+def _elements(cell: Cell, operation: Operation, bond: Bond) -> tuple[int, int]:
+    """What an operation is to the sites at the two ends of a bond."""
+    return cell_local_element(cell, operation, bond[0]), cell_local_element(
+        cell, operation, bond[1]
+    )

@@ -1,0 +1,147 @@
+"""How the components of a field transform: one text, such as "vector" or "B1 + A1", read for a lattice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from lattgnn.lattice.geometry import Lattice
+from lattgnn.lattice.space_group import Operation
+from lattgnn.lattice.unit_cell import Cell
+from lattgnn.symmetry.equivariant_kernels import SiteType
+from lattgnn.symmetry.representation_text import parse
+from lattgnn.symmetry.representations import Representation
+from lattgnn.symmetry.site_classes import SiteClass, cell_local_element, cell_site_classes
+
+CARTESIAN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "vector": lambda rotation: rotation,
+    "pseudoscalar": lambda rotation: np.array([[np.linalg.det(rotation)]]),
+    "axial": lambda rotation: (
+        np.linalg.det(rotation) * (rotation if len(rotation) == 3 else np.eye(1))
+    ),
+}
+"""Representations of all rotations, not of a site group alone: their components refer to one global frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class FieldRepresentation:
+    """The representation of a field on each class of equivalent sites of a crystal.
+
+    The components of a polar vector are cartesian, the same frame everywhere. Those of an irrep of the site
+    group belong to the frame of their site, which symmetry carries over from the first site of its class.
+
+    Attributes:
+        cell: The crystal.
+        representations: One for each site class.
+    """
+
+    cell: Cell
+    representations: tuple[Representation, ...]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether operations do the same to the components, in whatever words."""
+        return (
+            isinstance(other, FieldRepresentation)
+            and (self.cell, self.representations) == (other.cell, other.representations)
+            and np.allclose(self.to_local(), other.to_local(), atol=1e-9)
+        )
+
+    @property
+    def n_components(self) -> int:
+        """Components of the field on one site.
+
+        Raises:
+            ValueError: If they differ between the classes of sites.
+        """
+        counts = {representation.dim for representation in self.representations}
+        if len(counts) > 1:
+            raise ValueError(
+                "a field must have equally many components on all sites, got "
+                f"{', '.join(f'{r.name} ({r.dim})' for r in self.representations)}. Use 'vector'."
+            )
+        return counts.pop()
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether the field is one invariant number a site."""
+        return all(r.dim == 1 and r.is_trivial for r in self.representations)
+
+    @property
+    def name(self) -> str:
+        """The text that it was read from, one a class where they differ."""
+        names = [representation.name for representation in self.representations]
+        return names[0] if len(set(names)) == 1 else "; ".join(names)
+
+    def site_types(self) -> tuple[SiteType, ...]:
+        """Representation and class of sites, one for each class."""
+        return tuple(
+            SiteType(c, representation) for c, representation in enumerate(self.representations)
+        )
+
+    def to_local(self) -> np.ndarray:
+        """Matrices from given components to those of the local frames, [n_sublattices, dim, dim]."""
+        matrices = np.empty((self.cell.n_sublattices, self.n_components, self.n_components))
+        for sites, representation in zip(
+            cell_site_classes(self.cell), self.representations, strict=True
+        ):
+            for s, frame in zip(sites.sublattices, sites.frames, strict=True):
+                matrices[s] = _extended(representation, frame.cartesian).T
+        return matrices
+
+    def site_matrices(self, operation: Operation) -> np.ndarray:
+        """What an operation does to the given components on each sublattice, [n_sublattices, dim, dim]."""
+        local, matrices = self.to_local(), np.empty_like(self.to_local())
+        for sites, representation in zip(
+            cell_site_classes(self.cell), self.representations, strict=True
+        ):
+            for s in sites.sublattices:
+                moved = representation.matrices[cell_local_element(self.cell, operation, s)]
+                matrices[s] = local[operation.sublattices[s]].T @ moved @ local[s]
+        return matrices
+
+
+def field_representation(lattice: Lattice, text: str | Sequence[str]) -> FieldRepresentation:
+    """Read how a field transforms.
+
+    Args:
+        lattice: Its site groups give the irreps; its extent plays no part.
+        text: Sum of irreps of the site group and of the names trivial, vector, axial, pseudoscalar and
+            regular, such as "vector" or "A1 + 2 E"; or one such text for each class of equivalent sites.
+
+    Returns:
+        The representation on every site.
+
+    Raises:
+        ValueError: If a name is none of a site group, or there are not as many texts as classes.
+    """
+    return _field_representation(lattice.cell, text if isinstance(text, str) else tuple(text))
+
+
+@lru_cache(maxsize=256)
+def _field_representation(cell: Cell, text: str | tuple[str, ...]) -> FieldRepresentation:
+    classes: tuple[SiteClass, ...] = cell_site_classes(cell)
+    texts = (text,) * len(classes) if isinstance(text, str) else text
+    if len(texts) != len(classes):
+        raise ValueError(
+            f"there must be one representation, or one for each of the {len(classes)} classes of equivalent "
+            f"sites, got {texts!r}. Use 'trivial' for all."
+        )
+    pairs = zip(texts, classes, strict=True)
+    return FieldRepresentation(cell, tuple(parse(name, sites.group) for name, sites in pairs))
+
+
+def _extended(representation: Representation, rotation: np.ndarray) -> np.ndarray:
+    """Matrix of a frame's rotation, which need not be in the site group.
+
+    Cartesian components turn with the frame; components of irreps are defined by it and stay.
+    """
+    matrix, start = np.eye(representation.dim), 0
+    for block in representation.blocks:
+        stop = start + block.dim
+        if block.name in CARTESIAN:
+            matrix[start:stop, start:stop] = CARTESIAN[block.name](rotation)
+        start = stop
+    return matrix

@@ -1,0 +1,69 @@
+"""Equivariant maps between representations: linear ones, and bilinear ones (Clebsch-Gordan)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from lattgnn.symmetry.irreducible import invariant_tensors
+from lattgnn.symmetry.representations import Representation, check_same_group
+
+Subgroup = Sequence[int] | np.ndarray | None
+
+
+def intertwiner_dim(a: Representation, b: Representation, subgroup: Subgroup = None) -> int:
+    """Number of independent equivariant linear maps from a to b: ⟨χ_a, χ_b⟩ over the group.
+
+    Args:
+        a: Representation of what the maps act on.
+        b: Representation of what comes out.
+        subgroup: Elements that they must commute with; all of the group if None.
+    """
+    chosen = _elements(a, b, subgroup)
+    return round(float((a.character[chosen] * b.character[chosen]).mean()))
+
+
+def intertwiners(
+    a: Representation, b: Representation, subgroup: Subgroup = None
+) -> Float[np.ndarray, "n b_dim a_dim"]:
+    """Orthonormal basis (Frobenius) of the linear maps K with ρ_b(g) K = K ρ_a(g).
+
+    Matrices with a single entry are averaged over the group and orthonormalised in row-major order: between
+    permutations each K has one non-zero value, and no two overlap.
+
+    Args:
+        a: Representation of what K acts on.
+        b: Representation of what comes out.
+        subgroup: Elements that K must commute with; all of the group if None.
+
+    Returns:
+        float64 [intertwiner_dim(a, b, subgroup), b.dim, a.dim].
+
+    Raises:
+        ValueError: If a and b are of different groups, or the elements are no subgroup.
+    """
+    chosen = _elements(a, b, subgroup)
+    return invariant_tensors([b.matrices[chosen], a.matrices[chosen]])
+
+
+def clebsch_gordan(
+    a: Representation, b: Representation, c: Representation
+) -> Float[np.ndarray, "n c_dim a_dim b_dim"]:
+    """Orthonormal basis (Frobenius) of the equivariant bilinear maps from a and b to c.
+
+    Returns:
+        float64 [n, c.dim, a.dim, b.dim]; Σ_ij C[k, :, i, j] x_i y_j transforms as c if x and y do as a and b.
+
+    Raises:
+        ValueError: If they are of different groups.
+    """
+    check_same_group(a, b)
+    check_same_group(a, c)
+    return invariant_tensors([c.matrices, a.matrices, b.matrices])
+
+
+def _elements(a: Representation, b: Representation, subgroup: Subgroup) -> np.ndarray:
+    check_same_group(a, b)
+    return np.arange(a.group.order) if subgroup is None else a.group.check_subgroup(subgroup)

@@ -1,0 +1,244 @@
+"""Finite groups of rotations and reflections about a point, in one, two and three dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import count
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from lattgnn.lattice.space_group import cell_space_group
+from lattgnn.lattice.unit_cell import Cell
+
+if TYPE_CHECKING:
+    from lattgnn.lattice.geometry import Lattice
+
+# Hermann-Mauguin names by order and largest order of an element of the group {det(R) R}: its rotations only;
+# with the inversion; with neither, its elements of largest order being rotoinversions or rotations.
+_HERMANN_MAUGUIN = {
+    (1, 1): ("1", "-1", "", ""),
+    (2, 2): ("2", "2/m", "m", ""),
+    (3, 3): ("3", "-3", "", ""),
+    (4, 4): ("4", "4/m", "-4", ""),
+    (6, 6): ("6", "6/m", "-6", ""),
+    (4, 2): ("222", "mmm", "", "mm2"),
+    (6, 3): ("32", "-3m", "", "3m"),
+    (8, 4): ("422", "4/mmm", "-42m", "4mm"),
+    (12, 6): ("622", "6/mmm", "-6m2", "6mm"),
+    (12, 3): ("23", "m-3", "", ""),
+    (24, 4): ("432", "m-3m", "-43m", ""),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class PointGroup:
+    """A finite group of orthogonal matrices, the identity first; equality and hash go by value and order.
+
+    Args:
+        rotations: Cartesian matrices [order, dim, dim]; `from_rotations` checks and cleans them.
+    """
+
+    rotations: Float[np.ndarray, "order dim dim"] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        self.rotations.setflags(write=False)
+
+    @classmethod
+    def from_rotations(cls, matrices: Sequence | np.ndarray) -> PointGroup:
+        """The group of given matrices.
+
+        Args:
+            matrices: [n, dim, dim] cartesian, orthogonal to 1e-6, in any order; repeated ones count once.
+
+        Returns:
+            The group: the identity first, the others in the given order, common entries (0, 1/2, √3/2, 1)
+            exact.
+
+        Raises:
+            ValueError: If the matrices are not orthogonal, or no group.
+        """
+        given = np.array(matrices, dtype=np.float64)
+        if given.ndim != 3 or given.shape[1:] not in [(1, 1), (2, 2), (3, 3)] or not len(given):
+            raise ValueError(
+                f"rotations must be an array [n, dim, dim] with dim 1, 2 or 3, got shape {given.shape}."
+                " Use [[[1, 0], [0, 1]]] for the trivial group in the plane."
+            )
+        defect = np.abs(given @ given.swapaxes(1, 2) - np.eye(given.shape[1])).max()
+        if not defect <= 1e-6:
+            raise ValueError(
+                f"rotations must be orthogonal matrices, got a defect of {defect:.1e}."
+                " Use cartesian components, not fractions of the primitive vectors."
+            )
+        for _ in range(3):  # Newton's iteration towards the nearest orthogonal matrix
+            given = 1.5 * given - 0.5 * given @ given.swapaxes(1, 2) @ given
+        group = cls(_identity_first(snapped(given, 1e-9)))
+        if (group.table < 0).any():
+            raise ValueError(
+                f"rotations must be closed under multiplication, got {group.order} matrices that are not."
+                " Use all elements of the group."
+            )
+        return group
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PointGroup) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __reduce__(self) -> tuple:
+        return PointGroup, (np.array(self.rotations),)
+
+    def __repr__(self) -> str:
+        return f"PointGroup({self.name}, order {self.order}, dim {self.dim})"
+
+    @cached_property
+    def _key(self) -> tuple:
+        # + 0.0 turns -0.0 into 0.0, whose bytes differ.
+        return self.rotations.shape, (self.rotations.round(9) + 0.0).tobytes()
+
+    @property
+    def order(self) -> int:
+        """Number of elements."""
+        return self.rotations.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """Dimension of space."""
+        return self.rotations.shape[1]
+
+    @cached_property
+    def determinants(self) -> np.ndarray:
+        """+1 for each rotation, −1 for each reflection or rotoinversion, int64 [order]."""
+        return _read_only(np.linalg.det(self.rotations).round().astype(np.int64))
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """Multiplication table, int64 [order, order]: element a after element b is element table[a, b]."""
+        products = (self.rotations[:, None] @ self.rotations).reshape(-1, self.dim**2)
+        flat = self.rotations.reshape(-1, self.dim**2)
+        # tr(Rᵀ P) is largest, namely dim, where R = P.
+        nearest = (products @ flat.T).argmax(1)
+        found = np.abs(products - flat[nearest]).max(1) <= 1e-6
+        return _read_only(np.where(found, nearest, -1).reshape(self.order, self.order))
+
+    @cached_property
+    def inverse(self) -> np.ndarray:
+        """Number of the inverse of each element, int64 [order]."""
+        return _read_only((self.table == 0).argmax(1))
+
+    @cached_property
+    def classes(self) -> tuple[tuple[int, ...], ...]:
+        """Conjugacy classes, each sorted, in the order of their first elements."""
+        conjugates = self.table[self.table, self.inverse[:, None]]  # h g h⁻¹ at [h, g]
+        return tuple(sorted({tuple(np.unique(column).tolist()) for column in conjugates.T}))
+
+    @cached_property
+    def name(self) -> str:
+        """C_n or D_n on a line or plane, Hermann-Mauguin in space."""
+        proper = int((self.determinants > 0).sum())
+        if self.dim < 3:
+            return f"{'D' if self.order > proper else 'C'}{proper}"
+        turns = self.rotations * self.determinants[:, None, None]
+        n_turns, orders = len(_distinct(turns)), matrix_orders(turns)
+        names = _HERMANN_MAUGUIN.get((n_turns, int(orders.max())))
+        if names is None:
+            return f"group of order {self.order}"
+        if proper == self.order or n_turns < self.order:
+            return names[0] if proper == self.order else names[1]
+        return names[3] if (self.determinants[orders == orders.max()] > 0).any() else names[2]
+
+    def index(self, rotation: Sequence | np.ndarray) -> int:
+        """Number of an element.
+
+        Args:
+            rotation: Its cartesian matrix [dim, dim], exact to 1e-6.
+
+        Raises:
+            ValueError: If the group has no such element.
+        """
+        given = np.asarray(rotation, dtype=np.float64)
+        if given.shape == (self.dim, self.dim):
+            far = np.abs(self.rotations - given).max((1, 2))
+            if far.min() <= 1e-6:
+                return int(far.argmin())
+        raise ValueError(
+            f"rotation must be an element of {self.name}, got {given.tolist()}."
+            f" Use one of its {self.order} matrices."
+        )
+
+    def check_subgroup(self, elements: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The numbers of the elements of a subgroup as int64 [n].
+
+        Raises:
+            ValueError: If they are no subgroup.
+        """
+        chosen = np.asarray(elements, dtype=np.int64).reshape(-1)
+        inside = len(chosen) and 0 <= chosen.min() and chosen.max() < self.order
+        if not inside or set(self.table[np.ix_(chosen, chosen)].flat) != set(chosen.tolist()):
+            raise ValueError(
+                f"subgroup must be closed under multiplication, got elements {chosen.tolist()} of"
+                f" {self.name}. Use [0] for the identity alone."
+            )
+        return np.unique(chosen)
+
+
+def site_point_group(lattice: Lattice, sublattice: int = 0) -> PointGroup:
+    """The rotations about a site that keep the infinite lattice.
+
+    Args:
+        lattice: Its extent and boundary play no part.
+        sublattice: Which site of the cell.
+
+    Returns:
+        The group, element k being operation k of `space_group(lattice).site_group(sublattice)`.
+    """
+    return cell_site_point_group(lattice.cell, sublattice)
+
+
+@lru_cache(maxsize=128)
+def cell_site_point_group(cell: Cell, sublattice: int) -> PointGroup:
+    """The rotations about a site of a cell; see `site_point_group`."""
+    members = cell_space_group(cell).site_group(sublattice)
+    return PointGroup.from_rotations([g.cartesian for g in members])
+
+
+def matrix_orders(matrices: np.ndarray) -> np.ndarray:
+    """Smallest n > 0 for which the n-th power of each of [n, dim, dim] is the identity, int64 [n]."""
+    orders, power = np.zeros(len(matrices), dtype=np.int64), matrices
+    for n in count(1):
+        is_identity = np.abs(power - np.eye(matrices.shape[1])).max((1, 2)) <= 1e-6
+        orders[is_identity & (orders == 0)] = n
+        if orders.all():
+            break
+        power = power @ matrices
+    return orders
+
+
+def snapped(values: np.ndarray, tolerance: float) -> np.ndarray:
+    """Entries within the tolerance of 0, ±1/2, ±√3/2 and ±1 made exact: rounding leaves no trace there."""
+    values = np.array(values)
+    for exact in (0.0, 0.5, 3**0.5 / 2, 1.0):
+        for value in (exact, -exact):
+            values[np.abs(values - value) <= tolerance] = value + 0.0
+    return values
+
+
+def _identity_first(matrices: np.ndarray) -> np.ndarray:
+    matrices = _distinct(matrices)
+    is_identity = np.abs(matrices - np.eye(matrices.shape[1])).max((1, 2)) <= 1e-6
+    return np.concatenate([matrices[is_identity], matrices[~is_identity]])
+
+
+def _distinct(matrices: np.ndarray) -> np.ndarray:
+    """Each matrix once, in the order of their first occurrence."""
+    same = np.abs(matrices[:, None] - matrices).max((2, 3)) <= 1e-6
+    return matrices[same.argmax(1) == np.arange(len(matrices))]
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array

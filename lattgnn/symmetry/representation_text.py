@@ -1,0 +1,102 @@
+"""Representations from text: "A1 + 2 E", "vector + trivial", "E * E"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from difflib import get_close_matches
+
+from lattgnn.symmetry.point_group import PointGroup
+from lattgnn.symmetry.representations import (
+    Representation,
+    axial,
+    direct_sum,
+    irreps,
+    pseudoscalar,
+    regular,
+    trivial,
+    vector,
+)
+
+_GENERIC: dict[str, Callable[[PointGroup], Representation]] = {
+    "trivial": trivial,
+    "vector": vector,
+    "axial": axial,
+    "pseudoscalar": pseudoscalar,
+    "regular": regular,
+}
+# A number, with or without a sign of multiplication after it; a name; or one other character.
+_TOKEN = re.compile(r"\s*(?:(?P<times>\d+)\s*[*x]?|(?P<name>[A-Za-z]\w*'*)|(?P<sign>\S))\s*")
+
+
+def parse(text: str, group: PointGroup) -> Representation:
+    """The representation that a text names.
+
+    Args:
+        text: A sum of names with multiplicities: irreps of the group, trivial, vector, axial, pseudoscalar or
+            regular. "2 E", "2E", "2*E" and "2x E" are the same; "E * E" is the tensor product.
+        group: The point group.
+
+    Returns:
+        Their direct sum; its blocks are the summands in order.
+
+    Raises:
+        ValueError: If a name is not one of the group's, or the text is no sum.
+    """
+    tokens = [(m.lastgroup or "", m[m.lastgroup or 0]) for m in _TOKEN.finditer(text)]
+    try:
+        found, rest = _sum(tokens, group)
+        if not rest:
+            return found
+    except IndexError:
+        pass
+    raise ValueError(
+        f"a representation must be a sum of names with multiplicities, got {text!r}."
+        " Use 'trivial + 2 vector'."
+    )
+
+
+def _sum(tokens: list[tuple[str, str]], group: PointGroup) -> tuple[Representation, list]:
+    """The sum that tokens begin with, and the tokens after it; IndexError if they end too early."""
+    parts = []
+    while True:
+        times = 1
+        if tokens[0][0] == "times":
+            times, tokens = int(tokens[0][1]), tokens[1:]
+        part, tokens = _factor(tokens, group)
+        while tokens and tokens[0] == ("sign", "*"):
+            factor, tokens = _factor(tokens[1:], group)
+            part = part * factor
+        parts.append(times * part)
+        if not tokens or tokens[0] != ("sign", "+"):
+            return direct_sum(*parts), tokens
+        tokens = tokens[1:]
+
+
+def _factor(tokens: list[tuple[str, str]], group: PointGroup) -> tuple[Representation, list]:
+    (kind, text), tokens = tokens[0], tokens[1:]
+    if kind == "name":
+        return _named(text, group), tokens
+    if text != "(":
+        raise IndexError
+    inside, tokens = _sum(tokens, group)
+    if tokens[0] != ("sign", ")"):
+        raise IndexError
+    return inside, tokens[1:]
+
+
+def _named(name: str, group: PointGroup) -> Representation:
+    if name in _GENERIC:
+        return _GENERIC[name](group)
+    known = {irrep.name: irrep for irrep in irreps(group)}
+    if name in known:
+        return known[name]
+    names = [*known, *_GENERIC]
+    # Case counts in names, but a wrong case is the likeliest slip.
+    close = get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.4)
+    hint = "Use one of these."
+    if close:
+        hint = f"Did you mean {next(n for n in names if n.lower() == close[0])!r}?"
+    raise ValueError(
+        f"a representation of {group.name} must be one of {', '.join(names)}, got {name!r}. {hint}"
+    )

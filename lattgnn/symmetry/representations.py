@@ -1,0 +1,271 @@
+"""Representations of point groups: how the components of a quantity mix under each rotation.
+
+site = site_point_group(square(8))
+spin = parse("axial + vector", site)
+spin.irreps()                      # ((A2, 1), (E, 1))
+clebsch_gordan(spin, spin, trivial(site))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import groupby
+
+import numpy as np
+
+from lattgnn.symmetry.irreducible import invariant_tensors, irreducible_matrices
+from lattgnn.symmetry.point_group import PointGroup
+
+
+@dataclass(frozen=True, eq=False)
+class Representation:
+    """Real orthogonal matrices ρ(g), one for each element of a point group.
+
+    `a + b` is the direct sum, `3 * a` that of three, `a * b` the tensor product (last index fastest).
+    Equality and hash go by group and matrices: the E of a square equals its vector representation.
+
+    Args:
+        group: The point group.
+        matrices: [order, dim, dim] with ρ(g) ρ(h) = ρ(g h).
+        name: What `parse` calls it.
+        summands: Its parts if it is a direct sum.
+
+    Raises:
+        ValueError: If the matrices are no orthogonal representation of the group.
+    """
+
+    group: PointGroup
+    matrices: np.ndarray = field(repr=False)
+    name: str
+    summands: tuple[Representation, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        shape = self.matrices.shape
+        if len(shape) != 3 or shape[0] != self.group.order or shape[1] != shape[2] or not shape[1]:
+            raise ValueError(
+                f"matrices must have the shape [{self.group.order}, dim, dim] for {self.group.name},"
+                f" got {shape}. Use one square matrix for each element."
+            )
+        # ρ(g) ρ(h) v = ρ(g h) v and ρ(g⁻¹) w = ρ(g)ᵀ w for generic vectors: no cubes of the dimension.
+        images = self.matrices @ np.cos(np.arange(1, shape[1] + 1) ** 1.5)
+        defect = np.abs(
+            np.einsum("gij,hj->ghi", self.matrices, images) - images[self.group.table]
+        ).max()
+        defect = max(
+            defect, np.abs(self.matrices - self.matrices[self.group.inverse].swapaxes(1, 2)).max()
+        )
+        if not defect <= 1e-6:
+            raise ValueError(
+                f"matrices must be orthogonal and multiply as {self.group.name} does, got a defect of"
+                f" {defect:.1e}. Use the order of the group's elements."
+            )
+        self.matrices.setflags(write=False)
+
+    def __reduce__(self) -> tuple:
+        return Representation, (self.group, np.array(self.matrices), self.name, self.summands)
+
+    @cached_property
+    def _key(self) -> tuple:
+        return self.group, self.dim, (self.matrices.round(9) + 0.0).tobytes()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Representation) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __add__(self, other: Representation) -> Representation:
+        return direct_sum(self, other)
+
+    def __rmul__(self, times: int) -> Representation:
+        if not isinstance(times, int):
+            return NotImplemented
+        if times < 1:
+            raise ValueError(
+                f"a multiplicity must be at least 1, got {times!r}. Use 2 * representation."
+            )
+        return direct_sum(*[self] * times)
+
+    def __mul__(self, other: Representation) -> Representation:
+        if not isinstance(other, Representation):
+            return NotImplemented
+        check_same_group(self, other)
+        product = np.einsum("gij,gkl->gikjl", self.matrices, other.matrices)
+        factors = (f"({a.name})" if len(a.blocks) > 1 else a.name for a in (self, other))
+        size = self.dim * other.dim
+        return Representation(self.group, product.reshape(-1, size, size), " * ".join(factors))
+
+    @property
+    def dim(self) -> int:
+        """Number of components."""
+        return self.matrices.shape[1]
+
+    @cached_property
+    def character(self) -> np.ndarray:
+        """Trace of each matrix, float64 [order]."""
+        character = self.matrices.trace(axis1=1, axis2=2)
+        character.setflags(write=False)
+        return character
+
+    @property
+    def blocks(self) -> tuple[Representation, ...]:
+        """The direct summands in order: A1, E and E of "A1 + 2 E"; itself if it is not written as a sum."""
+        return self.summands or (self,)
+
+    @cached_property
+    def is_trivial(self) -> bool:
+        """Whether no element changes any component."""
+        return bool((self.matrices == np.eye(self.dim)).all())
+
+    @cached_property
+    def is_permutation(self) -> bool:
+        """Whether elements only permute components: functions of one component are then equivariant."""
+        return bool(((self.matrices == 0) | (self.matrices == 1)).all())
+
+    @cached_property
+    def endomorphism_dim(self) -> int:
+        """Number of independent matrices that commute with all of its own; 1 or 2 for an irrep."""
+        return round(float((self.character**2).mean()))
+
+    def multiplicity(self, irrep: Representation) -> int:
+        """How often it contains an irrep: ⟨χ, χ_irrep⟩ / ⟨χ_irrep, χ_irrep⟩."""
+        check_same_group(self, irrep)
+        return round(float((self.character * irrep.character).mean())) // irrep.endomorphism_dim
+
+    def irreps(self) -> tuple[tuple[Representation, int], ...]:
+        """The irreps it contains, each with its multiplicity, in the order of `irreps(group)`."""
+        counts = ((irrep, self.multiplicity(irrep)) for irrep in irreps(self.group))
+        return tuple((irrep, count) for irrep, count in counts if count)
+
+    def to_irreps(self) -> np.ndarray:
+        """Orthogonal U, float64 [dim, dim], for which U ρ(g) Uᵀ is the direct sum of `irreps()`, in order."""
+        rows = np.zeros((0, self.dim))
+        for irrep, _ in self.irreps():
+            for block in invariant_tensors([irrep.matrices, self.matrices]):
+                # Orthogonal to the copies before it, an intertwiner with an irrep is still one: K Kᵀ ∝ 1.
+                block = block - block @ rows.T @ rows
+                norm = np.sqrt((block**2).sum() / irrep.dim)
+                if norm > 1e-6:
+                    rows = np.vstack([rows, block / norm])
+        assert len(rows) == self.dim
+        return rows
+
+
+def direct_sum(*parts: Representation) -> Representation:
+    """The direct sum of one or more representations of a group, in order."""
+    for part in parts:
+        check_same_group(parts[0], part)
+    blocks = tuple(block for part in parts for block in part.blocks)
+    if len(blocks) == 1:
+        return blocks[0]
+    dim, start = sum(block.dim for block in blocks), 0
+    matrices = np.zeros((parts[0].group.order, dim, dim))
+    for block in blocks:
+        stop = start + block.dim
+        matrices[:, start:stop, start:stop] = block.matrices
+        start = stop
+    runs = ((name, len(list(run))) for name, run in groupby(block.name for block in blocks))
+    name = " + ".join(name if count == 1 else f"{count} {name}" for name, count in runs)
+    return Representation(parts[0].group, matrices, name, blocks)
+
+
+@lru_cache(maxsize=64)
+def irreps(group: PointGroup) -> tuple[Representation, ...]:
+    """All real irreps of a group, the trivial one first, with Mulliken names.
+
+    A pair of complex conjugate irreps (of C4, say) is one real irrep, E, with `endomorphism_dim` 2.
+    """
+    return tuple(Representation(group, m, name) for name, m in irreducible_matrices(group))
+
+
+def trivial(group: PointGroup) -> Representation:
+    """One component that no element changes."""
+    return Representation(group, np.ones((group.order, 1, 1)), "trivial")
+
+
+def pseudoscalar(group: PointGroup) -> Representation:
+    """One component that changes sign under reflections: det R."""
+    return Representation(group, _signs(group), "pseudoscalar")
+
+
+def vector(group: PointGroup) -> Representation:
+    """Polar vectors, such as displacements: R."""
+    return Representation(group, np.array(group.rotations), "vector")
+
+
+def axial(group: PointGroup) -> Representation:
+    """Axial vectors, such as spins: det R · R in space; on a line or plane the one component det R."""
+    matrices = _signs(group) * group.rotations if group.dim == 3 else _signs(group)
+    return Representation(group, matrices, "axial")
+
+
+def regular(group: PointGroup) -> Representation:
+    """One component for each element of the group, which g takes from h to g h."""
+    return _permutations(group, group.table, "regular")
+
+
+def permutation(
+    group: PointGroup,
+    points: Sequence | np.ndarray | None = None,
+    *,
+    subgroup: Sequence[int] | np.ndarray | None = None,
+) -> Representation:
+    """One component for each of some equivalent things that the group permutes.
+
+    Args:
+        group: The point group.
+        points: Cartesian points [n, dim] that it maps onto each other, such as the neighbours of a site.
+        subgroup: Instead of points, elements of a subgroup H; the components are the cosets g H, in the order
+            of their first elements.
+
+    Returns:
+        Permutation matrices: ρ(g) has 1 at (g i, i).
+
+    Raises:
+        ValueError: If not one of the two is given, or the group does not permute them.
+    """
+    if (points is None) == (subgroup is None):
+        raise ValueError(
+            "points or a subgroup must be given, and not both. Use permutation(group, [[1, 0], [-1, 0]])."
+        )
+    if subgroup is not None:
+        # Each coset goes by its smallest element.
+        label = group.table[:, group.check_subgroup(subgroup)].min(1)
+        firsts = np.unique(label)
+        return _permutations(
+            group, np.searchsorted(firsts, label[group.table[:, firsts]]), "permutation"
+        )
+    given = np.asarray(points, dtype=np.float64)
+    if given.ndim == 2 and len(given) and given.shape[1] == group.dim:
+        images = np.einsum("gij,nj->gni", group.rotations, given)
+        far = np.abs(images[:, :, None] - given).max(-1)
+        if far.min(-1).max() <= 1e-6 * max(1.0, np.abs(given).max()):
+            return _permutations(group, far.argmin(-1), "permutation")
+    raise ValueError(
+        f"points must be rows of {group.dim} coordinates that {group.name} maps onto each other, got"
+        f" {given.tolist()}. Use all points of each orbit."
+    )
+
+
+def check_same_group(a: Representation, b: Representation) -> None:
+    """Refuse representations of different groups.
+
+    Raises:
+        ValueError: If a and b are of different groups.
+    """
+    if a.group != b.group:
+        raise ValueError(
+            f"representations must be of one group, got {a.name!r} of {a.group} and {b.name!r} of {b.group}."
+            " Use the same PointGroup for both."
+        )
+
+
+def _signs(group: PointGroup) -> np.ndarray:
+    return group.determinants[:, None, None].astype(np.float64)
+
+
+def _permutations(group: PointGroup, images: np.ndarray, name: str) -> Representation:
+    """Permutation matrices from images [order, n]: element g takes i to images[g, i]."""
+    return Representation(group, np.eye(images.shape[1])[images].swapaxes(1, 2).copy(), name)

@@ -1,0 +1,276 @@
+"""Exported force fields: they run without lattgnn, on any batch and extent, and in C++."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lattgnn import cli
+from lattgnn.backends.export import export_forces
+from lattgnn.dynamics import State, VerletLangevin
+from lattgnn.forcefield import LearnedForceField
+from lattgnn.hamiltonians import Holstein, Peierls
+from lattgnn.lattice import chain, honeycomb, square
+from lattgnn.nn import OrbitNetwork
+from lattgnn.solvers import ExactDiagonalization
+
+EXAMPLE = Path(__file__).parents[2] / "scripts" / "export_example"
+HAS_COMPILER = shutil.which("g++") is not None
+needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason="needs g++")
+
+# torch and numpy only. Arguments: the program, how it is loaded, files of fields and of results.
+ELSEWHERE = """
+import sys
+sys.modules["lattgnn"] = None  # importing it would raise
+import numpy as np, torch
+path, kind, fields, results = sys.argv[1:]
+if kind == "exported":
+    stored = {"lattgnn.json": ""}
+    program = torch.export.load(path, extra_files=stored).module()
+    metadata = stored["lattgnn.json"]
+else:
+    program = torch._inductor.aoti_load_package(path)
+    metadata = program.get_metadata()["lattgnn.json"]
+print(metadata if isinstance(metadata, str) else metadata.decode())
+found = {}
+with np.load(fields) as archive:
+    for name in archive.files:
+        for number, output in enumerate(program(torch.from_numpy(archive[name]))):
+            found[f"{name}-{number}"] = output.numpy()
+np.savez(results, **found)
+"""
+
+
+def force_field(lattice, **options) -> LearnedForceField:
+    torch.manual_seed(0)
+    net = OrbitNetwork(lattice, 1.75, **{"channels": 3, "n_layers": 1, **options})
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return LearnedForceField(net, Holstein(lattice), ExactDiagonalization(kT=0.1, mu=0.0))
+
+
+def export(learned, path, kind, **options):
+    return export_forces(
+        learned.net, learned.hamiltonian, path, kind, solver=learned.solver, **options
+    )
+
+
+def compile_package(checkpoint, path):
+    """By the command, in a process of its own: torch warns of itself when its compiler is imported."""
+    command = [sys.executable, "-m", "lattgnn", "export", str(checkpoint), f"--out={path}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{path}\n", "")
+
+
+def run_elsewhere(path, kind, fields, tmp_path):
+    """Metadata and outputs of a program, in a process that cannot import lattgnn."""
+    np.savez(tmp_path / "fields.npz", **fields)
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        ELSEWHERE,
+        path,
+        kind,
+        "fields.npz",
+        "results.npz",
+    ]
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    with np.load(tmp_path / "results.npz") as archive:
+        return json.loads(done.stdout.splitlines()[-1]), dict(archive)
+
+
+def check_elsewhere(learned, path, kind, tmp_path, rng, dtype=torch.float32, tolerance=1e-5):
+    lattice = learned.lattice
+    shapes = [(1, 9, 6), (3, 4, 17)] if lattice.dim == 2 else [(1, 9), (3, 17)]
+    fields, expected = {}, {}
+    for name, (batch, *extent) in zip("ab", shapes, strict=True):
+        there = type(lattice)(
+            lattice.primitive_vectors, lattice.basis, tuple(extent), lattice.periodic, lattice.name
+        )
+        field = 3 * torch.randn(batch, there.n_sites, generator=rng, dtype=torch.float64)
+        fields[name] = field.to(dtype).view(batch, *extent, -1).numpy()
+        model = Holstein(there)
+        expected[name] = LearnedForceField(learned.net.double(), model, learned.solver)(
+            field.to(dtype).double()
+        )
+    metadata, found = run_elsewhere(path, kind, fields, tmp_path)
+    for name, (energy, forces) in expected.items():
+        assert found[f"{name}-0"].dtype == fields[name].dtype
+        right = forces.detach().view(fields[name].shape).numpy()
+        np.testing.assert_allclose(found[f"{name}-0"], right, rtol=0, atol=tolerance)
+        assert (energy is None) == (f"{name}-1" not in found)
+        if energy is not None:
+            unit = right[0].size  # energies are sums over sites
+            np.testing.assert_allclose(
+                found[f"{name}-1"], energy.numpy(), rtol=0, atol=tolerance * unit
+            )
+    return metadata
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("conservative", [False, True], ids=["direct", "energy"])
+@pytest.mark.parametrize(
+    "lattice", [square(4, periodic=(True, False)), honeycomb(4)], ids=lambda a: a.name
+)
+def test_an_exported_program_runs_without_lattgnn(lattice, conservative, tmp_path, rng):
+    learned = force_field(lattice, conservative=conservative)
+    export(learned, tmp_path / "program.pt2", "exported")
+    metadata = check_elsewhere(learned, tmp_path / "program.pt2", "exported", tmp_path, rng)
+    assert metadata["outputs"] == ["forces", "energy"][: 1 + conservative]
+    assert metadata["field"] == ["batch", "extent_0", "extent_1", "n_sublattices"]
+    assert metadata["periodic"] == list(lattice.periodic)
+    assert metadata["hamiltonian"]["init_args"] == {"t": 1.0, "g": 3.5, "k0": 1.0, "k1": 0.18}
+    assert metadata["solver"]["init_args"]["kT"] == 0.1
+    assert [file.name for file in tmp_path.glob("*.pt2")] == ["program.pt2"]
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.slow
+def test_in_double_precision(tmp_path, rng):
+    learned = force_field(chain(8), conservative=True, cutoff=2.5)
+    metadata = export(learned, tmp_path / "program.pt2", "exported", dtype="float64")
+    check_elsewhere(
+        learned,
+        tmp_path / "program.pt2",
+        "exported",
+        tmp_path,
+        rng,
+        dtype=torch.float64,
+        tolerance=1e-10,
+    )
+    assert metadata["dtype"] == "float64" and metadata["smallest_extent"] == [3]
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.parametrize("conservative", [False, True], ids=["direct", "energy"])
+def test_a_compiled_package_runs_without_lattgnn(conservative, tmp_path, rng):
+    learned = force_field(honeycomb(4), conservative=conservative)
+    learned.save(tmp_path / "net.ckpt")
+    compile_package(tmp_path / "net.ckpt", tmp_path / "package.pt2")
+    metadata = check_elsewhere(learned, tmp_path / "package.pt2", "aoti", tmp_path, rng)
+    assert metadata["lattice"]["init_args"]["name"] == "honeycomb"
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "fields.npz",
+        "net.ckpt",
+        "package.pt2",
+        "results.npz",
+    ]
+
+
+def refused(capsys, *arguments) -> str:
+    assert cli.main(["export", *map(str, arguments)]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    return err
+
+
+def test_the_verb(tmp_path, capsys, rng):
+    learned, path = force_field(chain(8)), tmp_path / "new folder" / "program.pt2"
+    learned.save(tmp_path / "net.ckpt")
+    assert (
+        cli.main(["export", str(tmp_path / "net.ckpt"), f"--out={path}", "--format=exported"]) == 0
+    )
+    assert capsys.readouterr().out == f"{path}\n"
+    metadata = check_elsewhere(learned, path, "exported", tmp_path, rng)
+    assert metadata["versions"]["torch"] == torch.__version__
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["holstein-square", "holstein-square-energy"])
+def test_networks_of_the_package(name, tmp_path, rng):
+    learned, path = LearnedForceField.pretrained(name), tmp_path / "program.pt2"
+    assert cli.main(["export", name, f"--out={path}", "--format=exported"]) == 0
+    check_elsewhere(learned, path, "exported", tmp_path, rng)
+
+
+def test_what_cannot_be_exported_is_told_in_one_line(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "program.pt2"
+    for name in ("kondo-square", "peierls-square"):
+        assert "net must be an OrbitNetwork of a scalar field" in refused(
+            capsys, name, f"--out={out}"
+        )
+    assert "Use 'x.pt2'" in refused(capsys, "holstein-square", "--out=x.so")
+    assert "name must be one of" in refused(capsys, "holstein-sq", f"--out={out}")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    assert "a C++ compiler must be there" in refused(capsys, "holstein-square", f"--out={out}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_leaves_nothing_and_keeps_the_old_file(tmp_path, monkeypatch):
+    out = tmp_path / "program.pt2"
+    out.write_text("old")
+
+    def failing(program, path, **options):
+        Path(path).write_text("half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch.export, "save", failing)
+    with pytest.raises(OSError, match="disk full"):
+        export(force_field(square(4)), out, "exported")
+    assert out.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == [
+        "program.pt2"
+    ]
+
+
+def test_a_field_of_another_kind_is_refused(tmp_path):
+    net = OrbitNetwork(square(4), 1.0, field="vector", channels=2, n_layers=1)
+    with pytest.raises(ValueError, match="scalar field.*field='vector'"):
+        export_forces(net, Peierls(square(4)), tmp_path / "x.pt2", "exported")
+
+
+@pytest.fixture(scope="module")
+def quench(tmp_path_factory) -> Path:
+    """The C++ example, built."""
+    build = tmp_path_factory.mktemp("build")
+    prefix = f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}"
+    for command in (["cmake", "-S", EXAMPLE, "-B", build, prefix], ["cmake", "--build", build]):
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return build / "quench"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not HAS_COMPILER or shutil.which("cmake") is None, reason="needs cmake and g++")
+@pytest.mark.parametrize("name", ["holstein-square", "holstein-square-energy"])
+def test_dynamics_in_cpp(name, quench, tmp_path):
+    """The same start, noise and steps as in Python; both generators are torch's."""
+    compile_package(name, tmp_path / "package.pt2")
+    learned = LearnedForceField.pretrained(name, square(24))
+    n_steps = 20
+    done = subprocess.run(
+        [str(quench), "package.pt2", "24", str(n_steps), "last.bin"],
+        cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert len(done.stdout.splitlines()) == 11 and ("potential" in done.stdout) == name.endswith(
+        "energy"
+    )
+    torch.manual_seed(0)
+    field = 5.27 * torch.randn(1, 576)
+    momentum = 5.0 * torch.randn(1, 576)
+    newton = VerletLangevin(dt=0.05, kT=0.1, gamma=0.0, mass=5.0)
+    energy, forces = learned(field)
+    state = State(field, momentum, forces, energy, 0, 0)
+    keep = np.exp(-0.2 * 0.05)
+    for _ in range(n_steps):
+        state = newton.step(learned, state)
+        state.momentum.mul_(keep).add_(
+            torch.randn(1, 576), alpha=np.sqrt((1 - keep**2) * 5.0 * 0.1)
+        )
+    last = np.fromfile(tmp_path / "last.bin", dtype=np.float32)
+    np.testing.assert_allclose(last, state.field[0].numpy(), rtol=0, atol=1e-5)

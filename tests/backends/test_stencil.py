@@ -1,0 +1,86 @@
+"""Networks as matrices on the bonds of a cell: what is found, and what is not one."""
+
+import numpy as np
+import pytest
+import torch
+
+from lattgnn.backends import StencilNetwork, linear_classical, stencil_network
+from lattgnn.hamiltonians import DoubleExchange, Holstein, Peierls
+from lattgnn.lattice import honeycomb, kagome, lieb, square, triangular
+from lattgnn.nn import OrbitNetwork
+
+
+def stencil(net, lattice) -> StencilNetwork:
+    network = stencil_network(net, lattice)
+    assert network is not None
+    return network
+
+
+@pytest.mark.parametrize(
+    ("lattice", "orbits"),
+    [(square(4), 3), (triangular(4), 2), (honeycomb(4), 2), (kagome(4), 2)],
+    ids=lambda x: getattr(x, "name", x),
+)
+def test_orbits_of_equivalent_sites_are_sums_over_bonds(lattice, orbits):
+    network = stencil(OrbitNetwork(lattice, channels=3), lattice)
+    for kernels in network.layers[1].kernels:
+        assert len(kernels) == orbits
+        n_bonds = sum(bond[1] == kernels[0].bonds[0][1] for bond in lattice.bonds(1.5).kinds)
+        assert sum(len(kernel.bonds) for kernel in kernels) == 1 + n_bonds
+
+
+def test_inequivalent_sites_have_matrices_of_their_own():
+    lattice = lieb(4)
+    network = stencil(OrbitNetwork(lattice, channels=3), lattice)
+    corner, *edges = [kernels[0].matrix for kernels in network.layers[1].kernels]
+    assert not np.allclose(corner, edges[0]) and np.array_equal(edges[0], edges[1])
+
+
+def test_transposed_kernels_are_the_transpose(rng):
+    lattice = kagome(4)
+    layer = stencil(OrbitNetwork(lattice, channels=3), lattice).layers[1]
+
+    def dense(all_kernels, n_out, n_in):
+        matrix = np.zeros((lattice.n_sites, n_out, lattice.n_sites, n_in))
+        for kernels in all_kernels:
+            for kernel in kernels:
+                for source, destination, offset in kernel.bonds:
+                    for x, y in np.ndindex(*lattice.extent):
+                        to = lattice.site_index((x, y), destination)
+                        start = lattice.site_index((x - offset[0], y - offset[1]), source)
+                        matrix[to, :, start, :] += kernel.matrix
+        return matrix.reshape(lattice.n_sites * n_out, -1)
+
+    forth, back = dense(layer.kernels, 3, 3), dense(layer.transposed(), 3, 3)
+    np.testing.assert_array_equal(back, forth.T)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        OrbitNetwork(square(4), channels=3, field="vector", hidden="A1 + E"),
+        OrbitNetwork(square(4), channels=3, hidden="A1 + E"),
+        OrbitNetwork(square(4), channels=3, hidden="trivial", nonlinearity="product"),
+        OrbitNetwork(square(4), channels=3, field="3 trivial", internal="spin"),
+    ],
+)
+def test_other_networks_are_not(net):
+    assert stencil_network(net, square(4)) is None
+
+
+def test_the_extent_plays_no_part():
+    torch.manual_seed(0)
+    net = OrbitNetwork(square(4), channels=3)
+    small, large = stencil(net, square(4)), stencil(net, square(2000))
+    assert np.array_equal(
+        small.layers[1].kernels[0][1].matrix, large.layers[1].kernels[0][1].matrix
+    )
+
+
+def test_only_a_harmonic_scalar_field_has_a_linear_classical_force():
+    kernels = linear_classical(Holstein(kagome(3), k0=1.0, k1=0.2))
+    assert kernels is not None and len(kernels) == 3
+    assert [[float(k.matrix[0, 0]) for k in into] for into in kernels] == [[-1.0, -0.2]] * 3
+    assert all(len(near.bonds) == 4 for _, near in kernels)
+    assert linear_classical(Peierls(square(4))) is None
+    assert linear_classical(DoubleExchange(square(4))) is None

@@ -1,0 +1,248 @@
+"""The command line from outside: fast, and clear about mistakes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lattgnn import cli
+from lattgnn.dynamics import Trajectory
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+QUENCH = [
+    "simulate",
+    f"--config={CONFIGS / 'simulate/quench.yaml'}",
+    "--lattice.init_args.extent=[6,6]",
+]
+QUENCH += [
+    "--n_steps=20",
+    "--save=lattgnn.dynamics.Regular",
+    "--save.init_args.every=10",
+    "--progress=false",
+]
+
+
+def run(*arguments: str) -> int:
+    """The exit code of `lattgnn ARGUMENTS`."""
+    try:
+        return cli.main(list(arguments))
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def refused(capsys, *arguments: str) -> str:
+    """The one line that a mistake gets."""
+    assert run(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert ": error: " in err
+    return err
+
+
+def test_help_answers_within_half_a_second():
+    def seconds() -> float:
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "lattgnn", "--help"], capture_output=True, text=True, check=True
+        )
+        assert all(verb in done.stdout for verb in ("generate", "fit", "simulate", "doctor"))
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from lattgnn import cli; cli.main(['--help']);"
+        "sys.exit(any(m in sys.modules for m in ('numpy', 'torch', 'jsonargparse', 'lightning')))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_unknown_verb_is_corrected(capsys):
+    assert "did you mean 'simulate'" in refused(capsys, "simulat")
+
+
+def test_no_verb_shows_the_verbs(capsys):
+    assert run() == 2
+    assert "generate" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out.startswith("lattgnn ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        (["--force_field.hamiltonian=lattgnn.hamiltonians.Holstien"], ["Did you mean 'Holstein'?"]),
+        (["--force_field.hamiltonian.init_args.gg=3"], ["force_field.hamiltonian", "'gg'"]),
+        (["--integrator=lattgnn.lattice.square"], ["integrator", "square"]),
+        (["--lattice.init_args.extent=[1,6]"], ["extent"]),
+        (["--lattice.init_args.extent=[6,6,6]"], ["extent"]),
+        (["--n_step=3"], ["Did you mean '--n_steps'?"]),
+        (["--force_field.solver=null"], ["force_field must have"]),
+        (["--force_field.checkpoint=nowhere.ckpt"], ["nowhere.ckpt"]),
+        (["--force_field.checkpoint=no-such-name"], ["no-such-name"]),
+        (
+            ["--force_field.hamiltonian=lattgnn.hamiltonians.DoubleExchange"],
+            ["must move the field of DoubleExchange, got VerletLangevin", "HeunLLG"],
+        ),
+    ],
+)
+def test_a_mistake_in_simulate_writes_nothing(capsys, tmp_path, changes, parts):
+    err = refused(capsys, *QUENCH, f"--out={tmp_path / 'run'}", *changes)
+    assert err.startswith("lattgnn simulate: error: ")
+    assert all(part in err for part in parts), err
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_checkpoint_is_one_line(capsys, tmp_path):
+    (tmp_path / "broken.ckpt").write_bytes(b"nothing of ours")
+    err = refused(
+        capsys,
+        *QUENCH,
+        f"--out={tmp_path / 'run'}",
+        f"--force_field.checkpoint={tmp_path}/broken.ckpt",
+    )
+    assert "broken.ckpt" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_simulate_then_analyze(capsys, tmp_path):
+    out = str(tmp_path / "quench")
+    assert run(*QUENCH, f"--out={out}", "--lattice.init_args.extent=[8,8]") == 0
+    assert (
+        run(*QUENCH, f"--out={out}", "--lattice.init_args.extent=[8,8]") == 0
+    )  # finished: nothing to do
+    assert "initial" not in refused(capsys_after(capsys), "analyze", str(tmp_path / "nothing"))
+    assert run("analyze", out) == 0
+    report = tmp_path / "quench-report"
+    assert (report / "report.html").stat().st_size > 10_000
+    assert json.loads((report / "metrics.json").read_text())["n_sites"] == 64
+
+
+def capsys_after(capsys):
+    """The capture without what was printed before."""
+    capsys.readouterr()
+    return capsys
+
+
+def test_spins_start_on_the_sphere_and_take_no_std(capsys, tmp_path):
+    config = CONFIGS / "simulate/llg_quench.yaml"
+    small = ["--lattice.init_args.extent=[4,4]", "--n_steps=3", f"--out={tmp_path / 'run'}"]
+    assert "field_std" in refused(
+        capsys, "simulate", f"--config={config}", *small, "--initial.field_std=1"
+    )
+    assert run("simulate", f"--config={config}", *small, "--progress=false") == 0
+    spins = Trajectory.open(tmp_path / "run").fields[:]
+    assert spins.shape == (4, 1, 16, 3)
+    np.testing.assert_allclose(np.linalg.norm(spins, axis=-1), 1, atol=1e-12)
+    assert np.abs(spins[0].mean(axis=1)).max() < 0.6 and spins[0].std() > 0.4
+    assert run("analyze", str(tmp_path / "run")) == 0
+
+
+def test_simulate_refuses_to_go_on_with_another_run(capsys, tmp_path):
+    out = f"--out={tmp_path / 'quench'}"
+    assert run(*QUENCH, out) == 0
+    err = refused(capsys_after(capsys), *QUENCH, out, "--initial.seed=1")
+    assert "seed" in err
+
+
+def test_a_runaway_field_is_exit_code_1_and_one_line(capsys, tmp_path):
+    assert (
+        run(
+            *QUENCH,
+            f"--out={tmp_path / 'quench'}",
+            "--integrator.init_args.dt=50",
+            "--field_limit=100",
+        )
+        == 1
+    )
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "step 1" in err
+
+
+def test_debugging_raises(monkeypatch, tmp_path):
+    monkeypatch.setenv("LATTGNN_DEBUG", "1")
+    with pytest.raises(ValueError, match=r"nowhere\.ckpt"):
+        run(*QUENCH, f"--out={tmp_path / 'run'}", "--force_field.checkpoint=nowhere.ckpt")
+
+
+def test_generate_small(capsys, tmp_path):
+    config = tmp_path / "small.yaml"
+    config.write_text(
+        """
+lattice: {class_path: lattgnn.lattice.chain, init_args: {extent: [8]}}
+hamiltonian: {class_path: lattgnn.hamiltonians.Holstein}
+solver: {class_path: lattgnn.solvers.ExactDiagonalization, init_args: {kT: 0.1, mu: 0.0}}
+sources:
+  - {class_path: lattgnn.data.RandomFields, init_args: {split: train, n_samples: 3}}
+"""
+    )
+    arguments = [
+        "generate",
+        f"--config={config}",
+        f"--root={tmp_path}",
+        "--name=tiny",
+        "--n_workers=0",
+    ]
+    assert run(*arguments, "--progress=false") == 0
+    path = Path(capsys.readouterr().out.strip())
+    assert path.parent == tmp_path
+    assert path.name.startswith("tiny-")
+
+    before = sorted(tmp_path.iterdir())
+    err = refused(capsys, *arguments, "--sources+=lattgnn.data.Quensh")
+    assert "Did you mean 'Quench'?" in err
+    assert "extent" in refused(capsys, *arguments, "--lattice.init_args.extent=[1]")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_lattice_prints_the_table_and_draws(capsys, tmp_path):
+    picture = tmp_path / "square.png"
+    assert (
+        run("lattice", "square", "--extent", "8", "8", "--cutoff", "2.3", "--plot", str(picture))
+        == 0
+    )
+    table = capsys.readouterr().out
+    assert "8 operations" in table
+    assert "4 of 4 lengths" in table
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["sqare"], "Did you mean 'square'?"),
+        (["square", "--extent", "3"], "Use (5, 5)"),
+        (["square", "--extent", "x"], "expected int"),
+        (["square", "--open", "5"], "open"),
+        (["square", "--cutof", "2"], "Did you mean '--cutoff'?"),
+    ],
+)
+def test_lattice_refuses(capsys, arguments, part):
+    assert part in refused(capsys, "lattice", *arguments)
+
+
+def test_lattice_needs_no_torch():
+    code = "import sys; from lattgnn import cli; cli.main(['lattice', 'lieb']); exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_doctor_tells_versions_and_plan(capsys, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://somewhere:8786")
+    assert run("doctor") == 0
+    out = capsys.readouterr().out
+    for part in ("torch ", "memory", "torch_scatter", "WANDB_MODE=offline", "tcp://somewhere:8786"):
+        assert part in out
+    assert os.path.basename(sys.executable) in out

@@ -1,0 +1,149 @@
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from lattgnn.data import LatticeDataset, Quench, RandomFields, generate
+from lattgnn.data.generation import tasks
+from lattgnn.hamiltonians import Holstein
+from lattgnn.lattice import square
+from lattgnn.solvers import ExactDiagonalization
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Every file below a directory."""
+    return {
+        str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()
+    }
+
+
+@pytest.mark.slow
+def test_same_bits_for_any_number_of_processes(made, recipe, tmp_path):
+    parallel = generate(**recipe | {"n_workers": 2}, root=tmp_path)
+    assert contents(parallel) == contents(made)
+
+
+def test_finished_dataset_is_left_alone(made, recipe):
+    before = {file: file.stat().st_mtime_ns for file in made.rglob("*")}
+    assert generate(**recipe, root=made.parent) == made
+    assert {file: file.stat().st_mtime_ns for file in made.rglob("*")} == before
+
+
+def test_resume_makes_only_what_is_missing(made, recipe, tmp_path):
+    copy = shutil.copytree(made, tmp_path / made.name)
+    (copy / "manifest.json").unlink()
+    shutil.rmtree(copy / "00-quench-train-0001")
+    damaged = copy / "02-quench-val-0000" / "step" / "zarr.json"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    (copy / ".00-quench-train-0001.stale").mkdir()
+    kept = (copy / "00-quench-train-0000" / "record.json").stat().st_mtime_ns
+    generate(**recipe, root=tmp_path)
+    assert contents(copy) == contents(made)
+    assert (copy / "00-quench-train-0000" / "record.json").stat().st_mtime_ns == kept
+
+
+def test_a_source_added_at_the_end_changes_no_seed(recipe):
+    first, *others = recipe["sources"]
+    before = tasks([first, *others], seed=7)
+    longer = [replace(first, n_trajectories=5), *others, RandomFields("val", n_samples=2)]
+    after = {task.name: task.seed for task in tasks(longer, seed=7)}
+    assert all(after[task.name] == task.seed for task in before)
+    assert len(set(after.values())) == len(after)
+    assert {task.seed for task in tasks([first, *others], seed=8)}.isdisjoint(after.values())
+
+
+def test_second_generator_is_refused(recipe, tmp_path, made):
+    path = tmp_path / made.name
+    path.mkdir()
+    with (path / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="one generator at a time"):
+            generate(**recipe, root=tmp_path)
+    generate(**recipe, root=tmp_path)  # the lock of a process that ended counts no more
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"sources": []}, "at least one source"),
+        ({"seed": -1}, "seed must be"),
+        ({"name": "a/b"}, "plain folder name"),
+    ],
+)
+def test_wrong_arguments_write_nothing(recipe, tmp_path, change, match):
+    with pytest.raises(ValueError, match=match):
+        generate(**recipe | change, root=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+class Broken(RandomFields):
+    """A source whose labels fail."""
+
+    def label(self, exact, task, seed):
+        raise RuntimeError("no label today")
+
+
+def test_failure_of_a_task_is_raised_and_the_rest_is_kept(recipe, tmp_path):
+    sources = [recipe["sources"][0], Broken("val", n_samples=1)]
+    with pytest.raises(RuntimeError, match="no label today"):
+        generate(**recipe | {"sources": sources}, root=tmp_path)
+    (path,) = tmp_path.iterdir()
+    assert len(list(path.glob("00-*"))) == 2 and not (path / "manifest.json").exists()
+
+
+def test_unreachable_cluster_is_one_clear_line(recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:9")
+    monkeypatch.setattr(sys.modules["lattgnn.data.workers"], "_CONNECT_SECONDS", 0.5)
+    with pytest.raises(
+        ValueError, match="DASK_SCHEDULER_ADDRESS must be the address of a running scheduler"
+    ):
+        generate(**recipe, root=tmp_path)
+
+
+LONGER = """
+from functools import partial
+from lattgnn.data import Quench, RandomFields, generate
+from lattgnn.hamiltonians import Holstein
+from lattgnn.lattice import square
+from lattgnn.solvers import ExactDiagonalization
+
+if __name__ == "__main__":
+    sources = [Quench("train", n_trajectories=6, n_steps=150, n_frames=20), RandomFields("test", n_samples=9)]
+    solver = ExactDiagonalization(0.1, mu=0.0)
+    generate(square(8), partial(Holstein, g=3.5), solver, sources, 3, {root!r}, "killed", {n_workers}, False)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_workers", "kills"), [(1, (1, 3)), (2, (2,))])
+def test_killed_and_run_again_equals_uninterrupted(tmp_path, n_workers, kills):
+    sources = [
+        Quench("train", n_trajectories=6, n_steps=150, n_frames=20),
+        RandomFields("test", n_samples=20),
+    ]
+    arguments = (square(8), partial(Holstein, g=3.5), ExactDiagonalization(0.1, mu=0.0), sources, 3)
+    whole = generate(*arguments, tmp_path / "whole", "killed", n_workers=1, progress=False)
+    script = tmp_path / "longer.py"
+    root = tmp_path / "killed"
+    script.write_text(LONGER.format(root=str(root), n_workers=n_workers))
+    for n_parts in kills:  # as soon as so many parts are there
+        process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
+        deadline = time.monotonic() + 300
+        while len(list(root.glob("*/*/record.json"))) < n_parts and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    (path,) = root.iterdir()
+    with pytest.raises(ValueError, match="not complete"):
+        LatticeDataset.open(path)
+    again = generate(*arguments, root, "killed", n_workers=n_workers, progress=False)
+    assert contents(again) == contents(whole)

@@ -1,0 +1,56 @@
+"""The compiled kernels against their twins in PyTorch."""
+
+import pytest
+import torch
+
+from lattgnn.dynamics import noise, philox
+from lattgnn.dynamics.langevin_kernels import Update
+from lattgnn.dynamics.philox import draw
+from lattgnn.dynamics.update import advance
+
+pytestmark = pytest.mark.skipif(philox.kernels() is None, reason="no compiler here")
+
+
+def test_noise_is_that_of_pytorch(monkeypatch) -> None:
+    arguments = [(3, 2**40 + 1, (2, 40_000)), (2**63 + 5, 0, (5, 33, 3), 2, 7, 1001)]
+    compiled = [noise(*some) for some in arguments]
+    monkeypatch.setattr(philox, "kernels", lambda: None)
+    for one, some in zip(compiled, arguments, strict=True):
+        torch.testing.assert_close(one, noise(*some), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3])
+def test_noise_does_not_depend_on_threads(n_threads) -> None:
+    expected = noise(3, 5, (3, 100_003), first_site=2)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(n_threads)
+        assert torch.equal(noise(3, 5, (3, 100_003), first_site=2), expected)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (3, 1037), (2, 341, 3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-14), (torch.float32, 1e-6)])
+def test_updates_are_those_of_pytorch(monkeypatch, rng, shape, dtype, tolerance) -> None:
+    forces, momentum, field = torch.randn((3, *shape), generator=rng, dtype=torch.float64).to(dtype)
+    for n_draws in (0, 1, 2):
+        numbers = draw(3, 2**40, shape, 2, first_replica=4, first_site=7, n_draws=n_draws)
+        update = Update(kick=0.3, drift=0.2, decay=0.9, noise=0.5, drift_after=-0.4)
+        results = []
+        for compiled in (True, False):
+            with monkeypatch.context() as patch:
+                if not compiled:
+                    patch.setattr(philox, "kernels", lambda: None)
+                    patch.setattr("lattgnn.dynamics.update.kernels", lambda: None)
+                both, alone = (torch.empty_like(field), torch.empty_like(field)), momentum.clone()
+                advance(update, numbers, forces, (momentum, both[0]), (field, both[1]))
+                advance(update, numbers, forces, (alone, alone))  # in place, without a field
+                results.append((*both, alone))
+        for one, other in zip(*results, strict=True):
+            torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+        assert torch.equal(results[0][0], results[0][2])
+        expected = 0.9 * (momentum + 0.3 * forces).double()
+        for step in range(n_draws):
+            expected += 0.5 * noise(3, 2**40 + step, shape, 2, 4, 7)
+        torch.testing.assert_close(results[0][0].double(), expected, rtol=tolerance, atol=tolerance)
