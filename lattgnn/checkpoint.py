@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from lattgnn.errors import InputError
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.nn import ForceNetwork
 from lattgnn.serialize import describe, versions
@@ -37,13 +38,13 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
         ValueError: the file is missing, damaged, or no checkpoint of tensors and plain data.
     """
     if not Path(path).is_file():
-        raise ValueError(
+        raise InputError(
             f"checkpoint must be a file, got {str(path)!r}, which does not exist. Run `lattgnn fit` first."
         )
     try:
         checkpoint = torch.load(path, map_location=device, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(
+        raise InputError(
             f"checkpoint must be a file of `lattgnn fit`, got {str(path)!r}, which cannot be read "
             f"({str(error).splitlines()[0]}). Use another checkpoint."
         ) from None
@@ -59,11 +60,11 @@ def read_header(checkpoint: dict[str, Any], name: str | Path = "checkpoint") -> 
     """
     header = checkpoint.get("lattgnn")
     if header is None:
-        raise ValueError(
+        raise InputError(
             f"{name} must be a checkpoint of `lattgnn fit`, got a file without its header."
         )
     if header["format_version"] != FORMAT_VERSION:
-        raise ValueError(
+        raise InputError(
             f"{name} must have format version {FORMAT_VERSION}, got {header['format_version']!r}, written by "
             f"lattgnn {header['versions']['lattgnn']}. Use that version of lattgnn, or train again."
         )
@@ -79,7 +80,7 @@ def check_hamiltonian(
         ValueError: the Hamiltonian of the header has another class or other parameters.
     """
     if header["hamiltonian"] != describe(hamiltonian):
-        raise ValueError(
+        raise InputError(
             f"{name} must belong to the Hamiltonian asked for, {_text(describe(hamiltonian))}, got one "
             f"trained for {_text(header['hamiltonian'])}. Use its Hamiltonian, or train on this one."
         )
@@ -92,10 +93,11 @@ def check_representation(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
         ValueError: the representations or internal spaces differ, in whatever words they are named.
     """
     lattice, name = hamiltonian.lattice, type(hamiltonian).__name__
-    declared, internal = hamiltonian.representation, hamiltonian.internal
+    declared = hamiltonian.field_type.representation
+    internal = "spin" if hamiltonian.field_type.is_spin else ""
     same = field_representation(lattice, net.field) == field_representation(lattice, declared)
     if not same or net.internal != internal:
-        raise ValueError(
+        raise InputError(
             f"field and internal of {type(net).__name__} must be the representation and internal space of "
             f"the field of {name} on {lattice.name}, {declared!r} and {internal!r}, got {net.field!r} and "
             f"{net.internal!r}. Use field: {declared!r} and internal: {internal!r}."

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from lattgnn.backends import Engine
 from lattgnn.checkpoint import check_representation, checkpoint_header, load_checkpoint, read_header
+from lattgnn.errors import InputError
+from lattgnn.files import atomic_file
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
@@ -122,13 +124,13 @@ class LearnedForceField:
         fast: bool = True,
     ) -> None:
         if filling is not None and not 0 < filling < 1:
-            raise ValueError(
+            raise InputError(
                 f"filling must be above 0 and below 1, got {filling!r}. Use electrons per state."
             )
         if filling is not None:
-            hamiltonian.field_shift(0.0)  # raises where the model has none
+            hamiltonian.field_type.field_shift(0.0)  # raises where the model has none
             if solver.mu is None:
-                raise ValueError(
+                raise InputError(
                     f"filling needs a network trained at fixed mu, got labels of {solver}. Train with mu=0.0."
                 )
         check_representation(net, hamiltonian)
@@ -167,7 +169,7 @@ class LearnedForceField:
             trained_on.primitive_vectors,
             trained_on.basis,
         ):
-            raise ValueError(
+            raise InputError(
                 f"lattice must be the one that {path} was trained on, {trained_on.name}, got {lattice.name}. "
                 "Any extent of that lattice works."
             )
@@ -215,16 +217,15 @@ class LearnedForceField:
         folder = Path(__file__).parent / "pretrained"
         known = sorted(path.stem for path in folder.glob("*.ckpt"))
         if name not in known:
-            raise ValueError(f"name must be one of {known}, got {name!r}.")
+            raise InputError(f"name must be one of {known}, got {name!r}.")
         return cls.load(folder / f"{name}.ckpt", lattice, filling, device)
 
     def save(self, path: str | Path) -> None:
         """Write network and header alone: a small checkpoint without the state of the training."""
         weights = {f"net.{key}": value for key, value in self.net.state_dict().items()}
         header = checkpoint_header(self.net, self.hamiltonian, self.solver)
-        temporary = Path(path).with_name(f".{Path(path).name}.tmp")
-        torch.save({"lattgnn": header, "state_dict": weights}, temporary)
-        temporary.replace(path)
+        with atomic_file(path) as temporary:
+            torch.save({"lattgnn": header, "state_dict": weights}, temporary)
 
     @property
     def lattice(self) -> Lattice:
@@ -287,12 +288,14 @@ class LearnedForceField:
         model, count = self.hamiltonian, self.filling * self.hamiltonian.n_states
 
         def excess(mu: float, one: Tensor) -> float:
-            _, forces = self._grand(one + model.field_shift(mu))
-            return float(model.density(forces.double()).sum()) - count
+            _, forces = self._grand(one + model.field_type.field_shift(mu))
+            return float(model.field_type.density(forces.double()).sum()) - count
 
         shifts = [_root(lambda mu, one=one: excess(mu, one)) for one in field.split(1)]
         mu = field.new_tensor(shifts)
-        shifted = field + field.new_tensor([model.field_shift(m) for m in shifts])[:, None]
+        shifted = (
+            field + field.new_tensor([model.field_type.field_shift(m) for m in shifts])[:, None]
+        )
         energy, forces = self._grand(shifted)
         if energy is not None:
             # Free energy Ω + μN. The background is that of the field, not of the shifted one.

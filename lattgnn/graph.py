@@ -18,6 +18,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 from torch_geometric.data import Data
 
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice, bond_orbits
 
 
@@ -178,11 +179,11 @@ def to_pyg(sample: Mapping[str, Tensor], graph: Data) -> Data:
     data = Data(**graph.to_dict())
     for key, value in sample.items():
         if key in data:
-            raise ValueError(
+            raise InputError(
                 f"a sample must not overwrite {sorted(graph.to_dict())} of the graph, got {key!r}. Rename it."
             )
         if value.ndim and value.shape[0] != graph.num_nodes:
-            raise ValueError(
+            raise InputError(
                 f"{key} must be a number or have one row for each of the {graph.num_nodes} sites, got shape"
                 f" {tuple(value.shape)}. Pass one sample, not a batch."
             )

@@ -16,6 +16,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from lattgnn.files import atomic_file
+
 __all__ = ["compiler", "library"]
 
 _log = logging.getLogger(__name__)
@@ -67,9 +69,8 @@ def _compiled(command: list[str]) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError:  # a home that cannot be written
             path = Path(tempfile.mkdtemp(prefix="lattgnn-")) / path.name
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        _run([*command, *FLAGS, NATIVE, *map(str, sources), "-o", str(unfinished)])
-        unfinished.replace(path)
+        with atomic_file(path) as unfinished:
+            _run([*command, *FLAGS, NATIVE, *map(str, sources), "-o", str(unfinished)])
     return path
 
 

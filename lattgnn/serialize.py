@@ -14,18 +14,16 @@ import importlib
 import importlib.metadata
 import inspect
 import json
-import os
 import platform
-import shutil
 import sys
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from lattgnn import __version__
+from lattgnn.errors import InputError
 
 T = TypeVar("T")
 
@@ -102,7 +100,7 @@ def build(spec: Any, base: type[T], *args: Any, **extra: Any) -> T:
     factory = _import(path)
     made = factory if isinstance(factory, type) else get_type_hints(factory).get("return")
     if not (isinstance(made, type) and issubclass(made, base)):
-        raise ValueError(
+        raise InputError(
             f"class_path must name a {base.__name__}, got {path!r}. Use a subclass of {_public_path(base)}."
         )
     packages = {"lattgnn", path.partition(".")[0]}
@@ -136,66 +134,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def atomic_write_text(path: str | Path, text: str) -> None:
-    """Write a text file that a reader sees whole or not at all, even after a kill or a power cut.
-
-    Args:
-        path: Where; an existing file is replaced, missing parents are made.
-        text: Its contents, written as UTF-8.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _fsync(path.parent)
-
-
-@contextmanager
-def atomic_directory(path: str | Path) -> Iterator[Path]:
-    """Fill a directory under a temporary name in the same folder; it gets its name when the block ends well.
-
-    After an exception nothing is left; after a kill a `.name.*.tmp` that no reader looks at.
-
-    Args:
-        path: The final directory.
-
-    Yields:
-        The directory to write into.
-
-    Raises:
-        FileExistsError: If `path` exists, before the block or when it ends.
-    """
-    path = Path(path)
-    if path.exists():
-        raise FileExistsError(f"{path} must not exist yet. Remove it, or choose another name.")
-    temporary = _temporary(path)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        for folder, _, files in os.walk(temporary):
-            for file in files:
-                _fsync(Path(folder, file))
-            _fsync(Path(folder))
-        try:
-            temporary.rename(path)
-        except OSError as error:
-            raise FileExistsError(
-                f"{path} was made meanwhile. Remove one of the two writers."
-            ) from error
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    _fsync(path.parent)
-
-
 def _spec(obj: Any, init_args: Mapping[str, Any]) -> dict[str, Any]:
     return {"class_path": _public_path(type(obj)), "init_args": describe(dict(init_args))}
 
@@ -217,7 +155,7 @@ def _checked(spec: Any) -> tuple[str, Mapping[str, Any]]:
         init_args = {} if init_args is None else init_args
         if isinstance(init_args, Mapping) and set(spec) <= {"class_path", "init_args"}:
             return spec["class_path"], init_args
-    raise ValueError(
+    raise InputError(
         f"a description must be a mapping with class_path and init_args, got {spec!r}."
         " Use {'class_path': 'package.Name', 'init_args': {...}}."
     )
@@ -228,12 +166,12 @@ def _import(path: str) -> Callable[..., Any]:
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
+        raise InputError(
             f"class_path must name something that can be imported, got {path!r} ({error})."
             " Use package.module.Name, and install the package."
         ) from None
     if not callable(found):
-        raise ValueError(
+        raise InputError(
             f"class_path must name a class, got {path!r}, a {type(found).__name__}. Use its class."
         )
     return found
@@ -245,7 +183,7 @@ def _build_nested(value: Any, packages: set[str]) -> Any:
             return {key: _build_nested(item, packages) for key, item in value.items()}
         path, _ = _checked(value)
         if path.partition(".")[0] not in packages:
-            raise ValueError(
+            raise InputError(
                 f"a nested class must come from one of the packages {sorted(packages)}, got {path!r}."
                 " Use a class of the package that holds it."
             )
@@ -254,7 +192,7 @@ def _build_nested(value: Any, packages: set[str]) -> Any:
             isinstance(found, type)
             and (dataclasses.is_dataclass(found) or hasattr(found, "hyperparameters"))
         ):
-            raise ValueError(
+            raise InputError(
                 f"a nested class must be a dataclass or have hyperparameters, got {path!r}, which could do"
                 " anything. Use a class that `describe` can describe."
             )
@@ -278,7 +216,7 @@ def _check_arguments(
         wrong = [key for key in kwargs if key not in known]
         close = difflib.get_close_matches(wrong[0], known, 1) if wrong else []
         advice = f"Did you mean {close[0]!r}?" if close else f"Use {', '.join(known)}."
-        raise ValueError(f"init_args must be arguments of {path}: {error}. {advice}") from None
+        raise InputError(f"init_args must be arguments of {path}: {error}. {advice}") from None
 
 
 def _canonical(value: Any) -> Any:
@@ -287,15 +225,3 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _canonical(item) for key, item in value.items()}
     return [_canonical(item) for item in value] if isinstance(value, list) else value
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

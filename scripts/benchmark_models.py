@@ -26,10 +26,11 @@ import yaml
 from jsonargparse import auto_cli
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lattgnn.files import atomic_write_text
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.graph import apply_operation
 from lattgnn.lattice import site_permutations, square, translation_permutation
-from lattgnn.serialize import atomic_write_text, config_hash, versions
+from lattgnn.serialize import config_hash, versions
 
 aten = torch.ops.aten
 WINDOWS = ("0-40", "41-200", "201-600", "601-1200", "1201-2000")

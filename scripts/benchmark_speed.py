@@ -36,14 +36,15 @@ from torch import Tensor, nn
 
 from lattgnn import lattice as lattices
 from lattgnn.dynamics import LogSpaced, Regular, VerletLangevin, initial_state, simulate
+from lattgnn.files import atomic_write_bytes, atomic_write_text
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import Lattice, square
 from lattgnn.nn import OrbitConv, OrbitNetwork
 from lattgnn.nn.baselines import PublishedGCN
 from lattgnn.report import write_quench_report
-from lattgnn.report.style import figure_png, write_bytes
-from lattgnn.serialize import atomic_write_text, versions
+from lattgnn.report.style import figure_png
+from lattgnn.serialize import versions
 from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization
 
 LANGEVIN = VerletLangevin(dt=0.05, kT=0.1, gamma=0.2, mass=5.0)
@@ -149,7 +150,7 @@ def main(
         atomic_write_text(file, json.dumps(results, indent=1) + "\n")
     text = report(results)
     atomic_write_text(f"{out}.md", text)
-    write_bytes(Path(f"{out}.png"), figure_png(plot(results)))
+    atomic_write_bytes(Path(f"{out}.png"), figure_png(plot(results)))
     sys.stdout.write(text)
 
 
@@ -224,7 +225,7 @@ def spawned(worker: str, *arguments: Any) -> dict[str, Any]:
 def random_network(lattice: Lattice, network: str, head: str) -> OrbitNetwork:
     torch.manual_seed(0)
     channels, n_layers = NETWORKS[network]
-    cutoff, bound = CUTOFFS[lattice.name], Holstein(lattice).force_bound
+    cutoff, bound = CUTOFFS[lattice.name], Holstein(lattice).field_type.force_bound
     return OrbitNetwork(lattice, bound, cutoff, channels, n_layers, conservative=head == "energy")
 
 

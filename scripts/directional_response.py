@@ -22,10 +22,11 @@ import numpy as np
 import torch
 from jsonargparse import auto_cli
 
+from lattgnn.files import atomic_write_text
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import Lattice
-from lattgnn.serialize import atomic_write_text, versions
+from lattgnn.serialize import versions
 from lattgnn.solvers import ExactDiagonalization
 
 RECIPE = "configs/fit/holstein_weak.yaml"

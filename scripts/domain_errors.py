@@ -22,10 +22,11 @@ from torch import Tensor
 
 from lattgnn.data import Quench, RandomFields, Source, SpinQuench
 from lattgnn.data.workers import threads
+from lattgnn.files import atomic_write_text
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Hamiltonian, Holstein
 from lattgnn.lattice import honeycomb, kagome, square, triangular
-from lattgnn.serialize import atomic_write_text, versions
+from lattgnn.serialize import versions
 from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization, Solver
 
 LINEAR = {"extents": (40, 80, 160), "settings": ((8, 5), (10, 5))}

@@ -19,8 +19,8 @@ import yaml
 from jsonargparse import auto_cli
 
 from lattgnn.cli import main as lattgnn
+from lattgnn.files import atomic_write_text
 from lattgnn.forcefield import LearnedForceField
-from lattgnn.serialize import atomic_write_text
 
 
 def main(recipe: str = "configs/fit/holstein_square.yaml", name: str = "holstein-square") -> None:

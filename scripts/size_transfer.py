@@ -21,10 +21,11 @@ from jsonargparse import auto_cli
 
 from lattgnn.data import WINDOW_NAMES, window_index
 from lattgnn.dynamics import LogSpaced, VerletLangevin, initial_state, simulate
+from lattgnn.files import atomic_write_text
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
-from lattgnn.serialize import atomic_write_text, versions
+from lattgnn.serialize import versions
 from lattgnn.solvers import ExactDiagonalization
 
 

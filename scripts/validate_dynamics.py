@@ -21,10 +21,11 @@ from jsonargparse import auto_cli
 
 from lattgnn.analysis import nearest_neighbor_correlation, relative_deviation
 from lattgnn.dynamics import LogSpaced, Regular, State, VerletLangevin, initial_state, simulate
+from lattgnn.files import atomic_write_text
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import Lattice, square
-from lattgnn.serialize import atomic_write_text, versions
+from lattgnn.serialize import versions
 from lattgnn.solvers import ExactDiagonalization
 
 MASS, SEED = 5.0, 20260104  # a seed that no dataset uses

@@ -22,9 +22,10 @@ from jsonargparse import auto_cli
 from lattgnn import cli
 from lattgnn.analysis import nearest_neighbor_correlation, radial_average, structure_factor
 from lattgnn.dynamics import HeunLLG, LogSpaced, Trajectory, initial_spins, simulate
+from lattgnn.files import atomic_write_text
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.lattice import Lattice, square
-from lattgnn.serialize import atomic_write_text, versions
+from lattgnn.serialize import versions
 
 SEED, N_FRAMES = (
     20260105,

@@ -83,12 +83,12 @@ def test_a_perfect_charge_density_wave_stays_perfect(kT):
 def on_components(model, operation) -> torch.Tensor:
     """The matrix by which an operation turns the components of the field of a site."""
     cartesian = torch.tensor(operation.cartesian.copy())
-    if model.representation == "vector":
+    if model.field_type.representation == "vector":
         return cartesian
-    if model.representation == "B1 + A1":  # x² − y² and 3z² − r²
+    if model.field_type.representation == "B1 + A1":  # x² − y² and 3z² − r²
         sign = cartesian[0, 0] ** 2 - cartesian[1, 0] ** 2
         return torch.diag(torch.stack([sign, torch.ones_like(sign)]))
-    assert model.representation == "3 trivial"
+    assert model.field_type.representation == "3 trivial"
     return torch.eye(3).double()
 
 

@@ -18,7 +18,7 @@ def make_force_field(lattice, conservative=False, filling=None, **options):
     torch.manual_seed(0)
     model = Holstein(lattice)
     net = OrbitNetwork(
-        lattice, model.force_bound, channels=4, conservative=conservative, **options
+        lattice, model.field_type.force_bound, channels=4, conservative=conservative, **options
     ).double()
     return LearnedForceField(net, model, SOLVER, filling)
 
@@ -74,7 +74,7 @@ def test_filling_fixes_the_number_of_electrons(filling, field):
     lattice = square(6)
     trained = LearnedForceField.pretrained("holstein-square", lattice, filling)
     _, electronic = trained.electronic(2 * field)
-    density = trained.hamiltonian.density(electronic)
+    density = trained.hamiltonian.field_type.density(electronic)
     torch.testing.assert_close(
         density.mean(-1), torch.full((3,), filling, dtype=torch.float64), rtol=0, atol=1e-5
     )
@@ -169,7 +169,9 @@ def test_filling_needs_labels_at_fixed_mu():
     model = Holstein(lattice)
     solver = ExactDiagonalization(kT=0.1, filling=0.5)
     with pytest.raises(ValueError, match="trained at fixed mu"):
-        LearnedForceField(OrbitNetwork(lattice, model.force_bound), model, solver, filling=0.5)
+        LearnedForceField(
+            OrbitNetwork(lattice, model.field_type.force_bound), model, solver, filling=0.5
+        )
 
 
 def test_the_precision_of_the_network_may_change(field):

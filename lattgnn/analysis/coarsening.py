@@ -7,6 +7,7 @@ from jaxtyping import Float
 from scipy.stats import t as student
 
 from lattgnn.analysis.structure_factor import Wavevector, wavevectors
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 
 
@@ -31,7 +32,7 @@ def domain_length(
         ValueError: fraction not between 0 and 1.
     """
     if not 0.0 < fraction < 1.0:
-        raise ValueError(f"fraction must be between 0 and 1, got {fraction!r}. Use 0.5.")
+        raise InputError(f"fraction must be between 0 and 1, got {fraction!r}. Use 0.5.")
     ratio = correlation / correlation[..., :1]
     below = ratio < fraction
     after = np.argmax(below, axis=-1)[..., None]
@@ -70,7 +71,7 @@ def structure_factor_length(
         ValueError: another moment.
     """
     if moment not in (1, 2):
-        raise ValueError(
+        raise InputError(
             f"moment must be 1 or 2, got {moment!r}. Use 1, which converges for sharp walls."
         )
     origin = np.zeros(lattice.dim) if center is None else np.asarray(center, dtype=np.float64)
@@ -139,11 +140,11 @@ def growth_exponent(
     """
     inside = (times >= window[0]) & (times <= window[1]) & (times > 0)
     if inside.sum() < 3:
-        raise ValueError(
+        raise InputError(
             f"window must hold at least 3 frames with t > 0, got {int(inside.sum())} in {window!r}. Widen it."
         )
     if not (np.isfinite(lengths[inside]).all() and (lengths[inside] > 0).all()):
-        raise ValueError(
+        raise InputError(
             f"lengths must be finite and positive in the window, got {window!r} where a run has "
             "a single domain. End it earlier."
         )

@@ -5,6 +5,7 @@ from jaxtyping import Complex, Float, Shaped
 from scipy.sparse import coo_array
 
 from lattgnn.analysis.structure_factor import Wavevector
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 
 
@@ -26,7 +27,7 @@ def order_parameter(
     """
     q = np.asarray(wavevector, dtype=np.float64)
     if q.shape != (lattice.dim,):
-        raise ValueError(
+        raise InputError(
             f"wavevector must have {lattice.dim} components, got {tuple(wavevector)!r}."
         )
     turns = (
@@ -34,7 +35,7 @@ def order_parameter(
     )
     for axis, turn in enumerate(turns):
         if lattice.periodic[axis] and abs(turn - round(turn)) > 1e-9 * max(1.0, abs(turn)):
-            raise ValueError(
+            raise InputError(
                 f"wavevector must fit axis {axis} a whole number of times, got {turn:.6g} periods along "
                 f"extent {lattice.extent[axis]}. Use one of analysis.wavevectors(lattice)."
             )

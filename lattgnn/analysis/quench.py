@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from lattgnn import analysis
 from lattgnn.dynamics import Trajectory
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 
 Array = np.ndarray
@@ -102,7 +103,7 @@ def analyze(
     """
     lattice = trajectory.lattice
     if np.count_nonzero(trajectory.times > 0) < 2:
-        raise ValueError(
+        raise InputError(
             f"trajectory must have two frames after t = 0, got times {trajectory.times.tolist()}. Run on."
         )
     order, shown = Order.of(trajectory), picture_frames(trajectory.times)

@@ -12,6 +12,7 @@ from itertools import product
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 
 Wavevector = Sequence[float] | Float[np.ndarray, "dim"]
@@ -96,7 +97,7 @@ def checkerboard_wavevector(lattice: Lattice) -> Float[np.ndarray, "dim"]:
         ValueError: the lattice has more than one site in the cell, where colours are not a plane wave.
     """
     if lattice.n_sublattices > 1 or not lattice.is_bipartite:
-        raise ValueError(
+        raise InputError(
             f"lattice must be bipartite with one site in the cell for a checkerboard wavevector, "
             f"got {lattice.name!r} with {lattice.n_sublattices} sublattices. "
             "Use staggered_field, whose peak is at q = 0."

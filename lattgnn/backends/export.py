@@ -1,9 +1,7 @@
 """Force fields as programs that need no lattgnn: `torch.export` files and compiled AOTInductor packages."""
 
 import json
-import os
 import warnings
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +12,8 @@ from torch.export import Dim, ExportedProgram
 from lattgnn.backends.grid_forces import GridForces
 from lattgnn.backends.linear_classical import linear_classical
 from lattgnn.backends.stencil import stencil_network
+from lattgnn.errors import InputError
+from lattgnn.files import atomic_file
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.native import compiler
 from lattgnn.nn import ForceNetwork
@@ -74,7 +74,7 @@ def export_forces(
     """
     path = Path(path)
     if path.suffix != ".pt2":
-        raise ValueError(
+        raise InputError(
             f"path must end in .pt2, got {str(path)!r}. Use {str(path.with_suffix('.pt2'))!r}."
         )
     if format == "aoti" and compiler() is None:
@@ -83,32 +83,26 @@ def export_forces(
             "Install g++, set CXX, or use 'exported'."
         )
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device must be there, got {device!r} without a GPU. Use 'cpu'.")
+        raise InputError(f"device must be there, got {device!r} without a GPU. Use 'cpu'.")
     forces = _grid_forces(net, hamiltonian).to(device=device, dtype=getattr(torch, dtype))
     metadata = _metadata(forces, hamiltonian, solver, dtype, device)
     program = _program(forces, hamiltonian.lattice.n_sublattices)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.pt2")
-    try:
+    with atomic_file(path) as temporary:
         _write(program, temporary, format, json.dumps(metadata))
-        temporary.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
     return metadata
 
 
 def _grid_forces(net: ForceNetwork, hamiltonian: Hamiltonian) -> GridForces:
     network = stencil_network(net, hamiltonian.lattice)
     if network is None:
-        raise ValueError(
+        raise InputError(
             f"net must be an OrbitNetwork of a scalar field with SiLU between its layers, got "
             f"{type(net).__name__} with field={net.field!r}, internal={net.internal!r}. "
             "Use lattgnn.forcefield.LearnedForceField in Python."
         )
     classical = linear_classical(hamiltonian)
     if classical is None:
-        raise ValueError(
+        raise InputError(
             f"the classical force must be linear in the field, got {type(hamiltonian).__name__}. "
             "Use lattgnn.forcefield.LearnedForceField in Python."
         )

@@ -10,7 +10,7 @@ from lattgnn.lattice import bond_orbits
 def linear_classical(hamiltonian: Hamiltonian) -> tuple[tuple[Kernel, ...], ...] | None:
     """−k0 φ_i − k1 Σ_{j nn i} φ_j as 1×1 kernels of each destination; None where it is not that."""
     stiffness, lattice = hamiltonian.stiffness, hamiltonian.lattice
-    if stiffness is None or hamiltonian.field_components:
+    if stiffness is None or hamiltonian.field_type.n_components:
         return None
     onsite, between = (np.array([[-k]]) for k in stiffness)
     near = [

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lattgnn.backends.stencil import Kernel, StencilLayer, StencilNetwork
 from lattgnn.backends.sweep_grid import TILE_BYTES, Grid, bytes_a_place
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.native import library
 
@@ -110,7 +111,7 @@ class NativeForces:
         finite, energies = (whole or self._rows)(field, out, n_threads)
         if not finite:
             bad = (~field.isfinite()).nonzero()[0].tolist()
-            raise ValueError(
+            raise InputError(
                 f"field must be finite, got {field[tuple(bad)].item()!r} at index {bad}. "
                 "Use a smaller time step or a finite start."
             )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.nn import FieldBasis, ForceNetwork, OrbitNetwork
 from lattgnn.nn.expanded_conv import bond_kernels
@@ -140,7 +141,7 @@ def small_piece(lattice: Lattice, net: ForceNetwork) -> Lattice:
         except ValueError:  # too small for the cutoff
             continue
         return piece
-    raise ValueError("the network must fit an extent below 100, got none. Use a shorter cutoff.")
+    raise InputError("the network must fit an extent below 100, got none. Use a shorter cutoff.")
 
 
 def _is_plain(layer: torch.nn.Module) -> bool:

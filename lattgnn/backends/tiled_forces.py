@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lattgnn.backends.recorded import compiled
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
 from lattgnn.nn.energy_head import energy_and_forces
@@ -69,13 +70,13 @@ class TiledForces:
             tile = _tile(lattice, net.reach)
         cells = (tile,) * lattice.dim if isinstance(tile, int) else tuple(tile)
         if len(cells) != lattice.dim or min(cells) < 1 or (batch is not None and batch < 1):
-            raise ValueError(
+            raise InputError(
                 f"tile must be cells along each of {lattice.dim} axes, and batch a number of blocks, at "
                 f"least 1, got {tile!r} and {batch!r}. Use tile=64."
             )
         weight = next(net.parameters())
         if compile and (weight.dtype != torch.float32 or weight.is_cuda or batch not in (None, 1)):
-            raise ValueError(
+            raise InputError(
                 f"compile needs float32 on the CPU and batch=1, got {weight.dtype} on {weight.device.type} "
                 f"and {batch}. Use compile=False."
             )

@@ -4,6 +4,7 @@ import importlib
 import sys
 
 from lattgnn import __version__
+from lattgnn.errors import InputError
 
 # verb -> (function that takes [verb, *arguments], what it does)
 _VERBS = {
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     module, function = _VERBS[verb][0].split(":")
     try:
         getattr(importlib.import_module(module), function)(list(argv))
-    except (ValueError, TypeError, OSError, ImportError, ArithmeticError) as error:
+    except (InputError, OSError, ArithmeticError) as error:
         from lattgnn.cli.parser import debugging, one_line
 
         if debugging():

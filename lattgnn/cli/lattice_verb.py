@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lattgnn import lattice as lattices
 from lattgnn.cli.parser import Parser
+from lattgnn.errors import InputError
 from lattgnn.symmetry import symmetry_table
 
 NAMED = ("chain", "square", "triangular", "honeycomb", "kagome", "lieb", "cubic")
@@ -34,11 +35,11 @@ def main(argv: Sequence[str]) -> None:
     if asked.name not in NAMED:
         close = difflib.get_close_matches(asked.name, NAMED, n=1)
         advice = f"Did you mean {close[0]!r}?" if close else f"Use one of {', '.join(NAMED)}."
-        raise ValueError(f"name must be a named lattice, got {asked.name!r}. {advice}")
+        raise InputError(f"name must be a named lattice, got {asked.name!r}. {advice}")
     lattice = getattr(lattices, asked.name)(*asked.extent)
     if asked.open:
         if not set(asked.open) <= set(range(lattice.dim)):
-            raise ValueError(
+            raise InputError(
                 f"open must name axes of {list(range(lattice.dim))}, got {asked.open}."
             )
         lattice = getattr(lattices, asked.name)(

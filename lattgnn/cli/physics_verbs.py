@@ -20,6 +20,7 @@ from lattgnn.cli.parser import Parser
 from lattgnn.data import Source, generate
 from lattgnn.data.workers import threads
 from lattgnn.dynamics import Trajectory
+from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -32,11 +33,16 @@ BASES = [Lattice, Hamiltonian, Solver, Source, dynamics.Integrator, dynamics.Sav
 
 def generate_verb(argv: Sequence[str]) -> None:
     """`lattgnn generate`: make a dataset, or finish one."""
+    print(generate(**_parse(generate_parser(), argv)))
+
+
+def generate_parser() -> Parser:
+    """The keys of `lattgnn generate`, which are the arguments of `lattgnn.data.generate`."""
     parser = _parser(
         "generate", "Make a dataset of exact forces; the same command finishes a killed one."
     )
     parser.add_function_arguments(generate)
-    print(generate(**_parse(parser, argv)))
+    return parser
 
 
 def simulate_verb(argv: Sequence[str]) -> None:
@@ -156,20 +162,20 @@ def choose_force_field(
     model = None if hamiltonian is None else hamiltonian(lattice)
     if checkpoint is None:
         if model is None or solver is None or filling is not None:
-            raise ValueError(
+            raise InputError(
                 "force_field must have a checkpoint (and a filling if wanted), or a hamiltonian and a solver"
                 " (which has the filling). Use --force_field.checkpoint=FILE."
             )
         return ExactForceField(model, solver)
     learned = _learned(checkpoint, lattice, filling, device)
     if model is not None and model != learned.hamiltonian:
-        raise ValueError(
+        raise InputError(
             f"force_field.checkpoint must be of the hamiltonian asked for, got {checkpoint!r} of"
             f" {_in_words(learned.hamiltonian)} where {_in_words(model)} is asked for. Use another one, or"
             " --force_field.hamiltonian=null to take its own."
         )
     if solver is not None and solver != learned.solver:
-        raise ValueError(
+        raise InputError(
             f"force_field.solver must be the one behind the labels of {checkpoint!r}, {learned.solver}, got"
             f" {solver}. Use --force_field.solver=null to take its own; --force_field.filling sets a filling."
         )
@@ -191,9 +197,9 @@ def check_integrator(integrator: dynamics.Integrator, model: Hamiltonian) -> Non
     Raises:
         ValueError: If one of them is for spins and the other is not.
     """
-    if integrator.internal != model.internal:
-        use = "HeunLLG" if model.internal == "spin" else "VerletLangevin"
-        raise ValueError(
+    if integrator.moves_spins != model.field_type.is_spin:
+        use = "HeunLLG" if model.field_type.is_spin else "VerletLangevin"
+        raise InputError(
             f"integrator must move the field of {type(model).__name__}, got {type(integrator).__name__}. "
             f"Use lattgnn.dynamics.{use}."
         )
@@ -210,12 +216,12 @@ def start(
     Raises:
         ValueError: If spins are given a field_std or momentum_std.
     """
-    if force_field.hamiltonian.internal != "spin":
+    if not force_field.hamiltonian.field_type.is_spin:
         return dynamics.initial_state(
             force_field, field_std=field_std, momentum_std=momentum_std, **options
         )
     if field_std or momentum_std:
-        raise ValueError(
+        raise InputError(
             f"initial must have neither field_std nor momentum_std for spins, got {field_std!r} and "
             f"{momentum_std!r}. Leave them out."
         )

@@ -21,7 +21,8 @@ import yaml
 
 from lattgnn import cli
 from lattgnn.cli.parser import Parser
-from lattgnn.serialize import atomic_write_text
+from lattgnn.errors import InputError
+from lattgnn.files import atomic_write_text
 
 SETTINGS, TIMES, METRICS = "settings.yaml", "times.json", "metrics.json"
 
@@ -59,7 +60,7 @@ def quickstart(out: Path, seed: int = 0, fast: bool = False) -> dict[str, Any]:
         SystemExit: a stage failed; it has said why.
     """
     if not 0 <= seed < 2**32 - 1:
-        raise ValueError(f"seed must be from 0 to 2**32 - 2, got {seed!r}. Use 0.")
+        raise InputError(f"seed must be from 0 to 2**32 - 2, got {seed!r}. Use 0.")
     sections = settings(fast)
     write_configurations(out, sections, seed)
     todo, news = stages(out), False
@@ -105,7 +106,7 @@ def write_configurations(out: Path, sections: dict[str, Any], seed: int) -> None
     asked = yaml.safe_dump({"seed": seed, **copy.deepcopy(sections)}, sort_keys=False)
     stored = out / SETTINGS
     if stored.exists() and stored.read_text() != asked:
-        raise ValueError(
+        raise InputError(
             f"out must be a new folder or hold the same quickstart, got {str(out)!r}, made with other "
             f"settings (seed, --fast or version; see {stored}). Use another --out."
         )

@@ -13,6 +13,7 @@ from lattgnn import analysis
 from lattgnn.data import LatticeDataset
 from lattgnn.data.dataset import WINDOW_NAMES
 from lattgnn.dynamics import Trajectory
+from lattgnn.files import atomic_write_bytes
 from lattgnn.report import (
     Section,
     Table,
@@ -25,7 +26,7 @@ from lattgnn.report import (
     window_errors,
     write_report,
 )
-from lattgnn.report.style import figure_png, write_bytes
+from lattgnn.report.style import figure_png
 from lattgnn.serialize import versions
 
 Times = Mapping[str, Mapping[str, float]]
@@ -93,7 +94,7 @@ def write_quickstart_report(
     }
     drawn = analysis_figures(quench, result)
     for name, figure in (pictures | drawn).items():
-        write_bytes(out / f"{name}.png", figure_png(figure))
+        atomic_write_bytes(out / f"{name}.png", figure_png(figure))
     sections = [Section("Summary", SUMMARY, Table(COLUMNS, summary_rows(figures)))]
     sections += [Section(*TEXTS[name], picture) for name, picture in pictures.items()]
     sections.insert(4, Section("Errors in numbers", "", _error_table(test)))

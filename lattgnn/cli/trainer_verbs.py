@@ -19,9 +19,11 @@ from lightning.pytorch.loggers import CSVLogger
 from lattgnn.checkpoint import load_checkpoint
 from lattgnn.cli.parser import OneLineErrors
 from lattgnn.data import LatticeDataModule, Source
+from lattgnn.errors import InputError
+from lattgnn.files import atomic_file, atomic_write_text
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
-from lattgnn.serialize import atomic_write_text, versions
+from lattgnn.serialize import versions
 from lattgnn.solvers import Solver
 from lattgnn.training.callbacks import RunRecord
 from lattgnn.training.lit_module import LitForceField
@@ -130,16 +132,15 @@ class TrainerCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Write the predicted and exact forces of the test set to `predictions.npz`."""
         if self.trainer.world_size > 1:
-            raise ValueError(
+            raise InputError(
                 f"predict runs in one process, got {self.trainer.world_size}. Use --trainer.devices=1."
             )
         batches: Any = self.trainer.predict(**kwargs)
         arrays: dict[str, Any] = {
             key: torch.cat([batch[key] for batch in batches]).numpy() for key in batches[0]
         }
-        temporary = self.run_dir / ".predictions.npz"
-        np.savez(temporary, **arrays)
-        temporary.rename(self.run_dir / "predictions.npz")
+        with atomic_file(self.run_dir / "predictions.npz") as temporary:
+            np.savez(temporary, **arrays)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
@@ -168,7 +169,7 @@ class TrainerCLI(LightningCLI):
         for key in sorted(stored.keys() | asked.keys()):
             free = key in _FREE_KEYS or key.split(".")[0] in _FREE_KEYS
             if not free and stored.get(key) != asked.get(key):
-                raise ValueError(
+                raise InputError(
                     f"{self.run_dir} must be continued with its own configuration, got "
                     f"{key}={asked.get(key)!r} where it has {stored.get(key)!r}. Use another --run_dir, "
                     f"or name the checkpoint to start from: --ckpt_path={self.run_dir / 'last.ckpt'}."

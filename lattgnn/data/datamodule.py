@@ -13,6 +13,7 @@ from torch import Tensor
 from lattgnn.data.dataset import LatticeDataset, window_index
 from lattgnn.data.generation import dataset_config, dataset_path, generate
 from lattgnn.data.sources import LabelledFields, Source
+from lattgnn.errors import InputError
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.solvers import Solver
@@ -63,7 +64,7 @@ class Batches:
         self.position = 0  # batches of this epoch already served
         self._first = 0  # where the next iteration starts; not 0 only when resumed
         if len(self) == 0:
-            raise ValueError(
+            raise InputError(
                 f"batch_size must be at most n_frames / processes = {self.n_frames // world_size}, "
                 f"got {batch_size!r}. Use smaller batches or more frames."
             )
@@ -163,7 +164,7 @@ class LatticeDataModule(L.LightningDataModule):
         super().__init__()
         for key, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if size is not None and size < 1:
-                raise ValueError(f"{key} must be at least 1, got {size!r}.")
+                raise InputError(f"{key} must be at least 1, got {size!r}.")
         self.lattice, self.hamiltonian, self.solver = lattice, hamiltonian(lattice), solver
         self.config = dataset_config(lattice, hamiltonian, solver, sources, seed)
         self.path = dataset_path(self.config, root, name)
@@ -230,7 +231,7 @@ class LatticeDataModule(L.LightningDataModule):
 
     def _batches(self, split: str, batch_size: int, shuffle: bool = False) -> Batches:
         if split not in self._tensors:
-            raise ValueError(
+            raise InputError(
                 f"sources must have one of split {split!r} for this, got none. Add one to the sources, "
                 f"or set trainer.limit_{split}_batches to 0."
             )

@@ -19,6 +19,7 @@ import numpy as np
 import zarr
 
 from lattgnn.data.sources import SPLITS, LabelledFields
+from lattgnn.errors import InputError
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.serialize import build, config_hash
@@ -165,12 +166,12 @@ class LatticeDataset:
         config, stored = manifest["config"], manifest["hash"]
         computed = config_hash(config)
         if not stored == computed == path.name.rsplit("-", 1)[-1]:
-            raise ValueError(
+            raise InputError(
                 f"dataset {path} must carry the hash of its config, got {stored} in {MANIFEST}, "
                 f"{computed} recomputed. Its config was edited or the folder renamed: generate it again."
             )
         if expect is not None and config_hash(dict(expect)) != stored:
-            raise ValueError(
+            raise InputError(
                 f"dataset {path} must be made from the config asked for, got another "
                 f"{_difference(config, expect)}. Generate one with this config, or use the stored config."
             )
@@ -179,7 +180,7 @@ class LatticeDataset:
             checksums = sum(record.n_bytes for record in records) <= _ALWAYS_HASHED
         for record in records:
             if (what := fault(path, record, hashed=checksums)) is not None:
-                raise ValueError(
+                raise InputError(
                     f"dataset {path} is damaged: part {record.name} {what}. Remove {path / MANIFEST} and run "
                     "the same generate command again: it makes only the damaged parts anew."
                 )
@@ -205,7 +206,7 @@ class LatticeDataset:
             kind: only parts of this kind, "quench" or "randomfields".
         """
         if split not in SPLITS:
-            raise ValueError(f"split must be one of {SPLITS}, got {split!r}.")
+            raise InputError(f"split must be one of {SPLITS}, got {split!r}.")
         return [
             _read_frames(self.path / record.name)
             for record in self.records
@@ -220,7 +221,7 @@ class LatticeDataset:
         """
         parts = self.trajectories(split)
         if not parts:
-            raise ValueError(
+            raise InputError(
                 f"split must be one of {self.splits} in {self.path}, got {split!r}. Add a source for it."
             )
         return LabelledFields.join(parts)
@@ -243,7 +244,7 @@ class LatticeDataset:
                     (array.shape, str(array.dtype)) if isinstance(array, zarr.Array) else "no array"
                 )
                 if found != (wanted, dtype):
-                    raise ValueError(
+                    raise InputError(
                         f"dataset {self.path}: {record.name}/{name} must be {(wanted, dtype)}, got {found}. "
                         "Generate the dataset again."
                     )
@@ -256,22 +257,22 @@ def _read_frames(path: Path) -> LabelledFields:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_dir():
-        raise ValueError(f"dataset {path} does not exist. Make it with `lattgnn generate`.")
+        raise InputError(f"dataset {path} does not exist. Make it with `lattgnn generate`.")
     if not (path / MANIFEST).is_file():
         done = len(list(path.glob(f"*/{RECORD}")))
-        raise ValueError(
+        raise InputError(
             f"dataset {path} is not complete: it has {done} finished parts and no {MANIFEST}. "
             "Run the same generate command again: it continues where it stopped."
         )
     try:
         manifest = json.loads((path / MANIFEST).read_text())
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"{path / MANIFEST} must be JSON, got {error}. Generate the dataset again."
         ) from None
     if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
         version = manifest.get("format_version") if isinstance(manifest, dict) else None
-        raise ValueError(
+        raise InputError(
             f"dataset {path} must have format version {FORMAT_VERSION}, got {version!r}. Generate it again."
         )
     return manifest

@@ -24,6 +24,7 @@ from jaxtyping import Float, Int
 from scipy.sparse.csgraph import connected_components
 
 from lattgnn.data.sources import LabelledFields, Source
+from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
 
 NAMES = {
@@ -60,22 +61,22 @@ class PublishedSnapshots(Source):
     order: int = 0
     sha256: str | None = None
 
-    internal = None
+    makes_spins = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "share", tuple(map(float, self.share)))
         if len(self.share) != 2 or not 0 <= self.share[0] < self.share[1] <= 1:
-            raise ValueError(
+            raise InputError(
                 f"share must be an interval within [0, 1], got {self.share!r}. Use [0.0, 0.8]."
             )
         if not 0 < self.overlap < 1:
-            raise ValueError(f"overlap must be above 0 and below 1, got {self.overlap!r}. Use 0.8.")
+            raise InputError(f"overlap must be above 0 and below 1, got {self.overlap!r}. Use 0.8.")
         if not Path(self.path).is_file():
-            raise ValueError(f"path must be an npz file, got {self.path!r}, which does not exist.")
+            raise InputError(f"path must be an npz file, got {self.path!r}, which does not exist.")
         found = hashlib.sha256(Path(self.path).read_bytes()).hexdigest()
         if self.sha256 not in (None, found):
-            raise ValueError(
+            raise InputError(
                 f"{self.path} must have sha256 {self.sha256}, got {found}. Use the file meant."
             )
         object.__setattr__(self, "sha256", found)
@@ -104,7 +105,7 @@ class PublishedSnapshots(Source):
         middle = (sizes.cumsum() - sizes / 2) / sizes.sum()
         taken = (middle >= self.share[0]) & (middle < self.share[1])
         if not taken.any():
-            raise ValueError(
+            raise InputError(
                 f"share must hold at least one of the {len(groups)} groups, got {self.share!r}. Widen it."
             )
         return tuple(group for group, here in zip(shuffled, taken, strict=True) if here)
@@ -119,7 +120,7 @@ class PublishedSnapshots(Source):
             else (*lattice.extent, lattice.n_sublattices)
         )
         if found not in (exact.field_shape, (*cells, *exact.field_shape[1:])):
-            raise ValueError(
+            raise InputError(
                 f"{self.path} must hold fields of shape {exact.field_shape} for {type(model).__name__} on "
                 f"{lattice.name}, or with cells {cells}, got {found}. Use the extent of the file."
             )
@@ -141,25 +142,25 @@ class PublishedSnapshots(Source):
     def _arrays(self) -> dict[str, np.ndarray]:
         try:
             if not zipfile.is_zipfile(self.path):
-                raise ValueError("another format")
+                raise InputError("another format")
             with np.load(self.path) as file:
                 known = [
                     (key, name) for key, names in NAMES.items() for name in names if name in file
                 ]
                 arrays = {key: file[name] for key, name in known}
         except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{self.path} must be an npz file of arrays, got {error}.") from None
+            raise InputError(f"{self.path} must be an npz file of arrays, got {error}.") from None
         if not {"field", "forces"} <= arrays.keys():
-            raise ValueError(
+            raise InputError(
                 f"{self.path} must hold arrays field and forces (or {NAMES['field'][1:]} and "
                 f"{NAMES['forces'][1:]}), got {sorted(arrays)}. Rename them."
             )
         if arrays["field"].shape != arrays["forces"].shape:
             shapes = [arrays[name].shape for name in ("field", "forces")]
-            raise ValueError(f"{self.path} must have forces shaped like the field, got {shapes}.")
+            raise InputError(f"{self.path} must have forces shaped like the field, got {shapes}.")
         for name, array in arrays.items():
             if not np.isfinite(array).all():
-                raise ValueError(
+                raise InputError(
                     f"{self.path} must hold finite numbers, got others in {name}. Mend the file."
                 )
         return arrays

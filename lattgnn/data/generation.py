@@ -30,10 +30,12 @@ from lattgnn.data.dataset import (
 from lattgnn.data.sources import Source
 from lattgnn.data.workers import Task, compute
 from lattgnn.dynamics.philox import GENERATOR
+from lattgnn.errors import InputError
+from lattgnn.files import atomic_directory, atomic_write_text
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
-from lattgnn.serialize import atomic_directory, atomic_write_text, config_hash, describe, versions
+from lattgnn.serialize import config_hash, describe, versions
 from lattgnn.solvers import Solver
 
 _log = logging.getLogger(__name__)
@@ -49,11 +51,11 @@ def dataset_config(
 ) -> dict[str, Any]:
     """The resolved config whose hash names the dataset; arguments as in `generate`."""
     if not sources:
-        raise ValueError(
+        raise InputError(
             "sources must name at least one source, got none. Use [Quench(split='train')]."
         )
     if seed < 0:
-        raise ValueError(f"seed must be a whole number >= 0, got {seed!r}.")
+        raise InputError(f"seed must be a whole number >= 0, got {seed!r}.")
     return {
         "lattice": lattice.to_dict(),
         "hamiltonian": describe(hamiltonian(lattice)),
@@ -68,7 +70,7 @@ def dataset_config(
 def dataset_path(config: dict[str, Any], root: str | Path, name: str) -> Path:
     """Directory of the dataset of a config: its name and the hash of the config."""
     if not name or "/" in name:
-        raise ValueError(f"name must be a plain folder name, got {name!r}. Use 'holstein-square'.")
+        raise InputError(f"name must be a plain folder name, got {name!r}. Use 'holstein-square'.")
     return Path(root) / f"{name}-{config_hash(config)}"
 
 
@@ -144,9 +146,9 @@ def generate(
 def _check_sources(sources: Sequence[Source], model: Hamiltonian) -> None:
     """Refuse sources that make another kind of field than the model has."""
     for source in sources:
-        if source.internal not in (None, model.internal):
-            use = "RandomSpins, SpinQuench" if model.internal == "spin" else "RandomFields, Quench"
-            raise ValueError(
+        if source.makes_spins not in (None, model.field_type.is_spin):
+            use = "RandomSpins, SpinQuench" if model.field_type.is_spin else "RandomFields, Quench"
+            raise InputError(
                 f"sources must make fields of {type(model).__name__}, got {type(source).__name__}. Use {use}."
             )
 
@@ -197,7 +199,7 @@ def _locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(
+            raise InputError(
                 f"dataset {path} must have one generator at a time, got a second one. Wait for the first."
             ) from None
         yield

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lattgnn.dynamics import ForceField, Integrator, LogSpaced, State, VerletLangevin, initial_state
+from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
 
 Split = Literal["train", "val", "test"]
@@ -62,12 +63,12 @@ class Source(ABC):
 
     split: Split
 
-    internal: ClassVar[str | None] = ""
-    """The kind of field that it makes, as `Hamiltonian.internal` names it; None: whatever the model has."""
+    makes_spins: ClassVar[bool | None] = False
+    """Whether it makes classical spins; None: whatever the model has."""
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
-            raise ValueError(f"split must be one of {SPLITS}, got {self.split!r}.")
+            raise InputError(f"split must be one of {SPLITS}, got {self.split!r}.")
         for name in (
             "n_samples",
             "block_size",
@@ -78,7 +79,7 @@ class Source(ABC):
             "mass",
         ):
             if getattr(self, name, 1) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}.")
+                raise InputError(f"{name} must be positive, got {getattr(self, name)!r}.")
 
     @property
     @abstractmethod
@@ -155,7 +156,7 @@ class RandomFields(Blocks):
         super().__post_init__()
         object.__setattr__(self, "variances", tuple(float(v) for v in self.variances))
         if not self.variances or min(self.variances) < 0:
-            raise ValueError(f"variances must be one or more numbers >= 0, got {self.variances!r}.")
+            raise InputError(f"variances must be one or more numbers >= 0, got {self.variances!r}.")
 
     def draw(
         self, samples: Int[np.ndarray, " n"], field_shape: tuple[int, ...], seed: int
@@ -186,7 +187,7 @@ class Trajectories(Source):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 2 <= self.n_frames <= self.n_steps + 1:
-            raise ValueError(
+            raise InputError(
                 f"n_frames must be between 2 and n_steps + 1 = {self.n_steps + 1}, got {self.n_frames!r}. "
                 "Use fewer frames or more steps."
             )
@@ -264,7 +265,7 @@ class Quench(Trajectories):
         super().__post_init__()
         for name in ("kT", "gamma", "field_variance", "velocity_variance"):
             if getattr(self, name) < 0:
-                raise ValueError(
+                raise InputError(
                     f"{name} must be >= 0, got {getattr(self, name)!r}. Use 0 to switch it off."
                 )
 

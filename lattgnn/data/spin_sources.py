@@ -23,7 +23,7 @@ class RandomSpins(Blocks):
         block_size: samples a task.
     """
 
-    internal = "spin"
+    makes_spins = True
 
     def draw(
         self, samples: Int[np.ndarray, " n"], field_shape: tuple[int, ...], seed: int
@@ -55,7 +55,7 @@ class SpinQuench(Trajectories):
     kT: float = 0.01
     alpha: float = 0.1
 
-    internal = "spin"
+    makes_spins = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

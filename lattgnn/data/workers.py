@@ -17,6 +17,7 @@ from dask.system import CPU_COUNT
 from threadpoolctl import threadpool_limits
 
 from lattgnn.data.sources import LabelledFields, Source
+from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
 
 _CONNECT_SECONDS = 30.0
@@ -54,7 +55,7 @@ def threads(n: int) -> Iterator[None]:
         ValueError: n is below 1.
     """
     if n < 1:
-        raise ValueError(f"threads must be at least 1, got {n!r}. Use 1.")
+        raise InputError(f"threads must be at least 1, got {n!r}. Use 1.")
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
@@ -102,7 +103,7 @@ def _client(address: str | None, n_workers: int) -> Iterator[Any]:
             try:
                 client = Client(address, timeout=_CONNECT_SECONDS)
             except OSError as error:
-                raise ValueError(
+                raise InputError(
                     f"DASK_SCHEDULER_ADDRESS must be the address of a running scheduler, got {address!r} "
                     f"({error}). Start one with `dask scheduler`, or unset the variable to use this machine."
                 ) from None

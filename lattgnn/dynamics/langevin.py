@@ -10,6 +10,7 @@ from lattgnn.dynamics.langevin_kernels import Draw, Update
 from lattgnn.dynamics.philox import draw
 from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate
 from lattgnn.dynamics.update import advance
+from lattgnn.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class OverdampedLangevin(Integrator):
     def __post_init__(self) -> None:
         _check(self.dt, self.kT, self.gamma, mass=1.0)
         if self.gamma == 0:
-            raise ValueError(
+            raise InputError(
                 "gamma must be positive for overdamped dynamics, got 0. Use VerletLangevin."
             )
 
@@ -184,11 +185,11 @@ def _draw(state: State, n_draws: int) -> Draw:
 def _check(dt: float, kT: float, gamma: float, mass: float) -> None:
     for name, number in (("dt", dt), ("mass", mass)):
         if not (math.isfinite(number) and number > 0):
-            raise ValueError(
+            raise InputError(
                 f"{name} must be positive and finite, got {number!r}. Use {name}=1.0 or so."
             )
     for name, number in (("kT", kT), ("gamma", gamma)):
         if not (math.isfinite(number) and number >= 0):
-            raise ValueError(
+            raise InputError(
                 f"{name} must be finite and not negative, got {number!r}. Use 0 for none."
             )

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from lattgnn.dynamics.philox import noise
 from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate
+from lattgnn.errors import InputError
 
 Spins = Float[Tensor, "replicas n_sites 3"]
 
@@ -47,21 +48,21 @@ class LandauLifshitzGilbert(Integrator):
     kT: float
     alpha: float
     n_evaluations: ClassVar[int] = 2
-    internal: ClassVar[str] = "spin"
+    moves_spins: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.dt) and self.dt > 0):
-            raise ValueError(f"dt must be positive and finite, got {self.dt!r}. Use dt=0.05 or so.")
+            raise InputError(f"dt must be positive and finite, got {self.dt!r}. Use dt=0.05 or so.")
         for name in ("kT", "alpha"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(
+                raise InputError(
                     f"{name} must be finite and not negative, got {getattr(self, name)!r}. Use 0 for none."
                 )
 
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """One step of length dt, two evaluations of the force field."""
         if state.field.ndim != 3 or state.field.shape[-1] != 3:
-            raise ValueError(
+            raise InputError(
                 f"field must be spins [replicas, n_sites, 3], got {list(state.field.shape)}. "
                 "Use initial_spins and a model of spins."
             )

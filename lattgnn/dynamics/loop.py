@@ -27,6 +27,7 @@ from lattgnn.dynamics.trajectory import (
     write_frame,
 )
 from lattgnn.dynamics.update import all_within
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.progress import progress_bar
 from lattgnn.serialize import describe
@@ -221,7 +222,7 @@ def _open(
         if grown and np.array_equal(steps[: len(old_steps)], old_steps):
             return extend_store(trajectory, len(steps), config)
     if different:
-        raise ValueError(
+        raise InputError(
             f"path must be new or hold this very run, got {str(path)!r}, "
             f"which differs in {', '.join(different)}. Use another path."
         )

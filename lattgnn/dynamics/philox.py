@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lattgnn.dynamics.langevin_kernels import Draw, kernels
+from lattgnn.errors import InputError
 
 #: Name of the generator in the description of a run.
 GENERATOR = "philox4x32-10"
@@ -96,7 +97,7 @@ def draw(
     for name, (number, limit) in limits.items():
         if not 0 <= number < limit:
             power = f"2**{limit.bit_length() - 1}" if limit & (limit - 1) == 0 else limit
-            raise ValueError(f"{name} must be an integer in [0, {power}), got {number!r}. Use 0.")
+            raise InputError(f"{name} must be an integer in [0, {power}), got {number!r}. Use 0.")
     return Draw(
         seed,
         step | purpose << 56,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
+from lattgnn.errors import InputError
+
 
 class SaveSchedule(ABC):
     """A choice of steps; the first and the last step of a run are always among them."""
@@ -32,7 +34,7 @@ class Regular(SaveSchedule):
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise ValueError(
+            raise InputError(
                 f"every must be at least 1 step, got {self.every!r}. Use 1 to save all steps."
             )
 
@@ -60,7 +62,7 @@ class LogSpaced(SaveSchedule):
 
     def __post_init__(self) -> None:
         if self.n_frames < 2:
-            raise ValueError(
+            raise InputError(
                 f"n_frames must be at least 2 (first, last), got {self.n_frames!r}. Use 2."
             )
 
@@ -78,6 +80,6 @@ class LogSpaced(SaveSchedule):
 
 def _check_steps(n_steps: int) -> None:
     if n_steps < 0:
-        raise ValueError(
+        raise InputError(
             f"n_steps must not be negative, got {n_steps!r}. Use 0 to save the start only."
         )

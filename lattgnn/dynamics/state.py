@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from lattgnn.dynamics.philox import INITIAL_FIELD, INITIAL_MOMENTUM, noise
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 
 
@@ -110,7 +111,7 @@ class State:
         one, other = self.field, out.field
         same = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
         if not same or one.data_ptr() == other.data_ptr():
-            raise ValueError(
+            raise InputError(
                 f"out must be another state like {list(one.shape)} {one.dtype} on {one.device}, got "
                 f"{'this one' if same else f'{list(other.shape)} {other.dtype} on {other.device}'}. "
                 "Use state.room()."
@@ -132,14 +133,14 @@ class Integrator(ABC):
         order: weak order at a fixed time: the error of ⟨f(field(t), momentum(t))⟩ is O(dt^order).
         stationary_order: the error of stationary averages is O(dt^stationary_order).
         n_evaluations: calls of the force field in a step.
-        internal: the kind of field that it moves, as `Hamiltonian.internal` names it: "" or "spin".
+        moves_spins: whether it moves classical spins on the sphere rather than a field in a linear space.
     """
 
     dt: float
     order: ClassVar[int]
     stationary_order: ClassVar[int]
     n_evaluations: ClassVar[int] = 1
-    internal: ClassVar[str] = ""
+    moves_spins: ClassVar[bool] = False
 
     @abstractmethod
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
@@ -235,14 +236,14 @@ def initial_spins(
     """
     shape = _batch_shape(force_field, n_replicas)
     if len(shape) != 3 or shape[-1] != 3:
-        raise ValueError(f"spins must be [n_sites, 3], got {list(shape[1:])}. Use initial_state.")
+        raise InputError(f"spins must be [n_sites, 3], got {list(shape[1:])}. Use initial_state.")
     start = normalize(noise(seed, 0, shape, INITIAL_FIELD), dim=-1).to(device=device, dtype=dtype)
     return _evaluated(force_field, start, torch.zeros_like(start), seed)
 
 
 def _batch_shape(force_field: ForceField, n_replicas: int) -> tuple[int, ...]:
     if n_replicas < 1:
-        raise ValueError(f"n_replicas must be at least 1, got {n_replicas!r}. Use 1.")
+        raise InputError(f"n_replicas must be at least 1, got {n_replicas!r}. Use 1.")
     return (n_replicas, *force_field.field_shape)
 
 
@@ -251,7 +252,7 @@ def _evaluated(force_field: ForceField, field: Tensor, momentum: Tensor, seed: i
     energy, forces = evaluate(force_field, field)
     if forces.shape != field.shape:
         shape, got = tuple(field.shape), tuple(forces.shape)
-        raise ValueError(
+        raise InputError(
             f"forces must have the field's shape {shape}, got {got}. Mend the force field."
         )
     return State(field, momentum, forces, energy, seed=seed)

@@ -20,8 +20,10 @@ import torch
 import zarr
 
 from lattgnn.dynamics.state import State
+from lattgnn.errors import InputError, MissingExtraError
+from lattgnn.files import atomic_directory
 from lattgnn.lattice import Lattice
-from lattgnn.serialize import atomic_directory, versions
+from lattgnn.serialize import versions
 
 if TYPE_CHECKING:
     import xarray
@@ -73,13 +75,13 @@ class Frames:
         try:
             values = np.asarray(self.array[key])
         except (OSError, RuntimeError) as error:
-            raise ValueError(
+            raise InputError(
                 f"{self.array!r} is damaged ({error}). Run the simulation again."
             ) from error
         if np.isnan(
             values
         ).any():  # the loop saves finite numbers only; NaN is what a lost chunk reads as
-            raise ValueError(
+            raise InputError(
                 f"{self.array!r} is truncated: a chunk is missing. Run the simulation again."
             )
         return values
@@ -116,7 +118,7 @@ class Trajectory:
         """
         trajectory = open_store(Path(path))
         if len(trajectory.steps) == 0:
-            raise ValueError(
+            raise InputError(
                 f"{path} is truncated: it holds no whole frame. Run the simulation again."
             )
         return trajectory
@@ -188,12 +190,14 @@ class Trajectory:
         """The frames as a lazy xarray Dataset with dimensions time, replica, site(, component).
 
         Raises:
-            ImportError: if xarray, the extra `view`, is not installed.
+            MissingExtraError: if xarray, the extra `view`, is not installed.
         """
         try:
             import xarray
         except ImportError as error:
-            raise ImportError("to_xarray needs xarray. Use: pip install 'lattgnn[view]'") from error
+            raise MissingExtraError(
+                "to_xarray needs xarray. Install it with: pip install 'lattgnn[view]'"
+            ) from error
         import dask.array
 
         names = ("time", "replica", "site", "component")
@@ -257,25 +261,25 @@ def open_store(path: Path, mode: str = "r") -> Trajectory:
         ValueError: if there is no trajectory, or it has another format version.
     """
     if not (path / "zarr.json").is_file():
-        raise ValueError(f"path must be a trajectory written by simulate, got {str(path)!r}.")
+        raise InputError(f"path must be a trajectory written by simulate, got {str(path)!r}.")
     try:
         group: Any = zarr.open_group(path, mode=mode, zarr_format=3)  # pyright: ignore[reportArgumentType]
         attributes = dict(group.attrs)
         arrays = dict(group.arrays())
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path} is no readable trajectory ({error}). Run the simulation again."
         ) from error
     if attributes.get("format") != FORMAT:
-        raise ValueError(f"{path} must hold a {FORMAT}, got format {attributes.get('format')!r}.")
+        raise InputError(f"{path} must hold a {FORMAT}, got format {attributes.get('format')!r}.")
     if (version := attributes.get("format_version")) != FORMAT_VERSION:
-        raise ValueError(
+        raise InputError(
             f"{path} must have format version {FORMAT_VERSION}, got {version!r}. "
             f"Use the lattgnn that wrote it ({attributes.get('versions', {}).get('lattgnn')})."
         )
     there = arrays.keys() | attributes.keys()
     if missing := {"field", "momentum", "forces", "step", "config"} - there:
-        raise ValueError(
+        raise InputError(
             f"{path} is truncated: {sorted(missing)} missing. Run the simulation again."
         )
     return Trajectory(arrays, dict(attributes["config"]), path)

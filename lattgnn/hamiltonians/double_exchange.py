@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.neighbors import block_pattern, neighbor_pairs
+from lattgnn.symmetry import FieldType
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,14 @@ class DoubleExchange(Hamiltonian):
     J: float = 3.5
 
     n_orbitals = 2
-    field_components = 3
-    representation = "3 trivial"
-    internal = "spin"
 
     def __post_init__(self) -> None:
         self._check_finite("t", "J")
 
     @property
-    def force_bound(self) -> float:
-        """|J ⟨σ⟩| ≤ J, for two states a site."""
-        return abs(self.J)
+    def field_type(self) -> FieldType:
+        """A spin; |J ⟨σ⟩| ≤ J, for two states per site."""
+        return FieldType("3 trivial", n_components=3, is_spin=True, force_bound=abs(self.J))
 
     @cached_property
     def _bonds(self) -> Int[Tensor, "2 n_bonds"]:

@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from lattgnn.errors import InputError, InputTypeError
 from lattgnn.lattice import Lattice
+from lattgnn.symmetry import FieldType
 
 
 @dataclass(frozen=True)
@@ -36,27 +38,18 @@ class Hamiltonian(ABC):
 
     n_orbitals: ClassVar[int] = 1
     """States of one site."""
-    field_components: ClassVar[int] = 0
-    """Components of the field on one site; 0: one scalar a site, without an axis of its own."""
-    representation: ClassVar[str] = "trivial"
-    """How the field of one site transforms, as `lattgnn.lattice.field_representation` reads it.
-
-    "trivial": every operation leaves the components alone (they still move with their site); "vector":
-    cartesian components; or a sum of irreps of the site group, such as "B1 + A1".
-    """
-    internal: ClassVar[str] = ""
-    """What the components are in a space of their own, which operations of the lattice leave alone.
-
-    "": none; "spin": a classical spin, a unit vector in spin space. Its rotations are a symmetry apart from
-    the space group, and it moves on the sphere (`lattgnn.dynamics.HeunLLG`).
-    """
 
     def _check_finite(self, *names: str) -> None:
         for name in names:
             if not math.isfinite(getattr(self, name)):
-                raise ValueError(
+                raise InputError(
                     f"{name} must be finite, got {getattr(self, name)!r}. Use a number."
                 )
+
+    @property
+    def field_type(self) -> FieldType:
+        """What kind of field it is; one scalar per site unless a model says otherwise."""
+        return FieldType()
 
     @property
     def n_states(self) -> int:
@@ -66,13 +59,8 @@ class Hamiltonian(ABC):
     @property
     def field_shape(self) -> tuple[int, ...]:
         """Shape of one field, without batch dimensions."""
-        components = (self.field_components,) if self.field_components else ()
-        return (self.lattice.n_sites, *components)
-
-    @property
-    def force_bound(self) -> float | None:
-        """Largest |electronic force| that the model allows, if it has one."""
-        return None
+        n_components = self.field_type.n_components
+        return (self.lattice.n_sites, n_components) if n_components else (self.lattice.n_sites,)
 
     @property
     def stiffness(self) -> tuple[float, float] | None:
@@ -108,23 +96,6 @@ class Hamiltonian(ABC):
             (gradient,) = torch.autograd.grad(self.classical_energy(leaf).sum(), leaf)
         return -gradient
 
-    def field_shift(self, mu: float) -> float:
-        """The uniform shift of the field that acts like a shift `mu` of the chemical potential.
-
-        Raises:
-            ValueError: the model has none; its learned forces hold at one chemical potential.
-        """
-        raise ValueError(
-            f"filling must be left out for {type(self).__name__}, where mu is no shift of the field. "
-            "Use the chemical potential that the network was trained at."
-        )
-
-    def density(self, electronic_forces: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Electrons on each site, for a model whose electronic force on a site tells them."""
-        raise ValueError(
-            f"density must be known from the force, got {type(self).__name__}, where it is not."
-        )
-
     def matrix(self, field: Float[Tensor, "..."]) -> Shaped[Tensor, "*batch n_states n_states"]:
         """The dense matrix H(field)."""
         elements = self.elements(field)
@@ -140,10 +111,12 @@ class Hamiltonian(ABC):
             ValueError: the shape is not [..., *field_shape].
         """
         if not field.is_floating_point():
-            raise TypeError(f"field must be floating point, got {field.dtype}. Use field.double().")
+            raise InputTypeError(
+                f"field must be floating point, got {field.dtype}. Use field.double()."
+            )
         expected = self.field_shape
         if tuple(field.shape[-len(expected) :]) != expected:
-            raise ValueError(
+            raise InputError(
                 f"field must have shape [..., {', '.join(map(str, expected))}] for {type(self).__name__} on "
                 f"{self.lattice.name}, got {list(field.shape)}. Use a field of this lattice's sites."
             )
@@ -161,7 +134,7 @@ class Hamiltonian(ABC):
         )  # NaN if any is; no mask of the field's size
         if not all(map(math.isfinite, extremes.tolist())):
             bad = torch.nonzero(~torch.isfinite(field))[0].tolist()
-            raise ValueError(
+            raise InputError(
                 f"field must be finite, got {field[tuple(bad)].item()!r} at index {bad}. "
                 "Use a smaller time step or a finite start."
             )

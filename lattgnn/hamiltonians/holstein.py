@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.neighbors import harmonic_forces, neighbor_pairs, neighbor_table
+from lattgnn.symmetry import FieldType
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,9 @@ class Holstein(Hamiltonian):
         self._check_finite("t", "g", "k0", "k1")
 
     @property
-    def force_bound(self) -> float:
-        """|g (n − ½)| ≤ g/2, because 0 ≤ n ≤ 1."""
-        return abs(self.g) / 2
-
-    def field_shift(self, mu: float) -> float:
-        """μ/g, since −g n_i Q_i − μ n_i = −g n_i (Q_i + μ/g)."""
-        return mu / self.g
-
-    def density(self, electronic_forces: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """n_i = F_i/g + ½."""
-        return electronic_forces / self.g + 0.5
+    def field_type(self) -> FieldType:
+        """A scalar that couples to the density; |g (n − ½)| ≤ g/2, because 0 ≤ n ≤ 1."""
+        return FieldType(force_bound=abs(self.g) / 2, density_coupling=self.g)
 
     @cached_property
     def _bonds(self) -> Int[Tensor, "2 n_bonds"]:

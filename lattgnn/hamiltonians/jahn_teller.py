@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lattgnn.errors import InputError
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.neighbors import block_pattern, neighbor_pairs
 from lattgnn.lattice import square
+from lattgnn.symmetry import FieldType
 
 
 @dataclass(frozen=True)
@@ -41,20 +43,18 @@ class JahnTeller(Hamiltonian):
     K: float = 1.0
 
     n_orbitals = 2
-    field_components = 2
-    representation = "B1 + A1"
 
     def __post_init__(self) -> None:
         self._check_finite("t", "lam", "K")
         if self.lattice.cell != square(1).cell:
-            raise ValueError(
+            raise InputError(
                 f"lattice must be square for these two orbitals, got {self.lattice.name!r}. Use square(8)."
             )
 
     @property
-    def force_bound(self) -> float:
-        """|lam (⟨τx⟩, ⟨τz⟩)| ≤ lam, for two states a site."""
-        return abs(self.lam)
+    def field_type(self) -> FieldType:
+        """The doublet (Q2, Q3); |lam (⟨τx⟩, ⟨τz⟩)| ≤ lam, for two states per site."""
+        return FieldType("B1 + A1", n_components=2, force_bound=abs(self.lam))
 
     @cached_property
     def _pattern(self) -> Int[Tensor, "2 nnz"]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.neighbors import harmonic_forces, neighbor_table
+from lattgnn.symmetry import FieldType
 
 
 class _Hopping(NamedTuple):
@@ -51,15 +52,13 @@ class Peierls(Hamiltonian):
     k0: float = 30.0
     kappa: float = 4.0
 
-    representation = "vector"
-
     def __post_init__(self) -> None:
         self._check_finite("t0", "t2", "g", "k0", "kappa")
 
     @property
-    def field_components(self) -> int:
-        """Cartesian components of u."""
-        return self.lattice.dim
+    def field_type(self) -> FieldType:
+        """Cartesian displacements, without a bound on the force."""
+        return FieldType("vector", n_components=self.lattice.dim)
 
     @cached_property
     def _hopping(self) -> _Hopping:

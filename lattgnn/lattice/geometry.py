@@ -11,6 +11,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from lattgnn.errors import InputError
 from lattgnn.lattice.orbits import Bonds, bond_orbits, cell_orbits
 from lattgnn.lattice.unit_cell import Cell
 
@@ -124,7 +125,7 @@ class Lattice:
         )
         inside = all(0 <= n < e for n, e in zip(wrapped, self.extent, strict=True))
         if not inside or not 0 <= sublattice < self.n_sublattices:
-            raise ValueError(
+            raise InputError(
                 f"a site must lie within extent {self.extent} and {self.n_sublattices} sublattices,"
                 f" got cell {tuple(cell)} and sublattice {sublattice}. Use numbers from 0."
             )
@@ -142,7 +143,7 @@ class Lattice:
             sublattice: Sublattice of the central site.
         """
         if n < 1 or not 0 <= sublattice < self.n_sublattices:
-            raise ValueError(
+            raise InputError(
                 f"shells need n >= 1 and a sublattice of 0..{self.n_sublattices - 1},"
                 f" got {n!r} and {sublattice!r}. Use shells(3)."
             )
@@ -183,7 +184,7 @@ class Lattice:
             ValueError: If the lattice is not bipartite.
         """
         if not self.is_bipartite:
-            raise ValueError(
+            raise InputError(
                 f"the lattice must be bipartite to have two signs, got {self.name} of extent {self.extent},"
                 f" periodic={self.periodic}. Use even extents on a lattice without odd loops."
             )
@@ -211,7 +212,7 @@ def _extent(extent: Any, dim: int) -> tuple[int, ...]:
     except TypeError:
         numbers = ()
     if len(numbers) != dim or any(n < 1 for n in numbers):
-        raise ValueError(
+        raise InputError(
             f"extent must be {dim} positive integers, one for each axis, got {extent!r}. Use {(8,) * dim!r}."
         )
     return numbers
@@ -221,7 +222,7 @@ def _periodic(periodic: Any, dim: int) -> tuple[bool, ...]:
     flags = tuple(periodic) if np.iterable(periodic) else (periodic,)
     flags = flags * dim if len(flags) == 1 else flags
     if len(flags) != dim or not all(isinstance(p, bool | np.bool_) for p in flags):
-        raise ValueError(
+        raise InputError(
             f"periodic must be a bool, or one for each of the {dim} axes, got {periodic!r}. Use True."
         )
     return tuple(bool(p) for p in flags)

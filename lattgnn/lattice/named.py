@@ -6,6 +6,7 @@ number standing for all axes, and `periodic` as one bool or one an axis.
 
 from collections.abc import Sequence
 
+from lattgnn.errors import InputError
 from lattgnn.lattice.geometry import Lattice
 
 ROOT3 = 3**0.5
@@ -62,7 +63,7 @@ def _lattice(
 ) -> Lattice:
     example = ", ".join("8" * len(vectors))
     if bool(size) == (extent is not None):
-        raise ValueError(
+        raise InputError(
             f"the extent must be given, and once, got {size!r} and extent={extent!r}. Use {name}({example})."
         )
     cells = size if extent is None else [extent] if isinstance(extent, int) else extent

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lattgnn.errors import InputError
 from lattgnn.lattice.space_group import cell_space_group
 from lattgnn.lattice.unit_cell import Cell, IntVector
 
@@ -134,7 +135,7 @@ def bond_orbits(lattice: Lattice, cutoff: float) -> BondOrbits:
         ValueError: If the cutoff is not a positive finite number.
     """
     if not (math.isfinite(cutoff) and cutoff > 0):
-        raise ValueError(
+        raise InputError(
             f"cutoff must be positive and finite, got {cutoff!r}. Use 1.0 for nearest neighbours."
         )
     return BondOrbits(lattice, float(cutoff), cell_orbits(lattice.cell, float(cutoff)))
@@ -217,7 +218,7 @@ def _check_extent(orbits: BondOrbits) -> None:
         product(*ranges), key=lambda extent: (math.prod(extent), max(extent), extent)
     )
     smallest = next(e for e in candidates if not _clashes(differences, e, lattice.periodic))
-    raise ValueError(
+    raise InputError(
         f"extent must be so large that no bond of length up to {orbits.cutoff:g} meets its own image or"
         f" another bond between the same two sites, got {lattice.extent!r}. Use {smallest!r}, a smaller"
         " cutoff, or open boundaries."

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import spglib
 
+from lattgnn.errors import InputError
 from lattgnn.lattice.unit_cell import Cell, IntVector, Vector
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class SpaceGroup:
     def site_group(self, sublattice: int) -> tuple[Operation, ...]:
         """Operations that leave the site `sublattice` of cell 0 in place."""
         if not 0 <= sublattice < len(self.operations[0].sublattices):
-            raise ValueError(
+            raise InputError(
                 f"sublattice must be one of 0..{len(self.operations[0].sublattices) - 1}, got {sublattice!r}."
                 " Use the number of a basis site."
             )
@@ -140,7 +141,7 @@ def _spglib_operations(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
         else:
             dataset = spglib.get_symmetry_dataset(crystal, symprec=1e-6)
     if dataset is None:
-        raise ValueError(
+        raise InputError(
             f"sites must be well apart for spglib to find the space group, got {cell.n_sublattices} sites in"
             f" primitive_vectors {cell.primitive_vectors}. Use a cell that is less skew."
         )
@@ -251,7 +252,7 @@ def translation_permutation(lattice: Lattice, shift: IntVector) -> np.ndarray:
     if len(shift) != lattice.dim or any(
         n and not p for n, p in zip(shift, lattice.periodic, strict=True)
     ):
-        raise ValueError(
+        raise InputError(
             f"shift must be {lattice.dim} integers, 0 along open axes, got {shift!r} for"
             f" periodic={lattice.periodic}. Use 0 there."
         )

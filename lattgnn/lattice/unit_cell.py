@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from lattgnn.errors import InputError
+
 Vector = tuple[Fraction, ...]
 IntVector = tuple[int, ...]
 
@@ -36,7 +38,7 @@ def rational(value: Any) -> Fraction:
     try:
         exact = Fraction(value)
     except (ValueError, OverflowError, TypeError, ZeroDivisionError):
-        raise ValueError(
+        raise InputError(
             f"a coordinate must be a finite number or a fraction, got {value!r}. Use 0.5 or '1/3'."
         ) from None
     near = exact.limit_denominator(10_000)
@@ -71,12 +73,12 @@ class Cell:
             vectors, sites = (), ()
         dim = len(vectors)
         if dim not in (1, 2, 3) or any(len(row) != dim for row in vectors):
-            raise ValueError(
+            raise InputError(
                 f"primitive_vectors must be 1, 2 or 3 rows of as many numbers, got {primitive_vectors!r}. "
                 "Use [[1, 0], [0, 1]]."
             )
         if not sites or any(len(row) != dim for row in sites):
-            raise ValueError(
+            raise InputError(
                 f"basis must hold rows of {dim} fractions of the primitive vectors, got {basis!r}. "
                 f"Use {[[0] * dim]!r} for one site a cell."
             )
@@ -85,13 +87,13 @@ class Cell:
             not np.isfinite(lengths).all()
             or abs(np.linalg.det(np.array(vectors))) <= 1e-9 * lengths.prod()
         ):
-            raise ValueError(
+            raise InputError(
                 f"primitive_vectors must be finite and linearly independent, got {primitive_vectors!r}. "
                 "Use vectors that span the cell."
             )
         for (s, a), (r, b) in combinations(enumerate(sites), 2):
             if all((x - y).denominator == 1 for x, y in zip(a, b, strict=True)):
-                raise ValueError(
+                raise InputError(
                     "basis sites must differ by more than a lattice vector, got"
                     f" {[str(x) for x in a]} and {[str(x) for x in b]} for sites {s} and {r}."
                     " Use each site of the cell once."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.symmetry import Representation, SiteType, parse, site_classes, trivial
 
@@ -85,7 +86,7 @@ def features(
     classes = site_classes(lattice)
     texts = (hidden,) * len(classes) if isinstance(hidden, str) else tuple(hidden)
     if len(texts) != len(classes):
-        raise ValueError(
+        raise InputError(
             f"hidden must be one text, or one for each of the {len(classes)} classes of equivalent sites, "
             f"got {hidden!r}. Use 'trivial' or 'regular' for all."
         )

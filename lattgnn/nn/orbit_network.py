@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.nn.energy_head import energy_and_forces
 from lattgnn.nn.features import EVEN, ODD, SPIN, Features, features, scalars
@@ -183,12 +184,12 @@ class OrbitNetwork(ForceNetwork):
         )
         self.readout = self._layer(lattice, width, width, outputs, nonlinearity)
         if not (self.embed.conv.uses_all() and self.readout.mix.reaches_all()):
-            raise ValueError(
+            raise InputError(
                 f"hidden must have channels that bonds up to cutoff={cutoff:g} join with field={field!r}, "
                 f"got {hidden!r}. Add 'vector' to hidden, or use a longer cutoff."
             )
         if conservative and internal and nonlinearity not in ("square", "product"):
-            raise ValueError(
+            raise InputError(
                 f"nonlinearity must make invariants of spins for an energy, got {nonlinearity!r}. "
                 "Use 'square'."
             )
@@ -279,31 +280,31 @@ def _square(x: Float[Tensor, "batch n_sites components"]) -> Float[Tensor, "batc
 
 def _check(lattice: Lattice, channels: int, n_layers: int, odd: bool, field_scale: float) -> None:
     if channels < 1 + odd or n_layers < 1:
-        raise ValueError(
+        raise InputError(
             f"channels and n_layers must be at least {1 + odd} and 1, got {channels} and {n_layers}. "
             "Use 16 and 2."
         )
     if odd and not lattice.is_bipartite:
-        raise ValueError(
+        raise InputError(
             f"odd=True needs a bipartite lattice, got {lattice.name!r}, which is not. Use odd=False."
         )
     if not 0 < field_scale < float("inf"):
-        raise ValueError(f"field_scale must be positive and finite, got {field_scale!r}. Use 1.0.")
+        raise InputError(f"field_scale must be positive and finite, got {field_scale!r}. Use 1.0.")
 
 
 def _check_spins(field: str, internal: str, spin_channels: int, odd: bool, tangent: bool) -> None:
     if internal not in ("", "spin"):
-        raise ValueError(
+        raise InputError(
             f"internal must be '' or 'spin', got {internal!r}. Use what the Hamiltonian says."
         )
     if tangent and not internal:
-        raise ValueError(
+        raise InputError(
             "tangent must be false without spins, got true. Use internal='spin' with it."
         )
     if field != "3 trivial" or odd:
-        raise ValueError(
+        raise InputError(
             f"spins must have field='3 trivial' and odd=False, got {field!r} and {odd}. Operations of the "
             "lattice leave spin space alone, and S → −S is among its symmetries already."
         )
     if spin_channels < 1:
-        raise ValueError(f"spin_channels must be at least 1, got {spin_channels}. Use 8.")
+        raise InputError(f"spin_channels must be at least 1, got {spin_channels}. Use 8.")

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lattgnn.errors import InputError, MissingExtraError
+from lattgnn.files import atomic_file
 from lattgnn.lattice import Lattice
 from lattgnn.report.quench_plots import draw_field, order_scale
 from lattgnn.report.style import STYLE
@@ -37,23 +39,25 @@ def write_movie(
 
     Raises:
         ValueError: another ending.
-        ModuleNotFoundError: imageio is not installed.
+        MissingExtraError: imageio is not installed.
     """
     path = Path(path)
     if path.suffix not in (".mp4", ".gif"):
-        raise ValueError(f"path must end in .mp4 or .gif, got {path.name!r}. Use quench.mp4.")
+        raise InputError(f"path must end in .mp4 or .gif, got {path.name!r}. Use quench.mp4.")
     try:
         from imageio.v2 import get_writer  # only here: an extra
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'a movie needs imageio. Use pip install "lattgnn[movie]".'
+        raise MissingExtraError(
+            "a movie needs imageio. Install it with: pip install 'lattgnn[movie]'"
         ) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     gif = {"duration": 1000 / fps, "loop": 0}
     settings: dict[str, Any] = gif if path.suffix == ".gif" else {"fps": fps, "macro_block_size": 2}
     movie: Any
-    with mpl.rc_context(STYLE), get_writer(temporary, **settings) as movie:
+    with (
+        mpl.rc_context(STYLE),
+        atomic_file(path) as temporary,
+        get_writer(temporary, **settings) as movie,
+    ):
         figure = Figure(figsize=(4.4, 4.0), dpi=160, layout="constrained")
         canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
         mesh = draw_field(axes, fields[0], lattice, order_scale(fields[-1]))
@@ -64,5 +68,4 @@ def write_movie(
             axes.set_title(rf"$t={t:.1f}$")
             canvas.draw()
             movie.append_data(np.asarray(canvas.buffer_rgba())[..., :3])
-    temporary.replace(path)
     return path

@@ -8,8 +8,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from lattgnn.errors import InputError
+from lattgnn.files import atomic_write_text
 from lattgnn.report.style import figure_png
-from lattgnn.serialize import atomic_write_text
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Table:
     def __post_init__(self) -> None:
         widths = {len(row) for row in self.rows} | ({len(self.columns)} if self.columns else set())
         if len(widths) > 1:
-            raise ValueError(
+            raise InputError(
                 f"rows must all have as many cells as there are columns, got {sorted(widths)}."
             )
 

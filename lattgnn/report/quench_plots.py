@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, NullFormatter
 
 from lattgnn.analysis import GrowthFit
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.report.style import (
     COLORS,
@@ -229,7 +230,7 @@ def snapshot_panel(
         ValueError: the lattice is not in two dimensions.
     """
     if lattice.dim != 2:
-        raise ValueError(
+        raise InputError(
             f"lattice must have two dimensions for pictures of its field, got {lattice.dim}."
         )
     columns = min(columns, len(times))

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from lattgnn import analysis
 from lattgnn.analysis.quench import FINITE_SIZE, analyze, order_maps, shortest_side
 from lattgnn.dynamics import Trajectory
+from lattgnn.files import atomic_write_bytes, atomic_write_text
 from lattgnn.report.movie import write_movie
 from lattgnn.report.page import Section, Table, write_report
 from lattgnn.report.plots import time_series
@@ -19,8 +20,8 @@ from lattgnn.report.quench_plots import (
     snapshot_panel,
     structure_factor_map,
 )
-from lattgnn.report.style import figure_png, write_bytes
-from lattgnn.serialize import atomic_write_text, versions
+from lattgnn.report.style import figure_png
+from lattgnn.serialize import versions
 
 TEXTS = {
     "snapshots": (
@@ -138,7 +139,7 @@ def write_quench_report(
     result = analyze(trajectory, window)
     figures = analysis_figures(trajectory, result)
     for name, figure in figures.items():
-        write_bytes(out / f"{name}.png", figure_png(figure))
+        atomic_write_bytes(out / f"{name}.png", figure_png(figure))
     if movie:
         order = order_maps(np.asarray(trajectory.fields[:, 0]), trajectory.lattice)
         write_movie(out / "quench.mp4", order, trajectory.lattice, result["times"])

@@ -1,7 +1,6 @@
 """One look for every picture: sober, readable in print, safe for colour-blind eyes. No pyplot, no globals."""
 
 import io
-import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -86,20 +85,3 @@ def figure_png(figure: Figure) -> bytes:
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
-
-
-def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file whole or not at all: under a temporary name first, then renamed.
-
-    Args:
-        path: where to; its folder is made.
-        content: bytes of the file.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from lattgnn.errors import InputError
 from lattgnn.solvers.ed import eigh, elementwise_products
 from lattgnn.solvers.fermi import fermi_function, grand_potential
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
@@ -83,7 +84,7 @@ class DomainDiagonalization(Solver):
         shape, dim = hamiltonian.field_shape, hamiltonian.lattice.dim
         core = self.core if isinstance(self.core, tuple) else (self.core,) * dim
         if len(core) != dim:
-            raise ValueError(
+            raise InputError(
                 f"core must be one number, or {dim} for {dim} axes, got {core}. Use {core[0]}."
             )
         parts, partner = _partition(hamiltonian, core, self.buffer, field.device)
@@ -166,5 +167,5 @@ def _whole(name: str, value: Any) -> int:
     except TypeError:
         number = 0
     if number < 1:
-        raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}. Use 5.")
+        raise InputError(f"{name} must be a whole number, at least 1, got {value!r}. Use 5.")
     return number

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lattgnn.errors import InputError
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
@@ -42,12 +43,12 @@ class ExactDiagonalization(Solver):
     def __post_init__(self) -> None:
         self._check_ensemble()
         if (self.mu is None) == (self.filling is None):
-            raise ValueError(
+            raise InputError(
                 f"exactly one of mu and filling must be given, got mu={self.mu!r}, filling={self.filling!r}. "
                 "Use mu=0.0 or filling=0.5."
             )
         if self.filling is not None and not 0 < self.filling < 1:
-            raise ValueError(
+            raise InputError(
                 f"filling must be above 0 and below 1, got {self.filling!r}. Use electrons per state."
             )
 

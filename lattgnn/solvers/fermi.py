@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from lattgnn.errors import InputError
+
 _DEGENERATE = 1e-10
 """Levels closer than this (times 1 + max |e|) are one level at kT = 0; the eigensolver leaves 1e-14."""
 
@@ -99,7 +101,7 @@ def chemical_potential(
     # 0.07 · 100 is 7.000000000000001: a filling written in decimals means a whole number of electrons.
     rounding = 1e-12 * n_states
     if not rounding < n_electrons < n_states - rounding:
-        raise ValueError(
+        raise InputError(
             f"n_electrons must be above 0 and below n_states = {n_states}, got {n_electrons!r}. "
             "Use a filling strictly between 0 and 1."
         )

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 
 
@@ -63,10 +64,10 @@ class Solver(ABC):
 
     def _check_ensemble(self) -> None:
         if not 0 <= self.kT < np.inf:
-            raise ValueError(
+            raise InputError(
                 f"kT must be finite and at least 0, got {self.kT!r}. Use 0.1, or 0 for the ground state."
             )
         if self.mu is not None and not np.isfinite(self.mu):
-            raise ValueError(
+            raise InputError(
                 f"mu must be finite, got {self.mu!r}. Use 0.0 for half filling of a bipartite lattice."
             )

@@ -2,6 +2,7 @@
 
 from lattgnn.symmetry.equivariant_kernels import OrbitKernels, SiteType, kernel_count, orbit_kernels
 from lattgnn.symmetry.field_representation import FieldRepresentation, field_representation
+from lattgnn.symmetry.field_type import FieldType
 from lattgnn.symmetry.intertwiners import clebsch_gordan, intertwiner_dim, intertwiners
 from lattgnn.symmetry.point_group import PointGroup, site_point_group
 from lattgnn.symmetry.representation_text import parse
@@ -21,6 +22,7 @@ from lattgnn.symmetry.symmetry_table import symmetry_table
 
 __all__ = [
     "FieldRepresentation",
+    "FieldType",
     "OrbitKernels",
     "PointGroup",
     "Representation",

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from lattgnn.errors import InputError
 from lattgnn.lattice.geometry import Lattice
 from lattgnn.lattice.space_group import Operation
 from lattgnn.lattice.unit_cell import Cell
@@ -58,7 +59,7 @@ class FieldRepresentation:
         """
         counts = {representation.dim for representation in self.representations}
         if len(counts) > 1:
-            raise ValueError(
+            raise InputError(
                 "a field must have equally many components on all sites, got "
                 f"{', '.join(f'{r.name} ({r.dim})' for r in self.representations)}. Use 'vector'."
             )
@@ -125,7 +126,7 @@ def _field_representation(cell: Cell, text: str | tuple[str, ...]) -> FieldRepre
     classes: tuple[SiteClass, ...] = cell_site_classes(cell)
     texts = (text,) * len(classes) if isinstance(text, str) else text
     if len(texts) != len(classes):
-        raise ValueError(
+        raise InputError(
             f"there must be one representation, or one for each of the {len(classes)} classes of equivalent "
             f"sites, got {texts!r}. Use 'trivial' for all."
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from lattgnn.errors import InputError
 from lattgnn.lattice.space_group import cell_space_group
 from lattgnn.lattice.unit_cell import Cell
 
@@ -63,13 +64,13 @@ class PointGroup:
         """
         given = np.array(matrices, dtype=np.float64)
         if given.ndim != 3 or given.shape[1:] not in [(1, 1), (2, 2), (3, 3)] or not len(given):
-            raise ValueError(
+            raise InputError(
                 f"rotations must be an array [n, dim, dim] with dim 1, 2 or 3, got shape {given.shape}."
                 " Use [[[1, 0], [0, 1]]] for the trivial group in the plane."
             )
         defect = np.abs(given @ given.swapaxes(1, 2) - np.eye(given.shape[1])).max()
         if not defect <= 1e-6:
-            raise ValueError(
+            raise InputError(
                 f"rotations must be orthogonal matrices, got a defect of {defect:.1e}."
                 " Use cartesian components, not fractions of the primitive vectors."
             )
@@ -77,7 +78,7 @@ class PointGroup:
             given = 1.5 * given - 0.5 * given @ given.swapaxes(1, 2) @ given
         group = cls(_identity_first(snapped(given, 1e-9)))
         if (group.table < 0).any():
-            raise ValueError(
+            raise InputError(
                 f"rotations must be closed under multiplication, got {group.order} matrices that are not."
                 " Use all elements of the group."
             )
@@ -165,7 +166,7 @@ class PointGroup:
             far = np.abs(self.rotations - given).max((1, 2))
             if far.min() <= 1e-6:
                 return int(far.argmin())
-        raise ValueError(
+        raise InputError(
             f"rotation must be an element of {self.name}, got {given.tolist()}."
             f" Use one of its {self.order} matrices."
         )
@@ -179,7 +180,7 @@ class PointGroup:
         chosen = np.asarray(elements, dtype=np.int64).reshape(-1)
         inside = len(chosen) and 0 <= chosen.min() and chosen.max() < self.order
         if not inside or set(self.table[np.ix_(chosen, chosen)].flat) != set(chosen.tolist()):
-            raise ValueError(
+            raise InputError(
                 f"subgroup must be closed under multiplication, got elements {chosen.tolist()} of"
                 f" {self.name}. Use [0] for the identity alone."
             )

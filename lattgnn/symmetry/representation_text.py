@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from difflib import get_close_matches
 
+from lattgnn.errors import InputError
 from lattgnn.symmetry.point_group import PointGroup
 from lattgnn.symmetry.representations import (
     Representation,
@@ -50,7 +51,7 @@ def parse(text: str, group: PointGroup) -> Representation:
             return found
     except IndexError:
         pass
-    raise ValueError(
+    raise InputError(
         f"a representation must be a sum of names with multiplicities, got {text!r}."
         " Use 'trivial + 2 vector'."
     )
@@ -97,6 +98,6 @@ def _named(name: str, group: PointGroup) -> Representation:
     hint = "Use one of these."
     if close:
         hint = f"Did you mean {next(n for n in names if n.lower() == close[0])!r}?"
-    raise ValueError(
+    raise InputError(
         f"a representation of {group.name} must be one of {', '.join(names)}, got {name!r}. {hint}"
     )

@@ -15,6 +15,7 @@ from itertools import groupby
 
 import numpy as np
 
+from lattgnn.errors import InputError
 from lattgnn.symmetry.irreducible import invariant_tensors, irreducible_matrices
 from lattgnn.symmetry.point_group import PointGroup
 
@@ -44,7 +45,7 @@ class Representation:
     def __post_init__(self) -> None:
         shape = self.matrices.shape
         if len(shape) != 3 or shape[0] != self.group.order or shape[1] != shape[2] or not shape[1]:
-            raise ValueError(
+            raise InputError(
                 f"matrices must have the shape [{self.group.order}, dim, dim] for {self.group.name},"
                 f" got {shape}. Use one square matrix for each element."
             )
@@ -57,7 +58,7 @@ class Representation:
             defect, np.abs(self.matrices - self.matrices[self.group.inverse].swapaxes(1, 2)).max()
         )
         if not defect <= 1e-6:
-            raise ValueError(
+            raise InputError(
                 f"matrices must be orthogonal and multiply as {self.group.name} does, got a defect of"
                 f" {defect:.1e}. Use the order of the group's elements."
             )
@@ -83,7 +84,7 @@ class Representation:
         if not isinstance(times, int):
             return NotImplemented
         if times < 1:
-            raise ValueError(
+            raise InputError(
                 f"a multiplicity must be at least 1, got {times!r}. Use 2 * representation."
             )
         return direct_sum(*[self] * times)
@@ -227,7 +228,7 @@ def permutation(
         ValueError: If not one of the two is given, or the group does not permute them.
     """
     if (points is None) == (subgroup is None):
-        raise ValueError(
+        raise InputError(
             "points or a subgroup must be given, and not both. Use permutation(group, [[1, 0], [-1, 0]])."
         )
     if subgroup is not None:
@@ -243,7 +244,7 @@ def permutation(
         far = np.abs(images[:, :, None] - given).max(-1)
         if far.min(-1).max() <= 1e-6 * max(1.0, np.abs(given).max()):
             return _permutations(group, far.argmin(-1), "permutation")
-    raise ValueError(
+    raise InputError(
         f"points must be rows of {group.dim} coordinates that {group.name} maps onto each other, got"
         f" {given.tolist()}. Use all points of each orbit."
     )
@@ -256,7 +257,7 @@ def check_same_group(a: Representation, b: Representation) -> None:
         ValueError: If a and b are of different groups.
     """
     if a.group != b.group:
-        raise ValueError(
+        raise InputError(
             f"representations must be of one group, got {a.name!r} of {a.group} and {b.name!r} of {b.group}."
             " Use the same PointGroup for both."
         )

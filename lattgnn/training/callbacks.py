@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from lattgnn.serialize import atomic_write_text
+from lattgnn.files import atomic_write_text
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from lattgnn.checkpoint import (
     read_header,
 )
 from lattgnn.data.dataset import WINDOW_NAMES
+from lattgnn.errors import InputError
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork, tangent_part
@@ -73,20 +74,20 @@ class LitForceField(LightningModule):
     ):
         super().__init__()
         if particle_hole and not (hamiltonian.lattice.is_bipartite and solver.mu == 0):
-            raise ValueError(
+            raise InputError(
                 f"particle_hole needs a bipartite lattice and mu=0.0, got {hamiltonian.lattice.name} and "
                 f"{solver}. Use particle_hole=false."
             )
-        self.has_spins = hamiltonian.internal == "spin"
+        self.has_spins = hamiltonian.field_type.is_spin
         if tangent_weight and not self.has_spins:
-            raise ValueError(
+            raise InputError(
                 f"tangent_weight must be 0.0 for {type(hamiltonian).__name__}, which has no spins, got "
                 f"{tangent_weight!r}."
             )
         self.hamiltonian, self.solver = hamiltonian, solver
         self.lr, self.energy_weight, self.particle_hole = lr, energy_weight, particle_hole
         self.tangent_weight, self.optimizer = tangent_weight, optimizer
-        self.net = net(hamiltonian.lattice, hamiltonian.force_bound)
+        self.net = net(hamiltonian.lattice, hamiltonian.field_type.force_bound)
         check_representation(self.net, hamiltonian)
         self.windows = (*WINDOWS, TANGENT) if self.has_spins else WINDOWS
         names = [f"{stage}_{window}" for stage in ("val", "test") for window in self.windows]
@@ -159,7 +160,7 @@ class LitForceField(LightningModule):
         header = read_header(checkpoint)
         check_hamiltonian(header, self.hamiltonian)
         if header["net"] != describe(self.net):
-            raise ValueError(
+            raise InputError(
                 f"checkpoint must be of the network asked for, {describe(self.net)}, got {header['net']}. "
                 "Use its configuration."
             )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lattgnn.backends import NativeForces, engine
+from lattgnn.backends import NativeForces, selection
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
@@ -79,7 +79,7 @@ def test_code_that_gives_other_forces_is_refused(make, monkeypatch):
 def test_without_a_compiler_the_network_runs(make, monkeypatch, rng):
     field = torch.randn(1, 64, generator=rng)
     right = make()(field)[1]
-    monkeypatch.setattr(engine, "library", lambda: None)
+    monkeypatch.setattr(selection, "library", lambda: None)
     force_field = make()
     torch.testing.assert_close(force_field(field)[1], right, rtol=0, atol=1e-5)
     assert not isinstance(force_field.engine._electronic, NativeForces)

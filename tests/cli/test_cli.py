@@ -13,7 +13,7 @@ import pytest
 from lattgnn import cli
 from lattgnn.dynamics import Trajectory
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 QUENCH = [
     "simulate",
     f"--config={CONFIGS / 'simulate/quench.yaml'}",
@@ -105,7 +105,7 @@ def test_a_mistake_in_simulate_writes_nothing(capsys, tmp_path, changes, parts):
 
 
 def test_no_checkpoint_is_one_line(capsys, tmp_path):
-    (tmp_path / "broken.ckpt").write_bytes(b"nothing of ours")
+    (tmp_path / "broken.ckpt").atomic_write_bytes(b"nothing of ours")
     err = refused(
         capsys,
         *QUENCH,

@@ -59,7 +59,7 @@ class Writer:
 def start(
     integrator: Integrator, force_field: Writer, dtype: torch.dtype, n_replicas: int = 3
 ) -> State:
-    if integrator.internal == "spin":
+    if integrator.moves_spins:
         return initial_spins(force_field, 4, n_replicas, dtype)
     return initial_state(force_field, 4, n_replicas, 1.0, 1.0, dtype)
 

@@ -6,6 +6,7 @@ from lattgnn.hamiltonians import DoubleExchange
 from lattgnn.lattice import chain, kagome, square, triangular
 from lattgnn.solvers import ExactDiagonalization
 from lattgnn.solvers.ed import solve_with_lapack, solve_with_torch
+from lattgnn.symmetry import FieldType
 
 PAULI = torch.tensor(
     [[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]], dtype=torch.complex128
@@ -89,9 +90,5 @@ def test_both_engines_agree(rng):
 
 def test_it_says_that_it_is_a_spin():
     model = DoubleExchange(square(3))
-    assert (model.internal, model.representation, model.field_shape) == (
-        "spin",
-        "3 trivial",
-        (9, 3),
-    )
-    assert model.force_bound == 3.5
+    assert model.field_type == FieldType("3 trivial", 3, is_spin=True, force_bound=3.5)
+    assert model.field_shape == (9, 3)

@@ -10,6 +10,7 @@ from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import square, triangular
 from lattgnn.solvers import ExactDiagonalization
+from lattgnn.symmetry import FieldType
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,10 @@ class Kondo(Hamiltonian):
     D: float = 0.4
 
     n_orbitals = 2
-    field_components = 3
-    representation = "pseudovector"
+
+    @property
+    def field_type(self) -> FieldType:
+        return FieldType("pseudovector", n_components=3)
 
     @property
     def _bonds(self):
@@ -95,7 +98,7 @@ def test_matrix_is_hermitian_and_differentiable(rng):
 
 def test_background_energy_is_zero_unless_a_model_says_otherwise(rng):
     model = Kondo(square(3))
-    assert model.force_bound is None
+    assert model.field_type.force_bound is None
     torch.testing.assert_close(
         model.background_energy(spins(model.lattice, rng)), torch.zeros(2).double()
     )

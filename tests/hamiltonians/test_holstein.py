@@ -57,7 +57,13 @@ def test_classical_energy_can_be_differentiated_by_an_energy_network(rng):
 
 def test_values_of_the_paper_are_the_defaults():
     model = Holstein(square(4))
-    assert (model.t, model.g, model.k0, model.k1, model.force_bound) == (1.0, 3.5, 1.0, 0.18, 1.75)
+    assert (model.t, model.g, model.k0, model.k1, model.field_type.force_bound) == (
+        1.0,
+        3.5,
+        1.0,
+        0.18,
+        1.75,
+    )
 
 
 def test_models_are_values_that_travel_between_processes():

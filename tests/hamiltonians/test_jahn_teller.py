@@ -25,7 +25,10 @@ def test_the_doublet_is_b1_and_a1(wrong, rng):
     n = model.lattice.n_sites
     field = torch.randn(n, 2, dtype=torch.float64, generator=rng)
     matrix, deviations = model.matrix(field), []
-    assert model.representation == "B1 + A1" and len(compatible_operations(model.lattice)) == 8
+    assert (
+        model.field_type.representation == "B1 + A1"
+        and len(compatible_operations(model.lattice)) == 8
+    )
     for operation, perm in zip(
         compatible_operations(model.lattice),
         torch.tensor(site_permutations(model.lattice)),

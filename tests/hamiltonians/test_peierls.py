@@ -22,7 +22,7 @@ def displacement(lattice, rng):
 @pytest.mark.parametrize("lattice", [*LATTICES, cubic(4)], ids=lambda x: f"{x.name}{x.periodic}")
 def test_matrix_against_the_definition(lattice, rng):
     model, u = Peierls(lattice, t0=2.0, t2=0.3, g=1.5), displacement(lattice, rng)
-    assert model.field_shape == tuple(u.shape) and model.representation == "vector"
+    assert model.field_shape == tuple(u.shape) and model.field_type.representation == "vector"
     matrix = model.matrix(u)
     torch.testing.assert_close(matrix, matrix.mT, rtol=0, atol=0)
     near = min(r for s in range(lattice.n_sublattices) for r, _ in lattice.shells(1, s))

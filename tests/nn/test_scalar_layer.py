@@ -5,7 +5,7 @@ import torch
 
 from lattgnn.lattice import Lattice, chain, cubic, honeycomb, kagome, square, triangular
 from lattgnn.native import library
-from lattgnn.nn import OrbitNetwork, plain_layer
+from lattgnn.nn import OrbitNetwork, scalar_layer
 
 CHAIN = Lattice([[1.0]], [[0], ["1/3"]], 6)  # bonds whose reverse belongs to another orbit
 LATTICES = [square(6), triangular(5), honeycomb(4), kagome(4), chain(7), cubic(4), CHAIN]
@@ -45,7 +45,7 @@ def test_the_same_output_and_gradients(lattice, dtype, tolerance, rng):
 
 
 def test_the_same_without_a_compiler(monkeypatch, rng):
-    monkeypatch.setattr(plain_layer, "library", lambda: None)
+    monkeypatch.setattr(scalar_layer, "library", lambda: None)
     parts, whole = parts_and_whole(square(6), torch.float32, rng)
     for right, value in zip(parts, whole, strict=True):
         torch.testing.assert_close(value, right, rtol=0, atol=2e-5 * float(1 + right.abs().max()))

@@ -87,7 +87,7 @@ def test_movie(quench, tmp_path):
 
 def test_movie_without_imageio_names_the_extra(quench, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "imageio.v2", None)
-    with pytest.raises(ModuleNotFoundError, match=r"lattgnn\[movie\]"):
+    with pytest.raises(ImportError, match=r"lattgnn\[movie\]"):
         write_movie(tmp_path / "a.gif", np.ones((1, 48 * 48)), quench.lattice, np.zeros(1))
 
 

@@ -49,7 +49,7 @@ def test_an_untrained_network_starts_right_and_goes_astray(tmp_path):
         cutoff=1.0, channels=2, spin_channels=2, n_layers=1, field="3 trivial", internal="spin"
     )
     net = OrbitNetwork(
-        lattice, model.force_bound, **settings, conservative=True, nonlinearity="square"
+        lattice, model.field_type.force_bound, **settings, conservative=True, nonlinearity="square"
     )
     checkpoint = tmp_path / "net.ckpt"
     LearnedForceField(net, model, solver).save(checkpoint)

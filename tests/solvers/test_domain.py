@@ -49,7 +49,7 @@ def name(model) -> str:
 
 def random_field(model, rng, *batch: int):
     field = torch.randn(*batch, *model.field_shape, dtype=torch.float64, generator=rng)
-    if model.internal == "spin":
+    if model.field_type.is_spin:
         return field / field.norm(dim=-1, keepdim=True)
     return 0.2 * field if isinstance(model, Peierls) else field
 

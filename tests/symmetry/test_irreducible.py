@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lattgnn.lattice import cubic
-from lattgnn.lattice import irreducible as irreducible_module
 from lattgnn.symmetry import (
     PointGroup,
     axial,
@@ -14,6 +13,7 @@ from lattgnn.symmetry import (
     site_point_group,
     vector,
 )
+from lattgnn.symmetry import irreducible as irreducible_module
 from lattgnn.symmetry.irreducible import irreducible_matrices
 
 # Names, and as many characters as tell them apart, from the tables in C. J. Bradley and A. P. Cracknell, The

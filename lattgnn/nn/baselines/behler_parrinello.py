@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.nn.baselines.dense_layers import checked_channels, checked_scale, mlp
 from lattgnn.nn.baselines.irreps_network import Constant, PatchDecomposition
@@ -42,7 +43,7 @@ class ReferenceInvariants(nn.Module):
         super().__init__()
         order = decomposition.irreps[0].group.order
         if order not in decomposition.shell_sizes:
-            raise ValueError(
+            raise InputError(
                 f"cutoff must reach a shell of {order} sites, the reference of all irreps, got shells of"
                 f" {decomposition.shell_sizes}. Use a larger cutoff."
             )

@@ -5,6 +5,8 @@ from itertools import pairwise
 
 from torch import nn
 
+from lattgnn.errors import InputError
+
 
 def checked_channels(channels: Sequence[int]) -> tuple[int, ...]:
     """The widths of the hidden layers as a tuple.
@@ -13,7 +15,7 @@ def checked_channels(channels: Sequence[int]) -> tuple[int, ...]:
         ValueError: If there is none, or one is below 1.
     """
     if not channels or any(width < 1 for width in channels):
-        raise ValueError(
+        raise InputError(
             f"channels must be one or more widths of at least 1, got {channels!r}. Use [32, 8]."
         )
     return tuple(channels)
@@ -26,7 +28,7 @@ def checked_scale(field_scale: float) -> float:
         ValueError: If it is not positive.
     """
     if not field_scale > 0:
-        raise ValueError(f"field_scale must be positive, got {field_scale!r}. Use 1.0.")
+        raise InputError(f"field_scale must be positive, got {field_scale!r}. Use 1.0.")
     return field_scale
 
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lattgnn.errors import InputError
 from lattgnn.graph import orbit_matrices
 from lattgnn.lattice import Lattice, bond_orbits, space_group
 from lattgnn.nn.kernel_matrices import SparseMap
@@ -77,7 +78,7 @@ def patch(lattice: Lattice, cutoff: float) -> Patch:
         ValueError: If the lattice has more sites a cell.
     """
     if lattice.n_sublattices > 1:
-        raise ValueError(
+        raise InputError(
             f"lattice must have one site a cell for one patch to fit all sites, got {lattice.name} with"
             f" {lattice.n_sublattices}. Use a network on bonds, such as PublishedGCN."
         )
@@ -103,7 +104,7 @@ def patch_table(
         ValueError: If a boundary is open; a patch there lacks sites.
     """
     if not all(lattice.periodic):
-        raise ValueError(
+        raise InputError(
             f"lattice must be periodic along all axes for a whole patch around each site, got"
             f" periodic={lattice.periodic}. Use PublishedGCN or OrbitNetwork at open boundaries."
         )

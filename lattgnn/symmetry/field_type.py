@@ -1,0 +1,61 @@
+"""What kind of classical field a model has: the one object that networks, dynamics and data ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from lattgnn.errors import InputError
+
+# A number, or an array or tensor of them: only arithmetic is done here, so that no torch is needed.
+Values = TypeVar("Values")
+
+
+@dataclass(frozen=True)
+class FieldType:
+    """How the classical field of one site transforms, how it is sampled, and how electrons bound its force.
+
+    Args:
+        representation: How space-group operations act on the components of one site, as
+            `field_representation` reads it. "trivial" leaves the component alone (it still moves with its
+            site), "vector" is a Cartesian vector, and a sum such as "B1 + A1" names irreps of the site group.
+        n_components: Components of the field on one site. 0 stands for one scalar per site without an axis
+            of its own.
+        is_spin: Whether the field is a classical spin: a unit vector in spin space, which rotates under a
+            symmetry apart from the space group. Spins are sampled uniformly on the sphere and move on it
+            (`lattgnn.dynamics.HeunLLG`); every other field is sampled from a normal distribution.
+        force_bound: Largest electronic force on one site, None if there is no bound. For components that
+            symmetry mixes it bounds the length of the vector.
+        density_coupling: g if the field enters the electrons as −g n_i φ_i, with n_i the density on the same
+            site. A shift of the chemical potential is then a uniform shift of the field. None otherwise.
+    """
+
+    representation: str = "trivial"
+    n_components: int = 0
+    is_spin: bool = False
+    force_bound: float | None = None
+    density_coupling: float | None = None
+
+    def field_shift(self, mu: float) -> float:
+        """The uniform field μ/g that acts like a chemical potential μ: −g n φ − μ n = −g n (φ + μ/g).
+
+        Raises:
+            InputError: If the field does not couple to the density.
+        """
+        return mu / self._coupling()
+
+    def density(self, electronic_forces: Values) -> Values:
+        """Electrons on each site, n_i = F_i/g + ½ from the electronic force F_i = g (n_i − ½).
+
+        Raises:
+            InputError: If the field does not couple to the density.
+        """
+        return electronic_forces / self._coupling() + 0.5  # type: ignore[operator]
+
+    def _coupling(self) -> float:
+        if not self.density_coupling:
+            raise InputError(
+                "a filling needs a field that couples to the density, which this one does not. Leave filling "
+                "out and use the chemical potential that the network was trained at."
+            )
+        return self.density_coupling
