@@ -105,7 +105,7 @@ def test_a_mistake_in_simulate_writes_nothing(capsys, tmp_path, changes, parts):
 
 
 def test_no_checkpoint_is_one_line(capsys, tmp_path):
-    (tmp_path / "broken.ckpt").atomic_write_bytes(b"nothing of ours")
+    (tmp_path / "broken.ckpt").write_bytes(b"nothing of ours")
     err = refused(
         capsys,
         *QUENCH,
