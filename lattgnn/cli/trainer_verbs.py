@@ -19,6 +19,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lattgnn.checkpoint import load_checkpoint
 from lattgnn.cli.parser import OneLineErrors
 from lattgnn.data import LatticeDataModule, Source
+from lattgnn.dynamics import Integrator
 from lattgnn.errors import InputError
 from lattgnn.files import atomic_file, atomic_write_text
 from lattgnn.hamiltonians import Hamiltonian
@@ -225,7 +226,7 @@ def main(argv: list[str]) -> None:
 
 
 def _run(argv: list[str]) -> None:
-    set_parsing_settings(subclasses_enabled=[Lattice, Hamiltonian, Solver, Source])
+    set_parsing_settings(subclasses_enabled=[Lattice, Hamiltonian, Solver, Source, Integrator])
     TrainerCLI(
         LitForceField,
         LatticeDataModule,
