@@ -85,7 +85,7 @@ def test_version(capsys):
         (["--force_field.hamiltonian=lattgnn.hamiltonians.Holstien"], ["Did you mean 'Holstein'?"]),
         (["--force_field.hamiltonian.init_args.gg=3"], ["force_field.hamiltonian", "'gg'"]),
         (["--integrator=lattgnn.lattice.square"], ["integrator", "square"]),
-        (["--lattice.init_args.extent=[1,6]"], ["extent"]),
+        (["--lattice.init_args.extent=[0,6]"], ["extent"]),
         (["--lattice.init_args.extent=[6,6,6]"], ["extent"]),
         (["--n_step=3"], ["Did you mean '--n_steps'?"]),
         (["--force_field.solver=null"], ["force_field must have"]),
@@ -169,6 +169,16 @@ def test_a_runaway_field_is_exit_code_1_and_one_line(capsys, tmp_path):
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "step 1" in err
+
+
+def test_an_extent_too_small_for_the_bonds_writes_nothing(tmp_path):
+    """Without the run-time type checks, which evaluate the model's bonds before it is used."""
+    options = [f"--out={tmp_path / 'run'}", "--lattice.init_args.extent=[1,6]"]
+    command = [sys.executable, "-m", "lattgnn", *QUENCH, *options]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "extent" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 OWN = """
