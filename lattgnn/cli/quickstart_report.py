@@ -18,10 +18,11 @@ from lattgnn.report import (
     Section,
     Table,
     analysis_figures,
-    analyze,
+    analyze_trajectory,
     dynamics_comparison,
     loss_curves,
     parity_plot,
+    quench_metrics,
     quench_sections,
     window_errors,
     write_report,
@@ -81,7 +82,7 @@ def write_quickstart_report(
         The figures for metrics.json.
     """
     quench = Trajectory.open(out / "quench")
-    result = analyze(quench, window)
+    result = analyze_trajectory(quench, window)
     times_compared, exact, learned = _neighbor_correlations(out)
     test = _read_json(next((out / "fit").glob("test-*.json")))
     figures = {
@@ -89,7 +90,7 @@ def write_quickstart_report(
         "fit": _read_json(out / "fit" / "fit.json"),
         "test": test,
         "dynamics": _deviation(out, exact, learned),
-        "quench": {"extent": _extent(quench.lattice)} | result["metrics"],
+        "quench": {"extent": _extent(quench.lattice)} | quench_metrics(quench, result),
         "versions": versions(),
         "times": dict(times),
     }
