@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lattgnn.checkpoint import load_checkpoint
 from lattgnn.cli.parser import OneLineErrors, instantiate
 from lattgnn.data import LatticeDataModule, Source
+from lattgnn.dynamics import Integrator
 from lattgnn.errors import InputError
 from lattgnn.files import atomic_file, atomic_write_text
 from lattgnn.hamiltonians import Hamiltonian
@@ -242,7 +243,7 @@ def main(argv: list[str]) -> None:
 
 
 def _run(argv: list[str]) -> None:
-    set_parsing_settings(subclasses_enabled=[Lattice, Hamiltonian, Solver, Source])
+    set_parsing_settings(subclasses_enabled=[Lattice, Hamiltonian, Solver, Source, Integrator])
     TrainerCLI(
         LitForceField,
         LatticeDataModule,
