@@ -39,7 +39,7 @@ def test_fast_and_own_code_agree(conservative, dtype, make, rng):
         if conservative:
             assert energy.dtype == dtype and energy.shape == (2, 3)
             torch.testing.assert_close(energy, right_energy, rtol=1e-5, atol=1e-4)
-    assert isinstance(fast.engine._electronic, NativeForces)
+    assert isinstance(fast.backend._current().electronic, NativeForces)
 
 
 def test_forces_go_where_they_are_wanted(make, rng):
@@ -82,4 +82,4 @@ def test_without_a_compiler_the_network_runs(make, monkeypatch, rng):
     monkeypatch.setattr(selection, "library", lambda: None)
     force_field = make()
     torch.testing.assert_close(force_field(field)[1], right, rtol=0, atol=1e-5)
-    assert not isinstance(force_field.engine._electronic, NativeForces)
+    assert not isinstance(force_field.backend._current().electronic, NativeForces)
