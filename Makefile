@@ -11,7 +11,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Small matrices on many threads are slow; set before Python starts, since plugins of pytest load BLAS first.
-test test-fast test-scatter: export OMP_NUM_THREADS ?= 1
+test test-fast test-scatter test-newest: export OMP_NUM_THREADS ?= 1
 
 # A stamp is written last, so an interrupted set-up is taken up again. It holds what the set-up was made
 # for: another torch or folder, a newer pyproject.toml or constraint file, and pip runs once more.
@@ -20,9 +20,15 @@ stale = $(shell test "`cat .venv/$(1) 2>/dev/null`" = "$(MADE_FOR)" || echo FORC
 sources = $(BIN)/pip-works pyproject.toml $(wildcard $(PIP_CONSTRAINT)) $(call stale,$(1))
 install = $(if $(TORCH),$(PIP) install $(TORCH) &&) $(PIP) install -e '.$(1)' && echo "$(MADE_FOR)" > $@
 
+require_python = @test -n "$(PYTHON)" || { \
+	echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 1; }
+# Debian's Python can lack ensurepip: then the pip of the machine fills the new environment.
+new_environment = $(PYTHON) -m venv --clear $(1) || { $(PYTHON) -m venv --clear --without-pip $(1) && \
+	$(PYTHON) -m pip --python $(1)/bin/python install pip; }
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # pip twice at once in one environment is a race
-.PHONY: help quickstart test test-fast check format scatter test-scatter clean FORCE
+.PHONY: help quickstart test test-fast test-newest check format scatter test-scatter clean FORCE
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s%s\n", $$1, $$2}' Makefile
@@ -35,6 +41,14 @@ test: .venv/installed-test  ## all tests
 
 test-fast: .venv/installed-test  ## all tests but the slow ones, 2.5 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 8 $(PYTEST_ARGS)
+
+# Users get the newest release of everything: this shows in time what one of them breaks. `make test` and CI
+# use the versions of PIP_CONSTRAINT; this target ignores them and leaves .venv alone.
+test-newest:  ## the fast tests with the newest release of everything, in .venv-newest (minutes, several GB)
+	$(call require_python)
+	$(call new_environment,.venv-newest)
+	unset PIP_CONSTRAINT; .venv-newest/bin/python -m pip install -e '.[test]'
+	.venv-newest/bin/python -m pytest -m "not slow" -n auto --maxprocesses 8 $(PYTEST_ARGS)
 
 check: .venv/installed-dev  ## style, types and layers
 	$(BIN)/ruff check .
@@ -51,17 +65,14 @@ scatter: .venv/installed-scatter  ## compile torch-scatter against the torch in 
 test-scatter: .venv/installed-test .venv/installed-scatter  ## the aggregation tests with torch-scatter
 	$(BIN)/python -m pytest -m aggregation $(PYTEST_ARGS)
 
-clean:  ## remove .venv and caches, never data or runs
-	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+clean:  ## remove the environments and caches, never data or runs
+	rm -rf .venv .venv-newest build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 FORCE:
 
-# Debian's Python can lack ensurepip: then the pip of the machine fills the new environment.
 $(BIN)/pip-works:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 1; }
-	$(PIP) --version 2>/dev/null || $(PYTHON) -m venv --clear .venv || { \
-		$(PYTHON) -m venv --clear --without-pip .venv && \
-		$(PYTHON) -m pip --python $(BIN)/python install pip; }
+	$(call require_python)
+	$(PIP) --version 2>/dev/null || { $(call new_environment,.venv); }
 	@touch $@
 
 .venv/installed: $(call sources,installed)

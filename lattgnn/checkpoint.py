@@ -95,7 +95,9 @@ def check_representation(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
     lattice, name = hamiltonian.lattice, type(hamiltonian).__name__
     declared = hamiltonian.field_type.representation
     internal = "spin" if hamiltonian.field_type.is_spin else ""
-    same = field_representation(lattice, net.field) == field_representation(lattice, declared)
+    same = field_representation(lattice.cell, net.field) == field_representation(
+        lattice.cell, declared
+    )
     if not same or net.internal != internal:
         raise InputError(
             f"field and internal of {type(net).__name__} must be the representation and internal space of "

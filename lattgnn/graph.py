@@ -151,7 +151,7 @@ def apply_operation(
         field: [..., n_sites], one scalar a site; with `site_matrices` [..., n_sites, n_components].
         permutation: [n_sites], a row of `site_permutations` or a `translation_permutation`.
         site_matrices: [n_sublattices, n_components, n_components], what the operation does to the components:
-            `field_representation(lattice, text).site_matrices(operation)`.
+            `field_representation(lattice.cell, text).site_matrices(operation)`.
     """
     target = torch.as_tensor(permutation, device=field.device)
     if site_matrices is None:

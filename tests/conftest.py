@@ -46,7 +46,7 @@ def randomized(net: nn.Module, std: float = 0.4) -> nn.Module:
 
 def sample_fields(lattice, text, dtype=torch.float64):
     """Random, uniform, zero, and a wave of the shortest period: sites as symmetric as can be."""
-    n = field_representation(lattice, text).n_components
+    n = field_representation(lattice.cell, text).n_components
     rng = torch.Generator().manual_seed(0)
     random = 2 * torch.randn(lattice.n_sites, n, generator=rng, dtype=torch.float64)
     wave = torch.from_numpy((-1.0) ** lattice.cells.sum(1))[:, None].expand(-1, n)
@@ -60,7 +60,7 @@ def sample_fields(lattice, text, dtype=torch.float64):
 def transformations(lattice, text):
     """Every operation of the finite lattice followed by a translation, as a function of fields."""
     shift = torch.from_numpy(translation_permutation(lattice, (1, 2, 1)[: lattice.dim]))
-    representation = field_representation(lattice, text)
+    representation = field_representation(lattice.cell, text)
     permutations = torch.from_numpy(site_permutations(lattice))
     for operation, permutation in zip(compatible_operations(lattice), permutations, strict=True):
         matrices = None if text == "trivial" else representation.site_matrices(operation)

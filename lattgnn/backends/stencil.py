@@ -22,7 +22,7 @@ from lattgnn.nn.kernel_matrices import KernelGraph
 from lattgnn.nn.nonlinearities import EntrywiseSiLU, Gate, NormGate
 from lattgnn.nn.orbit_conv import OrbitConv
 from lattgnn.nn.orbit_network import NonlinearLayer
-from lattgnn.symmetry import site_class, site_classes
+from lattgnn.symmetry import site_class_index, site_classes
 
 Bond = tuple[int, int, tuple[int, ...]]
 """(source sublattice, destination sublattice, offset of the destination's cell from the source's)."""
@@ -157,7 +157,7 @@ def _layers(layer: torch.nn.Module, graph: KernelGraph, residual: bool) -> list[
     """One layer, or two where the second map is over bonds as well."""
     assert isinstance(layer, NonlinearLayer) and isinstance(layer.nonlinearity, Gate | NormGate)
     sublattices = range(graph.lattice.n_sublattices)
-    classes = [site_class(graph.lattice, s) for s in sublattices]
+    classes = [site_class_index(graph.lattice.cell, s) for s in sublattices]
     pairs = [_pairs(layer.nonlinearity.silu, c) for c in classes]
     found = [_kernels(layer.conv, graph, s) for s in sublattices]
     kernels = tuple(
@@ -184,10 +184,10 @@ def _layers(layer: torch.nn.Module, graph: KernelGraph, residual: bool) -> list[
 def _kernels(conv: OrbitConv, graph: KernelGraph, sublattice: int) -> list[Kernel]:
     """The kernels that arrive on a sublattice, equal ones together."""
     lattice = graph.lattice
-    outs = _of_class(conv.outputs, site_class(lattice, sublattice))
+    outs = _of_class(conv.outputs, site_class_index(lattice.cell, sublattice))
     bonds: dict[tuple[int, bytes], list[Bond]] = {}
     matrices: dict[tuple[int, bytes], np.ndarray] = {}
-    for number, sites in enumerate(site_classes(lattice)):
+    for number, sites in enumerate(site_classes(lattice.cell)):
         ins = _of_class(conv.inputs, number)
         kinds: list[Bond] = (
             [(sublattice, sublattice, (0,) * lattice.dim)]

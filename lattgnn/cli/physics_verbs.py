@@ -1,7 +1,8 @@
 """The verbs that run physics: parse, build the objects, call the library.
 
-The keys of a verb are the arguments of the library's functions, so each is described in one place. Every verb
-takes its own name and its arguments, as sys.argv would hold them, and prints where the result is.
+The keys of a verb are the arguments of the library's functions, so each is described in one place.
+Every verb takes its own name and its arguments, as sys.argv would hold them, and prints where the
+result is.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from jsonargparse import Namespace, set_parsing_settings
 
 from lattgnn import dynamics
 from lattgnn.backends.export import export_forces
-from lattgnn.cli.parser import Parser
+from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.data import Source, generate
 from lattgnn.data.workers import threads
 from lattgnn.dynamics import Trajectory
@@ -27,7 +28,8 @@ from lattgnn.lattice import Lattice
 from lattgnn.serialize import describe
 from lattgnn.solvers import Solver
 
-# What a class_path may stand for; jsonargparse would otherwise spell dataclasses out field by field.
+# What a class_path may stand for; jsonargparse would otherwise spell dataclasses out field by
+# field.
 BASES = [Lattice, Hamiltonian, Solver, Source, dynamics.Integrator, dynamics.SaveSchedule]
 
 
@@ -152,18 +154,22 @@ def choose_force_field(
         lattice: Where it is used.
         hamiltonian: The model; with a checkpoint, the model that it has to be of.
         solver: How the electrons are found; a checkpoint brings its own.
-        checkpoint: A file of `lattgnn fit`, or the name of a force field that comes with the package.
-        filling: Electrons per state for a checkpoint; None keeps the chemical potential of its labels.
+        checkpoint: A file of `lattgnn fit`, or the name of a force field that comes with the
+            package.
+        filling: Electrons per state for a checkpoint; None keeps the chemical potential of its
+            labels.
         device: Where the network runs.
 
     Raises:
-        ValueError: If neither a checkpoint nor both of hamiltonian and solver are given, or they disagree.
+        ValueError: If neither a checkpoint nor both of hamiltonian and solver are given, or they
+            disagree.
     """
     model = None if hamiltonian is None else hamiltonian(lattice)
     if checkpoint is None:
         if model is None or solver is None or filling is not None:
             raise InputError(
-                "force_field must have a checkpoint (and a filling if wanted), or a hamiltonian and a solver"
+                "force_field must have a checkpoint (and a filling if wanted), or a hamiltonian "
+                "and a solver"
                 " (which has the filling). Use --force_field.checkpoint=FILE."
             )
         return ExactForceField(model, solver)
@@ -171,13 +177,16 @@ def choose_force_field(
     if model is not None and model != learned.hamiltonian:
         raise InputError(
             f"force_field.checkpoint must be of the hamiltonian asked for, got {checkpoint!r} of"
-            f" {_in_words(learned.hamiltonian)} where {_in_words(model)} is asked for. Use another one, or"
+            f" {_in_words(learned.hamiltonian)} where {_in_words(model)} is asked for. Use another "
+            f"one, or"
             " --force_field.hamiltonian=null to take its own."
         )
     if solver is not None and solver != learned.solver:
         raise InputError(
-            f"force_field.solver must be the one behind the labels of {checkpoint!r}, {learned.solver}, got"
-            f" {solver}. Use --force_field.solver=null to take its own; --force_field.filling sets a filling."
+            f"force_field.solver must be the one behind the labels of {checkpoint!r}, "
+            f"{learned.solver}, got"
+            f" {solver}. Use --force_field.solver=null to take its own; --force_field.filling sets "
+            f"a filling."
         )
     return learned
 
@@ -200,7 +209,8 @@ def check_integrator(integrator: dynamics.Integrator, model: Hamiltonian) -> Non
     if integrator.moves_spins != model.field_type.is_spin:
         use = "HeunLLG" if model.field_type.is_spin else "VerletLangevin"
         raise InputError(
-            f"integrator must move the field of {type(model).__name__}, got {type(integrator).__name__}. "
+            f"integrator must move the field of {type(model).__name__}, got "
+            f"{type(integrator).__name__}. "
             f"Use lattgnn.dynamics.{use}."
         )
 
@@ -222,7 +232,8 @@ def start(
         )
     if field_std or momentum_std:
         raise InputError(
-            f"initial must have neither field_std nor momentum_std for spins, got {field_std!r} and "
+            f"initial must have neither field_std nor momentum_std for spins, got {field_std!r} "
+            f"and "
             f"{momentum_std!r}. Leave them out."
         )
     return dynamics.initial_spins(force_field, **options)
@@ -260,7 +271,7 @@ def _parser(verb: str, description: str) -> Parser:
 
 def _parse(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
     """Arguments with the objects built, groups as dictionaries."""
-    built = parser.instantiate(parser.parse_args(list(argv[1:])))
+    built = instantiate(parser, parser.parse_args(list(argv[1:])))
     built.pop("config")
     return {
         key: vars(value) if isinstance(value, Namespace) else value

@@ -1,7 +1,8 @@
 """`lattgnn quickstart`: the whole road, by the verbs that a user would type.
 
-Every stage is one or two commands of `lattgnn`, with a configuration file that the quickstart leaves in its
-folder. A stage that is finished is not done again, so the same command continues a killed quickstart.
+Every stage is one or two commands of `lattgnn`, with a configuration file that the quickstart
+leaves in its folder. A stage that is finished is not done again, so the same command continues a
+killed quickstart.
 """
 
 import copy
@@ -107,7 +108,8 @@ def write_configurations(out: Path, sections: dict[str, Any], seed: int) -> None
     stored = out / SETTINGS
     if stored.exists() and stored.read_text() != asked:
         raise InputError(
-            f"out must be a new folder or hold the same quickstart, got {str(out)!r}, made with other "
+            f"out must be a new folder or hold the same quickstart, got {str(out)!r}, made with "
+            f"other "
             f"settings (seed, --fast or version; see {stored}). Use another --out."
         )
     out.mkdir(parents=True, exist_ok=True)

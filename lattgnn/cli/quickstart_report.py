@@ -18,10 +18,11 @@ from lattgnn.report import (
     Section,
     Table,
     analysis_figures,
-    analyze,
+    analyze_trajectory,
     dynamics_comparison,
     loss_curves,
     parity_plot,
+    quench_metrics,
     quench_sections,
     window_errors,
     write_report,
@@ -33,29 +34,36 @@ Times = Mapping[str, Mapping[str, float]]
 COLUMNS = ("stage", "result", "s", "CPU s")
 ERRORS = {"mse": "MSE", "mae": "MAE", "p99.9": "99.9th percentile", "unexplained": "1 − R²"}
 SUMMARY = (
-    "Small lattices, solved exactly, teach a network the force of the electrons; the network then moves "
+    "Small lattices, solved exactly, teach a network the force of the electrons; the network then "
+    "moves "
     "lattices that exact diagonalization cannot reach. The growth exponent is that of "
     "the short time after the first domains have formed; the late law of growth needs longer runs."
 )
 TEXTS = {
     "loss": (
         "Fit",
-        "Mean square error of the electronic forces over the training: of the training batches, and of "
+        "Mean square error of the electronic forces over the training: of the training batches, "
+        "and of "
         "a quench that the training does not see.",
     ),
     "parity": (
         "Forces of unseen quenches",
-        "Electronic force g(n − ½) of the network against exact diagonalization, every site of every test "
-        "frame. Splits are by trajectory: no frame of a test quench has a neighbour in the training set.",
+        "Electronic force g(n − ½) of the network against exact diagonalization, every site of "
+        "every test "
+        "frame. Splits are by trajectory: no frame of a test quench has a neighbour in the "
+        "training set.",
     ),
     "windows": (
         "Error along a quench",
-        "Hardest are the steps in which domains form out of a random field; ordered domains are easy.",
+        "Hardest are the steps in which domains form out of a random field; ordered domains are "
+        "easy.",
     ),
     "dynamics": (
         "Learned against exact dynamics",
-        "Quenches that no label comes from, on a lattice larger than that of the training, run twice with "
-        "the same start and the same noise: once with exact diagonalization, once with the network.",
+        "Quenches that no label comes from, on a lattice larger than that of the training, run "
+        "twice with "
+        "the same start and the same noise: once with exact diagonalization, once with the "
+        "network.",
     ),
 }
 
@@ -74,7 +82,7 @@ def write_quickstart_report(
         The figures for metrics.json.
     """
     quench = Trajectory.open(out / "quench")
-    result = analyze(quench, window)
+    result = analyze_trajectory(quench, window)
     times_compared, exact, learned = _neighbor_correlations(out)
     test = _read_json(next((out / "fit").glob("test-*.json")))
     figures = {
@@ -82,7 +90,7 @@ def write_quickstart_report(
         "fit": _read_json(out / "fit" / "fit.json"),
         "test": test,
         "dynamics": _deviation(out, exact, learned),
-        "quench": {"extent": _extent(quench.lattice)} | result["metrics"],
+        "quench": {"extent": _extent(quench.lattice)} | quench_metrics(quench, result),
         "versions": versions(),
         "times": dict(times),
     }
@@ -116,7 +124,8 @@ def summary_rows(figures: Mapping[str, Any]) -> list[tuple[str, str, float | Non
     results = {
         "data": f"{data['n_frames']} exact fields on {data['extent']}",
         "fit": f"{fit['parameters']} parameters, {fit['epochs']} epochs",
-        "test": f"force MSE {test['test/quench/mse']:.1e} quench, {test['test/random/mse']:.1e} random (t²)",
+        "test": f"force MSE {test['test/quench/mse']:.1e} quench, {test['test/random/mse']:.1e} "
+        "random (t²)",
         "exact dynamics": runs.format(**dynamics),
         "learned dynamics": "the same noise"
         + ("" if deviation is None else f": C(1) within {100 * deviation:.2g} % of exact"),
@@ -164,8 +173,8 @@ def _neighbor_correlations(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarra
 def _deviation(out: Path, exact: np.ndarray, learned: np.ndarray) -> dict[str, Any]:
     """How far the learned dynamics goes astray.
 
-    At the start C(1) of a random field passes through zero, where a relative deviation says nothing: the
-    frames where order has set in count, |C(1)| > 0.1 C(0).
+    At the start C(1) of a random field passes through zero, where a relative deviation says
+    nothing: the frames where order has set in count, |C(1)| > 0.1 C(0).
     """
     run = Trajectory.open(out / "exact")
     ordered = np.abs(exact.mean(axis=1)) > 0.1

@@ -189,6 +189,9 @@ class Trajectory:
     def to_xarray(self) -> xarray.Dataset:
         """The frames as a lazy xarray Dataset with dimensions time, replica, site(, component).
 
+        Sites carry their Cartesian positions as the coordinates x, y and z, as many as there are dimensions,
+        and their sublattice.
+
         Raises:
             MissingExtraError: if xarray, the extra `view`, is not installed.
         """
@@ -209,7 +212,11 @@ class Trajectory:
             data[name] = (names[: frames.ndim], lazy)
         first = self.config["start"]["first_replica"]
         replicas = np.arange(first, first + self.config["shape"][0])
-        coordinates = {"time": self.times, "step": ("time", self.steps), "replica": replicas}
+        coordinates: dict[str, Any] = {"time": self.times, "replica": replicas}
+        coordinates["step"] = ("time", self.steps)
+        coordinates["sublattice"] = ("site", self.lattice.sublattices)
+        for axis, position in zip("xyz", self.lattice.positions.T, strict=False):
+            coordinates[axis] = ("site", position)
         return xarray.Dataset(data, coordinates, attrs={"config": json.dumps(self.config)})
 
     def _frames(self, name: str) -> Frames:

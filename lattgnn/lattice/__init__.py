@@ -1,16 +1,22 @@
-"""Geometry: unit cells, finite lattices, space groups, orbits of directed bonds."""
+"""Geometry: unit cells, finite lattices, space groups, orbits of directed bonds.
 
+One rule holds here and in `lattgnn.symmetry`. A property of the infinite crystal is a function of its
+`UnitCell`: `space_group(lattice.cell)`. A property of the finite lattice, which depends on its extent or
+boundary, is a function of the `Lattice`: `site_permutations(lattice)`.
+"""
+
+from lattgnn.lattice.finite_bonds import Bonds
 from lattgnn.lattice.geometry import Lattice
+from lattgnn.lattice.lattice_orbits import BondOrbits, bond_orbits
 from lattgnn.lattice.named import chain, cubic, honeycomb, kagome, lieb, square, triangular
-from lattgnn.lattice.orbits import BondOrbits, Bonds, Orbit, bond_orbits
-from lattgnn.lattice.space_group import (
-    Operation,
-    SpaceGroup,
+from lattgnn.lattice.operations import Operation, SpaceGroup, space_group
+from lattgnn.lattice.orbits import Orbit, orbits_within
+from lattgnn.lattice.permutations import (
     compatible_operations,
     site_permutations,
-    space_group,
     translation_permutation,
 )
+from lattgnn.lattice.unit_cell import UnitCell
 
 __all__ = [
     "BondOrbits",
@@ -19,6 +25,7 @@ __all__ = [
     "Operation",
     "Orbit",
     "SpaceGroup",
+    "UnitCell",
     "bond_orbits",
     "chain",
     "compatible_operations",
@@ -26,6 +33,7 @@ __all__ = [
     "honeycomb",
     "kagome",
     "lieb",
+    "orbits_within",
     "site_permutations",
     "space_group",
     "square",

@@ -12,8 +12,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from lattgnn.errors import InputError
-from lattgnn.lattice.orbits import Bonds, bond_orbits, cell_orbits
-from lattgnn.lattice.unit_cell import Cell
+from lattgnn.lattice.finite_bonds import Bonds, list_bonds
+from lattgnn.lattice.orbits import orbits_within
+from lattgnn.lattice.unit_cell import UnitCell
 
 
 @dataclass(frozen=True, init=False)
@@ -39,7 +40,7 @@ class Lattice:
     extent: tuple[int, ...]
     periodic: tuple[bool, ...]
     name: str = field(compare=False)
-    cell: Cell = field(init=False, repr=False, compare=False)
+    cell: UnitCell = field(init=False, repr=False, compare=False)
 
     # Fields are normal forms; what a user or a YAML file may write is wider, and jsonargparse reads it here.
     def __init__(
@@ -50,7 +51,7 @@ class Lattice:
         periodic: bool | Sequence = True,
         name: str = "lattice",
     ) -> None:
-        cell = Cell.create(primitive_vectors, basis)
+        cell = UnitCell.create(primitive_vectors, basis)
         values = {
             "primitive_vectors": cell.primitive_vectors,
             "basis": cell.basis,
@@ -133,7 +134,7 @@ class Lattice:
 
     def bonds(self, cutoff: float) -> Bonds:
         """Directed bonds up to `cutoff`, each with its orbit; see `bond_orbits`."""
-        return bond_orbits(self, cutoff).edges()
+        return list_bonds(self.cell, self.extent, self.periodic, float(cutoff))
 
     def shells(self, n: int, sublattice: int = 0) -> list[tuple[float, int]]:
         """Distance and number of the sites in each of the `n` nearest shells of the infinite lattice.
@@ -150,7 +151,7 @@ class Lattice:
         cutoff = float(np.linalg.norm(np.array(self.primitive_vectors), axis=1).min())
         while True:
             counts: dict[Fraction, int] = {}
-            for orbit in cell_orbits(self.cell, cutoff):
+            for orbit in orbits_within(self.cell, cutoff):
                 leaving = sum(bond[0] == sublattice for bond in orbit.bonds)
                 if leaving:
                     counts[orbit.squared_distance] = counts.get(orbit.squared_distance, 0) + leaving

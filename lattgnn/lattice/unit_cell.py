@@ -46,14 +46,16 @@ def rational(value: Any) -> Fraction:
 
 
 @dataclass(frozen=True)
-class Cell:
+class UnitCell:
     """Primitive vectors (rows, cartesian) and basis (fractions of these vectors) of an infinite lattice."""
 
     primitive_vectors: tuple[tuple[float, ...], ...]
     basis: tuple[Vector, ...]
 
     @classmethod
-    def create(cls, primitive_vectors: Sequence | np.ndarray, basis: Sequence | np.ndarray) -> Cell:
+    def create(
+        cls, primitive_vectors: Sequence | np.ndarray, basis: Sequence | np.ndarray
+    ) -> UnitCell:
         """Normalise and check user input.
 
         Args:

@@ -33,7 +33,7 @@ def expanded_conv(
         (o.type.site_class, o.internal) for o in conv.outputs
     ):
         outs = select_blocks(conv.outputs, site_class, internal)
-        sublattices = site_classes(graph.lattice)[site_class].sublattices
+        sublattices = site_classes(graph.lattice.cell)[site_class].sublattices
         parts = [_on_sublattice(conv, x, graph, s, outs, internal) for s in sublattices]
         for (b, _), result in zip(outs, unpack(parts, [block for _, block in outs]), strict=True):
             if str(b) in conv.weights:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
-from lattgnn.symmetry import Representation, SiteType, parse, site_classes, trivial
+from lattgnn.symmetry import Representation, SiteType, parse_representation, site_classes, trivial
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def features(
     Raises:
         ValueError: If a name is none of a site group, or there are not as many texts as classes.
     """
-    classes = site_classes(lattice)
+    classes = site_classes(lattice.cell)
     texts = (hidden,) * len(classes) if isinstance(hidden, str) else tuple(hidden)
     if len(texts) != len(classes):
         raise InputError(
@@ -93,7 +93,7 @@ def features(
     blocks = []
     for number, (sites, text) in enumerate(zip(classes, texts, strict=True)):
         copies: dict[Representation, int] = {}
-        for summand in parse(text, sites.group).blocks:
+        for summand in parse_representation(text, sites.group).blocks:
             copies[summand] = copies.get(summand, 0) + 1
         for count, internal in ((channels, EVEN), (other_channels, other)):
             blocks += [
@@ -106,5 +106,5 @@ def scalars(lattice: Lattice, channels: int, internal: Internal = EVEN) -> Featu
     """Invariant channels on every class of sites."""
     return tuple(
         Block(SiteType(number, trivial(sites.group)), channels, internal)
-        for number, sites in enumerate(site_classes(lattice))
+        for number, sites in enumerate(site_classes(lattice.cell))
     )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lattgnn.graph import csr_tensor
 from lattgnn.lattice import Lattice, bond_orbits
-from lattgnn.symmetry import SiteType, orbit_kernels, site_class, site_classes
+from lattgnn.symmetry import SiteType, orbit_kernels, site_class_index, site_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +172,10 @@ class KernelGraph:
         """
         key = (source_class, sublattice, cutoff)
         if key not in self._maps:
-            lattice, members = self.lattice, site_classes(self.lattice)[source_class].sublattices
+            lattice, members = (
+                self.lattice,
+                site_classes(self.lattice.cell)[source_class].sublattices,
+            )
             ends = (
                 [np.flatnonzero(lattice.sublattices == sublattice)] if sublattice in members else []
             )
@@ -248,7 +251,7 @@ class KernelGraph:
         if key not in self._maps:
             bonds, entries, first = self.lattice.bonds(cutoff), [], 0
             for orbit in bond_orbits(self.lattice, cutoff).orbits:
-                number = site_class(self.lattice, orbit.destination_sublattice)
+                number = site_class_index(self.lattice.cell, orbit.destination_sublattice)
                 chosen = np.flatnonzero(bonds.orbit == orbit.index)
                 rows = first + self._local(number, bonds.destination[chosen])
                 entries.append((rows, chosen, np.full(len(rows), orbit.multiplicity**-0.5)))
@@ -262,7 +265,7 @@ class KernelGraph:
         """The basis kernels of each bond of `gather`, scaled as in `sums`, zero for those of other orbits."""
         key = (source, destination, sublattice, cutoff)
         if key not in self._maps:
-            members = site_classes(self.lattice)[source.site_class].sublattices
+            members = site_classes(self.lattice.cell)[source.site_class].sublattices
             zero = (0,) * self.lattice.dim
             kinds = [(sublattice, sublattice, zero)] if sublattice in members else []
             if cutoff is not None:
@@ -290,7 +293,7 @@ class KernelGraph:
     def sites(self, site_class: int) -> Tensor:
         """The sites of a class, in the order of its rows."""
         chosen = np.isin(
-            self.lattice.sublattices, site_classes(self.lattice)[site_class].sublattices
+            self.lattice.sublattices, site_classes(self.lattice.cell)[site_class].sublattices
         )
         return torch.from_numpy(np.flatnonzero(chosen)).to(self.device)
 
@@ -306,7 +309,7 @@ class KernelGraph:
 
     def _n_sites(self, site_type: SiteType) -> int:
         return self.lattice.n_cells * len(
-            site_classes(self.lattice)[site_type.site_class].sublattices
+            site_classes(self.lattice.cell)[site_type.site_class].sublattices
         )
 
     def _bond_kernels(
@@ -331,7 +334,7 @@ class KernelGraph:
 
     def _local(self, site_class: int, sites: np.ndarray) -> np.ndarray:
         """Position of sites among those of their class."""
-        members = site_classes(self.lattice)[site_class].sublattices
+        members = site_classes(self.lattice.cell)[site_class].sublattices
         cell, sublattice = np.divmod(sites, self.lattice.n_sublattices)
         return cell * len(members) + np.searchsorted(members, sublattice)
 

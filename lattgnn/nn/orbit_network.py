@@ -165,7 +165,7 @@ class OrbitNetwork(ForceNetwork):
             spin_channels=spin_channels,
             tangent=tangent,
         )
-        field_type = field_representation(lattice, field)
+        field_type = field_representation(lattice.cell, field)
         self.is_scalar = field_type.is_scalar
         if internal == "spin":
             self.basis = SpinBasis(lattice, cutoff)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lattgnn.lattice import Lattice, bond_orbits
 from lattgnn.nn.features import SPIN, Features, scalars
 from lattgnn.nn.kernel_matrices import KernelGraph
-from lattgnn.symmetry import site_class, site_classes
+from lattgnn.symmetry import site_class_index, site_classes
 
 N_FUNCTIONS = 5
 
@@ -21,7 +21,7 @@ class SpinComponents:
         self, field: Float[Tensor, "batch n_sites components"], graph: KernelGraph
     ) -> list[Float[Tensor, "_rows _batch 1"]]:
         """One block for each class of sites; components ride along with the batch."""
-        n_classes = len(site_classes(graph.lattice))
+        n_classes = len(site_classes(graph.lattice.cell))
         sites = (
             [field]
             if n_classes == 1
@@ -61,12 +61,12 @@ class SpinBasis(nn.Module):
         self.cutoff = cutoff
         self.components = SpinComponents()
         self.arrivals = [
-            site_class(lattice, orbit.destination_sublattice)
+            site_class_index(lattice.cell, orbit.destination_sublattice)
             for orbit in bond_orbits(lattice, cutoff).orbits
         ]
         """The class of sites where the bonds of each orbit arrive."""
         even, spin = (), ()
-        for number in range(len(site_classes(lattice))):
+        for number in range(len(site_classes(lattice.cell))):
             n = N_FUNCTIONS * self.arrivals.count(number)
             even += scalars(lattice, n)[number : number + 1]
             spin += scalars(lattice, n + 1, SPIN)[number : number + 1]

@@ -36,7 +36,7 @@ def plot_lattice(lattice: Lattice, cutoff: float) -> Figure:
     found = bond_orbits(lattice, cutoff)
     found.check_extent()
     colours = _colours(len(found))
-    operations = space_group(lattice).operations
+    operations = space_group(lattice.cell).operations
     classes = sorted(
         {min(g.sublattices[s] for g in operations) for s in range(lattice.n_sublattices)}
     )

@@ -1,11 +1,12 @@
 """Group theory on a lattice: point groups, irreps, representations, site groups, equivariant kernels."""
 
 from lattgnn.symmetry.equivariant_kernels import OrbitKernels, SiteType, kernel_count, orbit_kernels
-from lattgnn.symmetry.field_representation import FieldRepresentation, field_representation
+from lattgnn.symmetry.equivariant_maps import clebsch_gordan, intertwiner_dim, intertwiners
+from lattgnn.symmetry.field_representations import FieldRepresentation, field_representation
 from lattgnn.symmetry.field_type import FieldType
-from lattgnn.symmetry.intertwiners import clebsch_gordan, intertwiner_dim, intertwiners
+from lattgnn.symmetry.local_frames import SiteClass, local_element, site_class_index, site_classes
 from lattgnn.symmetry.point_group import PointGroup, site_point_group
-from lattgnn.symmetry.representation_text import parse
+from lattgnn.symmetry.representation_text import parse_representation
 from lattgnn.symmetry.representations import (
     Representation,
     axial,
@@ -17,8 +18,7 @@ from lattgnn.symmetry.representations import (
     trivial,
     vector,
 )
-from lattgnn.symmetry.site_classes import SiteClass, local_element, site_class, site_classes
-from lattgnn.symmetry.symmetry_table import symmetry_table
+from lattgnn.symmetry.table_text import symmetry_table
 
 __all__ = [
     "FieldRepresentation",
@@ -38,11 +38,11 @@ __all__ = [
     "kernel_count",
     "local_element",
     "orbit_kernels",
-    "parse",
+    "parse_representation",
     "permutation",
     "pseudoscalar",
     "regular",
-    "site_class",
+    "site_class_index",
     "site_classes",
     "site_point_group",
     "symmetry_table",

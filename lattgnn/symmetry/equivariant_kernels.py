@@ -16,12 +16,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from lattgnn.lattice.orbits import Bond, Orbit, cell_orbits
-from lattgnn.lattice.space_group import Operation, cell_space_group
-from lattgnn.lattice.unit_cell import Cell, IntVector
+from lattgnn.lattice.operations import Operation, space_group
+from lattgnn.lattice.orbits import Bond, Orbit, orbits_within
+from lattgnn.lattice.unit_cell import IntVector, UnitCell
 from lattgnn.symmetry.irreducible import invariant_tensors
+from lattgnn.symmetry.local_frames import SiteClass, local_element, site_classes
 from lattgnn.symmetry.representations import Representation
-from lattgnn.symmetry.site_classes import SiteClass, cell_local_element, cell_site_classes
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class SiteType:
     """Components on one class of equivalent sites that transform by one representation of its site group.
 
     Attributes:
-        site_class: Number of the class in `site_classes(lattice)`.
+        site_class: Number of the class in `site_classes(cell)`.
         representation: Of the site group of the class's first sublattice.
     """
 
@@ -62,7 +62,7 @@ class OrbitKernels:
 
 @lru_cache(maxsize=4096)
 def orbit_kernels(
-    cell: Cell, source: SiteType, destination: SiteType, cutoff: float | None
+    cell: UnitCell, source: SiteType, destination: SiteType, cutoff: float | None
 ) -> tuple[OrbitKernels, ...]:
     """Kernels from one type of sites to another, orbit by orbit.
 
@@ -75,12 +75,12 @@ def orbit_kernels(
     Returns:
         The orbits that join these sites and allow at least one kernel, each site's bond with itself first.
     """
-    classes = cell_site_classes(cell)
+    classes = site_classes(cell)
     start, end = classes[source.site_class], classes[destination.site_class]
     found = []
     if start is end:
         found.append(_on_site(start, source, destination))
-    for orbit in () if cutoff is None else cell_orbits(cell, cutoff):
+    for orbit in () if cutoff is None else orbits_within(cell, cutoff):
         if (
             orbit.source_sublattice in start.sublattices
             and orbit.destination_sublattice in end.sublattices
@@ -89,16 +89,18 @@ def orbit_kernels(
     return tuple(kernels for kernels in found if len(kernels))
 
 
-def kernel_count(cell: Cell, source: SiteType, destination: SiteType, cutoff: float | None) -> int:
+def kernel_count(
+    cell: UnitCell, source: SiteType, destination: SiteType, cutoff: float | None
+) -> int:
     """Dimension of the space of equivariant kernels, from characters alone.
 
     It is Σ over orbits of (1/|S|) Σ_{s ∈ S} χ_out(s) χ_in(s), S the stabiliser of the orbit's representative.
     """
-    classes = cell_site_classes(cell)
+    classes = site_classes(cell)
     start, end = classes[source.site_class], classes[destination.site_class]
     incoming, outgoing = source.representation.character, destination.representation.character
     total = float(incoming @ outgoing) / start.group.order if start is end else 0.0
-    for orbit in () if cutoff is None else cell_orbits(cell, cutoff):
+    for orbit in () if cutoff is None else orbits_within(cell, cutoff):
         if (
             orbit.source_sublattice in start.sublattices
             and orbit.destination_sublattice in end.sublattices
@@ -115,13 +117,15 @@ def _on_site(sites: SiteClass, source: SiteType, destination: SiteType) -> Orbit
     return OrbitKernels(-1, 1, {(s, s, zero): maps for s in sites.sublattices})
 
 
-def _on_orbit(cell: Cell, orbit: Orbit, source: SiteType, destination: SiteType) -> OrbitKernels:
+def _on_orbit(
+    cell: UnitCell, orbit: Orbit, source: SiteType, destination: SiteType
+) -> OrbitKernels:
     first = orbit.bonds[0]
     incoming, outgoing = source.representation.matrices, destination.representation.matrices
     starts, ends = zip(*(_elements(cell, g, first) for g in _stabilizer(cell, first)), strict=True)
     maps = invariant_tensors([outgoing[list(ends)], incoming[list(starts)]])
     kernels: dict[Bond, np.ndarray] = {}
-    for g in cell_space_group(cell).operations:
+    for g in space_group(cell).operations:
         image = g.move_bond(*first)
         if image not in kernels:
             start, end = _elements(cell, g, first)
@@ -129,12 +133,10 @@ def _on_orbit(cell: Cell, orbit: Orbit, source: SiteType, destination: SiteType)
     return OrbitKernels(orbit.index, orbit.multiplicity, kernels)
 
 
-def _stabilizer(cell: Cell, bond: Bond) -> list[Operation]:
-    return [g for g in cell_space_group(cell).operations if g.move_bond(*bond) == bond]
+def _stabilizer(cell: UnitCell, bond: Bond) -> list[Operation]:
+    return [g for g in space_group(cell).operations if g.move_bond(*bond) == bond]
 
 
-def _elements(cell: Cell, operation: Operation, bond: Bond) -> tuple[int, int]:
+def _elements(cell: UnitCell, operation: Operation, bond: Bond) -> tuple[int, int]:
     """What an operation is to the sites at the two ends of a bond."""
-    return cell_local_element(cell, operation, bond[0]), cell_local_element(
-        cell, operation, bond[1]
-    )
+    return local_element(cell, operation, bond[0]), local_element(cell, operation, bond[1])

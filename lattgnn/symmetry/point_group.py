@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import count
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from lattgnn.errors import InputError
-from lattgnn.lattice.space_group import cell_space_group
-from lattgnn.lattice.unit_cell import Cell
-
-if TYPE_CHECKING:
-    from lattgnn.lattice.geometry import Lattice
+from lattgnn.lattice.operations import space_group
+from lattgnn.lattice.unit_cell import UnitCell
 
 # Hermann-Mauguin names by order and largest order of an element of the group {det(R) R}: its rotations only;
 # with the inversion; with neither, its elements of largest order being rotoinversions or rotations.
@@ -187,23 +183,21 @@ class PointGroup:
         return np.unique(chosen)
 
 
-def site_point_group(lattice: Lattice, sublattice: int = 0) -> PointGroup:
-    """The rotations about a site that keep the infinite lattice.
+@lru_cache(maxsize=128)
+def site_point_group(cell: UnitCell, sublattice: int = 0) -> PointGroup:
+    """The point group of a site: rotations and reflections about it that leave the crystal unchanged.
 
     Args:
-        lattice: Its extent and boundary play no part.
+        cell: The unit cell.
         sublattice: Which site of the cell.
 
     Returns:
-        The group, element k being operation k of `space_group(lattice).site_group(sublattice)`.
+        The group; its element k is operation k of `space_group(cell).site_group(sublattice)`.
+
+    Raises:
+        InputError: If there is no such sublattice.
     """
-    return cell_site_point_group(lattice.cell, sublattice)
-
-
-@lru_cache(maxsize=128)
-def cell_site_point_group(cell: Cell, sublattice: int) -> PointGroup:
-    """The rotations about a site of a cell; see `site_point_group`."""
-    members = cell_space_group(cell).site_group(sublattice)
+    members = space_group(cell).site_group(sublattice)
     return PointGroup.from_rotations([g.cartesian for g in members])
 
 

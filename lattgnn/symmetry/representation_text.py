@@ -30,7 +30,7 @@ _GENERIC: dict[str, Callable[[PointGroup], Representation]] = {
 _TOKEN = re.compile(r"\s*(?:(?P<times>\d+)\s*[*x]?|(?P<name>[A-Za-z]\w*'*)|(?P<sign>\S))\s*")
 
 
-def parse(text: str, group: PointGroup) -> Representation:
+def parse_representation(text: str, group: PointGroup) -> Representation:
     """The representation that a text names.
 
     Args:

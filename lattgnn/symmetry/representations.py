@@ -1,7 +1,7 @@
 """Representations of point groups: how the components of a quantity mix under each rotation.
 
-site = site_point_group(square(8))
-spin = parse("axial + vector", site)
+site = site_point_group(square(8).cell)
+spin = parse_representation("axial + vector", site)
 spin.irreps()                      # ((A2, 1), (E, 1))
 clebsch_gordan(spin, spin, trivial(site))
 """
@@ -30,7 +30,7 @@ class Representation:
     Args:
         group: The point group.
         matrices: [order, dim, dim] with ρ(g) ρ(h) = ρ(g h).
-        name: What `parse` calls it.
+        name: What `parse_representation` calls it.
         summands: Its parts if it is a direct sum.
 
     Raises:

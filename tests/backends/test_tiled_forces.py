@@ -42,7 +42,7 @@ def network(lattice, **options):
 
 
 def sample(lattice, net, rng, batch=2):
-    n = field_representation(lattice, net.field).n_components
+    n = field_representation(lattice.cell, net.field).n_components
     field = torch.randn(batch, lattice.n_sites, n, generator=rng, dtype=torch.float64)
     return nn.functional.normalize(field, dim=-1) if net.internal else field.squeeze(-1)
 
@@ -148,7 +148,7 @@ def test_blocks_are_as_symmetric_as_the_lattice(options, rng):
     net = network(lattice, cutoff=1.0, **options)
     field, tiled = sample(lattice, net, rng), TiledForces(net, lattice, 3)
     energy, forces = tiled(field)
-    representation = field_representation(lattice, net.field)
+    representation = field_representation(lattice.cell, net.field)
     shift = torch.from_numpy(translation_permutation(lattice, (1, 2)))
     permutations = torch.from_numpy(site_permutations(lattice))
     for operation, permutation in zip(compatible_operations(lattice), permutations, strict=True):

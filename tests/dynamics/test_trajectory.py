@@ -88,6 +88,12 @@ def test_to_xarray(run) -> None:
     assert np.array_equal(data.field.sel(time=0.4, method="nearest"), trajectory.fields[2])
     assert data.energy.shape == (5, 2)
     assert data.step.values.tolist() == [0, 2, 4, 6, 8]
+    lattice = trajectory.lattice
+    assert data.x.dims == data.sublattice.dims == ("site",)
+    positions = np.stack([data[axis] for axis in "xyz"[: lattice.dim]], axis=1)
+    assert np.array_equal(positions, lattice.positions)
+    assert np.array_equal(data.sublattice, lattice.sublattices)
+    assert set("xyz"[lattice.dim :]).isdisjoint(data.coords)
 
 
 def test_to_xarray_names_the_extra(run, monkeypatch) -> None:

@@ -193,7 +193,7 @@ def test_smallest_extent_is_computed(lattice, cutoff, smallest):
         assert works(lattice)
         lattice.bonds(cutoff)
         return
-    with pytest.raises(ValueError, match="meets its own image") as error:
+    with pytest.raises(ValueError, match="meets its own periodic image") as error:
         lattice.bonds(cutoff)
     message = str(error.value)
     assert "\n" not in message

@@ -55,7 +55,7 @@ def brute_force_order(lattice):
 @pytest.mark.parametrize("named", ORDERS)
 def test_orders_of_the_named_lattices(named):
     lattice = named(4)
-    group = space_group(lattice)
+    group = space_group(lattice.cell)
     assert group.order == ORDERS[named][0]
     assert [len(group.site_group(s)) for s in range(lattice.n_sublattices)] == ORDERS[named][1]
     assert group.operations[0].symbol == ", ".join("xyz"[: lattice.dim])
@@ -63,7 +63,7 @@ def test_orders_of_the_named_lattices(named):
 
 @pytest.mark.parametrize("named", ORDERS)
 def test_spglib_agrees_with_brute_force(named):
-    assert space_group(named(4)).order == brute_force_order(named(4))
+    assert space_group(named(4).cell).order == brute_force_order(named(4))
 
 
 @pytest.mark.parametrize(
@@ -102,22 +102,22 @@ def test_spglib_agrees_with_brute_force(named):
     ],
 )
 def test_orders_of_other_lattices(vectors, basis, order):
-    assert space_group(Lattice(vectors, basis, [1] * len(vectors))).order == order
+    assert space_group(Lattice(vectors, basis, [1] * len(vectors)).cell).order == order
 
 
 def test_a_distortion_of_a_billionth_is_no_symmetry():
-    assert space_group(Lattice([[1.0, 0.0], [0.0, 1.0 + 1e-7]], [[0, 0]], [1, 1])).order == 4
+    assert space_group(Lattice([[1.0, 0.0], [0.0, 1.0 + 1e-7]], [[0, 0]], [1, 1]).cell).order == 4
 
 
 def test_operations_read_as_in_the_international_tables():
-    symbols = {g.symbol for g in space_group(square(4)).operations}
+    symbols = {g.symbol for g in space_group(square(4).cell).operations}
     assert symbols == {"x, y", "-x, -y", "-y, x", "y, -x", "x, -y", "-x, y", "y, x", "-y, -x"}
-    assert "-x+1/3, -y+1/3" in {g.symbol for g in space_group(honeycomb(4)).operations}
+    assert "-x+1/3, -y+1/3" in {g.symbol for g in space_group(honeycomb(4).cell).operations}
 
 
 def test_site_group_of_no_sublattice_is_refused():
     with pytest.raises(ValueError, match="sublattice must be one of 0..0"):
-        space_group(square(4)).site_group(1)
+        space_group(square(4).cell).site_group(1)
 
 
 @pytest.mark.parametrize(

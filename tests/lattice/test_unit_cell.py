@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lattgnn.lattice.unit_cell import Cell, rational
+from lattgnn.lattice.unit_cell import UnitCell, rational
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_what_is_no_number_is_refused(value):
 
 
 def test_gram_matrix_of_the_triangular_lattice_is_exact():
-    cell = Cell.create([[1.0, 0.0], [0.5, 3**0.5 / 2]], [[0, 0]])
+    cell = UnitCell.create([[1.0, 0.0], [0.5, 3**0.5 / 2]], [[0, 0]])
     assert cell.gram == ((1, Fraction(1, 2)), (Fraction(1, 2), 1))
     assert cell.squared_length((Fraction(1), Fraction(1))) == 3
 
@@ -61,12 +61,12 @@ def test_gram_matrix_of_the_triangular_lattice_is_exact():
 )
 def test_bad_cells_are_refused_in_one_line(vectors, basis, message):
     with pytest.raises(ValueError, match=message) as error:
-        Cell.create(vectors, basis)
+        UnitCell.create(vectors, basis)
     assert "\n" not in str(error.value)
 
 
 def test_offsets_within_a_cutoff_miss_no_site():
-    cell = Cell.create([[1.0, 0.1], [3.3, 0.9]], [[0, 0], ["2/5", "9/10"]])  # very skew
+    cell = UnitCell.create([[1.0, 0.1], [3.3, 0.9]], [[0, 0], ["2/5", "9/10"]])  # very skew
     wide = np.stack(np.meshgrid(*[np.arange(-40, 41)] * 2, indexing="ij"), -1).reshape(-1, 2)
     for source in range(2):
         for destination in range(2):

@@ -19,7 +19,7 @@ def graph_of(lattice):
     ids=lambda lattice: lattice.name,
 )
 def test_join_undoes_split(lattice, text, rng):
-    representation = field_representation(lattice, text)
+    representation = field_representation(lattice.cell, text)
     components = FieldComponents(representation)
     field = torch.randn(
         2, lattice.n_sites, representation.n_components, generator=rng, dtype=torch.float64
@@ -34,12 +34,12 @@ def test_rows_are_sites_then_components():
     """B1 + A1 on the square lattice: two blocks of one component, in the order that the text has."""
     lattice = square(4)
     field = torch.arange(32.0, dtype=torch.float64).view(1, 16, 2)
-    first, second = FieldComponents(field_representation(lattice, "B1 + A1")).split(
+    first, second = FieldComponents(field_representation(lattice.cell, "B1 + A1")).split(
         field, graph_of(lattice)
     )
     torch.testing.assert_close(first[:, 0, 0], field[0, :, 0])
     torch.testing.assert_close(second[:, 0, 0], field[0, :, 1])
-    (vector,) = FieldComponents(field_representation(lattice, "vector")).split(
+    (vector,) = FieldComponents(field_representation(lattice.cell, "vector")).split(
         field, graph_of(lattice)
     )
     torch.testing.assert_close(vector[:, 0, 0], field.flatten())
@@ -48,7 +48,7 @@ def test_rows_are_sites_then_components():
 @pytest.mark.parametrize("text", ["trivial", "vector", "B1 + A1"])
 def test_odd_functions_are_odd_and_even_ones_even(text, rng):
     lattice = square(4)
-    representation = field_representation(lattice, text)
+    representation = field_representation(lattice.cell, text)
     basis = FieldBasis(lattice, representation, odd=True).double()
     field = torch.randn(1, 16, representation.n_components, generator=rng, dtype=torch.float64)
     plus, minus = basis(field, graph_of(lattice)), basis(-field, graph_of(lattice))
@@ -59,7 +59,7 @@ def test_odd_functions_are_odd_and_even_ones_even(text, rng):
 
 def test_functions_of_a_vector_see_its_length_and_direction_only(rng):
     lattice = triangular(4)
-    basis = FieldBasis(lattice, field_representation(lattice, "vector")).double()
+    basis = FieldBasis(lattice, field_representation(lattice.cell, "vector")).double()
     field = torch.randn(1, 16, 2, generator=rng, dtype=torch.float64)
     angle = torch.tensor(0.7, dtype=torch.float64)
     rotation = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()]).view(2, 2)

@@ -6,10 +6,10 @@ import torch
 from lattgnn.lattice import square
 from lattgnn.nn import EVEN, ODD, SPIN, Block, features
 from lattgnn.nn.nonlinearities import Gate, NormGate, TensorProduct, nonlinearity
-from lattgnn.symmetry import parse, site_classes
+from lattgnn.symmetry import parse_representation, site_classes
 
 LATTICE = square(4)
-(SITES,) = site_classes(LATTICE)
+(SITES,) = site_classes(LATTICE.cell)
 KINDS = ["gate", "norm", "square", "product"]
 
 
@@ -101,7 +101,7 @@ def test_products_contain_what_the_product_of_characters_contains():
     assert (
         len(pair.blocks) == 2
     )  # E and vector are one representation by value, with twice the channels
-    product = parse("E * B1", SITES.group)
+    product = parse_representation("E * B1", SITES.group)
     assert [(irrep.name, n) for irrep, n in product.irreps()] == [("E", 1)]
 
 

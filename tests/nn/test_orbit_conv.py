@@ -126,7 +126,7 @@ def test_commutes_with_every_operation(lattice, text, symmetry_error):
     class Map(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            representation = field_representation(lattice, text)
+            representation = field_representation(lattice.cell, text)
             blocks = field_blocks(representation)
             self.components = FieldComponents(representation)
             self.conv = make(lattice, blocks, blocks)[0]
@@ -162,7 +162,7 @@ def test_weights_are_as_many_as_characters_say(lattice):
     """Every pair of irreps on every pair of site classes: hundreds of spaces of intertwiners."""
     types = [
         SiteType(number, irrep)
-        for number, sites in enumerate(site_classes(lattice))
+        for number, sites in enumerate(site_classes(lattice.cell))
         for irrep in irreps(sites.group)
     ]
     for source in types:
@@ -240,7 +240,7 @@ def test_random_sums_of_representations_commute_with_the_group(inputs, outputs, 
         for value, block in zip(values, blocks, strict=True):
             text = block.type.representation.name
             fields = value.view(lattice.n_sites, block.type.dim, -1).permute(2, 0, 1)
-            matrices = field_representation(lattice, text).site_matrices(operation)
+            matrices = field_representation(lattice.cell, text).site_matrices(operation)
             turned = apply_operation(fields, permutation, matrices)
             result.append(turned.permute(1, 2, 0).reshape(value.shape))
         return result

@@ -235,7 +235,7 @@ def test_forces_have_the_shape_of_the_field(field, components, make_network):
     net = make_network(lattice, field=field, n_layers=1)
     zero = torch.zeros(2, 36, *components, dtype=torch.float64)
     assert net(zero, net.graph(lattice))[1].shape == zero.shape
-    assert field_representation(lattice, field).n_components == max((1, *components))
+    assert field_representation(lattice.cell, field).n_components == max((1, *components))
 
 
 def test_description_rebuilds_the_network(make_network):

@@ -14,7 +14,7 @@ from lattgnn.nn.baselines import PublishedGCN
 from lattgnn.solvers import ExactDiagonalization
 
 spec = importlib.util.spec_from_file_location(
-    "directional_response", Path(__file__).parents[2] / "scripts/directional_response.py"
+    "scripts.directional_response", Path(__file__).parents[2] / "scripts/directional_response.py"
 )
 assert spec is not None and spec.loader is not None
 script = importlib.util.module_from_spec(spec)

@@ -8,7 +8,7 @@ from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
 
 spec = importlib.util.spec_from_file_location(
-    "domain_errors", Path(__file__).parents[2] / "scripts/domain_errors.py"
+    "scripts.domain_errors", Path(__file__).parents[2] / "scripts/domain_errors.py"
 )
 assert spec is not None and spec.loader is not None
 script = importlib.util.module_from_spec(spec)

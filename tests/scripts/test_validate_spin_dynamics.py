@@ -16,7 +16,8 @@ from lattgnn.nn import OrbitNetwork
 from lattgnn.solvers import ExactDiagonalization
 
 spec = importlib.util.spec_from_file_location(
-    "validate_spin_dynamics", Path(__file__).parents[2] / "scripts/validate_spin_dynamics.py"
+    "scripts.validate_spin_dynamics",
+    Path(__file__).parents[2] / "scripts/validate_spin_dynamics.py",
 )
 assert spec is not None and spec.loader is not None
 script = importlib.util.module_from_spec(spec)

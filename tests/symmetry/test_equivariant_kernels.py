@@ -29,7 +29,8 @@ LATTICES = [chain(6), square(6), triangular(6), honeycomb(4), kagome(4), lieb(4)
 
 def types(lattice, make):
     return [
-        SiteType(number, make(sites.group)) for number, sites in enumerate(site_classes(lattice))
+        SiteType(number, make(sites.group))
+        for number, sites in enumerate(site_classes(lattice.cell))
     ]
 
 
@@ -40,9 +41,9 @@ def test_kernels_of_an_orbit_follow_from_one_by_the_group(lattice, make):
         for destination in types(lattice, vector):
             for orbit in orbit_kernels(lattice.cell, source, destination, 2.0):
                 for bond, maps in orbit.kernels.items():
-                    for g in space_group(lattice).operations:
-                        start = local_element(lattice, g, bond[0])
-                        end = local_element(lattice, g, bond[1])
+                    for g in space_group(lattice.cell).operations:
+                        start = local_element(lattice.cell, g, bond[0])
+                        end = local_element(lattice.cell, g, bond[1])
                         turned = (
                             destination.representation.matrices[end]
                             @ maps
@@ -63,7 +64,7 @@ def test_the_basis_is_orthonormal(lattice):
 
 def test_a_scalar_bond_kernel_is_the_orbit_sum():
     lattice = square(6)
-    (scalar,) = [SiteType(0, irreps(sites.group)[0]) for sites in site_classes(lattice)]
+    (scalar,) = [SiteType(0, irreps(sites.group)[0]) for sites in site_classes(lattice.cell)]
     own, nearest, diagonal = orbit_kernels(lattice.cell, scalar, scalar, 1.5)
     assert (own.orbit, nearest.orbit, diagonal.orbit) == (-1, 0, 1)
     assert nearest.multiplicity == 4 and all((k == 1).all() for k in nearest.kernels.values())
@@ -93,5 +94,7 @@ def test_the_bond_reads_a_scalar_into_its_direction():
 def test_known_counts_on_the_square_lattice(source, destination, expected):
     """Site, four neighbours, four diagonals: stabilisers D4 and two mirrors."""
     lattice = square(6)
-    named = {irrep.name: SiteType(0, irrep) for irrep in irreps(site_classes(lattice)[0].group)}
+    named = {
+        irrep.name: SiteType(0, irrep) for irrep in irreps(site_classes(lattice.cell)[0].group)
+    }
     assert kernel_count(lattice.cell, named[source], named[destination], 1.5) == expected

@@ -29,7 +29,7 @@ def test_table_inverse_and_classes(group):
 
 def test_common_entries_are_exact():
     lattice = honeycomb(4)
-    entries = np.abs(site_point_group(lattice).rotations)
+    entries = np.abs(site_point_group(lattice.cell).rotations)
     assert set(entries.flat) <= {0.0, 0.5, 3**0.5 / 2, 1.0}
 
 
@@ -38,10 +38,10 @@ def test_common_entries_are_exact():
 )
 def test_site_group_keeps_the_order_of_operations(lattice):
     for s in range(lattice.n_sublattices):
-        members = space_group(lattice).site_group(s)
-        group = site_point_group(lattice, s)
+        members = space_group(lattice.cell).site_group(s)
+        group = site_point_group(lattice.cell, s)
         np.testing.assert_allclose(group.rotations, [g.cartesian for g in members], atol=1e-12)
-        assert site_point_group(lattice.with_extent(6), s) is group
+        assert site_point_group(lattice.with_extent(6).cell, s) is group
 
 
 def test_equality_goes_by_value_and_order(crystal):

@@ -38,7 +38,7 @@ def lattice_of(cell, *, periodic=True, extent=1):
 @RANDOM
 def test_operations_are_a_group_that_keeps_the_lattice(cell):
     lattice = lattice_of(cell)
-    group = space_group(lattice)
+    group = space_group(lattice.cell)
     gram = np.array(lattice.cell.gram)
     basis = [np.array(site) for site in lattice.basis]
     elements = set()
@@ -62,7 +62,7 @@ def test_operations_are_a_group_that_keeps_the_lattice(cell):
 @RANDOM
 def test_site_group_fixes_the_site(cell, sublattice):
     lattice = lattice_of(cell)
-    group = space_group(lattice)
+    group = space_group(lattice.cell)
     sublattice %= lattice.n_sublattices
     members = group.site_group(sublattice)
     site = np.array(lattice.basis[sublattice])
@@ -77,7 +77,7 @@ def test_site_group_fixes_the_site(cell, sublattice):
 def test_orbits_partition_the_bonds_and_reverse_in_pairs(cell, cutoff):
     lattice = lattice_of(cell)
     found = bond_orbits(lattice, cutoff)
-    order = space_group(lattice).order
+    order = space_group(lattice.cell).order
     bonds = [bond for orbit in found.orbits for bond in orbit.bonds]
     assert len(set(bonds)) == len(bonds) == brute_force_bonds(lattice, cutoff)
     for orbit in found.orbits:

@@ -11,7 +11,7 @@ from lattgnn.symmetry import (
     axial,
     direct_sum,
     irreps,
-    parse,
+    parse_representation,
     permutation,
     pseudoscalar,
     regular,
@@ -20,7 +20,7 @@ from lattgnn.symmetry import (
     vector,
 )
 
-GROUPS = [site_point_group(lattice) for lattice in (square(4), triangular(4), cubic(4))]
+GROUPS = [site_point_group(lattice.cell) for lattice in (square(4), triangular(4), cubic(4))]
 NEIGHBORS = [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]
 
 
@@ -73,10 +73,11 @@ def test_generic_representations(group):
 )
 def test_products(crystal, name, left, right, product):
     group = crystal(name)
-    found = parse(left, group) * parse(right, group)
-    assert found.irreps() == parse(product, group).irreps()
+    found = parse_representation(left, group) * parse_representation(right, group)
+    assert found.irreps() == parse_representation(product, group).irreps()
     np.testing.assert_allclose(
-        found.matrices[-1], np.kron(*(parse(t, group).matrices[-1] for t in (left, right)))
+        found.matrices[-1],
+        np.kron(*(parse_representation(t, group).matrices[-1] for t in (left, right))),
     )
 
 
@@ -111,10 +112,10 @@ def test_change_of_basis_of_products(crystal, name):
 def test_sums(parts):
     representation = total(parts)
     assert sum(block.dim for block in representation.blocks) == representation.dim
-    assert parse(representation.name, representation.group) == representation
-    assert [b.name for b in parse(representation.name, representation.group).blocks] == [
-        b.name for b in representation.blocks
-    ]
+    assert parse_representation(representation.name, representation.group) == representation
+    assert [
+        b.name for b in parse_representation(representation.name, representation.group).blocks
+    ] == [b.name for b in representation.blocks]
     counts = decomposition(representation)
     assert sum(
         counts[i.name] * i.dim for i in irreps(representation.group) if i.name in counts
@@ -122,21 +123,24 @@ def test_sums(parts):
 
 
 def test_blocks_and_names():
-    e, a = parse("E", GROUPS[0]), parse("A1", GROUPS[0])
+    e, a = parse_representation("E", GROUPS[0]), parse_representation("A1", GROUPS[0])
     assert (a + 2 * e).name == "A1 + 2 E" and (a + e + e) == (a + 2 * e)
     assert (a + 2 * e).blocks == (a, e, e) and e.blocks == (e,)
     assert (e + a).name == "E + A1" and e + a != a + e
-    assert ((a + e) * e).name == "(A1 + E) * E" and parse(((a + e) * e).name, GROUPS[0]) == (
-        a + e
-    ) * e
+    assert ((a + e) * e).name == "(A1 + E) * E" and parse_representation(
+        ((a + e) * e).name, GROUPS[0]
+    ) == (a + e) * e
     assert e == vector(GROUPS[0]) and hash(e) == hash(vector(GROUPS[0])) and e != a
     assert e.endomorphism_dim == 1 and (2 * e).endomorphism_dim == 4
     assert (3 * trivial(GROUPS[0])).is_trivial and not e.is_permutation
-    assert trivial(GROUPS[0]).is_permutation and not (a + parse("B1", GROUPS[0])).is_permutation
+    assert (
+        trivial(GROUPS[0]).is_permutation
+        and not (a + parse_representation("B1", GROUPS[0])).is_permutation
+    )
 
 
 def test_values_cannot_change():
-    e = parse("E + A1", GROUPS[0])
+    e = parse_representation("E + A1", GROUPS[0])
     copy = pickle.loads(pickle.dumps(e))
     assert copy == e and copy.blocks == e.blocks and copy.name == e.name
     for each in (e, copy):
@@ -167,7 +171,7 @@ def test_permutations_of_points_and_cosets():
 
 def test_what_is_no_representation_is_refused():
     square_group, hexagon, _ = GROUPS
-    e = parse("E", square_group)
+    e = parse_representation("E", square_group)
     with pytest.raises(ValueError, match="maps onto each other"):
         permutation(square_group, NEIGHBORS[:3])
     with pytest.raises(ValueError, match="maps onto each other"):

@@ -53,7 +53,7 @@ class PatchDecomposition(nn.Module):
 
     def __init__(self, lattice: Lattice, cutoff: float):
         super().__init__()
-        sites, group = patch(lattice, cutoff), site_point_group(lattice)
+        sites, group = patch(lattice, cutoff), site_point_group(lattice.cell)
         points = lattice.cell.cartesian(sites.offsets)
         self.irreps = irreps(group)
         self.shells: list[list[int]] = [[] for _ in self.irreps]

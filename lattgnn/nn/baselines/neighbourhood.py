@@ -88,7 +88,7 @@ def patch(lattice: Lattice, cutoff: float) -> Patch:
         offsets += [offset for _, _, offset in orbit.bonds]
     place = {offset: k for k, offset in enumerate(offsets)}
     table = np.array(offsets, dtype=np.int64)
-    images = [table @ np.array(g.rotation).T for g in space_group(lattice).site_group(0)]
+    images = [table @ np.array(g.rotation).T for g in space_group(lattice.cell).site_group(0)]
     permutations = np.array([[place[tuple(cell)] for cell in image.tolist()] for image in images])
     return Patch(table, tuple(shells), permutations)
 

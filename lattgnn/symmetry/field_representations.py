@@ -9,13 +9,12 @@ from functools import lru_cache
 import numpy as np
 
 from lattgnn.errors import InputError
-from lattgnn.lattice.geometry import Lattice
-from lattgnn.lattice.space_group import Operation
-from lattgnn.lattice.unit_cell import Cell
+from lattgnn.lattice.operations import Operation
+from lattgnn.lattice.unit_cell import UnitCell
 from lattgnn.symmetry.equivariant_kernels import SiteType
-from lattgnn.symmetry.representation_text import parse
+from lattgnn.symmetry.local_frames import SiteClass, local_element, site_classes
+from lattgnn.symmetry.representation_text import parse_representation
 from lattgnn.symmetry.representations import Representation
-from lattgnn.symmetry.site_classes import SiteClass, cell_local_element, cell_site_classes
 
 CARTESIAN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "vector": lambda rotation: rotation,
@@ -39,7 +38,7 @@ class FieldRepresentation:
         representations: One for each site class.
     """
 
-    cell: Cell
+    cell: UnitCell
     representations: tuple[Representation, ...]
 
     def __eq__(self, other: object) -> bool:
@@ -86,7 +85,7 @@ class FieldRepresentation:
         """Matrices from given components to those of the local frames, [n_sublattices, dim, dim]."""
         matrices = np.empty((self.cell.n_sublattices, self.n_components, self.n_components))
         for sites, representation in zip(
-            cell_site_classes(self.cell), self.representations, strict=True
+            site_classes(self.cell), self.representations, strict=True
         ):
             for s, frame in zip(sites.sublattices, sites.frames, strict=True):
                 matrices[s] = _extended(representation, frame.cartesian).T
@@ -96,19 +95,19 @@ class FieldRepresentation:
         """What an operation does to the given components on each sublattice, [n_sublattices, dim, dim]."""
         local, matrices = self.to_local(), np.empty_like(self.to_local())
         for sites, representation in zip(
-            cell_site_classes(self.cell), self.representations, strict=True
+            site_classes(self.cell), self.representations, strict=True
         ):
             for s in sites.sublattices:
-                moved = representation.matrices[cell_local_element(self.cell, operation, s)]
+                moved = representation.matrices[local_element(self.cell, operation, s)]
                 matrices[s] = local[operation.sublattices[s]].T @ moved @ local[s]
         return matrices
 
 
-def field_representation(lattice: Lattice, text: str | Sequence[str]) -> FieldRepresentation:
+def field_representation(cell: UnitCell, text: str | Sequence[str]) -> FieldRepresentation:
     """Read how a field transforms.
 
     Args:
-        lattice: Its site groups give the irreps; its extent plays no part.
+        cell: The unit cell, whose site groups define the irreps.
         text: Sum of irreps of the site group and of the names trivial, vector, axial, pseudoscalar and
             regular, such as "vector" or "A1 + 2 E"; or one such text for each class of equivalent sites.
 
@@ -118,12 +117,12 @@ def field_representation(lattice: Lattice, text: str | Sequence[str]) -> FieldRe
     Raises:
         ValueError: If a name is none of a site group, or there are not as many texts as classes.
     """
-    return _field_representation(lattice.cell, text if isinstance(text, str) else tuple(text))
+    return _field_representation(cell, text if isinstance(text, str) else tuple(text))
 
 
 @lru_cache(maxsize=256)
-def _field_representation(cell: Cell, text: str | tuple[str, ...]) -> FieldRepresentation:
-    classes: tuple[SiteClass, ...] = cell_site_classes(cell)
+def _field_representation(cell: UnitCell, text: str | tuple[str, ...]) -> FieldRepresentation:
+    classes: tuple[SiteClass, ...] = site_classes(cell)
     texts = (text,) * len(classes) if isinstance(text, str) else text
     if len(texts) != len(classes):
         raise InputError(
@@ -131,7 +130,9 @@ def _field_representation(cell: Cell, text: str | tuple[str, ...]) -> FieldRepre
             f"sites, got {texts!r}. Use 'trivial' for all."
         )
     pairs = zip(texts, classes, strict=True)
-    return FieldRepresentation(cell, tuple(parse(name, sites.group) for name, sites in pairs))
+    return FieldRepresentation(
+        cell, tuple(parse_representation(name, sites.group) for name, sites in pairs)
+    )
 
 
 def _extended(representation: Representation, rotation: np.ndarray) -> np.ndarray:

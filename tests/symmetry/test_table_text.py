@@ -70,9 +70,9 @@ def test_table_has_the_irreps_of_each_site_group_once():
     ],
 )
 def test_names_of_point_groups(named, group, site):
-    found = space_group(named(4))
+    found = space_group(named(4).cell)
     assert PointGroup.from_rotations([g.cartesian for g in found.operations]).name == group
-    assert site_point_group(named(4)).name == site
+    assert site_point_group(named(4).cell).name == site
 
 
 def test_too_small_an_extent_is_refused():

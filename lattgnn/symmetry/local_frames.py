@@ -9,16 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lattgnn.lattice.space_group import Operation, SpaceGroup, cell_space_group
-from lattgnn.lattice.unit_cell import Cell
-from lattgnn.symmetry.point_group import PointGroup, cell_site_point_group
-
-if TYPE_CHECKING:
-    from lattgnn.lattice.geometry import Lattice
+from lattgnn.lattice.operations import Operation, SpaceGroup, space_group
+from lattgnn.lattice.unit_cell import UnitCell
+from lattgnn.symmetry.point_group import PointGroup, site_point_group
 
 
 @dataclass(frozen=True)
@@ -37,44 +33,44 @@ class SiteClass:
     group: PointGroup
 
 
-def site_classes(lattice: Lattice) -> tuple[SiteClass, ...]:
-    """The classes of equivalent sublattices of the infinite lattice, sorted by their representatives.
+@lru_cache(maxsize=128)
+def site_classes(cell: UnitCell) -> tuple[SiteClass, ...]:
+    """The classes of equivalent sublattices of a crystal, sorted by their representatives.
 
     Args:
-        lattice: Its extent and boundary play no part.
+        cell: The unit cell.
 
     Returns:
-        One class for square, honeycomb and kagome lattices; two for the Lieb lattice, corners and edges.
+        One class for the square, honeycomb and kagome lattices; two for the Lieb lattice, corners and edges.
     """
-    return cell_site_classes(lattice.cell)
+    group = space_group(cell)
+    classes = []
+    for sublattices in sorted({tuple(_orbit(group, s)) for s in range(cell.n_sublattices)}):
+        first = sublattices[0]
+        frames = tuple(_frame(group, first, s) for s in sublattices)
+        classes.append(SiteClass(sublattices, frames, site_point_group(cell, first)))
+    return tuple(classes)
 
 
-def site_class(lattice: Lattice, sublattice: int) -> int:
-    """Number of the class that a sublattice belongs to."""
-    return next(
-        n for n, sites in enumerate(site_classes(lattice)) if sublattice in sites.sublattices
-    )
+def site_class_index(cell: UnitCell, sublattice: int) -> int:
+    """Index, in `site_classes(cell)`, of the class that a sublattice belongs to."""
+    return next(n for n, sites in enumerate(site_classes(cell)) if sublattice in sites.sublattices)
 
 
-def local_element(lattice: Lattice, operation: Operation, sublattice: int) -> int:
+@lru_cache(maxsize=4096)
+def local_element(cell: UnitCell, operation: Operation, sublattice: int) -> int:
     """What an operation does to a sublattice's site as seen in local frames: h_s'⁻¹ g h_s.
 
     It obeys l(g₁ g₂, s) = l(g₁, g₂ s) l(g₂, s) in the group of the site's class.
 
     Args:
-        lattice: Its extent and boundary play no part.
+        cell: The unit cell.
         operation: Any operation g of its space group.
-        sublattice: Where g starts, s; it ends on s'.
+        sublattice: The sublattice s where g starts; it ends on s'.
 
     Returns:
-        Number of the element in the class's `group`.
+        Index of the element in the `group` of the class.
     """
-    return cell_local_element(lattice.cell, operation, sublattice)
-
-
-@lru_cache(maxsize=4096)
-def cell_local_element(cell: Cell, operation: Operation, sublattice: int) -> int:
-    """The same for the cell of a lattice."""
     frames, elements = _local_frames(cell)
     before, after = frames[sublattice], frames[operation.sublattices[sublattice]]
     # h_s' l = g h_s without any inverse: whole numbers throughout.
@@ -85,23 +81,11 @@ def cell_local_element(cell: Cell, operation: Operation, sublattice: int) -> int
 
 
 @lru_cache(maxsize=128)
-def cell_site_classes(cell: Cell) -> tuple[SiteClass, ...]:
-    """The classes of a cell; see `site_classes`."""
-    group = cell_space_group(cell)
-    classes = []
-    for sublattices in sorted({tuple(_orbit(group, s)) for s in range(cell.n_sublattices)}):
-        first = sublattices[0]
-        frames = tuple(_frame(group, first, s) for s in sublattices)
-        classes.append(SiteClass(sublattices, frames, cell_site_point_group(cell, first)))
-    return tuple(classes)
-
-
-@lru_cache(maxsize=128)
-def _local_frames(cell: Cell) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _local_frames(cell: UnitCell) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Rotation h_s of each sublattice, [dim, dim], and its class's group, [order, dim, dim], as integers."""
     frames = {}
-    for members in cell_site_classes(cell):
-        site_group = cell_space_group(cell).site_group(members.sublattices[0])
+    for members in site_classes(cell):
+        site_group = space_group(cell).site_group(members.sublattices[0])
         elements = np.array([g.rotation for g in site_group])
         for s, frame in zip(members.sublattices, members.frames, strict=True):
             frames[s] = np.array(frame.rotation), elements

@@ -59,22 +59,22 @@ def multiply(group, first, second):
 
 
 def class_of(lattice, sublattice):
-    return next(c for c in site_classes(lattice) if sublattice in c.sublattices)
+    return next(c for c in site_classes(lattice.cell) if sublattice in c.sublattices)
 
 
 @named
 def test_classes(lattice):
-    found = site_classes(lattice)
+    found = site_classes(lattice.cell)
     assert [c.sublattices for c in found] == CLASSES[lattice.name]
     assert [c.group.name for c in found] == GROUPS[lattice.name]
-    assert site_classes(lattice.with_extent(*[5] * lattice.dim)) is found
+    assert site_classes(lattice.with_extent(*[5] * lattice.dim).cell) is found
     for c in found:
-        assert c.group == site_point_group(lattice, c.sublattices[0])
+        assert c.group == site_point_group(lattice.cell, c.sublattices[0])
 
 
 @named
 def test_frames_take_the_representative_to_each_site(lattice):
-    for c in site_classes(lattice):
+    for c in site_classes(lattice.cell):
         assert c.frames[0].symbol == ", ".join("xyz"[: lattice.dim])
         origin = np.array(lattice.cell.basis[c.sublattices[0]])
         for s, frame in zip(c.sublattices, c.frames, strict=True):
@@ -85,45 +85,49 @@ def test_frames_take_the_representative_to_each_site(lattice):
 
 @named
 def test_cocycle_of_all_pairs(lattice):
-    group = space_group(lattice)
+    group = space_group(lattice.cell)
     for first, second in product(group.operations, repeat=2):
         together = multiply(group, first, second)
         for s in range(lattice.n_sublattices):
             table = class_of(lattice, s).group.table
-            after = local_element(lattice, first, second.sublattices[s])
-            before = local_element(lattice, second, s)
-            assert local_element(lattice, together, s) == table[after, before]
+            after = local_element(lattice.cell, first, second.sublattices[s])
+            before = local_element(lattice.cell, second, s)
+            assert local_element(lattice.cell, together, s) == table[after, before]
 
 
 @named
 def test_local_elements_are_the_rotations_between_frames(lattice):
-    for operation, s in product(space_group(lattice).operations, range(lattice.n_sublattices)):
+    for operation, s in product(space_group(lattice.cell).operations, range(lattice.n_sublattices)):
         c = class_of(lattice, s)
         frames = dict(zip(c.sublattices, c.frames, strict=True))
-        local = c.group.rotations[local_element(lattice, operation, s)]
+        local = c.group.rotations[local_element(lattice.cell, operation, s)]
         left = frames[operation.sublattices[s]].cartesian @ local
         np.testing.assert_allclose(left, operation.cartesian @ frames[s].cartesian, atol=1e-12)
 
 
 @named
 def test_site_operations_of_the_representative_are_themselves(lattice):
-    for c in site_classes(lattice):
+    for c in site_classes(lattice.cell):
         first = c.sublattices[0]
-        members = space_group(lattice).site_group(first)
-        assert [local_element(lattice, g, first) for g in members] == list(range(c.group.order))
+        members = space_group(lattice.cell).site_group(first)
+        assert [local_element(lattice.cell, g, first) for g in members] == list(
+            range(c.group.order)
+        )
 
 
 def test_a_vector_field_turns_as_it_does_in_the_laboratory():
     """Components in local frames, moved by local elements, are the moved vectors' components."""
     lattice = kagome(4)
-    (c,) = site_classes(lattice)
+    (c,) = site_classes(lattice.cell)
     rho = vector(c.group).matrices
     frames = np.stack([frame.cartesian for frame in c.frames])
     field = np.random.default_rng(0).normal(size=(3, 2))
-    for operation in space_group(lattice).operations:
+    for operation in space_group(lattice.cell).operations:
         moved = np.empty_like(field)
         for s in range(3):
-            moved[operation.sublattices[s]] = rho[local_element(lattice, operation, s)] @ field[s]
+            moved[operation.sublattices[s]] = (
+                rho[local_element(lattice.cell, operation, s)] @ field[s]
+            )
         before = np.einsum("sij,sj->si", frames, field)
         after = np.einsum("sij,sj->si", frames, moved)
         np.testing.assert_allclose(
@@ -136,10 +140,10 @@ def test_a_vector_field_turns_as_it_does_in_the_laboratory():
 def test_cocycle_on_random_bases(numbers):
     basis = list(dict.fromkeys(zip(numbers[::2], numbers[1::2], strict=True)))
     lattice = Lattice([[1.0, 0.0], [0.0, 1.0]], basis, [2, 2])
-    assert sorted(s for c in site_classes(lattice) for s in c.sublattices) == list(
+    assert sorted(s for c in site_classes(lattice.cell) for s in c.sublattices) == list(
         range(len(basis))
     )
-    group = space_group(lattice)
+    group = space_group(lattice.cell)
     generator = np.random.default_rng(0)
     for first, second in generator.integers(group.order, size=(10, 2)):
         g, h = group.operations[first], group.operations[second]
@@ -147,8 +151,11 @@ def test_cocycle_on_random_bases(numbers):
         for s in range(lattice.n_sublattices):
             c = class_of(lattice, s)
             frames = dict(zip(c.sublattices, c.frames, strict=True))
-            l1, l2 = local_element(lattice, g, h.sublattices[s]), local_element(lattice, h, s)
+            l1, l2 = (
+                local_element(lattice.cell, g, h.sublattices[s]),
+                local_element(lattice.cell, h, s),
+            )
             end = np.array(frames[g.sublattices[h.sublattices[s]]].rotation)
             local = np.linalg.solve(end, rotation @ np.array(frames[s].rotation))
-            members = space_group(lattice).site_group(c.sublattices[0])
+            members = space_group(lattice.cell).site_group(c.sublattices[0])
             assert (np.array(members[c.group.table[l1, l2]].rotation) == local.round()).all()

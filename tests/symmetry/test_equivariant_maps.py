@@ -10,7 +10,7 @@ from lattgnn.symmetry import (
     intertwiner_dim,
     intertwiners,
     irreps,
-    parse,
+    parse_representation,
     permutation,
     pseudoscalar,
     regular,
@@ -59,7 +59,7 @@ def test_the_basis_is_complete(crystal):
 def test_maps_that_a_subgroup_allows(crystal):
     group = crystal("D4")
     subgroup = np.flatnonzero(group.determinants > 0)
-    e = parse("E", group)
+    e = parse_representation("E", group)
     assert intertwiner_dim(e, e) == 1 and intertwiner_dim(e, e, subgroup) == 2
     k = intertwiners(e, e, subgroup)
     np.testing.assert_allclose(commutator(k, e, e, subgroup), 0, atol=1e-12)
@@ -72,7 +72,7 @@ def test_maps_that_a_subgroup_allows(crystal):
 
 
 def test_between_permutations_one_value_in_disjoint_places():
-    group = site_point_group(square(4))
+    group = site_point_group(square(4).cell)
     star = permutation(group, [[1, 0], [0, 1], [-1, 0], [0, -1]])
     for a, b in product((star, regular(group), star + trivial(group)), repeat=2):
         k = intertwiners(a, b)
@@ -104,7 +104,7 @@ def test_bilinear_maps(crystal, name):
 
 
 def test_scalar_vector_and_axial_products_of_vectors():
-    group = site_point_group(cubic(4))
+    group = site_point_group(cubic(4).cell)
     v = vector(group)
     (dot,) = clebsch_gordan(v, v, trivial(group))
     np.testing.assert_allclose(dot[0], np.eye(3) / 3**0.5)
@@ -117,7 +117,7 @@ def test_scalar_vector_and_axial_products_of_vectors():
 
 
 def test_of_different_groups_is_refused():
-    a, b = vector(site_point_group(square(4))), vector(site_point_group(cubic(4)))
+    a, b = vector(site_point_group(square(4).cell)), vector(site_point_group(cubic(4).cell))
     with pytest.raises(ValueError, match="one group"):
         intertwiners(a, b)
     with pytest.raises(ValueError, match="one group"):

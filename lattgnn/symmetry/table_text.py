@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lattgnn.lattice.orbits import bond_orbits
-from lattgnn.lattice.space_group import SpaceGroup, compatible_operations, space_group
+from lattgnn.lattice.geometry import Lattice
+from lattgnn.lattice.lattice_orbits import bond_orbits
+from lattgnn.lattice.operations import SpaceGroup, space_group
+from lattgnn.lattice.permutations import compatible_operations
 from lattgnn.symmetry.point_group import PointGroup, site_point_group
 from lattgnn.symmetry.representations import irreps
-
-if TYPE_CHECKING:
-    from lattgnn.lattice.geometry import Lattice
 
 
 def symmetry_table(lattice: Lattice, cutoff: float) -> str:
@@ -32,7 +30,7 @@ def symmetry_table(lattice: Lattice, cutoff: float) -> str:
     """
     found = bond_orbits(lattice, cutoff)
     found.check_extent()
-    group = space_group(lattice)
+    group = space_group(lattice.cell)
     parts = [_header(lattice, group), _operations(group), _sites(lattice, group)]
     lengths = len({o.squared_distance for o in found.orbits})
     title = f"Orbits of directed bonds up to {cutoff:g}: {len(found)} of {lengths} lengths"
@@ -90,7 +88,7 @@ def _sites(lattice: Lattice, group: SpaceGroup) -> str:
                 str(s),
                 _tuple(place),
                 str(len(members)),
-                site_point_group(lattice, s).name,
+                site_point_group(lattice.cell, s).name,
                 "all" if len(listed) == group.order else " ".join(map(str, listed)),
                 " ".join(str(n) for n in sorted({g.sublattices[s] for g in group.operations})),
             )
@@ -100,7 +98,9 @@ def _sites(lattice: Lattice, group: SpaceGroup) -> str:
 
 def _irreps(lattice: Lattice) -> str:
     """One line for each different site group: its irreps with their dimensions."""
-    groups = {(g := site_point_group(lattice, s)).name: g for s in range(lattice.n_sublattices)}
+    groups = {
+        (g := site_point_group(lattice.cell, s)).name: g for s in range(lattice.n_sublattices)
+    }
     lines = (
         f"  irreps of {name}: "
         + ", ".join(f"{irrep.name} ({irrep.dim})" for irrep in irreps(group))

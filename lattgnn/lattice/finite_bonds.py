@@ -1,0 +1,211 @@
+"""Directed bonds of a finite lattice, listed from the orbits of its crystal.
+
+Functions here take the unit cell, the extent and the boundary separately, because `Lattice.bonds` calls them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise, product
+
+import numpy as np
+
+from lattgnn.errors import InputError
+from lattgnn.lattice.orbits import Bond, orbits_within
+from lattgnn.lattice.unit_cell import IntVector, UnitCell
+
+
+@dataclass(frozen=True, eq=False)
+class Bonds:
+    """Directed bonds of a finite lattice, sorted by (destination, orbit, source). Arrays are read-only.
+
+    Every bond is a copy of one bond of the unit cell; `kind` is the number of that bond in `kinds`.
+
+    Attributes:
+        source: Site where the bond starts, int64 [n_bonds].
+        destination: Site where the bond ends, int64 [n_bonds].
+        kind: Number of the unit cell's bond, int32 [n_bonds].
+        kinds: Bonds of the unit cell: (source sublattice, destination sublattice, offset).
+        kind_orbit: Orbit of each of `kinds`, int64 [n_kinds].
+        kind_displacement: Cartesian vector of each of `kinds`, float64 [n_kinds, dim].
+    """
+
+    source: np.ndarray
+    destination: np.ndarray
+    kind: np.ndarray = field(repr=False)
+    kinds: tuple[Bond, ...] = field(repr=False)
+    kind_orbit: np.ndarray = field(repr=False)
+    kind_displacement: np.ndarray = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @cached_property
+    def orbit(self) -> np.ndarray:
+        """Orbit of each bond, int64 [n_bonds]."""
+        return _read_only(self.kind_orbit[self.kind])
+
+    @cached_property
+    def displacement(self) -> np.ndarray:
+        """Cartesian vector from source to destination, float64 [n_bonds, dim]."""
+        return _read_only(self.kind_displacement[self.kind])
+
+
+def list_bonds(
+    cell: UnitCell, extent: IntVector, periodic: tuple[bool, ...], cutoff: float
+) -> Bonds:
+    """All directed bonds of a finite lattice, each ordered pair of sites at most once.
+
+    Args:
+        cell: The unit cell.
+        extent: Number of cells along each axis.
+        periodic: Whether each axis is periodic.
+        cutoff: Largest length of a bond, in the units of the primitive vectors.
+
+    Returns:
+        The bonds, sorted by (destination, orbit, source).
+
+    Raises:
+        InputError: If the extent is too small for the cutoff; see `check_extent`.
+    """
+    check_extent(cell, extent, periodic, cutoff)
+    orbits = orbits_within(cell, cutoff)
+    kinds = [(bond, orbit.index) for orbit in orbits for bond in orbit.bonds]
+    kinds.sort(key=lambda kind: (kind[0][1], kind[1]))  # by destination sublattice, then orbit
+    source, destination, kind = _sorted_bonds(cell, extent, periodic, kinds)
+    vectors = [cell.cartesian(cell.separation(*bond)) for bond, _ in kinds]
+    return Bonds(
+        _read_only(source),
+        _read_only(destination),
+        _read_only(kind),
+        tuple(bond for bond, _ in kinds),
+        _read_only(np.array([orbit for _, orbit in kinds], dtype=np.int64)),
+        _read_only(np.array(vectors).reshape(-1, cell.dim)),
+    )
+
+
+def check_extent(
+    cell: UnitCell, extent: IntVector, periodic: tuple[bool, ...], cutoff: float
+) -> None:
+    """Check that no bond joins a site to itself and that no two bonds join the same ordered pair of sites.
+
+    Args:
+        cell: The unit cell.
+        extent: Number of cells along each axis.
+        periodic: Whether each axis is periodic.
+        cutoff: Largest length of a bond, in the units of the primitive vectors.
+
+    Raises:
+        InputError: If the extent is too small for that; the message names the smallest extent that works.
+    """
+    bonds = [bond for orbit in orbits_within(cell, cutoff) for bond in orbit.bonds]
+    differences = _offset_differences(bonds, extent, periodic)
+    if not _clashes(differences, extent, periodic):
+        return
+    # A difference of offsets is shorter than `longest` along each axis, so a period of that length is none of
+    # them: the search for the smallest extent ends there at the latest.
+    longest = np.abs(differences).max(0) + 1
+    ranges = [
+        range(n, max(n, int(limit)) + 1) if is_periodic else (n,)
+        for n, is_periodic, limit in zip(extent, periodic, longest, strict=True)
+    ]
+    candidates = sorted(product(*ranges), key=lambda e: (math.prod(e), max(e), e))
+    smallest = next(e for e in candidates if not _clashes(differences, e, periodic))
+    raise InputError(
+        f"extent must be large enough that no bond of length up to {cutoff:g} meets its own periodic image or"
+        f" a second bond between the same two sites, got {extent!r}. Use {smallest!r}, a smaller cutoff, or"
+        " open boundaries."
+    )
+
+
+def _offset_differences(
+    bonds: list[Bond], extent: IntVector, periodic: tuple[bool, ...]
+) -> np.ndarray:
+    """Differences [n, dim] between the offsets of bonds that join the same two sublattices.
+
+    Two bonds join the same sites if the difference of their offsets is a period of the finite lattice. From a
+    sublattice to itself the offset 0 counts as well, so that no bond joins a site to itself.
+    """
+    dim = len(extent)
+    zero = (0,) * dim
+    offsets: dict[tuple[int, int], list[IntVector]] = {}
+    for source, destination, offset in bonds:
+        # A bond longer than an open axis does not exist in the finite lattice.
+        if all(p or abs(n) < e for n, e, p in zip(offset, extent, periodic, strict=True)):
+            offsets.setdefault((source, destination), []).append(offset)
+    found = [np.zeros((0, dim), dtype=np.int64)]
+    for (source, destination), cells in offsets.items():
+        table = np.array([*cells, zero] if source == destination else cells)
+        difference = (table[:, None] - table).reshape(-1, dim)
+        found.append(difference[difference.any(1)])
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _clashes(differences: np.ndarray, extent: IntVector, periodic: tuple[bool, ...]) -> bool:
+    """Whether any of the differences is a period of the lattice: 0 along open axes, n · extent elsewhere."""
+    remainder = np.where(np.array(periodic), differences % np.array(extent), differences)
+    return bool((remainder == 0).all(1).any())
+
+
+def _sorted_bonds(
+    cell: UnitCell,
+    extent: IntVector,
+    periodic: tuple[bool, ...],
+    kinds: list[tuple[Bond, int]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Source, destination and kind of every bond, sorted by (destination, orbit, source).
+
+    Args:
+        cell: The unit cell.
+        extent: Number of cells along each axis.
+        periodic: Whether each axis is periodic.
+        kinds: Bonds of the unit cell with their orbits, sorted by destination sublattice.
+    """
+    n_cells = math.prod(extent)
+    n_sites = n_cells * cell.n_sublattices
+    # Each bond is packed into one integer whose bits are, from high to low, orbit, source and kind. Integers
+    # sort much faster than triples, and shifts and masks take them apart again. The destination needs no
+    # bits: it is the row (cell) and the group of columns (sublattice) where the integer stands.
+    kind_bits, site_bits = len(kinds).bit_length(), n_sites.bit_length()
+    absent = np.iinfo(np.int64).max  # for bonds that would cross an open boundary; sorts last
+    keys = np.empty((n_cells, len(kinds)), dtype=np.int64)
+    for k, ((source, _, offset), orbit) in enumerate(kinds):
+        cells, present = _shifted_cells(extent, periodic, offset)
+        # The source is site cells · n_sublattices + source, here shifted left by kind_bits.
+        tag = (orbit << site_bits + kind_bits) + (source << kind_bits) + k
+        keys[:, k] = np.where(present, cells * (cell.n_sublattices << kind_bits) + tag, absent)
+    # Columns are grouped by destination sublattice; sort the bonds that end at each site.
+    ending = [sum(bond[1] == s for bond, _ in kinds) for s in range(cell.n_sublattices)]
+    for start, stop in pairwise(np.concatenate([[0], np.cumsum(ending)])):
+        keys[:, start:stop].sort(axis=1)
+    sites = np.arange(n_sites).reshape(n_cells, cell.n_sublattices)
+    destination = np.repeat(sites, ending, axis=1).reshape(-1)
+    keys = keys.reshape(-1)
+    if not all(periodic):
+        present = keys != absent
+        keys, destination = keys[present], destination[present]
+    kind = (keys & (1 << kind_bits) - 1).astype(np.int32)
+    source = keys >> kind_bits & (1 << site_bits) - 1
+    return source, destination, kind
+
+
+def _shifted_cells(
+    extent: IntVector, periodic: tuple[bool, ...], offset: IntVector
+) -> tuple[np.ndarray, np.ndarray]:
+    """Number of the cell at −offset from each cell, [n_cells], and whether that cell exists, [n_cells]."""
+    number = np.zeros(1, dtype=np.int64)
+    present = np.ones(1, dtype=bool)
+    # Row-major numbers are built up axis by axis: number · extent + coordinate.
+    for n, is_periodic, step in zip(extent, periodic, offset, strict=True):
+        shifted = np.arange(n) - step
+        inside = is_periodic | ((shifted >= 0) & (shifted < n))
+        number = (number[:, None] * n + shifted % n).reshape(-1)
+        present = (present[:, None] & inside).reshape(-1)
+    return number, present
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array

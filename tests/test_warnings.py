@@ -1,0 +1,41 @@
+"""Which warnings are errors under pytest: those that point at our own code (pyproject.toml, filterwarnings)."""
+
+import warnings
+
+import pytest
+import torch
+
+import lattgnn.graph
+
+
+def warn_from(module: str) -> None:
+    warnings.warn_explicit("old", DeprecationWarning, "file.py", 1, module=module, registry={})
+
+
+def test_a_warning_at_our_own_code_is_an_error(monkeypatch):
+    with pytest.raises(UserWarning, match="here"):
+        warnings.warn("here")
+    # a deprecated call inside the package: what torch or numpy says of it points there
+    monkeypatch.setattr(
+        torch, "sparse_csr_tensor", lambda *args, **kw: warnings.warn("csr", stacklevel=2)
+    )
+    with pytest.raises(UserWarning, match="csr"):
+        lattgnn.graph.csr_tensor(torch.tensor([0, 1]), torch.tensor([0]), torch.ones(1), (1, 1))
+
+
+@pytest.mark.parametrize(
+    "module", ["lattgnn", "lattgnn.nn.x", "tests.x", "scripts.x", "speed_report"]
+)
+def test_what_counts_as_our_own(module):
+    with pytest.raises(DeprecationWarning):
+        warn_from(module)
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["torch_geometric.data", "lightning.pytorch.cli", "torch", "lattgnn_of_another", "sys"],
+)
+def test_a_warning_at_another_package_is_not(module):
+    with warnings.catch_warnings(record=True) as caught:
+        warn_from(module)
+    assert len(caught) == 1
