@@ -44,8 +44,9 @@ class _Prepared:
 
 
 class Backend:
-    """Forces of a trained network on one lattice, by code that is chosen and checked at the first
-    call.
+    """Forces of a trained network on one lattice, by the fastest code that is available.
+
+    The code is chosen and checked at the first call.
 
     A network of a scalar field runs as compiled code in float32 on a CPU that has a compiler, and
     as torch operations on the grid of cells elsewhere. Every other network runs its own code, tile
@@ -171,10 +172,9 @@ class _OwnCode:
 
 
 def _check(fast: Forces, net: ForceNetwork, lattice: Lattice) -> None:
-    """Compare fast forces with those of the network in float64, on weak and on strong random
-    fields.
+    """Compare fast forces with those of the network in float64.
 
-    The network's own float32 forces differ from the float64 ones as well. Fast forces may have four
+    The fields are random, weak and strong ones. The network's own float32 forces differ from the float64 ones as well. Fast forces may have four
     times that error, besides the tolerance.
 
     Raises:
