@@ -231,7 +231,7 @@ def test_fields_are_checked_as_the_exact_force_field_does(field):
 def test_another_ensemble_than_that_of_the_labels_is_refused():
     from lattgnn.cli.physics_verbs import choose_force_field
 
-    with pytest.raises(ValueError, match="solver must be the one behind the labels"):
+    with pytest.raises(ValueError, match="has labels of ExactDiagonalization"):
         choose_force_field(
             square(6), solver=ExactDiagonalization(kT=0.3, mu=0.0), checkpoint="holstein-square"
         )

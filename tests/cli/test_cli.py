@@ -93,7 +93,7 @@ def test_version(capsys):
         (["--force_field.checkpoint=no-such-name"], ["no-such-name"]),
         (
             ["--force_field.hamiltonian=lattgnn.hamiltonians.DoubleExchange"],
-            ["must move the field of DoubleExchange, got VerletLangevin", "HeunLLG"],
+            ["must suit the field of DoubleExchange, got VerletLangevin", "HeunLLG"],
         ),
     ],
 )
