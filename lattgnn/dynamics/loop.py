@@ -27,15 +27,15 @@ from lattgnn.dynamics.trajectory import (
     write_frame,
 )
 from lattgnn.dynamics.update import all_within
-from lattgnn.errors import InputError
+from lattgnn.errors import InputError, StoppedRunError
 from lattgnn.lattice import Lattice
 from lattgnn.progress import progress_bar
-from lattgnn.serialize import describe
+from lattgnn.serialize import config_differences, describe
 
 __all__ = ["ForceField", "RunawayFieldError", "simulate"]
 
 
-class RunawayFieldError(ArithmeticError):
+class RunawayFieldError(StoppedRunError):
     """A field or force became NaN, infinite or too large; the frames saved before stay.
 
     Attributes:
@@ -96,6 +96,9 @@ def simulate(
     trajectory = _open(path, state, steps, full_config)
     n_done = len(trajectory.steps)
     if n_done < len(steps):
+        prepare = getattr(force_field, "prepare", None)
+        if prepare is not None:
+            prepare()  # builds tables, or rebuilds them after a change of weights
         if n_done > 0:
             state = trajectory.state(-1, state.field.device)
         n_sites = math.prod(state.field.shape[:2])
@@ -215,7 +218,7 @@ def _open(
     if not path.exists():
         return create_store(path, state, len(steps), config)
     trajectory = open_store(path, mode="r+")
-    different = _differences(trajectory.config, config)
+    different = list(config_differences(trajectory.config, config))
     old_steps = trajectory.steps
     if different == ["n_steps"] and trajectory.config["n_steps"] < config["n_steps"]:
         grown = len(steps) >= trajectory.n_planned
@@ -229,12 +232,3 @@ def _open(
     for leftover in path.rglob("*.partial"):  # what a kill left of zarr's write-then-rename
         leftover.unlink()
     return trajectory
-
-
-def _differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """Dotted names of the entries in which two configurations differ."""
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [] if old == new else [name]
-    keys = sorted(old.keys() | new.keys())
-    prefix = f"{name}." if name else ""
-    return [path for key in keys for path in _differences(old.get(key), new.get(key), prefix + key)]

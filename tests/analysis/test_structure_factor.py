@@ -67,5 +67,5 @@ def test_rings():
 
 
 def test_colours_that_are_no_plane_wave_are_refused():
-    with pytest.raises(ValueError, match="one site in the cell"):
+    with pytest.raises(ValueError, match="one site per unit cell"):
         checkerboard_wavevector(honeycomb(4))
