@@ -99,7 +99,7 @@ def simulate_verb(argv: Sequence[str]) -> None:
             options.pop("lattice"), device=initial["device"], **options.pop("force_field")
         )
         check_integrator(options["integrator"], force_field.hamiltonian)
-        compiled = isinstance(force_field, LearnedForceField) and force_field.engine.is_compiled
+        compiled = isinstance(force_field, LearnedForceField) and force_field.backend.is_compiled
         if n_threads is None and compiled:
             torch.set_num_threads(CPU_COUNT)
         dtype = dtype or ("float32" if compiled else "float64")
