@@ -1,4 +1,4 @@
-"""The cells of a lattice as rows of places: what the compiled kernel sweeps over."""
+"""The cells of a lattice as rows of slots, over which the compiled code sweeps."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lattgnn.backends.stencil import Kernel, StencilNetwork
 from lattgnn.lattice import Lattice
 
 TILE_BYTES = 512 * 2**10
-"""What the rows kept in flight may take: half of a core's second-level cache."""
+"""Memory for the rows that a sweep keeps: half of the second-level cache of a core."""
 MARGIN = 64
-"""Places beyond the ends of a row that a vector may touch."""
+"""Slots beyond the ends of a row that a vector may touch."""
 Reach = tuple[int, ...]
 
 
@@ -23,10 +23,10 @@ class Tile:
     """A piece of a row, int32 arrays.
 
     Attributes:
-        cells: [n_places], the cell of the row that a place shows, -1 for none.
-        core: [n_places], 1 where the result belongs to this tile, 0 where it is computed for the core's sake,
+        cells: [n_slots], the cell of the row in each slot, -1 for none.
+        core: [n_slots], 1 where the result belongs to this tile, 0 in the halo that the core needs,
             -1 elsewhere.
-        copies: [n, 2], places beyond a periodic boundary, and those that they copy.
+        copies: [n, 2], slots beyond a periodic boundary, and the slots that they copy.
     """
 
     cells: np.ndarray
@@ -84,15 +84,15 @@ class Grid:
         self.tiles = [self._tile(piece, is_whole) for piece in pairwise(cuts)]
 
     def offset(self, offset: Reach) -> Reach:
-        """An offset of cells, with the axis of rows that a chain lacks."""
+        """An offset of cells, with a leading axis of rows where the lattice has none."""
         return self._first + offset
 
     def shift(self, offset: Reach) -> int:
-        """Places between two cells of a row; axis 0 plays no part."""
+        """Slots between two cells of a row; axis 0 does not count."""
         return sum(n * stride for n, stride in zip(offset[1:], self._strides, strict=True))
 
     def _cuts(self, most_places: int, halo: int) -> list[int]:
-        """Where axis 1 is cut: into equal pieces that fit, but are wide compared with their halo."""
+        """Where axis 1 is cut: into equal pieces that fit the memory and are at least 8 halos wide."""
         n = -(-int(np.prod(self.extent[1:])) // max(most_places, 1))
         n = max(1, min(n, self.extent[1] // max(8 * halo, 1)))
         return [self.extent[1] * k // n for k in range(n + 1)]
