@@ -1,7 +1,8 @@
 """Compiled code for the CPU: C++ sources in the package, compiled on the machine where they run.
 
-The local compiler makes code for the exact processor. The library is kept in the user's cache, so this is done
-once. Without a compiler, or with LATTGNN_NATIVE=0, `library` returns None and PyTorch is used instead.
+The local compiler makes code for the exact processor. The library is kept in the user's cache, so
+this is done once. Without a compiler, or with LATTGNN_NATIVE=0, `library` returns None and PyTorch
+is used instead.
 """
 
 import ctypes
@@ -44,7 +45,7 @@ def compiler() -> list[str] | None:
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled library; the first call may compile it, which takes seconds. None if it cannot be made."""
+    """The compiled library, or None; the first call may compile it, which takes seconds."""
     command = compiler()
     if command is None or os.environ.get("LATTGNN_NATIVE") == "0":
         return None

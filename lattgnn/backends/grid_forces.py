@@ -17,14 +17,15 @@ from lattgnn.backends.stencil import Bond, Kernel, StencilLayer, StencilNetwork
 class GridForces(nn.Module):
     """Energies and forces of a network of scalars, of any extent; it can be exported and compiled.
 
-    The gradient of an energy is written out by hand, so that no autograd graph is kept. Weights are buffers,
-    in float64 by default; half precision costs more accuracy than it saves time. An
-    extent below the reach of a bond is repeated periodically.
+    The gradient of an energy is written out by hand, so that no autograd graph is kept. Weights are
+    buffers, in float64 by default; half precision costs more accuracy than it saves time. An extent
+    below the reach of a bond is repeated periodically.
 
     Args:
-        network: What to compute.
-        periodic: Whether each axis closes on itself; beyond an open end there are no sites.
-        classical: Kernels of a linear classical force for each destination sublattice, 1×1 matrices.
+        network: The network as matrices on bonds.
+        periodic: Whether each axis is periodic; beyond an open end there are no sites.
+        classical: Kernels of a linear classical force for each destination sublattice, 1×1
+            matrices.
     """
 
     steps: Tensor
@@ -60,7 +61,7 @@ class GridForces(nn.Module):
     def forward(
         self, field: Float[Tensor, "batch *extent n_sublattices"]
     ) -> tuple[Float[Tensor, " batch"] | None, Float[Tensor, "batch *extent n_sublattices"]]:
-        """Energies (float64, None for a network without) and forces −∂E/∂field, the classical ones included.
+        """Energies (float64, None without an energy head) and total forces −∂E/∂field.
 
         Args:
             field: In the dtype of the buffers.
@@ -166,16 +167,16 @@ class _Layer(nn.Module):
 
 
 class BondSums(nn.Module):
-    """bias + Σ kernels · x on each cell: neighbors that share a matrix are summed before it is applied.
+    """bias + Σ kernels · x on each cell; neighbors that share a matrix are summed first.
 
-    A product of matrices rather than a convolution, because on a GPU PyTorch rounds the factors of a
-    convolution to ten bits (TF32) unless told otherwise, and because it is the faster one on a CPU.
+    A product of matrices rather than a convolution, because on a GPU PyTorch rounds the factors of
+    a convolution to ten bits (TF32) by default, and because it is faster on a CPU.
 
     Args:
         kernels: Of each destination sublattice.
         n_in: Channels of each source sublattice.
         n_out: Channels of each destination sublattice.
-        periodic: Whether each axis closes on itself.
+        periodic: Whether each axis is periodic.
         bias: [n_out] of each destination sublattice; none by default.
     """
 

@@ -18,7 +18,7 @@ from lattgnn.lattice import Lattice
 from lattgnn.native import library
 
 FLAT_BYTES = 2 * 2**20
-"""Channels of a whole lattice up to this size stay in the cache: it is then swept as a single row."""
+"""A lattice whose channels take less than this stays in the cache: it is swept as one row."""
 
 _int, _long, _float, _pointer = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
 
@@ -68,11 +68,12 @@ class NativeForces:
     """Energies and forces of a network of scalars on one lattice, float32, on the CPU.
 
     Args:
-        network: What to compute.
+        network: The network as matrices on bonds.
         lattice: The lattice of the fields.
-        classical: Kernels of a linear classical force for each destination sublattice, 1×1 matrices.
-        tile_bytes: Memory for rows in flight; it cuts rows into tiles. A lattice that takes no more than
-            `FLAT_BYTES` is one row where there are as many samples as threads.
+        classical: Kernels of a linear classical force for each destination sublattice, 1×1
+            matrices.
+        tile_bytes: Memory for rows in flight; it cuts rows into tiles. A lattice that takes no more
+            than `FLAT_BYTES` is one row where there are as many samples as threads.
 
     Raises:
         RuntimeError: Nothing could be compiled here; see `lattgnn.native.library`.
@@ -97,7 +98,7 @@ class NativeForces:
         field: Float[Tensor, "batch n_sites"],
         out: Float[Tensor, "batch n_sites"] | None = None,
     ) -> tuple[Float[Tensor, " batch"] | None, Float[Tensor, "batch n_sites"]]:
-        """Energies (float64, None for a network without) and forces, the classical ones included.
+        """Energies (float64, None without an energy head) and total forces.
 
         Args:
             field: float32, contiguous, on the CPU.

@@ -1,7 +1,7 @@
 """A trained network of scalars as plain matrices on the bonds of one unit cell.
 
-This is the form that the compiled code and the torch form compute with. A layer applies the same matrices in
-every cell, so it needs neither the symmetry of the lattice nor its extent any more.
+This is the form that the compiled code and the torch form compute with. A layer applies the same
+matrices in every cell, so it needs neither the symmetry of the lattice nor its extent any more.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Bond = tuple[int, int, tuple[int, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """An equivariant kernel as one matrix that several bonds share: their sources are summed first.
+    """An equivariant kernel: one matrix on several bonds, whose sources are summed first.
 
     Attributes:
         bonds: All with the same destination sublattice.
@@ -132,7 +132,7 @@ def stencil_network(net: ForceNetwork, lattice: Lattice) -> StencilNetwork | Non
 
 
 def minimal_supercell(lattice: Lattice, net: ForceNetwork) -> Lattice:
-    """The smallest periodic supercell of the crystal that a network accepts; its bonds are the same."""
+    """The smallest periodic supercell that a network accepts; it has the same bonds."""
     for extent in range(2, 100):
         axes = (extent,) * lattice.dim
         piece = Lattice(lattice.primitive_vectors, lattice.basis, axes, True, lattice.name)

@@ -2,8 +2,8 @@
 //
 // A random number depends only on (seed, step, purpose, replica, index in the replica), to the last bit. All
 // arithmetic must therefore be rounded the same way in a vector and in the scalar loop over the remaining
-// numbers. This is why the code says `multiply_add` and never a * b + c: a compiler may fuse the latter into one
-// rounding in one place and not in another.
+// numbers. This is why the code says `multiply_add` and never a * b + c: a compiler may fuse the latter into
+// one rounding in one place and not in another.
 
 #include <algorithm>
 #include <cmath>
@@ -69,8 +69,8 @@ inline Words philox(Words x, uint64_t key) {
 // log((1 + s) / (1 - s)) = 2 s + s z P(z), z = s^2, with P within 4e-16.
 inline double radius(uint64_t word) {
     constexpr uint64_t ROOT_HALF = 0x3fe6a09e667f3bcd, ONE = uint64_t(1) << 52;
-    // Subtracting the bits of sqrt(1/2) moves the boundary between exponents there: the mantissa is then nearest
-    // to 1, where the series below converges fastest.
+    // Subtracting the bits of sqrt(1/2) moves the boundary between exponents there: the mantissa is then
+    // nearest to 1, where the series below converges fastest.
     const uint64_t x = bits(to_double(word) + 0.5);
     const uint64_t above = (x - ROOT_HALF + ONE) >> 52;  // one more than the exponent, never negative
     const double mantissa = from_bits(x - (above << 52) + ONE);
@@ -106,7 +106,7 @@ inline void on_circle(uint64_t word, double r, double* cosine, double* sine) {
     c = multiply_add(c, z, 0.2536695079010467);
     c = multiply_add(c, z, -1.2337005501361697);
     c = multiply_add(c, z, 1.0) * r;
-    const uint64_t odd = 0 - (quarter & 1);  // all ones in odd quarter turns, where sine and cosine are exchanged
+    const uint64_t odd = 0 - (quarter & 1);  // all ones in odd quarters: sine and cosine are exchanged
     const uint64_t swapped = (bits(c) ^ bits(s)) & odd;
     // Signs by quarter turn: the cosine is negative in quarters 1 and 2, the sine in 2 and 3. The bit of the
     // quarter moves to bit 63, the sign of a double.
@@ -146,11 +146,12 @@ void normals(uint64_t seed, uint64_t step_and_purpose, uint64_t replica, uint64_
     }
 }
 
-// Call visit(offset, count, numbers) for the pieces first_piece ... last_piece - 1, of at most 4 * CHUNK numbers.
+// Call visit(offset, count, numbers) for the pieces first_piece ... last_piece - 1, of at most 4 * CHUNK
+// numbers.
 template <typename Visit>
 void for_pieces(const Draw& draw, int64_t first_piece, int64_t last_piece, Visit visit) {
     alignas(64) double numbers[4 * CHUNK] = {}, more[4 * CHUNK];
-    const uint64_t start = draw.first_index % 4;  // numbers before the first one in its counter; they are generated and skipped
+    const uint64_t start = draw.first_index % 4;  // generated, but skipped: they precede the first number
     const int64_t n_pieces = (draw.n_numbers + start + 4 * CHUNK - 1) / (4 * CHUNK);
     for (int64_t piece = first_piece; piece < last_piece; piece++) {
         const int64_t replica = piece / n_pieces, place = piece % n_pieces * 4 * CHUNK;

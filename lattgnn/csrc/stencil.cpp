@@ -326,8 +326,8 @@ struct Sweep {
         }
     }
 
-    // Layer l for a group of cells at slot p of sublattice d. The output stays in `out`, and in x[l] for the next
-    // layer; slope[l] gets the derivative of the nonlinearity if there is a way back.
+    // Layer l for a group of cells at slot p of sublattice d. The output stays in `out`, and in x[l] for the
+    // next layer; slope[l] gets the derivative of the nonlinearity if there is a way back.
     void forward(int l, int64_t row, int64_t p, int d) {
         const Layer& layer = net.layers[l];
         const int n_hidden = layer.first_hidden[d + 1] - layer.first_hidden[d];
@@ -537,8 +537,8 @@ void* lattgnn_plan(const Network* net, const Geometry* lattice) {
 
 void lattgnn_free_plan(void* plan) { delete static_cast<Plan*>(plan); }
 
-// Forces [batch, sites] of fields [batch, sites], and energies [batch, tiles, rows] if the network has energies.
-// Returns whether all fields are finite.
+// Forces [batch, sites] of fields [batch, sites], and energies [batch, tiles, rows] if the network has
+// energies. Returns whether all fields are finite.
 int32_t lattgnn_forces(void* handle, const float* fields, float* forces, double* energies, int64_t batch,
                        int32_t n_threads) {
     Plan& plan = *static_cast<Plan*>(handle);
@@ -546,8 +546,8 @@ int32_t lattgnn_forces(void* handle, const float* fields, float* forces, double*
     const Geometry& g = plan.lattice;
     const int64_t units = batch * g.n_tiles, n_sites = g.n_rows * g.row_cells * plan.net.n_sublattices;
     if (plan.sweeps.empty()) plan.sweeps.push_back(std::make_unique<Sweep>(plan.net, plan.lattice));
-    // A unit is one tile of one sample. Where units do not divide evenly among threads, rows are cut as well, but
-    // not into pieces shorter than twice the halo: those would mostly repeat work of their neighbors.
+    // A unit is one tile of one sample. Where units do not divide evenly among threads, rows are cut as well,
+    // but not into pieces shorter than twice the halo: those would mostly repeat work of their neighbors.
     const int64_t most = std::max<int64_t>(1, g.n_rows / std::max<int64_t>(1, 2 * plan.sweeps[0]->halo));
     const int64_t pieces = units % n_threads == 0 ? 1 : std::min<int64_t>(n_threads, most);
     const int64_t total = units * pieces, used = std::min<int64_t>(n_threads, total);

@@ -41,8 +41,8 @@ void add_bonds(const Orbits& m, int64_t orbit, int64_t n_samples, const float* x
 
 }  // namespace
 
-// out [1 + n_orbits, n_channels, n_sites, n_samples]: first a copy of x [n_channels, n_sites, n_samples], then its
-// sums over each orbit. Threads share the channels; one thread is added for every 2^20 products.
+// out [1 + n_orbits, n_channels, n_sites, n_samples]: first a copy of x [n_channels, n_sites, n_samples], then
+// its sums over each orbit. Threads share the channels; one thread is added for every 2^20 products.
 extern "C" void lattgnn_sums(const int64_t* starts, const int64_t* columns, const float* values, int64_t n_orbits,
                              int64_t n_sites, int64_t n_samples, int64_t n_channels, const float* x, float* out,
                              int64_t n_threads) {
