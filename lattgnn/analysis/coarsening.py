@@ -68,7 +68,8 @@ def structure_factor_length(
         max_wavenumber: Largest k, units 1/a. Default: the whole zone.
 
     Returns:
-        L in units a; infinite for a single perfect domain.
+        L in units a; infinite for a single perfect domain, NaN if S(q) vanishes for all k ≤
+        max_wavenumber.
 
     Raises:
         InputError: If moment is neither 1 nor 2.
@@ -81,7 +82,7 @@ def structure_factor_length(
     k = np.linalg.norm(wavevectors(lattice, center) - origin, axis=-1)
     weights = structure * (k <= (np.inf if max_wavenumber is None else max_wavenumber))
     axes = tuple(range(-lattice.dim, 0))
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         mean = (k**moment * weights).sum(axes) / weights.sum(axes)
         return np.asarray(2 * np.pi / mean ** (1.0 / moment))
 
@@ -142,8 +143,8 @@ def growth_exponent(
         The fit. Its interval is NaN for a single replica.
 
     Raises:
-        InputError: If the window has fewer than three frames, or a length in it is not finite and
-            positive.
+        InputError: If the window is not ascending or has fewer than three frames, or a length in it
+            is not finite and positive.
 
     Example:
         >>> times = np.geomspace(1, 100, 20)
@@ -151,6 +152,8 @@ def growth_exponent(
         >>> print(f"{fit.exponent:.3f}, {fit.prefactor:.3f}")
         0.500, 2.000
     """
+    if not 0 <= window[0] < window[1]:
+        raise InputError(f"window must be two ascending times, got {window!r}. Use (10, 100).")
     inside = (times >= window[0]) & (times <= window[1]) & (times > 0)
     if inside.sum() < 3:
         raise InputError(

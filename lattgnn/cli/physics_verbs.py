@@ -92,6 +92,7 @@ def simulate_verb(argv: Sequence[str]) -> None:
 
     options = _parse(parser, argv)
     initial, out = options.pop("initial"), options.pop("out")
+    _check_device(initial["device"])
     n_threads, dtype = options.pop("threads"), options.pop("dtype")
     with threads(1 if n_threads is None else n_threads):
         force_field = choose_force_field(
@@ -273,6 +274,15 @@ def start(
             f"{momentum_std!r}. Leave them out."
         )
     return dynamics.initial_spins(force_field, **options)
+
+
+def _check_device(device: str) -> None:
+    """Refuse a device that torch does not know or cannot use."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"device {device!r} cannot be used ({reason}). Use cpu.") from error
 
 
 def _in_words(model: Hamiltonian) -> str:

@@ -60,7 +60,7 @@ def fit(*loggers) -> Trainer:
 
 
 def recorded(folder: str | Path | None) -> list[Path]:
-    """Runs on disk that hold numbers; wandb's own process writes them, a moment after the end of a run."""
+    """Runs on disk with data; the process of wandb writes them shortly after the end of a run."""
     found: list[Path] = []
     deadline = time.monotonic() + 20
     while not found and time.monotonic() < deadline:
