@@ -100,6 +100,9 @@ class TrainerCLI(LightningCLI):
         """Parse `args` as given, without a look at sys.argv."""
         self.config = parser.parse_args(args)
 
+    def _parse_ckpt_path(self) -> None:
+        """Do nothing: by default, LightningCLI lets the checkpoint override the command line."""
+
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Make the trainer, with its loggers and checkpoints in the run directory."""
         self.run_dir = Path(self._get(self.config, "run_dir"))

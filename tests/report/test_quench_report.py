@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from lattgnn import analysis
-from lattgnn.analysis.quench import growth_window
 from lattgnn.dynamics import Trajectory
 from lattgnn.lattice import Lattice, chain, kagome, square, triangular
 from lattgnn.report import (
@@ -20,7 +19,7 @@ STEPS = np.unique(np.geomspace(1, 400, 14).round().astype(int) - 1)
 
 
 def coarsening(lattice: Lattice, n_replicas: int) -> Trajectory:
-    """Time-dependent Ginzburg–Landau: an order parameter that is not conserved, under a checkerboard."""
+    """Time-dependent Ginzburg–Landau dynamics of a nonconserved checkerboard order."""
     rng = np.random.default_rng(5)
     bonds = lattice.bonds(lattice.neighbor_distance)
     order = 0.3 * rng.normal(size=(n_replicas, lattice.n_sites))
@@ -98,16 +97,8 @@ def test_movie_without_imageio_names_the_extra(quench, tmp_path, monkeypatch):
         write_movie(tmp_path / "a.gif", np.ones((1, 48 * 48)), quench.lattice, np.zeros(1))
 
 
-def test_windows_and_frames():
+def test_picture_frames_are_spread_in_log_time():
     times = np.concatenate([[0.0], np.geomspace(0.1, 1000, 41)])
-    lengths = np.sqrt(times)[:, None]
-    window = growth_window(times, lengths, square(60))
-    assert window is not None
-    first, last = window
-    assert last <= 100 < 1.3 * last and first >= last / 10, (
-        "L reaches a sixth of the side at t = 100"
-    )
-    assert growth_window(times, lengths + 50, square(60)) is None
     frames = picture_frames(times)
     assert frames[-1] == 41 and len(frames) == 8
     assert picture_frames(np.zeros(1)).tolist() == [0]
@@ -136,8 +127,8 @@ def test_a_vector_is_the_sum_of_its_components(quench):
 @pytest.mark.parametrize(
     "lattice", [triangular(12), kagome(6), square(9)], ids=lambda lattice: lattice.name
 )
-def test_without_two_colours_the_peak_of_s_q_is_the_order(lattice):
-    """A wave planted on top of a uniform field, stronger with time; ±Q of a real field are one wave."""
+def test_without_two_colors_the_peak_of_s_q_is_the_order(lattice):
+    """A growing wave is planted on a uniform field; ±Q of a real field are one wave."""
     rng = np.random.default_rng(3)
     q = analysis.wavevectors(lattice)[2, 1]
     times = np.arange(6)
