@@ -82,9 +82,9 @@ def canonical_basis(
         vector that it was made from.
     """
     basis, found = np.zeros((rank, len(diagonal))), 0
-    # Smallest squared norm that counts as new. If all n unit vectors had less left, the trace of what
-    # is missing would be below 1/4, whereas one missing dimension has trace 1. So the loop always
-    # finds all vectors.
+    # Smallest squared norm that counts as new. If all n unit vectors had less left, the trace of
+    # what is missing would be below 1/4, whereas one missing dimension has trace 1. So the loop
+    # always finds all vectors.
     enough = 0.25 / len(diagonal)
     for k in range(len(diagonal)):
         if found == rank:
@@ -104,8 +104,8 @@ def canonical_basis(
 def invariant_tensors(factors: Sequence[np.ndarray]) -> np.ndarray:
     """Orthonormal basis of the tensors that are invariant under a group acting on every index.
 
-    Tensors with a single non-zero entry are averaged over the group and orthonormalized in row-major
-    order.
+    Tensors with a single non-zero entry are averaged over the group and orthonormalized in
+    row-major order.
 
     Args:
         factors: For each index k of the tensors the orthogonal matrices that act on it, [order,
@@ -146,9 +146,9 @@ def _central_idempotents(group: PointGroup) -> np.ndarray:
     indicator = np.zeros((len(real_classes), group.order))
     for row, members in zip(indicator, sorted(real_classes), strict=True):
         row[list(members)] = len(members) ** -0.5
-    # Convolution (f * h)(a) = Σ_b f(a b⁻¹) h(b) with a generic class function f, as a matrix between
-    # class functions. Its eigenvalues differ for all irreps unless f is unlucky. The coefficients of
-    # f are cosines and not random numbers, so that every run takes the same f.
+    # Convolution (f * h)(a) = Σ_b f(a b⁻¹) h(b) with a generic class function f, as a matrix
+    # between class functions. Its eigenvalues differ for all irreps unless f is unlucky. The
+    # coefficients of f are cosines and not random numbers, so that every run takes the same f.
     for trial in range(1, 100):
         weights = np.cos(trial * np.arange(1, len(indicator) + 1)) @ indicator
         convolution = indicator @ weights[group.table[:, group.inverse]] @ indicator.T
@@ -160,8 +160,8 @@ def _central_idempotents(group: PointGroup) -> np.ndarray:
     units = vectors.T @ indicator
     # A unit vector u along ε satisfies ε = u(1) u, whatever its sign: ε(1) = Σ_g ε(g)².
     idempotents = units[:, :1] * units
-    # |G| ε(g) is a whole number unless the group has a five-fold axis or one of more than six folds.
-    # Such entries are made exact, to be the same on every machine.
+    # |G| ε(g) is a whole number unless the group has a five-fold axis or an axis of order
+    # seven or higher. Whole numbers are made exact, to be the same on every machine.
     whole = (idempotents * group.order).round()
     exact = np.abs(idempotents * group.order - whole) < 1e-9
     return np.where(exact, whole / group.order, idempotents)
@@ -170,9 +170,9 @@ def _central_idempotents(group: PointGroup) -> np.ndarray:
 def _dimension(group: PointGroup, idempotent: np.ndarray) -> int:
     """Dimension d of the irrep that belongs to an idempotent, from its Frobenius-Schur indicator.
 
-    Σ_g ε(g²) is d if the irrep is also irreducible over the complex numbers. If it is the sum of two
-    complex conjugate irreps, the sum is 0, and d follows from |G| ε(1) = d²/2. No point group has a
-    quaternionic irrep.
+    Σ_g ε(g²) is d if the irrep is also irreducible over the complex numbers. If it is the sum of
+    two complex conjugate irreps, the sum is 0, and d follows from |G| ε(1) = d²/2. No point group
+    has a quaternionic irrep.
     """
     real = round(idempotent[group.table.diagonal()].sum())
     return real if real else round((2 * group.order * idempotent[0]) ** 0.5)
@@ -181,9 +181,9 @@ def _dimension(group: PointGroup, idempotent: np.ndarray) -> int:
 def _carriers(group: PointGroup) -> Iterator[np.ndarray]:
     """Orthogonal matrices [order, n, n] on the polynomials of degree 0, 1, 2, ...
 
-    Each degree comes twice: as it is and multiplied by det R. The basis consists of the monomials in
-    lexicographic order. They are orthonormal in the invariant (Bombieri) product when x^α is divided
-    by its norm, which is √(α!) up to a common factor.
+    Each degree comes twice: as it is and multiplied by det R. The basis consists of the monomials
+    in lexicographic order. They are orthonormal in the invariant (Bombieri) product when x^α is
+    divided by its norm, which is √(α!) up to a common factor.
     """
     dim, signs = group.dim, group.determinants[:, None, None]
     powers: list[tuple[int, ...]] = [()]
@@ -223,8 +223,9 @@ def _irreducible_subspace(carrier: np.ndarray, projector: np.ndarray, dim: int) 
         if round(projector.trace()) == dim:
             return projector
         images = carrier @ (projector @ seed)
-        # The mean of x xᵀ over the images x commutes with the group, so every eigenspace is invariant.
-        # The one of the largest eigenvalue is kept; the seed may also be orthogonal to all copies.
+        # The mean of x xᵀ over the images x commutes with the group, so every eigenspace is
+        # invariant. The one with the largest eigenvalue is kept. A seed orthogonal to the subspace
+        # has no images and is skipped.
         values, vectors = np.linalg.eigh(images.T @ images / len(images))
         if values[-1] > 1e-6:
             top = vectors[:, values > (1 - 1e-6) * values[-1]]

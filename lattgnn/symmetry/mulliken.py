@@ -108,8 +108,8 @@ class _Solid:
 def _parity(solid: _Solid) -> tuple[int | None, tuple[str, str]]:
     """The element that defines the parity of irreps, with the marks for even and odd.
 
-    It is the inversion, or, if there is none, the mirror normal to the principal axis; None if there
-    is no such mirror either.
+    It is the inversion, or, if there is none, the mirror normal to the principal axis; None if
+    there is no such mirror either.
     """
     improper = solid.determinants < 0
     inversion = np.flatnonzero(improper & (solid.turns == 1))
@@ -228,7 +228,7 @@ def _from_z(axis: np.ndarray) -> tuple:
 
 
 def _by_geometry(group: PointGroup) -> list[int]:
-    """Elements by decreasing determinant, trace and entries, which does not depend on their numbers."""
+    """Elements by decreasing determinant, trace and entries, whatever their order in the group."""
     keys = [
         # + 0.0 turns -0.0 into 0.0.
         (-d, -round(float(r.trace()), 6), *(-r.round(6) + 0.0).ravel())
