@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from lattgnn.errors import InputError
+from lattgnn.graph import LatticeGraph
 from lattgnn.lattice import Lattice
 from lattgnn.nn import FieldBasis, ForceNetwork, OrbitNetwork
-from lattgnn.nn.expanded_conv import bond_kernels
 from lattgnn.nn.features import Block, Features
-from lattgnn.nn.kernel_matrices import KernelGraph
+from lattgnn.nn.kernel_weights import bond_kernels
+from lattgnn.nn.nonlinear_layer import NonlinearLayer
 from lattgnn.nn.nonlinearities import EntrywiseSiLU, Gate, NormGate
 from lattgnn.nn.orbit_conv import OrbitConv
-from lattgnn.nn.orbit_network import NonlinearLayer
 from lattgnn.symmetry import site_class_index, site_classes
 
 Bond = tuple[int, int, tuple[int, ...]]
@@ -113,7 +113,7 @@ def stencil_network(net: ForceNetwork, lattice: Lattice) -> StencilNetwork | Non
         net: Trained network.
         lattice: The lattice it was made for; the extent plays no part.
     """
-    if not (isinstance(net, OrbitNetwork) and net.is_scalar and not net.internal):
+    if not (isinstance(net, OrbitNetwork) and net.is_scalar and not net.field_type.is_spin):
         return None
     exact = copy.deepcopy(net).double().cpu()
     graph = exact.graph(small_piece(lattice, exact))
@@ -128,7 +128,7 @@ def stencil_network(net: ForceNetwork, lattice: Lattice) -> StencilNetwork | Non
         ]
     steps, bumps = basis.steps.numpy(), basis.bumps.numpy()
     linear = float(steps.max())
-    return StencilNetwork(steps, linear, bumps, tuple(layers), net.conservative, net.force_bound)
+    return StencilNetwork(steps, linear, bumps, tuple(layers), net.conservative, net.field_type.force_bound)
 
 
 def small_piece(lattice: Lattice, net: ForceNetwork) -> Lattice:
@@ -153,7 +153,7 @@ def _is_plain(layer: torch.nn.Module) -> bool:
     return len(nonlinearity.silu.mapped) == len(nonlinearity.outputs)
 
 
-def _layers(layer: torch.nn.Module, graph: KernelGraph, residual: bool) -> list[StencilLayer]:
+def _layers(layer: torch.nn.Module, graph: LatticeGraph, residual: bool) -> list[StencilLayer]:
     """One layer, or two where the second map is over bonds as well."""
     assert isinstance(layer, NonlinearLayer) and isinstance(layer.nonlinearity, Gate | NormGate)
     sublattices = range(graph.lattice.n_sublattices)
@@ -181,7 +181,7 @@ def _layers(layer: torch.nn.Module, graph: KernelGraph, residual: bool) -> list[
     ]
 
 
-def _kernels(conv: OrbitConv, graph: KernelGraph, sublattice: int) -> list[Kernel]:
+def _kernels(conv: OrbitConv, graph: LatticeGraph, sublattice: int) -> list[Kernel]:
     """The kernels that arrive on a sublattice, equal ones together."""
     lattice = graph.lattice
     outs = _of_class(conv.outputs, site_class_index(lattice.cell, sublattice))

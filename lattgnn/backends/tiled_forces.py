@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -67,7 +66,7 @@ class TiledForces:
     ) -> None:
         net.graph(lattice)  # raises where the extent is too small
         if tile is None:
-            tile = _tile(lattice, net.reach)
+            tile = _tile(lattice, net.receptive_field)
         cells = (tile,) * lattice.dim if isinstance(tile, int) else tuple(tile)
         if len(cells) != lattice.dim or min(cells) < 1 or (batch is not None and batch < 1):
             raise InputError(
@@ -80,12 +79,11 @@ class TiledForces:
                 f"compile needs float32 on the CPU and batch=1, got {weight.dtype} on {weight.device.type} "
                 f"and {batch}. Use compile=False."
             )
-        reach = lattice.extent if net.reach is None else net.reach
+        reach = lattice.extent if net.receptive_field is None else net.receptive_field
         axes = zip(lattice.extent, lattice.periodic, cells, reach, strict=True)
         cut = [_windows(*axis) for axis in axes]
-        self.net = (
-            copy.deepcopy(net).requires_grad_(False).eval()
-        )  # frozen: what is made of weights is kept
+        # A private copy whose weights never change, so that its layers can cache their kernels.
+        self.net = net.frozen_copy()
         self.lattice = lattice
         self.block = lattice.with_extent(*(width for width, _ in cut))
         self.windows = list(product(*(windows for _, windows in cut)))
