@@ -98,9 +98,7 @@ def check_field_type(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
     """
     cell, wanted, found = hamiltonian.lattice.cell, hamiltonian.field_type, net.field_type
     # Two texts can name the same representation: "E" and "vector" do on the square lattice.
-    representations = [
-        field_representation(cell, kind.representation) for kind in (wanted, found)
-    ]
+    representations = [field_representation(cell, kind.representation) for kind in (wanted, found)]
     same = representations[0] == representations[1]
     if not same or (wanted.is_spin, wanted.n_components) != (found.is_spin, found.n_components):
         raise InputError(

@@ -56,7 +56,9 @@ class FieldComponents(nn.Module):
         local = self._turned(field.reshape(len(field), -1, self.n_components), inverse=False)
         blocks = []
         for number, representation in enumerate(self.representations):
-            chosen = local if len(self.representations) == 1 else local[:, class_sites(graph, number)]
+            chosen = (
+                local if len(self.representations) == 1 else local[:, class_sites(graph, number)]
+            )
             sizes = [summand.dim for summand in representation.blocks]
             blocks += [_rows(part) for part in chosen.split(sizes, dim=-1)]
         return blocks

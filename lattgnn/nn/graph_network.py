@@ -134,7 +134,13 @@ class GraphNetwork(ForceNetwork):
         widths = (n_components, *layers.channels, 1 if conservative else n_components)
         made, arguments = layers.conv_class(), self._conv_arguments(lattice)
         self.activation = layers.activate()
-        self.convs = nn.ModuleList(made(a, b, **arguments) for a, b in pairwise(widths))
+        try:
+            self.convs = nn.ModuleList(made(a, b, **arguments) for a, b in pairwise(widths))
+        except TypeError as error:
+            raise InputError(
+                f"arguments must be those of {layers.conv}, got {sorted(layers.arguments)}: {error}. "
+                "See its documentation."
+            ) from None
         self.receptive_field = cells_spanned(lattice, cutoff, len(self.convs))
 
     @property
@@ -196,12 +202,6 @@ class GraphNetwork(ForceNetwork):
             widths = {"orbit": n_orbits, "distance": 1, "vector": lattice.dim}
             arguments["edge_dim"] = widths[self.layers.edge_features]
         arguments |= self.layers.arguments
-        unknown = sorted(set(arguments) - set(known))
-        if unknown and "kwargs" not in known:
-            raise InputError(
-                f"arguments must be those of {self.layers.conv}, got {unknown}. "
-                f"Use {', '.join(list(known)[3:])}."
-            )
         return arguments
 
 

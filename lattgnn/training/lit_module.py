@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lattgnn.checkpoint import (
-    check_hamiltonian,
     check_field_type,
+    check_hamiltonian,
     checkpoint_header,
     read_header,
 )

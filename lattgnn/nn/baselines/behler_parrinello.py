@@ -12,9 +12,15 @@ from torch import Tensor, nn
 from lattgnn.errors import InputError
 from lattgnn.graph import LatticeGraph
 from lattgnn.lattice import Lattice
-from lattgnn.nn.baselines.dense_layers import SCALAR_FIELD, checked_channels, checked_scalar, checked_scale, mlp
+from lattgnn.nn.baselines.dense_layers import (
+    SCALAR_FIELD,
+    checked_channels,
+    checked_scalar,
+    checked_scale,
+    mlp,
+)
 from lattgnn.nn.baselines.irreps_network import Constant, PatchDecomposition
-from lattgnn.nn.baselines.site_patch import patch_table, patch_values, check_periodic
+from lattgnn.nn.baselines.site_patch import check_periodic, patch_table, patch_values
 from lattgnn.nn.energy_head import energy_and_forces
 from lattgnn.nn.force_network import ForceNetwork, cells_spanned
 from lattgnn.symmetry import FieldType, clebsch_gordan
@@ -139,7 +145,9 @@ class BehlerParrinello(ForceNetwork):
         self, field: Float[Tensor, "batch n_sites"], graph: LatticeGraph
     ) -> Float[Tensor, "batch n_sites"]:
         """The energies of sites, whose sum is the electronic energy."""
-        f = self.decomposition(patch_values(field, patch_table(graph, self.patch_radius)) / self.field_scale)
+        f = self.decomposition(
+            patch_values(field, patch_table(graph, self.patch_radius)) / self.field_scale
+        )
         return self.site_energy(self.invariants(f)).squeeze(-1).T
 
 

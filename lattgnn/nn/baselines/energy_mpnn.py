@@ -91,7 +91,9 @@ class EnergyMPNN(ForceNetwork):
         self.hyperparameters = dict(field_type=field_type, channels=channels)
         self.layers = nn.ModuleList(MessageLayer(a, b) for a, b in pairwise((1, *channels)))
         self.site_energy = SiteEnergy(channels[-1])
-        self.receptive_field = cells_spanned(lattice, lattice.neighbor_distance, len(self.layers) + 1)
+        self.receptive_field = cells_spanned(
+            lattice, lattice.neighbor_distance, len(self.layers) + 1
+        )
 
     def forward(
         self, field: Float[Tensor, "batch n_sites"], graph: LatticeGraph

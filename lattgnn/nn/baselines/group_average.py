@@ -9,8 +9,14 @@ from torch import Tensor, nn
 
 from lattgnn.graph import LatticeGraph
 from lattgnn.lattice import Lattice
-from lattgnn.nn.baselines.dense_layers import SCALAR_FIELD, checked_channels, checked_scalar, checked_scale, mlp
-from lattgnn.nn.baselines.site_patch import patch, patch_table, patch_values, check_periodic
+from lattgnn.nn.baselines.dense_layers import (
+    SCALAR_FIELD,
+    checked_channels,
+    checked_scalar,
+    checked_scale,
+    mlp,
+)
+from lattgnn.nn.baselines.site_patch import check_periodic, patch, patch_table, patch_values
 from lattgnn.nn.force_network import ForceNetwork, cells_spanned
 from lattgnn.symmetry import FieldType
 

@@ -9,9 +9,14 @@ from torch import Tensor, nn
 
 from lattgnn.graph import LatticeGraph
 from lattgnn.lattice import Lattice
-from lattgnn.nn.baselines.dense_layers import SCALAR_FIELD, checked_channels, checked_scalar, checked_scale
+from lattgnn.nn.baselines.dense_layers import (
+    SCALAR_FIELD,
+    checked_channels,
+    checked_scalar,
+    checked_scale,
+)
 from lattgnn.nn.baselines.irreps_network import PatchDecomposition, ProductLinear
-from lattgnn.nn.baselines.site_patch import patch_table, patch_values, check_periodic
+from lattgnn.nn.baselines.site_patch import check_periodic, patch_table, patch_values
 from lattgnn.nn.force_network import ForceNetwork, cells_spanned
 from lattgnn.symmetry import FieldType, Representation
 
@@ -116,7 +121,9 @@ class IrrepsFCNN(ForceNetwork):
         self, field: Float[Tensor, "batch n_sites"], graph: LatticeGraph
     ) -> tuple[None, Float[Tensor, "batch n_sites"]]:
         """No energy, and the electronic force."""
-        f = self.decomposition(patch_values(field, patch_table(graph, self.patch_radius)) / self.field_scale)
+        f = self.decomposition(
+            patch_values(field, patch_table(graph, self.patch_radius)) / self.field_scale
+        )
         for layer in self.layers:
             f = layer(f)
         return None, (self.readout(f)[0][..., 0, 0] + self.readout_bias).T
