@@ -84,8 +84,8 @@ def float32_bound(net, lattice, field, n_trials=4):
     or on the BLAS of one machine. A sum of n terms rounds n times with random signs, √n times as
     much as one change of each term, and the sums between the field and a force have up to 200
     terms: hence the factor of 16. (Found: PyTorch's and our compiled code within 5 times the
-    figure; a bond that is left out gives thousands of bounds, one weight that is wrong by 0.1 % mostly
-    several.)
+    figure. A bond that is left out moves forces by thousands of bounds, a weight that is wrong by
+    0.1 % by several.)
 
     Returns:
         Bound for the energy of each field (None where the network has no energy), and for a force.

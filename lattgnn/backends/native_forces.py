@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lattgnn.backends.stencil import Kernel, StencilLayer, StencilNetwork
-from lattgnn.backends.sweep_grid import TILE_BYTES, Grid, bytes_a_place
+from lattgnn.backends.sweep_grid import TILE_BYTES, Grid, bytes_per_cell
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.native import library
@@ -89,7 +89,7 @@ class NativeForces:
         grid = Grid(lattice, network, classical, tile_bytes)
         self.n_tiles = len(grid.tiles)
         self._rows, self._flat = _Plan(network, classical, grid), None
-        if lattice.n_cells * bytes_a_place(network, [0] * len(network.layers)) <= FLAT_BYTES:
+        if lattice.n_cells * bytes_per_cell(network, [0] * len(network.layers)) <= FLAT_BYTES:
             self._flat = _Plan(network, classical, Grid(lattice, network, classical, flat=True))
 
     def __call__(

@@ -116,7 +116,7 @@ def stencil_network(net: ForceNetwork, lattice: Lattice) -> StencilNetwork | Non
     if not (isinstance(net, OrbitNetwork) and net.is_scalar and not net.internal):
         return None
     exact = copy.deepcopy(net).double().cpu()
-    graph = exact.graph(small_piece(lattice, exact))
+    graph = exact.graph(minimal_supercell(lattice, exact))
     blocks, basis = [exact.embed, *exact.blocks, exact.readout], exact.basis
     assert isinstance(basis, FieldBasis)  # the one of fields without an internal space
     if basis.components.to_local is not None or not all(map(_is_plain, blocks)):
@@ -131,7 +131,7 @@ def stencil_network(net: ForceNetwork, lattice: Lattice) -> StencilNetwork | Non
     return StencilNetwork(steps, linear, bumps, tuple(layers), net.conservative, net.force_bound)
 
 
-def small_piece(lattice: Lattice, net: ForceNetwork) -> Lattice:
+def minimal_supercell(lattice: Lattice, net: ForceNetwork) -> Lattice:
     """A small periodic piece of the crystal that a network accepts; it has the same bonds."""
     for extent in range(2, 100):
         axes = (extent,) * lattice.dim

@@ -73,8 +73,8 @@ class Grid:
         longest = [int(n) for n in np.max([*reaches, self.classical_reach], axis=0)]
         total = int(sum(reach[1] for reach in reaches)) * (1 + network.conservative)
         total = max(total, self.classical_reach[1])
-        place_bytes = bytes_a_place(network, [reach[0] for reach in reaches])
-        cuts = [0, self.extent[1]] if flat else self._cuts(tile_bytes // place_bytes, total)
+        cell_bytes = bytes_per_cell(network, [reach[0] for reach in reaches])
+        cuts = [0, self.extent[1]] if flat else self._cuts(tile_bytes // cell_bytes, total)
         is_whole = len(cuts) == 2
         self._halo = (longest[1] if is_whole else total, *longest[2:])
         widest = max(stop - start for start, stop in pairwise(cuts))
@@ -123,7 +123,7 @@ class Grid:
         return Tile(cells, core, np.stack([place[beyond], source[beyond]], 1).astype(np.int32))
 
 
-def bytes_a_place(network: StencilNetwork, reaches: Sequence[int]) -> int:
+def bytes_per_cell(network: StencilNetwork, reaches: Sequence[int]) -> int:
     """Memory of the rows in flight for each place, float32; reaches are those of the layers along axis 0."""
     reaches, numbers = [*reaches, 0], 0
     for number, layer in enumerate(network.layers):

@@ -9,6 +9,7 @@ from lattgnn.errors import InputError, suggestion
 from lattgnn.symmetry import symmetry_table
 
 NAMED = ("chain", "square", "triangular", "honeycomb", "kagome", "lieb", "cubic")
+PICTURES = (".png", ".svg", ".pdf")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -46,6 +47,8 @@ def main(argv: Sequence[str]) -> None:
     if options.name not in NAMED:
         advice = suggestion(options.name, NAMED)
         raise InputError(f"name must be a named lattice, got {options.name!r}. {advice}")
+    if options.plot is not None and Path(options.plot).suffix not in PICTURES:
+        raise InputError(f"plot must end in {', '.join(PICTURES)}, got {options.plot!r}.")
     named_lattice = getattr(lattices, options.name)
     lattice = named_lattice(*options.extent)
     if options.open:

@@ -26,6 +26,7 @@ _REPLACEMENTS = (
     (r"\.? Got value: (Namespace\(|NestedArg\(|\{).*$", ""),
     (r" (- )?Expected <class 'NoneType'>", ""),
     (r"[Ee]xpected (a )?<class '([\w.]+)'>", r"expected \2"),
+    (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
     (r": - ", ": "),
     (r" - ", " or "),
 )
@@ -145,11 +146,21 @@ def _correction(message: str, known: list[str]) -> str:
         )
     if match := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", message):
         return suggestion(match[2], _public_names(match[1]))
+    if re.search(r"unrecognized arguments: \S+\.ya?ml", message):
+        return "Use --config FILE for a configuration."
+    if re.search(r"[Ee]xpected a (<class ')?tuple", message):
+        return "Write a pair in brackets and without spaces, such as [10,100]."
     if match := re.search(r"unrecognized arguments: (--[\w.]+)", message):
         return suggestion(match[1], [name for name in known if name.startswith("--")])
-    if match := re.search(r"Option '([\w.]+)' is not accepted", message):
+    if match := re.search(r"(?:Option|accept option) '([\w.]+)'", message):
+        parameters = _parameters(message)
+        if parameters:
+            return suggestion(match[1], parameters)
         keys = [name for name in known if not name.startswith("-")]
-        return suggestion(match[1], _parameters(message) or keys)
+        advice = suggestion(match[1], keys)
+        # A list of all keys of a verb would be too long to help.
+        is_near = advice.startswith("Did you mean")
+        return advice if is_near else "Is it in the configuration of another verb? See --help."
     return ""
 
 

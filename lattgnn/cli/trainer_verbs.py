@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lattgnn.checkpoint import load_checkpoint
 from lattgnn.cli.parser import OneLineErrors, instantiate
 from lattgnn.data import LatticeDataModule, Source
+from lattgnn.dynamics import Integrator
 from lattgnn.errors import InputError
 from lattgnn.files import atomic_file, atomic_write_text
 from lattgnn.hamiltonians import Hamiltonian
@@ -98,6 +99,9 @@ class TrainerCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse `args` as given, without a look at sys.argv."""
         self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Do nothing: by default, LightningCLI lets the checkpoint override the command line."""
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Make the trainer, with its loggers and checkpoints in the run directory."""
@@ -242,7 +246,7 @@ def main(argv: list[str]) -> None:
 
 
 def _run(argv: list[str]) -> None:
-    set_parsing_settings(subclasses_enabled=[Lattice, Hamiltonian, Solver, Source])
+    set_parsing_settings(subclasses_enabled=[Lattice, Hamiltonian, Solver, Source, Integrator])
     TrainerCLI(
         LitForceField,
         LatticeDataModule,

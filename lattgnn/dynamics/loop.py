@@ -96,6 +96,9 @@ def simulate(
     trajectory = _open(path, state, steps, full_config)
     n_done = len(trajectory.steps)
     if n_done < len(steps):
+        prepare = getattr(force_field, "prepare", None)
+        if prepare is not None:
+            prepare()  # builds tables, or rebuilds them after a change of weights
         if n_done > 0:
             state = trajectory.state(-1, state.field.device)
         n_sites = math.prod(state.field.shape[:2])

@@ -19,7 +19,10 @@ from lattgnn.lattice import Lattice
 
 @runtime_checkable
 class ForceField(Protocol):
-    """Whatever turns a field into an energy and forces: exact or learned, the dynamics cannot tell."""
+    """An exact or a learned force field; dynamics treats both alike.
+
+    It may have a method `prepare()`, which `simulate` calls once before the first step.
+    """
 
     @property
     def lattice(self) -> Lattice:

@@ -88,12 +88,15 @@ def test_version(capsys):
         (["--lattice.init_args.extent=[0,6]"], ["extent"]),
         (["--lattice.init_args.extent=[6,6,6]"], ["extent"]),
         (["--n_step=3"], ["Did you mean '--n_steps'?"]),
+        (["--initial.device=gpuu"], ["device 'gpuu' cannot be used", "Use cpu."]),
+        (["--dtype=float16"], ["dtype: expected one of 'float32', 'float64'"]),
+        ([f"--config={CONFIGS / 'fit/holstein_square.yaml'}"], ["configuration of another verb"]),
         (["--force_field.solver=null"], ["force_field must have"]),
         (["--force_field.checkpoint=nowhere.ckpt"], ["nowhere.ckpt"]),
         (["--force_field.checkpoint=no-such-name"], ["no-such-name"]),
         (
             ["--force_field.hamiltonian=lattgnn.hamiltonians.DoubleExchange"],
-            ["must move the field of DoubleExchange, got VerletLangevin", "HeunLLG"],
+            ["must suit the field of DoubleExchange, got VerletLangevin", "HeunLLG"],
         ),
     ],
 )
@@ -147,6 +150,17 @@ def test_spins_start_on_the_sphere_and_take_no_std(capsys, tmp_path):
     np.testing.assert_allclose(np.linalg.norm(spins, axis=-1), 1, atol=1e-12)
     assert np.abs(spins[0].mean(axis=1)).max() < 0.6 and spins[0].std() > 0.4
     assert run("analyze", str(tmp_path / "run")) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["analyze", "run", "--window", "30", "100"], "such as [10,100]"),
+        (["generate", "labels.yaml"], "Use --config FILE"),
+    ],
+)
+def test_the_right_form_of_an_argument_is_shown(capsys, arguments, part):
+    assert part in refused(capsys, *arguments)
 
 
 def test_simulate_refuses_to_go_on_with_another_run(capsys, tmp_path):
@@ -328,6 +342,7 @@ def test_lattice_prints_the_table_and_draws(capsys, tmp_path):
         (["square", "--extent", "3"], "Use (5, 5)"),
         (["square", "--extent", "x"], "expected int"),
         (["square", "--open", "5"], "open"),
+        (["square", "--plot", "a.xyz"], "plot must end in .png"),
         (["square", "--cutof", "2"], "Did you mean '--cutoff'?"),
     ],
 )
@@ -336,7 +351,10 @@ def test_lattice_refuses(capsys, arguments, part):
 
 
 def test_lattice_needs_no_torch():
-    code = "import sys; from lattgnn import cli; cli.main(['lattice', 'lieb']); exit('torch' in sys.modules)"
+    code = (
+        "import sys; from lattgnn import cli;"
+        "cli.main(['lattice', 'lieb']); exit('torch' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 

@@ -1,4 +1,4 @@
-"""The loss and the figures of models of spins: their whole field, and what of it moves the spins."""
+"""Loss and metrics of spin models: the whole effective field, and its part tangent to the spins."""
 
 from functools import partial
 
