@@ -206,7 +206,7 @@ class OverdampedLangevin(Integrator):
 
 
 def _ornstein_uhlenbeck(integrator: VerletLangevin | BAOAB) -> tuple[float, float]:
-    """a = exp(−γ dt) and the noise strength sqrt((1 − a²) m kT)."""
+    """Decay a = exp(−γ dt) and noise strength sqrt((1 − a²) m kT)."""
     decay = math.exp(-integrator.gamma * integrator.dt)
     return decay, math.sqrt((1 - decay**2) * integrator.mass * integrator.kT)
 
