@@ -174,8 +174,8 @@ class _OwnCode:
 def _check(fast: Forces, net: ForceNetwork, lattice: Lattice) -> None:
     """Compare fast forces with those of the network in float64.
 
-    The fields are random, weak and strong ones. The network's own float32 forces differ from the float64 ones as well. Fast forces may have four
-    times that error, besides the tolerance.
+    The fields are random, weak and strong ones. The network's own float32 forces differ from the
+    float64 ones as well. Fast forces may have four times that error, besides the tolerance.
 
     Raises:
         RuntimeError: They differ by more, or a value is NaN.

@@ -17,7 +17,7 @@ from lattgnn.nn import ForceNetwork
 from lattgnn.nn.energy_head import energy_and_forces
 
 TILE_SITES = 2**15
-"""Sites of a tile, halo included: 181 × 181 cells, so that the halo is small, in a few hundred MB."""
+"""Sites of a tile with its halo: 181 × 181 cells keep the halo small and take some 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,22 @@ class Window:
 class TiledForces:
     """Energy and forces of a local network on one lattice, computed in tiles of cells.
 
-    A tile is a core and around it a halo as wide as the receptive field of the network. The network treats
-    it as a small lattice with the boundaries of the large one. Boundary errors stay inside the halo:
+    A tile is a core and around it a halo as wide as the receptive field of the network. The network
+    treats it as a small lattice with the boundaries of the large one. Boundary errors stay inside
+    the halo:
 
     - Direct forces are kept in the core only.
-    - Energies are summed over the core. The gradient of that sum is added up over core and halo, so the
-      halo need not be twice as wide.
+    - Energies are summed over the core. The gradient of that sum is added up over core and halo, so
+      the halo need not be twice as wide.
 
     All tiles have the same shape and share one graph.
 
     Args:
-        net: Trained network, which is copied. One without a receptive field is evaluated on the whole
-            lattice at once.
+        net: Trained network, which is copied. One without a receptive field is evaluated on the
+            whole lattice at once.
         lattice: The lattice of the fields.
-        core: Most cells of a core along each axis, or one number for all axes. By default tiles have about
-            `TILE_SITES` sites.
+        core: Most cells of a core along each axis, or one number for all axes. By default tiles
+            have about `TILE_SITES` sites.
         batch: Number of tiles that go through the network together, by default as many as have
             `TILE_SITES` sites.
 
@@ -71,8 +72,8 @@ class TiledForces:
         cells = (core,) * lattice.dim if isinstance(core, int) else tuple(core)
         if len(cells) != lattice.dim or min(cells) < 1 or (batch is not None and batch < 1):
             raise InputError(
-                f"core must be cells along each of {lattice.dim} axes, and batch a number of tiles, at "
-                f"least 1, got {core!r} and {batch!r}. Use core=64."
+                f"core must be cells along each of {lattice.dim} axes, and batch a number of tiles, "
+                f"at least 1, got {core!r} and {batch!r}. Use core=64."
             )
         halo = lattice.extent if net.reach is None else net.reach
         axes = zip(lattice.extent, lattice.periodic, cells, halo, strict=True)
@@ -122,7 +123,7 @@ class TiledForces:
     def _batches(
         self, field: Tensor
     ) -> Iterator[tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, "n tile_sites"]]]:
-        """Tiles that are evaluated together: sample, window, and sites among those of all samples."""
+        """Sample, window and sites (among those of all samples) of tiles evaluated together."""
         pairs = list(product(range(len(field)), range(len(self.windows))))
         for start in range(0, len(pairs), self.batch):
             chosen = pairs[start : start + self.batch]
@@ -155,7 +156,7 @@ def _default_core(lattice: Lattice, halo: Sequence[int] | None) -> tuple[int, ..
 
 
 def _windows(extent: int, periodic: bool, core: int, halo: int) -> tuple[int, list[Window]]:
-    """Width of the tiles along an axis, and the tiles; the whole axis where one tile would fill it."""
+    """Width of the tiles along an axis, and the tiles: one if it would fill the axis."""
     n = -(-extent // core)
     width = -(-extent // n) + 2 * halo
     if width >= extent:

@@ -84,9 +84,9 @@ def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
     """
     failures: list[Exception] = []
 
-    def construct(cls: type, *args: Any, **kwargs: Any) -> Any:
+    def construct(class_type: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            return cls(*args, **kwargs)
+            return class_type(*args, **kwargs)
         except Exception as error:
             failures.append(error)
             raise
