@@ -28,7 +28,7 @@ new_environment = $(PYTHON) -m venv --clear $(1) || { $(PYTHON) -m venv --clear 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # pip twice at once in one environment is a race
-.PHONY: help quickstart test test-fast test-newest check format scatter test-scatter clean FORCE
+.PHONY: help quickstart test test-fast test-newest check format docs scatter test-scatter clean FORCE
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s%s\n", $$1, $$2}' Makefile
@@ -60,6 +60,9 @@ format: .venv/installed-dev  ## mend the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: .venv/installed-docs  ## the documentation site, in docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 scatter: .venv/installed-scatter  ## compile torch-scatter against the torch in .venv (5 to 10 minutes)
 
 test-scatter: .venv/installed-test .venv/installed-scatter  ## the aggregation tests with torch-scatter
@@ -83,6 +86,9 @@ $(BIN)/pip-works:
 
 .venv/installed-dev: $(call sources,installed-dev)
 	$(call install,[dev])
+
+.venv/installed-docs: $(call sources,installed-docs)
+	$(call install,[docs])
 
 # torch-scatter comes as source and is compiled against the torch that it finds, hence no build isolation, and
 # no cache: a wheel that pip kept may belong to another torch.

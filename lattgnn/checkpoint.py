@@ -48,7 +48,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
         raise InputError(
             f"checkpoint must be a file of `lattgnn fit`, got {str(path)!r}, which cannot be read "
-            f"({str(error).splitlines()[0]}). Use another checkpoint."
+            f"({type(error).__name__}). Use another checkpoint."
         ) from None
     # A lone tensor is a readable file too: it has no header, which `read_header` says.
     return checkpoint if isinstance(checkpoint, dict) else {}

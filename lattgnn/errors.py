@@ -1,17 +1,46 @@
-"""Errors that the caller can mend, told apart from errors of the program.
+"""Errors that the caller can fix, kept apart from errors of the program.
 
-The command line prints an `InputError` as one line. Every other exception keeps its traceback, because
-it is a bug, in lattgnn or in a class of the user.
+The command line prints an `InputError` as one line. Any other exception keeps its traceback,
+because it is a bug, in lattgnn or in a class of the user.
 """
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class InputError(ValueError):
-    """An argument, a file or a configuration is wrong; the message says what to do about it."""
+    """An argument, a file or a configuration is wrong; the message says how to fix it."""
 
 
 class InputTypeError(InputError, TypeError):
-    """An argument has the wrong type; the message says what to do about it."""
+    """An argument has the wrong type; the message says how to fix it."""
 
 
 class MissingExtraError(InputError, ImportError):
-    """An optional package is not installed; the message names the extra that brings it."""
+    """An optional package is not installed; the message names the extra that provides it."""
+
+
+class StoppedRunError(ArithmeticError):
+    """A run had to stop, although its input is valid and the program works: a field diverged."""
+
+
+def suggestion(wrong: str, known: Iterable[str]) -> str:
+    """A sentence that tells the user which name was probably meant.
+
+    Upper and lower case are treated as equal when names are compared.
+
+    Args:
+        wrong: The name that was given.
+        known: The names that exist.
+
+    Returns:
+        "Did you mean 'x'?", or the list of all names if none is close, or "" if there are none.
+    """
+    # Of names that differ in case alone the first is kept.
+    names: dict[str, str] = {}
+    for name in known:
+        names.setdefault(name.lower(), name)
+    close = get_close_matches(wrong.lower(), names, n=1)
+    if close:
+        return f"Did you mean {names[close[0]]!r}?"
+    return f"Use one of {', '.join(names.values())}." if names else ""

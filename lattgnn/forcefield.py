@@ -1,6 +1,7 @@
-"""From a field to energy and forces: the one interface that dynamics sees."""
+"""Force fields: from a field to its energy and forces, exactly or by a trained network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from scipy.optimize import brentq
 from torch import Tensor
 
-from lattgnn.backends import Engine
+from lattgnn.backends import Backend
 from lattgnn.checkpoint import check_field_type, checkpoint_header, load_checkpoint, read_header
 from lattgnn.errors import InputError
 from lattgnn.files import atomic_file
@@ -30,8 +31,8 @@ class ExactForceField:
     where autograd differentiates the matrix elements only, never the diagonalization.
 
     Args:
-        hamiltonian: the model on its lattice.
-        solver: how its electrons are found, and in which ensemble.
+        hamiltonian: The model on its lattice.
+        solver: Method for the electrons, and their ensemble.
 
     Reference:
         Y. Fan and G.-W. Chern, arXiv:2601.04104, eqs. (4)–(6), for the Holstein model.
@@ -43,7 +44,7 @@ class ExactForceField:
 
     @property
     def lattice(self) -> Lattice:
-        """The sites."""
+        """The lattice of the field."""
         return self.hamiltonian.lattice
 
     @property
@@ -57,14 +58,15 @@ class ExactForceField:
         """Total energy and forces −∂E/∂field.
 
         Args:
-            field: [..., *field_shape], on the device that shall do the work.
+            field: [..., *field_shape]. The computation runs on its device.
 
         Returns:
-            Energy [...] and forces like the field, in its dtype (the work is done in float64). The energy is
-            the grand potential where the solver fixes μ and the free energy where it fixes the filling.
+            Energy [...] and forces shaped like the field, in its dtype; the computation itself is
+            in float64. The energy is the grand potential where the solver fixes μ, and the free
+            energy where it fixes the filling.
 
         Raises:
-            ValueError: the field is not finite, or not one of this lattice.
+            InputError: The field is not finite, or does not have the shape of this lattice.
         """
         energy, forces = self._electronic(field)
         exact = field.detach().to(torch.float64)
@@ -75,12 +77,19 @@ class ExactForceField:
     def electronic(
         self, field: Float[Tensor, "..."]
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "..."]]:
-        """Energy and forces without the classical part: what a network learns. Arguments as for a call."""
+        """Energy and forces without the classical part, which are what a network learns.
+
+        Args:
+            field: As for a call.
+
+        Returns:
+            As for a call.
+        """
         energy, forces = self._electronic(field)
         return energy.to(field.dtype), forces.to(field.dtype)
 
     def _electronic(self, field: Tensor) -> tuple[Tensor, Tensor]:
-        """The same in float64."""
+        """Energy and forces of the electrons in float64."""
         state = self.solver.solve(self.hamiltonian, field.detach())
         with torch.enable_grad():
             leaf = field.detach().to(torch.float64, copy=True).requires_grad_()
@@ -91,29 +100,34 @@ class ExactForceField:
 
 
 class LearnedForceField:
-    r"""A trained network in place of the electrons, the classical part exact.
+    r"""A trained network in place of the electrons, with the exact classical part.
 
-    With `filling` the chemical potential is a global number that no local network can know. It need not: for
-    a field that couples to the local density, changing μ is a uniform shift of the field, so that
+    At fixed `filling` the chemical potential μ depends on the whole field, which no local network
+    can see. A uniform shift of the field takes its place. For a field that couples to the local
+    density,
 
         F_canonical(Q) = F_{μ=0}(Q + μ/g),
 
-    and μ follows from Σ_i n_i(Q + μ/g) = filling · n_sites, with the densities that the network predicts.
+    and μ solves Σ_i n_i(Q + μ/g) = filling · n_states with the densities that the network predicts.
+
+    Weights may change at any time, on the CPU in any way: the next call uses the new ones.
 
     Args:
-        net: trained network; `net(field, graph)` gives electronic energy (or None) and forces.
-        hamiltonian: the model on the lattice to be simulated.
-        solver: how the labels were computed, with their μ.
-        filling: electrons per state; None keeps the chemical potential that the labels were made with.
-        fast: run the network by compiled code where there is some (`lattgnn.backends`), checked against the
-            network at the first call; False runs the network's own code.
+        net: Trained network; `net(field, graph)` gives electronic energy (or None) and forces.
+        hamiltonian: The model on the lattice to be simulated.
+        solver: Method that computed the labels, with their μ.
+        filling: Electrons per state; None keeps the chemical potential of the labels.
+        fast: Use a faster form of the network (`lattgnn.backends`) where there is one. Compiled
+            code is checked against the network at the first call. False runs the network's own
+            code.
 
     Raises:
-        ValueError: `filling` is given for a Hamiltonian in which μ is no shift of the field, or the network
-            was made for a field that transforms otherwise.
+        InputError: `filling` is given for a Hamiltonian in which μ does not shift the field, or the
+            network was made for another kind of field.
     """
 
     writes_in_place = True
+    """Whether a call takes `out`; see `lattgnn.dynamics.state.InPlaceForceField`."""
 
     def __init__(
         self,
@@ -131,15 +145,16 @@ class LearnedForceField:
             hamiltonian.field_type.field_shift(0.0)  # raises where the model has none
             if solver.mu is None:
                 raise InputError(
-                    f"filling needs a network trained at fixed mu, got labels of {solver}. Train with mu=0.0."
+                    f"filling needs a network trained at fixed mu, got labels of {solver}. "
+                    "Train with mu=0.0."
                 )
         check_field_type(net, hamiltonian)
         self.net = net.eval()
         self.hamiltonian = hamiltonian
         self.solver = solver
         self.filling = filling
-        self.engine = Engine(net, hamiltonian, fast)
-        net.graph(hamiltonian.lattice)  # raises where the extent is too small
+        self.backend = Backend(net, hamiltonian, fast)
+        net.graph(hamiltonian.lattice)  # raises where the extent is too small for the cutoff
 
     @classmethod
     def load(
@@ -148,18 +163,22 @@ class LearnedForceField:
         lattice: Lattice | None = None,
         filling: float | None = None,
         device: str | torch.device = "cpu",
+        fast: bool = True,
     ) -> "LearnedForceField":
         """Load a checkpoint of `lattgnn fit`, or one written by :meth:`save`; no code in it is run.
 
         Args:
-            path: the file.
-            lattice: where to use it: the lattice of the training in any extent, by default as it was. Sites
-                at an open boundary are as good as the training's: a network fitted on a torus saw none.
-            filling: see the class.
-            device: where the network runs.
+            path: The file.
+            lattice: The lattice to be simulated: that of the training with any extent, by default
+                with the same. At an open boundary forces are only as good as the training data: a
+                network that was fitted on a torus has seen no boundary.
+            filling: Electrons per state, see the class.
+            device: Device of the network.
+            fast: See the class.
 
         Raises:
-            ValueError: no checkpoint, of another format version, or trained on another lattice.
+            InputError: The file is no checkpoint, has another format version or other weights than
+                the network, or the network was trained on another lattice.
         """
         checkpoint = load_checkpoint(path, device)
         header = read_header(checkpoint, path)
@@ -170,18 +189,14 @@ class LearnedForceField:
             trained_on.basis,
         ):
             raise InputError(
-                f"lattice must be the one that {path} was trained on, {trained_on.name}, got {lattice.name}. "
-                "Any extent of that lattice works."
+                f"lattice must be the one that {path} was trained on, {trained_on.name}, got "
+                f"{lattice.name}. Any extent of that lattice works."
             )
         net = build(header["net"], ForceNetwork, lattice).to(device)
-        weights = {
-            key.removeprefix("net."): value for key, value in checkpoint["state_dict"].items()
-        }
-        net.load_state_dict(
-            {key: value for key, value in weights.items() if key in net.state_dict()}
-        )
+        _load_weights(net, checkpoint["state_dict"], path)
         solver = build(header["solver"], Solver)
-        return cls(net, build(header["hamiltonian"], Hamiltonian, lattice), solver, filling)
+        hamiltonian = build(header["hamiltonian"], Hamiltonian, lattice)
+        return cls(net, hamiltonian, solver, filling, fast)
 
     @classmethod
     def pretrained(
@@ -190,38 +205,50 @@ class LearnedForceField:
         lattice: Lattice | None = None,
         filling: float | None = None,
         device: str | torch.device = "cpu",
+        fast: bool = True,
     ) -> "LearnedForceField":
-        """A force field that comes with the package.
+        """A force field that is part of the package.
 
-        Those of the Holstein model were fitted on quenches and on random fields of the standard deviation of
-        their start, 5.3. They know nothing of weak fields: around Q = 0, uniform or of a standard deviation
-        below 1, their forces are wrong by more than the largest electronic force. That of the Peierls model
-        was fitted on 80 published snapshots of quenches, displacements of a standard deviation of 0.16, and
-        holds for such fields alone. That of the Kondo lattice was fitted on random spins alone, and knows
-        nothing of ordered ones.
+        Each one holds only for fields like those of its training:
+
+        - The Holstein networks were fitted on quenches and on random fields of the standard
+          deviation of their start, 5.3. For weak fields (uniform ones near Q = 0, or a standard
+          deviation below 1) their errors exceed the largest electronic force.
+        - The Peierls network was fitted on 80 published snapshots of quenches, with displacements
+          of standard deviation 0.16.
+        - The network of the Kondo lattice was fitted on random spins, not on ordered ones.
 
         Args:
-            name: "holstein-square" for the Holstein model, t = 1, g = 3.5, k0 = 1, k1 = 0.18, electrons at
-                kT = 0.1, μ = 0; "holstein-square-small" for the same with a fifth of the weights and 3.5
-                times the mean square error; "holstein-square-energy" for the same with an energy, at twice
-                the cost of "holstein-square";
-                "peierls-square" for the Peierls model of arXiv 2510.20659, T = 0, half filled;
-                "kondo-square" for `DoubleExchange`, t = 1, J = 3.5, kT = 0, filling 0.48, with an energy.
-            lattice: where to use it, see :meth:`load`.
-            filling: electrons per state, see the class.
-            device: where the network runs.
+            name: One of these:
+
+                - "holstein-square": Holstein model, t = 1, g = 3.5, k0 = 1, k1 = 0.18, electrons at
+                  kT = 0.1 and μ = 0.
+                - "holstein-square-small": The same with a fifth of the weights and 3.5 times the
+                  mean square error.
+                - "holstein-square-energy": The same with an energy, at twice the cost.
+                - "peierls-square": Peierls model of arXiv:2510.20659, T = 0, half filling.
+                - "kondo-square": `DoubleExchange`, t = 1, J = 3.5, kT = 0, filling 0.48, with an
+                  energy.
+            lattice: The lattice to be simulated, see :meth:`load`.
+            filling: Electrons per state, see the class.
+            device: Device of the network.
+            fast: See the class.
 
         Raises:
-            ValueError: there is none of that name.
+            InputError: No force field has this name.
         """
         folder = Path(__file__).parent / "pretrained"
         known = sorted(path.stem for path in folder.glob("*.ckpt"))
         if name not in known:
             raise InputError(f"name must be one of {known}, got {name!r}.")
-        return cls.load(folder / f"{name}.ckpt", lattice, filling, device)
+        return cls.load(folder / f"{name}.ckpt", lattice, filling, device, fast)
 
     def save(self, path: str | Path) -> None:
-        """Write network and header alone: a small checkpoint without the state of the training."""
+        """Write a small checkpoint: the network and its header, without the state of the training.
+
+        Args:
+            path: The file, which appears only when it is complete.
+        """
         weights = {f"net.{key}": value for key, value in self.net.state_dict().items()}
         header = checkpoint_header(self.net, self.hamiltonian, self.solver)
         with atomic_file(path) as temporary:
@@ -229,7 +256,7 @@ class LearnedForceField:
 
     @property
     def lattice(self) -> Lattice:
-        """The sites."""
+        """The lattice of the field."""
         return self.hamiltonian.lattice
 
     @property
@@ -243,27 +270,56 @@ class LearnedForceField:
         """Total energy (None for a direct head) and forces −∂E/∂field.
 
         Args:
-            field: [..., *field_shape]; the network runs in its own dtype, the classical part in the field's.
-            out: where the forces go, a tensor like `field`.
+            field: [..., *field_shape]. The network runs in its own dtype, the classical part in
+                that of the field.
+            out: Tensor that receives the forces: contiguous, with the shape, dtype and device of
+                `field`.
+
+        Returns:
+            Energy [...] or None, and forces like the field.
+
+        Raises:
+            InputError: The field is not finite or does not have the shape of this lattice, or `out`
+                is not like it.
         """
         field = field.detach()
+        if out is not None:
+            _check_out(field, out)
         if self.filling is None:
-            self.hamiltonian.check_shape(
-                field
-            )  # the compiled kernel sees by itself whether it is finite
+            # Compiled code checks by itself that the field is finite.
+            self.hamiltonian.check_shape(field)
             flat = (-1, *self.field_shape)
-            found = self.engine.total(field.reshape(flat), None if out is None else out.view(flat))
+            found = self.backend.total(field.reshape(flat), None if out is None else out.view(flat))
             if found is not None:
                 return self._like(field, *found)
         energy, forces = self.electronic(field)
         total = torch.add(forces, self.hamiltonian.classical_forces(field), out=out)
         return None if energy is None else energy + self.hamiltonian.classical_energy(field), total
 
+    def prepare(self) -> None:
+        """Build the backend now, and again if any weight has changed, on a GPU too.
+
+        `lattgnn.dynamics.simulate` calls it once before the first step. Without it the first call
+        builds the backend.
+
+        Raises:
+            InputError: A weight is not finite.
+            RuntimeError: Compiled code does not give the forces of the network.
+        """
+        self.backend.prepare()
+
     @torch.no_grad()
     def electronic(
         self, field: Float[Tensor, "..."]
     ) -> tuple[Float[Tensor, "*batch"] | None, Float[Tensor, "..."]]:
-        """Energy and forces of the electrons alone; arguments as for a call."""
+        """Energy and forces of the electrons alone.
+
+        Args:
+            field: As for a call.
+
+        Returns:
+            As for a call.
+        """
         self.hamiltonian.check_field(field)
         flat = field.detach().reshape(-1, *self.field_shape)
         energy, forces = self._grand(flat) if self.filling is None else self._canonical(flat)
@@ -272,40 +328,83 @@ class LearnedForceField:
     def _like(
         self, field: Tensor, energy: Tensor | None, forces: Tensor
     ) -> tuple[Tensor | None, Tensor]:
-        """In the dtype and shape of the field."""
+        """Energy and forces in the dtype and the batch shape of the field."""
         batch_shape = field.shape[: field.ndim - len(self.field_shape)]
         energy = None if energy is None else energy.to(field.dtype).reshape(batch_shape)
         return energy, forces.to(field.dtype).view(field.shape)
 
     def _grand(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Energy and forces of the electrons at the chemical potential of the labels."""
         parameter = next(self.net.parameters())
-        energy, forces = self.engine.electronic(field.to(parameter))
+        energy, forces = self.backend.electronic(field.to(parameter))
         return None if energy is None else energy.to(field), forces.to(field)
 
     def _canonical(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Each field at the shift of μ that gives it its number of electrons."""
+        """Energy and forces at fixed filling: each field has its own chemical potential."""
         assert self.filling is not None and self.solver.mu is not None
         model, count = self.hamiltonian, self.filling * self.hamiltonian.n_states
 
         def excess(mu: float, one: Tensor) -> float:
+            """Electrons beyond the target, with μ measured from that of the labels."""
             _, forces = self._grand(one + model.field_type.field_shift(mu))
             return float(model.field_type.density(forces.double()).sum()) - count
 
-        shifts = [_root(lambda mu, one=one: excess(mu, one)) for one in field.split(1)]
+        # One root search per field: results do not depend on the other fields of the batch.
+        shifts = [_root(partial(excess, one=one)) for one in field.split(1)]
         mu = field.new_tensor(shifts)
         shifted = (
             field + field.new_tensor([model.field_type.field_shift(m) for m in shifts])[:, None]
         )
         energy, forces = self._grand(shifted)
         if energy is not None:
-            # Free energy Ω + μN. The background is that of the field, not of the shifted one.
+            # The free energy is Ω + μN. Its background belongs to the field itself, not to the
+            # shifted one.
             background = model.background_energy(field) - model.background_energy(shifted)
             energy = energy + background + (self.solver.mu + mu) * count
         return energy, forces
 
 
+def _load_weights(net: ForceNetwork, state_dict: Mapping[str, Tensor], path: str | Path) -> None:
+    """Load the weights of a checkpoint, which must be exactly those of the network.
+
+    Raises:
+        InputError: A weight is missing, unexpected or of another shape.
+    """
+    # A checkpoint of `lattgnn fit` holds the whole Lightning module: the network, and metrics of
+    # the fit, which play no part here.
+    found = {key: value for key, value in state_dict.items() if not key.startswith("errors.")}
+    wanted = {f"net.{key}": value for key, value in net.state_dict().items()}
+    problems = {
+        "missing": sorted(wanted.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - wanted.keys()),
+        "of another shape": sorted(
+            key for key in wanted.keys() & found.keys() if wanted[key].shape != found[key].shape
+        ),
+    }
+    if any(problems.values()):
+        text = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)
+        raise InputError(
+            f"{path} must hold the weights of the {type(net).__name__} that its header describes, "
+            f"but some are {text}. Use another checkpoint."
+        )
+    net.load_state_dict({key.removeprefix("net."): value for key, value in found.items()})
+
+
+def _check_out(field: Tensor, out: Tensor) -> None:
+    """Refuse an `out` that is not like the field: compiled code writes to its address."""
+    same = (out.shape, out.dtype, out.device) == (field.shape, field.dtype, field.device)
+    if not same or not out.is_contiguous():
+        raise InputError(
+            f"out must be a contiguous {list(field.shape)} tensor of {field.dtype} on "
+            f"{field.device}, got {list(out.shape)} of {out.dtype} on {out.device}. Use torch.empty_like(field)."
+        )
+
+
 def _root(excess: Callable[[float], float]) -> float:
-    """Where an increasing function crosses zero. The bracket is fixed: a restart keeps its bits."""
+    """Where an increasing function crosses zero.
+
+    The bracket does not start from an earlier solution: a restarted run gives the same bits.
+    """
     low, high = -1.0, 1.0
     while excess(low) > 0 and low > -1e3:
         low *= 2

@@ -1,7 +1,8 @@
-"""Compiled kernels for the CPU: C++ sources that this package carries and compiles where it runs.
+"""Compiled code for the CPU: C++ sources in the package, compiled on the machine where they run.
 
-The compiler of the machine makes code for its very processor, once; the library is kept in the user's cache.
-Without a compiler, or with LATTGNN_NATIVE=0, `library` is None and PyTorch does the work.
+The local compiler makes code for the exact processor. The library is kept in the user's cache, so
+this is done once. Without a compiler, or with LATTGNN_NATIVE=0, `library` returns None and PyTorch
+is used instead.
 """
 
 import ctypes
@@ -44,7 +45,7 @@ def compiler() -> list[str] | None:
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels, made when first asked for, which takes seconds; None where they cannot be."""
+    """The compiled library, or None; the first call may compile it, which takes seconds."""
     command = compiler()
     if command is None or os.environ.get("LATTGNN_NATIVE") == "0":
         return None
@@ -52,14 +53,17 @@ def library() -> ctypes.CDLL | None:
         return ctypes.CDLL(str(_compiled(command)))
     except (OSError, subprocess.CalledProcessError) as error:
         output = getattr(error, "stderr", "") or ""
-        _log.warning("no compiled kernels, PyTorch does the work: %s %s", error, output.strip())
+        _log.warning(
+            "compiled code is not available, PyTorch is used instead: %s %s", error, output.strip()
+        )
         return None
 
 
 def _compiled(command: list[str]) -> Path:
     """Path of the library for these sources, this compiler and this processor."""
     sources = sorted(SOURCES.glob("*.cpp"))
-    # The macros name the compiler and all that the processor can do: nodes of a cluster may share a cache.
+    # The macros name the compiler and the features of the processor, so that different nodes of a
+    # cluster can share a cache.
     macros = _run([*command, NATIVE, "-dM", "-E", "-x", "c++", os.devnull])
     digest = hashlib.sha256("\n".join([*FLAGS, macros, *(s.read_text() for s in sources)]).encode())
     cache_root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -67,7 +71,7 @@ def _compiled(command: list[str]) -> Path:
     if not path.exists():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError:  # a home that cannot be written
+        except OSError:  # the home directory is not writable
             path = Path(tempfile.mkdtemp(prefix="lattgnn-")) / path.name
         with atomic_file(path) as unfinished:
             _run([*command, *FLAGS, NATIVE, *map(str, sources), "-o", str(unfinished)])

@@ -1,14 +1,13 @@
-"""Objects as plain data: how a checkpoint, a dataset and a run say what they were made of.
+"""Objects as plain data: how checkpoints, datasets and runs record what they were made from.
 
-An object is `{"class_path": "lattgnn.hamiltonians.Holstein", "init_args": {"g": 3.5, ...}}`, the dialect of
-the YAML files. What can be described is a frozen dataclass, or anything with a mapping `hyperparameters`.
-Nothing is pickled, so a stranger's file brings no code along.
+An object is described by {"class_path": "lattgnn.hamiltonians.Holstein", "init_args": {"g": 3.5,
+...}}, as in the YAML files. A class can be described if it is a frozen dataclass or has a mapping
+`hyperparameters`. Nothing is pickled, so a file from a stranger cannot run code of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import importlib
 import importlib.metadata
@@ -23,11 +22,12 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from lattgnn import __version__
-from lattgnn.errors import InputError
+from lattgnn.errors import InputError, InputTypeError, suggestion
 
 T = TypeVar("T")
 
-PACKAGES = (
+# The packages that numerical results may depend on; recorded with every result.
+RECORDED_PACKAGES = (
     "torch",
     "torch-geometric",
     "torch-scatter",
@@ -42,18 +42,19 @@ PACKAGES = (
 
 
 def describe(obj: Any) -> Any:
-    """An object in plain JSON types, from which `build` makes an equal one.
+    """Describe an object in plain JSON types, from which `build` makes an equal object.
 
     Args:
-        obj: A plain value, sequence or mapping; a dataclass (fields with `metadata={"describe": False}` are
-            left out); or an object with a mapping `hyperparameters`. All of these may be nested.
+        obj: A plain value, sequence or mapping; a dataclass, of which fields with
+            `metadata={"describe": False}` are left out; or an object with a mapping
+            `hyperparameters`. They may be nested.
 
     Returns:
-        {"class_path": ..., "init_args": {...}} for objects, plain values as they are, fractions and paths as
-        text.
+        {"class_path": ..., "init_args": {...}} for an object. Plain values are returned as they
+        are, fractions and paths as text.
 
     Raises:
-        TypeError: If something in it is none of these.
+        InputTypeError: If `obj` or a part of it is none of these.
     """
     if obj is None or isinstance(obj, bool | int | float | str):
         return obj
@@ -64,82 +65,108 @@ def describe(obj: Any) -> Any:
     if isinstance(obj, tuple | list):
         return [describe(value) for value in obj]
     if isinstance(getattr(obj, "hyperparameters", None), Mapping):
-        return _spec(obj, obj.hyperparameters)
+        return _class_description(obj, obj.hyperparameters)
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
-        fields = [
-            f.name for f in dataclasses.fields(obj) if f.init and f.metadata.get("describe", True)
-        ]
-        return _spec(obj, {name: getattr(obj, name) for name in fields})
-    if callable(plain := getattr(obj, "tolist", None)):  # numbers and arrays of numpy and torch
-        return plain()
-    raise TypeError(
-        "only plain values, dataclasses and objects with hyperparameters can be described,"
-        f" got {type(obj).__name__}. Make it a dataclass, or give its field metadata={{'describe': False}}."
+        init_args = {}
+        for field in dataclasses.fields(obj):
+            if field.init and field.metadata.get("describe", True):
+                init_args[field.name] = getattr(obj, field.name)
+        return _class_description(obj, init_args)
+    to_list = getattr(obj, "tolist", None)  # numbers and arrays of numpy and torch have it
+    if callable(to_list):
+        return to_list()
+    raise InputTypeError(
+        f"an object of type {type(obj).__name__} cannot be described by class_path and init_args."
+        " Make its class a dataclass, or give its field metadata={'describe': False}."
     )
 
 
-def build(spec: Any, base: type[T], *args: Any, **extra: Any) -> T:
-    """Make the object that a description names.
+def build(description: Any, base: type[T], *args: Any, **kwargs: Any) -> T:
+    """Build the object that a description names.
+
+    Nested descriptions are built first. Their classes must come from the package of the outer class
+    or from lattgnn. Sequences are passed as tuples, so that a frozen dataclass comes out equal and
+    hashable.
 
     Args:
-        spec: {"class_path": "package.module.Name", "init_args": {...}}; nested descriptions are built first,
-            and must come from the package of the class that holds them, or from lattgnn. Sequences are passed
-            as tuples, so that a frozen dataclass comes out equal and hashable.
-        base: What the object has to be. The path may also name a function that returns such an object.
-        *args: Leading positional arguments that the description leaves out, such as a lattice.
-        **extra: Further keyword arguments; they win over `init_args`.
+        description: {"class_path": "package.module.Name", "init_args": {...}}. The path may also
+            name a function that is annotated to return a `base`.
+        base: The class that the object must be an instance of.
+        *args: Positional arguments that the description leaves out, such as a lattice.
+        **kwargs: Further keyword arguments; they override `init_args`.
 
     Returns:
         The object.
 
     Raises:
-        ValueError: In one line, if the path cannot be imported, is not a `base`, or does not take these
+        InputError: If the path cannot be imported, does not give a `base`, or does not take these
             arguments.
     """
-    path, init_args = _checked(spec)
-    factory = _import(path)
-    made = factory if isinstance(factory, type) else get_type_hints(factory).get("return")
-    if not (isinstance(made, type) and issubclass(made, base)):
+    path, init_args = _parse_description(description)
+    factory = _import_callable(path)
+    is_class = isinstance(factory, type)
+    result_type = factory if is_class else get_type_hints(factory).get("return")
+    if not (isinstance(result_type, type) and issubclass(result_type, base)):
         raise InputError(
-            f"class_path must name a {base.__name__}, got {path!r}. Use a subclass of {_public_path(base)}."
+            f"class_path must name a {base.__name__}, got {path!r}. Use a subclass of "
+            f"{_public_path(base)}."
         )
     packages = {"lattgnn", path.partition(".")[0]}
-    kwargs = {key: _build_nested(value, packages) for key, value in init_args.items()} | extra
-    _check_arguments(path, factory, args, kwargs)
-    return factory(*args, **kwargs)
+    arguments = {key: _build_value(value, packages) for key, value in init_args.items()} | kwargs
+    _check_arguments(path, factory, args, arguments)
+    return factory(*args, **arguments)
 
 
 def config_hash(config: Mapping[str, Any], length: int = 12) -> str:
-    """Hash of a configuration by value: the order of keys and 1 against 1.0 make no difference.
+    """Hash a configuration by value: the order of keys and 1 or 1.0 make no difference.
 
     Args:
-        config: Anything `describe` accepts.
-        length: Hexadecimal digits to return, at most 64.
+        config: Anything that `describe` accepts.
+        length: Number of hexadecimal digits, at most 64.
+
+    Returns:
+        The first digits of the SHA-256 of the configuration as JSON.
 
     Raises:
         ValueError: If a number in it is not finite.
     """
     text = json.dumps(
-        _canonical(describe(config)), sort_keys=True, separators=(",", ":"), allow_nan=False
+        _whole_floats_as_integers(describe(config)),
+        sort_keys=True,
+        separators=(",", ":"),
+        allow_nan=False,
     )
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
+def config_differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
+    """Find the entries in which two nested configurations differ; a missing entry equals None.
+
+    Args:
+        old: One configuration.
+        new: The other one.
+
+    Returns:
+        {dotted name: (old value, new value)}, sorted by name at each level.
+    """
+    return dict(_differing_entries(old, new, ""))
+
+
 def versions() -> dict[str, str]:
-    """Versions of lattgnn, Python and the packages that numbers depend on, without importing them."""
+    """Look up the versions of lattgnn, Python and `RECORDED_PACKAGES` without importing them."""
     found = {"lattgnn": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
+    for name in RECORDED_PACKAGES:
         with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
 
 
-def _spec(obj: Any, init_args: Mapping[str, Any]) -> dict[str, Any]:
+def _class_description(obj: Any, init_args: Mapping[str, Any]) -> dict[str, Any]:
     return {"class_path": _public_path(type(obj)), "init_args": describe(dict(init_args))}
 
 
 def _public_path(cls: type) -> str:
-    """Shortest import path of a class: it stays valid when a module moves inside its package."""
+    """Shortest import path of a class. It stays valid when a module moves within its package."""
     parts = cls.__module__.split(".")
     for n in range(1, len(parts)):
         module = sys.modules.get(".".join(parts[:n]))
@@ -148,28 +175,29 @@ def _public_path(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _checked(spec: Any) -> tuple[str, Mapping[str, Any]]:
-    """The path and arguments of a description."""
-    if isinstance(spec, Mapping) and isinstance(spec.get("class_path"), str):
-        init_args = spec.get("init_args")
+def _parse_description(description: Any) -> tuple[str, Mapping[str, Any]]:
+    """Split a description into its class_path and its init_args, which may be missing or None."""
+    if isinstance(description, Mapping) and isinstance(description.get("class_path"), str):
+        init_args = description.get("init_args")
         init_args = {} if init_args is None else init_args
-        if isinstance(init_args, Mapping) and set(spec) <= {"class_path", "init_args"}:
-            return spec["class_path"], init_args
+        if isinstance(init_args, Mapping) and set(description) <= {"class_path", "init_args"}:
+            return description["class_path"], init_args
     raise InputError(
-        f"a description must be a mapping with class_path and init_args, got {spec!r}."
+        f"a description must be a mapping with class_path and init_args, got {description!r}."
         " Use {'class_path': 'package.Name', 'init_args': {...}}."
     )
 
 
-def _import(path: str) -> Callable[..., Any]:
+def _import_callable(path: str) -> Callable[..., Any]:
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
-            f"class_path must name something that can be imported, got {path!r} ({error})."
-            " Use package.module.Name, and install the package."
-        ) from None
+            f"class_path {path!r} cannot be imported ({error}). Use package.module.Name, and make "
+            f"sure that"
+            " the package is installed or its directory is on PYTHONPATH."
+        ) from error
     if not callable(found):
         raise InputError(
             f"class_path must name a class, got {path!r}, a {type(found).__name__}. Use its class."
@@ -177,51 +205,67 @@ def _import(path: str) -> Callable[..., Any]:
     return found
 
 
-def _build_nested(value: Any, packages: set[str]) -> Any:
-    if isinstance(value, Mapping):
-        if "class_path" not in value:
-            return {key: _build_nested(item, packages) for key, item in value.items()}
-        path, _ = _checked(value)
-        if path.partition(".")[0] not in packages:
-            raise InputError(
-                f"a nested class must come from one of the packages {sorted(packages)}, got {path!r}."
-                " Use a class of the package that holds it."
-            )
-        found = _import(path)
-        if not (
-            isinstance(found, type)
-            and (dataclasses.is_dataclass(found) or hasattr(found, "hyperparameters"))
-        ):
-            raise InputError(
-                f"a nested class must be a dataclass or have hyperparameters, got {path!r}, which could do"
-                " anything. Use a class that `describe` can describe."
-            )
-        return build(value, found)
+def _build_value(value: Any, packages: set[str]) -> Any:
+    """Replace the descriptions inside a value of init_args by objects, and lists by tuples."""
     if isinstance(value, tuple | list):
-        return tuple(_build_nested(item, packages) for item in value)
-    return value
+        return tuple(_build_value(item, packages) for item in value)
+    if not isinstance(value, Mapping):
+        return value
+    if "class_path" not in value:
+        return {key: _build_value(item, packages) for key, item in value.items()}
+    # A description may come from a stranger's file. Unlike the outer class, a nested one is not
+    # compared with a base, so it is restricted to known packages and to classes that `describe`
+    # could have written.
+    path, _ = _parse_description(value)
+    if path.partition(".")[0] not in packages:
+        raise InputError(
+            f"a nested class must come from one of the packages {sorted(packages)}, got {path!r}."
+            " Use a class of the same package as the outer one."
+        )
+    cls = _import_callable(path)
+    if not (
+        isinstance(cls, type) and (dataclasses.is_dataclass(cls) or hasattr(cls, "hyperparameters"))
+    ):
+        raise InputError(
+            f"a nested class must be a dataclass or have hyperparameters, got {path!r}."
+            " Use a class that `describe` accepts."
+        )
+    return build(value, cls)
 
 
 def _check_arguments(
     path: str, factory: Callable[..., Any], args: tuple, kwargs: Mapping[str, Any]
 ) -> None:
+    """Refuse arguments that the signature does not accept, before anything is called."""
     try:
         signature = inspect.signature(factory)
-    except ValueError:  # classes written in C have none
+    except ValueError:  # a class written in C may have no signature
         return
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
         known = list(signature.parameters)
-        wrong = [key for key in kwargs if key not in known]
-        close = difflib.get_close_matches(wrong[0], known, 1) if wrong else []
-        advice = f"Did you mean {close[0]!r}?" if close else f"Use {', '.join(known)}."
-        raise InputError(f"init_args must be arguments of {path}: {error}. {advice}") from None
+        unknown = [key for key in kwargs if key not in known]
+        advice = suggestion(unknown[0], known) if unknown else f"Use {', '.join(known)}."
+        raise InputError(f"init_args must be arguments of {path}: {error}. {advice}") from error
 
 
-def _canonical(value: Any) -> Any:
+def _whole_floats_as_integers(value: Any) -> Any:
+    """1.0 becomes 1 everywhere, so that both have the same JSON text."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):
-        return {key: _canonical(item) for key, item in value.items()}
-    return [_canonical(item) for item in value] if isinstance(value, list) else value
+        return {key: _whole_floats_as_integers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole_floats_as_integers(item) for item in value]
+    return value
+
+
+def _differing_entries(old: Any, new: Any, name: str) -> list[tuple[str, tuple[Any, Any]]]:
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return [] if old == new else [(name, (old, new))]
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        path = f"{name}.{key}" if name else key
+        found += _differing_entries(old.get(key), new.get(key), path)
+    return found

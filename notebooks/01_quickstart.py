@@ -57,7 +57,13 @@ from lattgnn.graph import lattice_graph
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
 from lattgnn.nn import HiddenChannels, OrbitNetwork
-from lattgnn.report import analysis_figures, analyze, dynamics_comparison, parity_plot
+from lattgnn.report import (
+    analysis_figures,
+    analyze_trajectory,
+    dynamics_comparison,
+    parity_plot,
+    quench_metrics,
+)
 from lattgnn.report.style import figure_png
 from lattgnn.solvers import ExactDiagonalization
 from lattgnn.symmetry import symmetry_table
@@ -197,14 +203,14 @@ show(dynamics_comparison(runs["exact"].times, c1["exact"], c1["learned"]))
 large = square(LARGE)
 force_field = LearnedForceField(lit.net, Holstein(large, t=1.0, g=3.5, k0=1.0, k1=0.18), solver)
 run = quench(force_field, LARGE_STEPS, REPLICAS, seed=2)
-result = analyze(run)
+result = analyze_trajectory(run)
 figures = analysis_figures(run, result)
 show(figures["snapshots"], width=850)
 
 # %%
 show(figures["domain_length"])
 show(figures["structure_factor"], width=850)
-result["metrics"]
+quench_metrics(run, result)
 
 # %% [markdown]
 # The domain length grows as a power of time; the growth exponent stands in the table with an interval from a

@@ -1,13 +1,13 @@
 """Every network of configs/benchmark on the standard benchmark, at equal labels and equal CPU time.
 
-    python scripts/benchmark_models.py --minutes 2                      # every recipe, seed 0
-    python scripts/benchmark_models.py --minutes 12 --seeds [0,1,2] --recipes [configs/benchmark/orbits.yaml]
-    python scripts/benchmark_models.py --report-only true               # tables and plots from what is there
+    python scripts/benchmark_models.py --minutes 2                   # every recipe, seed 0
+    python scripts/benchmark_models.py --minutes 12 --seeds [0,1,2]  # three seeds
+    python scripts/benchmark_models.py --report-only true            # tables and plots again
 
-A network joins the comparison by a file in configs/benchmark, a configuration of `lattgnn fit`: no code.
-Its steps are timed first, and as many are made as fit into the CPU time (one thread); the learning rate falls
-over just these. What is done is kept in docs/benchmarks/models/*.json, and is done again only when its recipe
-changes.
+A network joins the comparison by a file in configs/benchmark, a configuration of `lattgnn fit`: no
+code. Its steps are timed first, and as many are made as fit into the CPU time (one thread); the
+learning rate falls over just these. What is done is kept in docs/benchmarks/models/*.json, and is
+done again only when its recipe changes.
 """
 
 import json
@@ -29,7 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lattgnn.files import atomic_write_text
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.graph import apply_operation
-from lattgnn.lattice import site_permutations, square, translation_permutation
+from lattgnn.lattice import site_permutations, translation_permutation
 from lattgnn.serialize import config_hash, versions
 
 aten = torch.ops.aten
@@ -71,8 +71,9 @@ def main(
                 sys.stdout.write(f"{title}\n")
                 sys.stdout.flush()
     results = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
-    atomic_write_text(folder.with_suffix(".md"), table(results))
-    plot(results, folder.with_suffix(".png"))
+    atomic_write_text(folder.with_suffix(".md"), report(results))
+    standard = [r for r in results if _lattice(r) == "square"]
+    plot(standard or results, folder.with_suffix(".png"))
 
 
 def _title(recipe: Path, minutes: float, seed: int) -> str:
@@ -146,7 +147,8 @@ def worker(recipe: Path, minutes: float, seed: int, folder: Path) -> None:
         "test": figures,
         "versions": versions(),
     }
-    record |= measure(LearnedForceField.load(run / "best.ckpt", lattice=square(20)))
+    learned = LearnedForceField.load(run / "best.ckpt")
+    record |= {"lattice": learned.lattice.name} | measure(learned)
     atomic_write_text(folder / f"{title}.json", json.dumps(record, indent=1) + "\n")
 
 
@@ -180,7 +182,7 @@ def steps_within(minutes: float, recipe: Path) -> int:
 
 
 def measure(learned: LearnedForceField) -> dict[str, float]:
-    """MAC and CPU-µs a site of the forces on 8 lattices of 20 × 20, and the largest violation of symmetry."""
+    """Cost per site of the forces on 8 lattices, and the largest violation of symmetry."""
     net, lattice = learned.net, learned.lattice
     graph = net.graph(lattice)
     rng = torch.Generator().manual_seed(0)
@@ -230,7 +232,7 @@ class Multiplications(TorchDispatchMode):
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Markdown: a row for each network and budget, the mean over seeds and, from three on, the spread."""
+    """Markdown with a row for each network and budget: means over seeds, and their spread."""
     head = [
         "Network",
         "Parameters",
@@ -241,7 +243,7 @@ def table(results: list[dict[str, Any]]) -> str:
         "MSE random",
         *WINDOWS,
     ]
-    head += ["MAE quench", "p99.9 quench", "MAC a site", "µs a site", "Equivariance error"]
+    head += ["MAE quench", "p99.9 quench", "MAC per site", "µs per site", "Equivariance error"]
     rows = []
     for group in _groups(results):
         first = group[0]
@@ -263,7 +265,23 @@ def table(results: list[dict[str, Any]]) -> str:
             ]
         )
     lines = [head, ["---"] * len(head), *rows]
-    return preface(results) + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def report(results: list[dict[str, Any]]) -> str:
+    """The page: what all rows have in common, then a table for each lattice."""
+    parts = [preface(results)]
+    for lattice in sorted(
+        {_lattice(r) for r in results}, key=lambda name: (name != "square", name)
+    ):
+        parts.append(f"## {lattice.capitalize()}\n\n")
+        parts.append(table([r for r in results if _lattice(r) == lattice]) + "\n")
+    return "".join(parts).rstrip() + "\n"
+
+
+def _lattice(result: dict[str, Any]) -> str:
+    """The lattice of a record; the oldest ones do not name theirs, the square."""
+    return result.get("lattice", "square")
 
 
 def preface(results: list[dict[str, Any]]) -> str:
@@ -275,11 +293,17 @@ def preface(results: list[dict[str, Any]]) -> str:
     loads = [r["load"] for r in results]
     versions_used = ", ".join(f"{key} {' and '.join(found)}" for key, found in packages.items())
     return f"""\
-Standard benchmark: Holstein model, square 20 × 20, kT = 0.1, μ = 0. Mean square errors of a force in units
-of t², quenches by windows of steps; means over seeds 0, 1, ..., with the standard deviation from three seeds
-on. Made by `python scripts/benchmark_models.py`, one thread a fit, on {machines}; {versions_used}. Load of
-the machine when fits began: {min(loads):.1f} to {max(loads):.1f}; with more processes than cores the same
-work takes up to half more CPU time.
+# Networks side by side
+
+Every network is fitted to the same labels for the same CPU time by one thread;
+`configs/benchmark` has one file per network. The square lattice is the standard benchmark:
+Holstein model, 20 × 20 sites, kT = 0.1, μ = 0. Errors are mean square errors of a force
+component in units of t², of quenches also by windows of steps: means over seeds 0, 1, ..., with
+the standard deviation where there are three seeds or more.
+
+Made by `python scripts/benchmark_models.py` on {machines}; {versions_used}. The load of the
+machine when the fits began was {min(loads):.1f} to {max(loads):.1f}. With more processes than
+cores the same work takes up to half more CPU time.
 
 """
 
@@ -296,7 +320,7 @@ def _groups(results: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def _figure(group: list[dict[str, Any]], name: str, spread: bool = False) -> str:
-    """Mean over the seeds, its spread where asked and three are there; a dash for what is not measured."""
+    """The mean over seeds, with its spread from three seeds on; a dash if not measured."""
     values = [r["test"][f"test/{name}"] for r in group if f"test/{name}" in r["test"]]
     if not values:
         return "–"
@@ -331,7 +355,12 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
                 color=color,
                 label=f"{name}, {budget:g} min",
             )
-        ax.set(xscale="log", yscale="log", xlabel="CPU-µs a site", ylabel="MSE of a force (t²)")
+        ax.set(
+            xscale="log",
+            yscale="log",
+            xlabel="CPU time per site (µs)",
+            ylabel="MSE of a force (t²)",
+        )
         ax.set_title(kind)
         ax.grid(alpha=0.3)
     axes[1].legend(fontsize=6, ncols=2, bbox_to_anchor=(1.02, 1), loc="upper left")

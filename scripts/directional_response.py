@@ -1,13 +1,13 @@
-"""Do networks know directions? Linear response of the density at (π, 0) and (π/2, π/2) against the exact one.
+"""Measure the linear response of networks at (π, 0) and (π/2, π/2) against the exact one.
 
     python scripts/directional_response.py --workers 2
 
-cos kx + cos ky vanishes at both wave vectors, so a network of nearest-neighbour sums that is blind to
-direction responds to both alike: its response around a uniform field is a function of that sum. The exact
-responses of free electrons at kT = 0.1 differ by a factor of 1.7. Networks of 1, 2, ... layers (a hop is a
-bond to one of 8 neighbours) and the published GCN, its widths divided by 8, are fitted to weak random fields
-(configs/fit/holstein_weak.yaml); the response is that of the fitted network to a wave of amplitude 0.001 at
-Q = 0.
+A network that sums over nearest neighbors without regard to direction responds to a weak wave on a
+uniform field by a function of cos kx + cos ky. This sum vanishes at both wavevectors, so the two
+responses are equal. The exact responses of free electrons at kT = 0.1 differ by a factor of 1.7.
+Networks of 1, 2, ... layers with 8 neighbors, and the published GCN with its widths divided by 8,
+are fitted to weak random fields (configs/fit/holstein_weak.yaml). The response is measured with a
+wave of amplitude 0.001 at Q = 0.
 """
 
 import json
@@ -37,7 +37,7 @@ normalize: true, activation: relu}}}"""
 
 
 def lindhard(k: tuple[float, float], size: int, kT: float = 0.1) -> float:
-    """Static density response −(1/N) Σ_q [f(ε_q) − f(ε_{q+k})] / (ε_q − ε_{q+k}) at half filling, t = 1."""
+    """Static response −(1/N) Σ_q [f(ε_q) − f(ε_{q+k})] / (ε_q − ε_{q+k}) at half filling, t = 1."""
     x, y = np.meshgrid(*[2 * np.pi * np.arange(size) / size] * 2, indexing="ij")
     before, after = (-2 * (np.cos(x + dx) + np.cos(y + dy)) for dx, dy in ((0, 0), k))
     fermi = [1 / (np.exp(energy / kT) + 1) for energy in (before, after)]
@@ -56,7 +56,7 @@ def response(
 
 
 def fit(name: str, arguments: list[str], seed: int) -> Path:
-    """Fit in a process of its own, one thread; the run's folder."""
+    """Fit in a separate process with one thread; returns the directory of the run."""
     run = (
         Path("runs/directional_response")
         / f"{name.replace(' / ', '-').replace(' ', '-')}-seed{seed}"
@@ -79,14 +79,14 @@ def main(
     workers: int = 2,
     out: str = "docs/benchmarks/directional_response",
 ) -> None:
-    """Fit, measure, write JSON, table and plot.
+    """Fit the networks, measure, and write a JSON file, a table and a plot.
 
     Args:
-        hops: Numbers of layers; 1 to 6 by default.
+        hops: Numbers of layers. Default: 1 to 6.
         seed: Seed of weights and of the order of the data.
         epochs: Epochs of each fit.
-        workers: Fits at a time.
-        out: Path of the results without ending.
+        workers: Number of fits that run at the same time.
+        out: Path of the results, without a suffix.
     """
     torch.set_num_threads(1)
     jobs = {
@@ -140,7 +140,7 @@ def main(
 
 
 def table(exact: dict[str, dict], networks: dict[str, dict]) -> str:
-    """Markdown, deviations from exact diagonalization on the lattice of the fit."""
+    """Markdown table with the deviations from exact diagonalization on the lattice of the fit."""
     reference = next(iter(exact.values()))
     lines = [
         "| | (π, 0) | (π/2, π/2) | deviation | MSE of a force | parameters |",
@@ -158,7 +158,7 @@ def table(exact: dict[str, dict], networks: dict[str, dict]) -> str:
 
 
 def plot(exact: dict[str, dict], networks: dict[str, dict], path: str) -> None:
-    """Responses against hops, with exact ones and the GCN's as lines."""
+    """Plot responses against the number of layers; those of ED and the GCN are lines."""
     import matplotlib
 
     matplotlib.use("Agg")

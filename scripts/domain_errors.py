@@ -1,10 +1,11 @@
-"""What divide and conquer costs and misses, by core and buffer, against exact diagonalization; to JSON.
+"""Measure errors and cost of divide and conquer by core and buffer, against exact diagonalization.
 
     python scripts/domain_errors.py --cases='[holstein-square, linear]'
 
-The fields are those of quenches, driven by divide and conquer itself with a small buffer: the labels are what
-is compared, on the same fields. Costs are CPU time of one thread, the least of all fields, which other work
-on the machine raises all the same. A case that is measured again replaces its figures in the file.
+The fields are those of quenches driven by divide and conquer with a small buffer; energies and
+forces of both methods are compared on the same fields. The cost is the CPU time of one thread, the
+minimum over all fields. It still depends on the load of the machine. The results are written to a
+JSON file, in which a repeated case replaces its earlier results.
 """
 
 import json
@@ -35,7 +36,7 @@ quench = partial(Quench, "test", n_trajectories=1, n_steps=400, n_frames=14)
 
 @dataclass(frozen=True)
 class Case:
-    """Fields of a model, and the cores and buffers to try on them."""
+    """The fields of a model, and the cores and buffers to measure."""
 
     model: Hamiltonian
     source: Source
@@ -67,9 +68,9 @@ CASES = {
 
 
 def labels(model: Hamiltonian, solver: Solver, fields: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Electronic energies and forces, and the CPU time of one field in µs a site."""
+    """Electronic energies and forces, and the CPU time of one field in µs per site."""
     force_field, results, seconds = ExactForceField(model, solver), [], []
-    force_field.electronic(fields[0])  # index patterns are found once
+    force_field.electronic(fields[0])  # not timed: index patterns are built at the first call
     for field in fields:
         start = time.process_time()
         results.append(force_field.electronic(field))
@@ -111,7 +112,7 @@ def measure(case: Case) -> dict:
 
 
 def linear() -> dict:
-    """Cost of one field on larger and larger lattices."""
+    """Cost of one field on lattices of increasing size."""
     generator = torch.Generator().manual_seed(0)
     rows = []
     for extent in LINEAR["extents"]:
@@ -126,10 +127,10 @@ def linear() -> dict:
 
 
 def main(cases: list[str] | None = None, out: str = "docs/benchmarks/domain.json") -> None:
-    """Measure and write.
+    """Run the measurements and write the results.
 
     Args:
-        cases: Which of CASES, or "linear"; all of them by default.
+        cases: Names in CASES, or "linear". Default: all of them.
         out: JSON file.
     """
     results = json.loads(Path(out).read_text()) if Path(out).exists() else {}

@@ -1,15 +1,16 @@
-r"""Fit a force field that ships with the package, and put it there.
+r"""Fit a force field that is shipped with the package.
 
     python scripts/make_pretrained.py
     python scripts/make_pretrained.py --recipe configs/fit/holstein_square_small.yaml \
         --name holstein-square-small
     python scripts/make_pretrained.py --recipe configs/fit/holstein_square_energy.yaml \
         --name holstein-square-energy
-    python scripts/make_pretrained.py --recipe configs/fit/peierls_published.yaml --name peierls-square
+    python scripts/make_pretrained.py --recipe configs/fit/peierls_published.yaml --name
+    peierls-square
 
-fits configs/fit/holstein_square.yaml (12 CPU-minutes; a run that is there already is taken) and writes to
-lattgnn/pretrained/: holstein-square.ckpt (network and header, no training state), .yaml (the resolved
-configuration) and .json (cost and test figures).
+The first command fits configs/fit/holstein_square.yaml (12 CPU minutes; an existing run is used)
+and writes to lattgnn/pretrained/: holstein-square.ckpt (network and header, no training state),
+.yaml (the resolved configuration) and .json (cost and test errors).
 """
 
 import json
@@ -24,10 +25,10 @@ from lattgnn.forcefield import LearnedForceField
 
 
 def main(recipe: str = "configs/fit/holstein_square.yaml", name: str = "holstein-square") -> None:
-    """Fit, test, ship.
+    """Fit and test a force field, and copy it into the package.
 
     Args:
-        recipe: Configuration of `lattgnn fit`.
+        recipe: Configuration for `lattgnn fit`.
         name: Name of the force field, for `LearnedForceField.pretrained(name)`.
     """
     if lattgnn(["fit", "--config", recipe]) != 0:

@@ -1,11 +1,14 @@
-"""Does a network fitted on 20 x 20 hold on 40 x 40? Errors per window against exact forces, written to JSON.
+"""Measure force errors on 40 x 40 of a network that was trained on 20 x 20.
 
-    python scripts/size_transfer.py --checkpoint holstein-square --out docs/benchmarks/size_transfer.json
+    python scripts/size_transfer.py --checkpoint holstein-square --out
+    docs/benchmarks/size_transfer.json
 
-Exact dynamics at 40 x 40 takes half an hour a quench, so the learned force drives it (it follows the exact,
-see validate_dynamics.py) and every saved frame gets its exact label. The same is done with four times as many
-quenches at 20 x 20, so that both sizes are measured alike, on equally many sites. One site in a thousand
-carries most of the error and early frames of a quench are nearly the same: few frames of many quenches.
+Exact dynamics on 40 x 40 takes half an hour per quench, so the quenches are driven by the learned
+forces, which follow the exact ones (see validate_dynamics.py), and exact forces are computed for
+the saved frames. The same is done for four times as many quenches on 20 x 20, so that both sizes
+have equally many sites. One site in a thousand contributes most of the error, and early frames of a
+quench are nearly equal, so few frames of many quenches are used. The errors in each window are
+written to a JSON file.
 """
 
 import json
@@ -63,13 +66,13 @@ def main(
     workers: int = 2,
     out: str = "docs/benchmarks/size_transfer.json",
 ) -> None:
-    """Measure and write.
+    """Run the measurement and write the results.
 
     Args:
-        checkpoint: Force field: a file, or a pretrained name.
-        n_quenches: Quenches at 40 x 40, a quarter of those at 20 x 20.
-        n_frames: Labelled frames of a quench.
-        workers: Processes that diagonalize.
+        checkpoint: Force field: a file, or the name of a shipped one.
+        n_quenches: Quenches on 40 x 40; four times as many are run on 20 x 20.
+        n_frames: Labeled frames per quench.
+        workers: Processes for exact diagonalization.
         out: JSON file.
     """
     torch.set_num_threads(1)
@@ -83,7 +86,8 @@ def main(
     atomic_write_text(out, json.dumps(results, indent=1) + "\n")
     for name in small:
         sys.stdout.write(
-            f"{name:>10}: {small[name]:.2e} {large[name]:.2e} ratio {large[name] / small[name]:.2f}\n"
+            f"{name:>10}: {small[name]:.2e} {large[name]:.2e} ratio "
+            f"{large[name] / small[name]:.2f}\n"
         )
 
 

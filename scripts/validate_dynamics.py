@@ -1,11 +1,18 @@
-"""Does learned dynamics follow exact dynamics? Three measurements on the Holstein quench, written to JSON.
+"""Compare learned with exact dynamics: three measurements on the Holstein quench.
 
-    python scripts/validate_dynamics.py --checkpoint holstein-square --out docs/benchmarks/dynamics.json
+    python scripts/validate_dynamics.py --checkpoint holstein-square --out
+    docs/benchmarks/dynamics.json
 
-1. ML against ED with the same noise: C(1) of 8 quenches that no training has seen.
-2. 10,000 Langevin steps: the kinetic temperature <p²>/m of the second half.
-3. NVE (gamma = 0) from step 200 of a quench, 10,000 steps, with the energy head 20,000: rms error of the
-   energy a site, also of each half, and drift as the slope of a straight line times the length of the run.
+1. C(1) of 8 quenches that were not used for training, with learned (ML) and exact (ED) forces and
+the
+   same noise.
+2. Kinetic temperature ⟨p²⟩/m in the second half of 10,000 Langevin steps.
+3. Energy conservation (gamma = 0) from step 200 of a quench, over 10,000 steps, or 20,000 with the
+energy
+   head: rms error of the energy per site, for the run and for each half, and the drift, which is
+   the slope of a fitted line times the length of the run.
+
+The results are written to a JSON file.
 """
 
 import json
@@ -28,7 +35,7 @@ from lattgnn.lattice import Lattice, square
 from lattgnn.serialize import versions
 from lattgnn.solvers import ExactDiagonalization
 
-MASS, SEED = 5.0, 20260104  # a seed that no dataset uses
+MASS, SEED = 5.0, 20260104  # a seed that is not used by any dataset
 LANGEVIN = VerletLangevin(dt=0.05, kT=0.1, gamma=0.2, mass=MASS)
 NVE = VerletLangevin(dt=0.05, kT=0.1, gamma=0.0, mass=MASS)
 
@@ -49,7 +56,7 @@ def quench_start(force_field, n_replicas: int) -> State:
 
 
 def exact_replica(extent: int, n_replicas: int, replica: int, n_steps: int) -> np.ndarray:
-    """One of the exact runs; its noise is the one it has in the batch of all."""
+    """Run one exact quench with the noise that its replica has in the batch."""
     torch.set_num_threads(1)
     force_field = exact(square(extent))
     state = quench_start(force_field, n_replicas).replica(replica)
@@ -89,7 +96,7 @@ def thermalize(checkpoint: str, extent: int, n_replicas: int, n_steps: int) -> d
         force_field, LANGEVIN, quench_start(force_field, n_replicas), n_steps, Regular(10)
     )
     late = run.momenta[:][run.steps >= n_steps // 2]
-    kinetic = (late**2).mean((0, 2)) / MASS  # one figure a replica
+    kinetic = (late**2).mean((0, 2)) / MASS  # one value per replica
     return {
         "steps": n_steps,
         "kinetic_temperature": float(kinetic.mean()),
@@ -99,7 +106,7 @@ def thermalize(checkpoint: str, extent: int, n_replicas: int, n_steps: int) -> d
 
 
 def conserve(checkpoint: str, extent: int, n_steps: int, warm_up: int = 200) -> dict:
-    """Energy errors by the network's own energy, where it has one, and by exact diagonalization."""
+    """Energy errors, by the energy of the network if it has one, and by exact diagonalization."""
     lattice = square(extent)
     force_field, reference = learned(checkpoint, lattice), exact(square(extent))
     start = quench_start(force_field, 1)
@@ -131,16 +138,16 @@ def main(
     workers: int = 2,
     out: str = "docs/benchmarks/dynamics.json",
 ) -> None:
-    """Measure and write.
+    """Run the measurements and write the results.
 
     Args:
-        checkpoint: Force field to follow: a file, or a pretrained name.
-        energy_checkpoint: One with an energy head, for NVE beside the other; null leaves it out.
-        extent: Cells along both axes.
-        n_replicas: Quenches.
-        compare_steps: Steps of ML against ED.
-        long_steps: Steps of the Langevin and NVE runs (twice as many with the energy head).
-        workers: Processes of the exact runs.
+        checkpoint: Force field: a file, or the name of a shipped one.
+        energy_checkpoint: Force field with an energy head, for measurement 3. None leaves it out.
+        extent: Unit cells along both axes.
+        n_replicas: Number of quenches.
+        compare_steps: Steps of measurement 1.
+        long_steps: Steps of measurements 2 and 3 (twice as many with the energy head).
+        workers: Processes for the exact runs.
         out: JSON file.
     """
     torch.set_num_threads(1)

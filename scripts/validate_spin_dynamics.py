@@ -1,11 +1,14 @@
-"""Does learned spin dynamics follow exact dynamics? The double-exchange quench from T = ∞, written to JSON.
+"""Compare learned with exact spin dynamics: the double-exchange quench from T = ∞.
 
     lattgnn fit --config configs/fit/double_exchange_square.yaml
     python scripts/validate_spin_dynamics.py --checkpoint runs/double_exchange_square/best.ckpt
 
-1. ML against ED from the same spins with the same noise, on a lattice that exact diagonalization can follow:
-   nearest-neighbour correlation C(1) = ⟨S_i·S_j⟩ and energy a site, beside the spread between replicas.
-2. A learned quench on a larger lattice by configs/simulate/llg_quench.yaml: its C(1) and structure factor.
+1. Learned (ML) and exact (ED) forces from the same spins with the same noise: the nearest-neighbor
+   correlation C(1) = ⟨S_i·S_j⟩ and the energy per site, with the spread between replicas.
+2. A learned quench on a larger lattice with configs/simulate/llg_quench.yaml: C(1) and structure
+factor.
+
+The results are written to a JSON file.
 """
 
 import json
@@ -30,8 +33,8 @@ from lattgnn.serialize import versions
 SEED, N_FRAMES = (
     20260105,
     60,
-)  # a seed that no dataset uses; frames as in the config of the large quench
-INTEGRATOR = HeunLLG(dt=0.1, kT=0.01, alpha=0.1)  # as there
+)  # a seed that is not used by any dataset; frames as in the configuration of the large quench
+INTEGRATOR = HeunLLG(dt=0.1, kT=0.01, alpha=0.1)  # as in that configuration
 QUENCH = Path(__file__).parents[1] / "configs/simulate/llg_quench.yaml"
 
 
@@ -41,14 +44,14 @@ def correlation(spins: np.ndarray, lattice: Lattice) -> np.ndarray:
 
 
 def rings(spins: np.ndarray, lattice: Lattice, width: float) -> dict:
-    """Structure factor Σ_c S_cc(q) of spins [replicas, n_sites, 3], over rings of |q| and replicas."""
+    """Σ_c S_cc(q) of spins [replicas, n_sites, 3], averaged over rings of |q| and replicas."""
     values = structure_factor(np.moveaxis(spins, -1, 0), lattice).sum(0)
     q, averages = radial_average(values, lattice, width=width)
     return {"q": q.tolist(), "S": averages.mean(0).tolist()}
 
 
 def deviations(learned: np.ndarray, exact: np.ndarray) -> dict:
-    """Largest differences in time of a quantity [frames, replicas], and what replicas differ by anyway."""
+    """Largest differences of a quantity [frames, replicas], and its spread between replicas."""
     difference = learned - exact
     return {
         "learned": learned.mean(1).tolist(),
@@ -61,7 +64,7 @@ def deviations(learned: np.ndarray, exact: np.ndarray) -> dict:
 
 
 def compare(checkpoint: str, extent: int, n_replicas: int, n_steps: int) -> dict:
-    """ML against ED, both energies by ED."""
+    """Measurement 1; both energies are computed by ED."""
     lattice = square(extent)
     learned = LearnedForceField.load(checkpoint, lattice)
     exact = ExactForceField(learned.hamiltonian, learned.solver)
@@ -92,7 +95,7 @@ def compare(checkpoint: str, extent: int, n_replicas: int, n_steps: int) -> dict
 
 
 def enlarge(checkpoint: str, extent: int, n_steps: int, width: float) -> dict:
-    """The learned quench on a larger lattice, as `lattgnn simulate` runs it."""
+    """Measurement 2, run by `lattgnn simulate`."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "quench"
         options = [f"--force_field.checkpoint={checkpoint}", f"--initial.seed={SEED}"]
@@ -124,14 +127,14 @@ def main(
     large_extent: int = 48,
     out: str = "docs/benchmarks/spin_dynamics.json",
 ) -> None:
-    """Measure and write.
+    """Run the measurements and write the results.
 
     Args:
-        checkpoint: Force field to follow, a file of `lattgnn fit`.
-        extent: Cells along both axes, of ML against ED.
-        n_replicas: Quenches there.
+        checkpoint: Force field, a file written by `lattgnn fit`.
+        extent: Unit cells along both axes in measurement 1.
+        n_replicas: Number of quenches in measurement 1.
         n_steps: Steps of all quenches.
-        large_extent: Cells along both axes of the learned quench.
+        large_extent: Unit cells along both axes in measurement 2.
         out: JSON file.
     """
     torch.set_num_threads(1)

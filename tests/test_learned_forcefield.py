@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from lattgnn.checkpoint import FORMAT_VERSION
-from lattgnn.dynamics import LogSpaced, VerletLangevin, initial_state, simulate
+from lattgnn.dynamics import LogSpaced, Regular, VerletLangevin, initial_state, simulate
+from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Holstein, Peierls
 from lattgnn.lattice import square, triangular
@@ -30,15 +31,14 @@ def field(rng):
 
 
 @pytest.mark.parametrize("conservative", [False, True])
-def test_a_saved_force_field_comes_back_on_any_extent(conservative, field, tmp_path):
+def test_a_saved_force_field_comes_back_on_any_extent(conservative, field, tmp_path, float32_bound):
     force_field = make_force_field(square(6), conservative)
     force_field.save(tmp_path / "small.ckpt")
     assert [path.name for path in tmp_path.iterdir()] == ["small.ckpt"]
     loaded = LearnedForceField.load(tmp_path / "small.ckpt")
     assert loaded.hamiltonian == force_field.hamiltonian and loaded.solver == SOLVER
-    torch.testing.assert_close(
-        loaded(field)[1], force_field(field)[1], rtol=0, atol=1e-6
-    )  # stored in float32
+    _, bound = float32_bound(force_field.net, force_field.lattice, field)  # stored in float32
+    torch.testing.assert_close(loaded(field)[1], force_field(field)[1], rtol=0, atol=2 * bound)
     larger = LearnedForceField.load(tmp_path / "small.ckpt", lattice=square(8, 10))
     assert larger(torch.zeros(80, dtype=torch.float64))[1].shape == (80,)
 
@@ -141,6 +141,39 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path):
         LearnedForceField.load(tmp_path / "future.ckpt")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda weights: weights.pop("net.basis.steps"), "missing: net.basis.steps"),
+        (lambda weights: weights.update(other=torch.zeros(1)), "unexpected: other"),
+        (
+            lambda weights: weights.update({"net.basis.steps": torch.zeros(9)}),
+            "of another shape: net.basis.steps",
+        ),
+    ],
+    ids=["missing", "unexpected", "shape"],
+)
+def test_weights_of_another_network_are_refused(change, words, tmp_path):
+    make_force_field(square(6)).save(tmp_path / "net.ckpt")
+    checkpoint = torch.load(tmp_path / "net.ckpt", weights_only=True)
+    checkpoint["state_dict"]["errors.val_all.total"] = torch.zeros(1)  # a metric: ignored
+    torch.save(checkpoint, tmp_path / "net.ckpt")
+    assert not LearnedForceField.load(tmp_path / "net.ckpt", fast=False).backend.is_compiled
+    change(checkpoint["state_dict"])
+    torch.save(checkpoint, tmp_path / "net.ckpt")
+    with pytest.raises(InputError, match=words):
+        LearnedForceField.load(tmp_path / "net.ckpt")
+
+
+def test_simulate_prepares_the_force_field(monkeypatch):
+    """On a GPU this is where changes are noticed that no version counter records."""
+    force_field, calls = make_force_field(square(6)), []
+    state = initial_state(force_field, seed=0, field_std=1.0)
+    monkeypatch.setattr(force_field, "prepare", lambda: calls.append(1))
+    simulate(force_field, VerletLangevin(0.05, 0.1, 0.2, 5.0), state, 4, Regular(2))
+    assert calls == [1]
+
+
 def test_another_lattice_is_refused(tmp_path):
     make_force_field(square(6)).save(tmp_path / "square.ckpt")
     with pytest.raises(ValueError, match="trained on, square, got triangular"):
@@ -175,11 +208,12 @@ def test_filling_needs_labels_at_fixed_mu():
         )
 
 
-def test_the_precision_of_the_network_may_change(field):
+def test_the_precision_of_the_network_may_change(field, float32_bound):
     force_field = LearnedForceField.pretrained("holstein-square", square(6))
     single = force_field(field)[1]
     force_field.net.double()
-    torch.testing.assert_close(force_field(field)[1], single, rtol=0, atol=1e-4)
+    _, bound = float32_bound(force_field.net, force_field.lattice, field)
+    torch.testing.assert_close(force_field(field)[1], single, rtol=0, atol=bound)
 
 
 def test_fields_are_checked_as_the_exact_force_field_does(field):
@@ -198,7 +232,7 @@ def test_fields_are_checked_as_the_exact_force_field_does(field):
 def test_another_ensemble_than_that_of_the_labels_is_refused():
     from lattgnn.cli.physics_verbs import choose_force_field
 
-    with pytest.raises(ValueError, match="solver must be the one behind the labels"):
+    with pytest.raises(ValueError, match="has labels of ExactDiagonalization"):
         choose_force_field(
             square(6), solver=ExactDiagonalization(kT=0.3, mu=0.0), checkpoint="holstein-square"
         )

@@ -41,7 +41,7 @@ def test_what_does_not_compile_is_told_and_not_fatal(fresh, monkeypatch, tmp_pat
     monkeypatch.setattr(native, "SOURCES", tmp_path)
     with caplog.at_level(logging.WARNING):
         assert fresh() is None
-    assert "PyTorch does the work" in caplog.text and "broken.cpp" in caplog.text
+    assert "PyTorch is used instead" in caplog.text and "broken.cpp" in caplog.text
 
 
 def test_it_can_be_switched_off(fresh, monkeypatch):

@@ -10,7 +10,7 @@ import torch
 
 import lattgnn
 from lattgnn.lattice import Lattice, kagome, square
-from lattgnn.serialize import build, config_hash, describe, versions
+from lattgnn.serialize import build, config_differences, config_hash, describe, versions
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def test_numbers_and_arrays_become_plain():
 
 @pytest.mark.parametrize("thing", [object(), Well, {1, 2}, len])
 def test_what_cannot_be_described_is_refused(thing):
-    with pytest.raises(TypeError, match="can be described"):
+    with pytest.raises(TypeError, match="cannot be described"):
         describe({"thing": thing})
 
 
@@ -101,9 +101,9 @@ def test_build_takes_a_function_that_returns_the_class():
         (3, "must be a mapping with class_path"),
         ({"init_args": {}}, "must be a mapping with class_path"),
         ({"class_path": f"{HERE}.Well", "extra": 1}, "must be a mapping with class_path"),
-        ({"class_path": "nowhere.Well"}, "can be imported, got 'nowhere.Well'"),
-        ({"class_path": "lattgnn.lattice.Latice"}, "can be imported"),
-        ({"class_path": "Well"}, "can be imported"),
+        ({"class_path": "nowhere.Well"}, "'nowhere.Well' cannot be imported"),
+        ({"class_path": "lattgnn.lattice.Latice"}, "cannot be imported"),
+        ({"class_path": "Well"}, "cannot be imported"),
         ({"class_path": "os.sep"}, "must name a class"),
         ({"class_path": "os.system", "init_args": {"command": "true"}}, "must name a Well"),
         ({"class_path": "lattgnn.lattice.Lattice"}, "must name a Well"),
@@ -136,6 +136,13 @@ def test_hash_is_the_same_everywhere():
     assert config_hash({"lattice": square(4), "kT": 0.1}) == config_hash(
         {"kT": 0.1, "lattice": {**describe(square(4))}}
     )
+
+
+def test_differences_name_the_entries():
+    old = {"a": {"b": 1, "c": None}, "d": [1, 2], "e": {"f": 0}}
+    new = {"a": {"b": 2}, "d": [1, 2], "e": 3}
+    assert config_differences(old, new) == {"a.b": (1, 2), "e": ({"f": 0}, 3)}
+    assert config_differences(old, old) == {}
 
 
 def test_versions_need_no_import():

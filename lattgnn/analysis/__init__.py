@@ -1,4 +1,4 @@
-"""Order, correlations and coarsening of classical lattice fields: arrays in, arrays out."""
+"""Order, correlations and coarsening of classical fields: arrays in, small results out."""
 
 from lattgnn.analysis.coarsening import (
     GrowthFit,
@@ -19,6 +19,7 @@ from lattgnn.analysis.order_parameters import (
     order_parameter,
     staggered_field,
 )
+from lattgnn.analysis.quench import Order, QuenchAnalysis, analyze_quench
 from lattgnn.analysis.structure_factor import (
     checkerboard_wavevector,
     radial_average,
@@ -28,6 +29,9 @@ from lattgnn.analysis.structure_factor import (
 
 __all__ = [
     "GrowthFit",
+    "Order",
+    "QuenchAnalysis",
+    "analyze_quench",
     "checkerboard_order",
     "checkerboard_wavevector",
     "dimerization",

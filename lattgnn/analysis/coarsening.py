@@ -1,4 +1,4 @@
-"""Growth of domains: their length, from C(r) and from S(q), and the exponent of its growth."""
+"""Growth of domains: their length, from C(r) or from S(q), and its growth exponent."""
 
 from dataclasses import dataclass
 
@@ -16,25 +16,26 @@ def domain_length(
     correlation: Float[np.ndarray, "*batch n_shells"],
     fraction: float = 0.5,
 ) -> Float[np.ndarray, "*batch"]:
-    """Domain length from the correlation of the staggered field: the first r with C(r)/C(0) = fraction.
+    """Domain length from the correlation of the staggered field: C(L)/C(0) = fraction.
 
-    C is interpolated linearly between the two shells that bracket the crossing.
+    L is the first such distance. C is interpolated linearly between the two shells around it.
 
     Args:
-        distances: shell distances, first 0, units a.
-        correlation: C(r) of `radial_correlation`.
-        fraction: level of the crossing, between 0 and 1.
+        distances: Distance of each shell, starting at 0, units a.
+        correlation: C(r) as returned by `radial_correlation`.
+        fraction: Value of C(r)/C(0) at the crossing, between 0 and 1.
 
     Returns:
-        L in units a; NaN where C never falls below the level (one domain has taken the lattice).
+        L in units a; NaN where C stays above the value because one domain fills the lattice.
 
     Raises:
-        ValueError: fraction not between 0 and 1.
+        InputError: If fraction is not between 0 and 1.
     """
     if not 0.0 < fraction < 1.0:
         raise InputError(f"fraction must be between 0 and 1, got {fraction!r}. Use 0.5.")
     ratio = correlation / correlation[..., :1]
     below = ratio < fraction
+    # argmax of booleans is the first True, or 0 if there is none; those rows become NaN at the end.
     after = np.argmax(below, axis=-1)[..., None]
     before = np.maximum(after - 1, 0)
     high, low = np.take_along_axis(ratio, before, -1), np.take_along_axis(ratio, after, -1)
@@ -54,21 +55,24 @@ def structure_factor_length(
     """Domain length from the width of the ordering peak: L = 2π / ⟨k^p⟩^(1/p), k = |q − center|.
 
     ⟨k^p⟩ = Σ_q k^p S(q) / Σ_q S(q), over the wavevectors with k ≤ max_wavenumber. Sharp walls give
-    S ~ k^−(d+1) (Porod), of which the lattice cuts the tail: p = 1 grows with the logarithm of that cut-off,
-    p = 2 in proportion to it. Thermal noise is a flat background; max_wavenumber leaves most of it out.
+    S ~ k^−(d+1) (Porod's law), with a tail that is cut off at the zone boundary: ⟨k⟩ depends on
+    this cutoff logarithmically, ⟨k²⟩ linearly. Thermal noise adds a flat background; max_wavenumber
+    excludes most of it.
 
     Args:
-        structure: S(q) with the same center.
-        lattice: its geometry.
-        center: ordering wavevector, units 1/a, e.g. (π, π); the origin for a staggered field.
-        moment: p, 1 or 2.
-        max_wavenumber: largest k, units 1/a; the whole zone if not given.
+        structure: S(q) as returned by `structure_factor` with the same center.
+        lattice: The lattice of the field.
+        center: Ordering wavevector such as (π, π), units 1/a. Default: the origin, for a staggered
+            field.
+        moment: The power p, 1 or 2.
+        max_wavenumber: Largest k, units 1/a. Default: the whole zone.
 
     Returns:
-        L in units a; infinite for a single perfect domain.
+        L in units a; infinite for a single perfect domain, NaN if S(q) vanishes for all k ≤
+        max_wavenumber.
 
     Raises:
-        ValueError: another moment.
+        InputError: If moment is neither 1 nor 2.
     """
     if moment not in (1, 2):
         raise InputError(
@@ -78,7 +82,7 @@ def structure_factor_length(
     k = np.linalg.norm(wavevectors(lattice, center) - origin, axis=-1)
     weights = structure * (k <= (np.inf if max_wavenumber is None else max_wavenumber))
     axes = tuple(range(-lattice.dim, 0))
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         mean = (k**moment * weights).sum(axes) / weights.sum(axes)
         return np.asarray(2 * np.pi / mean ** (1.0 / moment))
 
@@ -88,13 +92,14 @@ class GrowthFit:
     """Fit of L = prefactor · t^exponent.
 
     Attributes:
-        exponent: slope of log L against log t.
-        interval: lower and upper end for the exponent; NaN with one replica.
-        prefactor: L at t = 1.
-        window: first and last time fitted.
-        level: confidence level of the interval.
-        n_frames: frames in the window.
-        n_replicas: independent runs.
+        exponent: Slope of log L against log t.
+        interval: Lower and upper end of the confidence interval of the exponent; NaN for one
+            replica.
+        prefactor: L at t = 1, units a.
+        window: First and last time of the fit.
+        level: Confidence level of the interval.
+        n_frames: Number of frames in the window.
+        n_replicas: Number of independent runs.
     """
 
     exponent: float
@@ -106,7 +111,7 @@ class GrowthFit:
     n_replicas: int
 
     def __call__(self, times: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-        """Fitted length at the given times."""
+        """Evaluate the fit at the given times."""
         return self.prefactor * times**self.exponent
 
 
@@ -118,35 +123,47 @@ def growth_exponent(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> GrowthFit:
-    """Growth exponent α of L ~ t^α: least squares of log ⟨L⟩ on log t, ⟨·⟩ over replicas.
+    """Growth exponent α of L ~ t^α by least squares of log ⟨L⟩ against log t.
 
-    The interval is α ± t_{n−1} s √(n/(n−1)), with s the standard deviation of α over bootstrap samples of
-    whole replicas (frames of one run are not independent) and t Student's quantile: a plain percentile
-    interval is too short for the few replicas that one can afford. All frames weigh alike.
+    ⟨L⟩ is the mean over replicas, and all frames have equal weight. The confidence interval is
+    α ± t_{n−1} s √(n/(n−1)), where t is Student's quantile and s the standard deviation of α over
+    bootstrap samples of whole replicas, because frames of one run are not independent. For a few
+    replicas, an interval from the percentiles of the samples would be too short.
 
     Args:
-        times: time of each frame, ascending, log-spaced for even weight over decades.
-        lengths: domain length of each frame and replica, units a.
-        window: first and last time of the fit.
-        level: confidence level.
-        n_resamples: bootstrap samples.
-        seed: of the resampling.
+        times: Time of each frame, ascending; spaced evenly in log t, every decade has the same
+            weight.
+        lengths: Domain length of each frame and replica, units a.
+        window: First and last time of the fit.
+        level: Confidence level.
+        n_resamples: Number of bootstrap samples.
+        seed: Seed of the resampling.
 
     Returns:
-        The fit; its interval is NaN with fewer than two replicas.
+        The fit. Its interval is NaN for a single replica.
 
     Raises:
-        ValueError: fewer than three frames in the window, or a length there that is not finite and positive.
+        InputError: If the window is not ascending or has fewer than three frames, or a length in it
+            is not finite and positive.
+
+    Example:
+        >>> times = np.geomspace(1, 100, 20)
+        >>> fit = growth_exponent(times, 2.0 * np.sqrt(times)[:, None], window=(1, 100))
+        >>> print(f"{fit.exponent:.3f}, {fit.prefactor:.3f}")
+        0.500, 2.000
     """
+    if not 0 <= window[0] < window[1]:
+        raise InputError(f"window must be two ascending times, got {window!r}. Use (10, 100).")
     inside = (times >= window[0]) & (times <= window[1]) & (times > 0)
     if inside.sum() < 3:
         raise InputError(
-            f"window must hold at least 3 frames with t > 0, got {int(inside.sum())} in {window!r}. Widen it."
+            f"window must contain at least 3 frames with t > 0, got {int(inside.sum())} in "
+            f"{window!r}. Widen it."
         )
     if not (np.isfinite(lengths[inside]).all() and (lengths[inside] > 0).all()):
         raise InputError(
-            f"lengths must be finite and positive in the window, got {window!r} where a run has "
-            "a single domain. End it earlier."
+            f"lengths must be finite and positive in the window, got {window!r}, where a run has "
+            "a single domain. Use a window that ends earlier."
         )
     log_t, chosen = np.log(times[inside]), lengths[inside]
     slope, offset = np.polyfit(log_t, np.log(chosen.mean(axis=1)), 1)

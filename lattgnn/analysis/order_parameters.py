@@ -1,4 +1,4 @@
-"""How much of a field is a charge-density wave: one number for a lattice, one number for a site."""
+"""Strength of the charge-density wave in a field: one number per lattice, or one per site."""
 
 import numpy as np
 from jaxtyping import Complex, Float, Shaped
@@ -15,15 +15,24 @@ def order_parameter(
     """Order parameter at any wavevector: m_Q = (1/N) Σ_i exp(−i Q·r_i) φ_i.
 
     Args:
-        field: the classical field, one scalar a site.
-        lattice: its geometry; the positions r_i come from here.
-        wavevector: Q in Cartesian components, units 1/a (the checkerboard of the square lattice is (π, π)).
+        field: The classical field, one scalar per site.
+        lattice: The lattice of the field, with the positions r_i.
+        wavevector: Cartesian components of Q, units 1/a. The checkerboard of the square lattice is
+            (π, π).
 
     Returns:
-        Complex m_Q; its phase says which of the equivalent waves, its modulus how strong.
+        Complex m_Q, units of the field. Its modulus is the strength of the wave, its phase tells
+        equivalent waves apart.
 
     Raises:
-        ValueError: the wavevector does not fit a periodic axis a whole number of times.
+        InputError: If the wave does not fit a periodic axis a whole number of times.
+
+    Example:
+        >>> from lattgnn.lattice import square
+        >>> lattice = square(4)
+        >>> m = order_parameter(0.5 * lattice.bipartite_signs, lattice, (np.pi, np.pi))
+        >>> print(f"{m.real:.3f}")
+        0.500
     """
     q = np.asarray(wavevector, dtype=np.float64)
     if q.shape != (lattice.dim,):
@@ -36,8 +45,8 @@ def order_parameter(
     for axis, turn in enumerate(turns):
         if lattice.periodic[axis] and abs(turn - round(turn)) > 1e-9 * max(1.0, abs(turn)):
             raise InputError(
-                f"wavevector must fit axis {axis} a whole number of times, got {turn:.6g} periods along "
-                f"extent {lattice.extent[axis]}. Use one of analysis.wavevectors(lattice)."
+                f"wavevector must fit axis {axis} a whole number of times, got {turn:.6g} periods "
+                f"along extent {lattice.extent[axis]}. Use one of analysis.wavevectors(lattice)."
             )
     return np.asarray(np.asarray(field) @ np.exp(-1j * (lattice.positions @ q)) / lattice.n_sites)
 
@@ -50,14 +59,14 @@ def checkerboard_order(
     On the square lattice s_i = (−1)^(x+y), so m is `order_parameter` at (π, π).
 
     Args:
-        field: the classical field, one scalar a site.
-        lattice: its geometry.
+        field: The classical field, one scalar per site.
+        lattice: The lattice of the field.
 
     Returns:
         m in the units of the field; its sign tells the two ground states apart.
 
     Raises:
-        ValueError: the lattice, with its boundary, has no two-colouring.
+        InputError: If the lattice, with its boundary conditions, has no two-coloring.
     """
     return np.asarray(staggered_field(field, lattice).mean(axis=-1))
 
@@ -65,20 +74,21 @@ def checkerboard_order(
 def dimerization(
     displacement: Shaped[np.ndarray, "*batch n_sites dim"], lattice: Lattice
 ) -> Float[np.ndarray, "*batch dim"]:
-    """Order parameter of a dimerised lattice: D = (1/N) Σ_i s_i u_i, the checkerboard of each component.
+    """Order parameter of a dimerized lattice: D = (1/N) Σ_i s_i u_i, staggered in each component.
 
-    Along the axis a for which D_a is not zero, bonds are short and long in turn: their stretch alternates by
-    ∓2 D_a. For dimers of another pattern give a component to `order_parameter` at its wavevector.
+    Along an axis a with D_a ≠ 0, bonds are alternately short and long: their lengths change by ∓2
+    D_a. For another pattern of dimers, pass a component to `order_parameter` at the wavevector of
+    the pattern.
 
     Args:
-        displacement: cartesian displacement of each site.
-        lattice: its geometry.
+        displacement: Cartesian displacement of each site.
+        lattice: The lattice of the field.
 
     Returns:
         D in the units of the displacement; its direction and sign tell the ground states apart.
 
     Raises:
-        ValueError: the lattice, with its boundary, has no two-colouring.
+        InputError: If the lattice, with its boundary conditions, has no two-coloring.
     """
     components = np.moveaxis(np.asarray(displacement), -1, 0)
     return np.moveaxis(checkerboard_order(components, lattice), 0, -1)
@@ -87,17 +97,17 @@ def dimerization(
 def staggered_field(
     field: Shaped[np.ndarray, "*batch n_sites"], lattice: Lattice
 ) -> Float[np.ndarray, "*batch n_sites"]:
-    """Field with the checkerboard taken out, s_i φ_i: uniform within a domain, opposite across a wall.
+    """Staggered field s_i φ_i: uniform within a checkerboard domain, opposite across a domain wall.
 
     Args:
-        field: the classical field, one scalar a site.
-        lattice: its geometry.
+        field: The classical field, one scalar per site.
+        lattice: The lattice of the field.
 
     Returns:
         s_i φ_i, units of the field.
 
     Raises:
-        ValueError: the lattice, with its boundary, has no two-colouring.
+        InputError: If the lattice, with its boundary conditions, has no two-coloring.
     """
     return np.asarray(field, dtype=np.float64) * lattice.bipartite_signs
 
@@ -105,22 +115,23 @@ def staggered_field(
 def local_order(
     field: Shaped[np.ndarray, "*batch n_sites"], lattice: Lattice
 ) -> Float[np.ndarray, "*batch n_sites"]:
-    """Local checkerboard order: ½ s_i (φ_i − mean of φ over the nearest neighbours of i).
+    """Local checkerboard order: ½ s_i (φ_i − mean of φ over the nearest neighbors of i).
 
-    The difference removes a uniform background and averages the thermal noise of the neighbours; a perfect
-    checkerboard of amplitude A gives ±A. Used for pictures of domains.
+    The difference removes a uniform background, and the mean reduces thermal noise. A perfect
+    checkerboard of amplitude A gives ±A. Pictures of domains show it.
 
     Args:
-        field: the classical field, one scalar a site.
-        lattice: its geometry.
+        field: The classical field, one scalar per site.
+        lattice: The lattice of the field.
 
     Returns:
         Local order, units of the field.
 
     Raises:
-        ValueError: the lattice, with its boundary, has no two-colouring.
+        InputError: If the lattice, with its boundary conditions, has no two-coloring.
 
-    Reference: the local order parameter of arXiv 2601.04104, with a factor ½ of ours.
+    Reference:
+        The local order parameter of arXiv 2601.04104, times ½.
     """
     field = np.asarray(field, dtype=np.float64)
     bonds = lattice.bonds(lattice.neighbor_distance)

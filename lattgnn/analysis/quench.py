@@ -1,75 +1,115 @@
-"""Gather the observables of a quench into an ordered state from a trajectory."""
+"""Order, correlations and growth of domains in a quench: fields in, one typed result out.
+
+On a lattice of two sublattice colors, order means the checkerboard. On any other lattice it means
+the wave at the peak of S(q) in the last frame, after the mean of the field is subtracted.
+"""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from lattgnn import analysis
-from lattgnn.dynamics import Trajectory
+from lattgnn.analysis.coarsening import (
+    GrowthFit,
+    domain_length,
+    growth_exponent,
+    structure_factor_length,
+)
+from lattgnn.analysis.correlations import nearest_neighbor_correlation, radial_correlation
+from lattgnn.analysis.order_parameters import order_parameter, staggered_field
+from lattgnn.analysis.structure_factor import (
+    checkerboard_wavevector,
+    structure_factor,
+    wavevectors,
+)
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 
 Array = np.ndarray
-# The thermal background of S(q) is flat, the ordering peak narrow: half-way to the zone boundary parts them.
+# S(q) has a narrow peak on a flat thermal background. Wavenumbers up to half-way to the zone
+# boundary of the square lattice contain the peak and little of the background.
 PEAK_WAVENUMBER = math.pi / 2
-FINITE_SIZE = 1 / 6  # domains longer than this part of the shortest side feel the boundary
+# Domains longer than this fraction of the shortest side feel the finite size of the lattice.
+FINITE_SIZE = 1 / 6
+
+
+@runtime_checkable
+class FieldFrames(Protocol):
+    """Frames that are read one at a time: an array, or `Trajectory.fields`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, frame: int, /) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """What a field orders into: the checkerboard, or where there is none the wave at the peak of S(q).
+    """The pattern that a field orders into.
 
     Attributes:
-        lattice: the sites.
-        is_checkerboard: whether the lattice, with its boundary, has two colours.
-        center: wavevector around which S(q) is looked at, units 1/a.
+        lattice: The lattice of the field.
+        is_checkerboard: Whether the pattern is the checkerboard, not a wave at the peak of S(q).
+        center: Wavevector of the pattern, units 1/a. It is the origin for a checkerboard on a
+            lattice with a basis, where the staggered field is transformed instead of the field.
     """
 
     lattice: Lattice
     is_checkerboard: bool
     center: Float[Array, "dim"]
 
-    @classmethod
-    def of(cls, trajectory: Trajectory) -> "Order":
-        """The checkerboard if the lattice has one, else the largest S(q) of the last frame."""
-        lattice = trajectory.lattice
-        if lattice.is_bipartite:
-            plane_wave = lattice.n_sublattices == 1
-            center = (
-                analysis.checkerboard_wavevector(lattice) if plane_wave else np.zeros(lattice.dim)
-            )
-            return cls(lattice, True, center)
-        order = cls(lattice, False, np.zeros(lattice.dim))
-        structure = order.structure(components(trajectory.fields[-1])).mean(axis=0)
-        peak = np.unravel_index(structure.argmax(), lattice.extent)
-        return cls(lattice, False, analysis.wavevectors(lattice)[peak])
+    def pattern_field(
+        self, field: Float[Array, "*batch n_sites"]
+    ) -> Float[Array, "*batch n_sites"]:
+        """The staggered field of a checkerboard; otherwise the field minus its mean.
 
-    def of_sites(self, field: Float[Array, "*batch n_sites"]) -> Float[Array, "*batch n_sites"]:
-        """The staggered field, or the field less its mean."""
+        Args:
+            field: One scalar per site.
+
+        Returns:
+            The field whose correlations measure the order, in units of the field.
+        """
         if self.is_checkerboard:
-            return analysis.staggered_field(field, self.lattice)
+            return staggered_field(field, self.lattice)
         return field - field.mean(axis=-1, keepdims=True)
 
-    def structure(
-        self, field: Float[Array, "components n_replicas n_sites"]
-    ) -> Float[Array, "..."]:
-        """S(q) of each replica, summed over components."""
-        plane_wave = self.is_checkerboard and self.lattice.n_sublattices == 1
-        waves = field if plane_wave else self.of_sites(field)
-        return analysis.structure_factor(waves, self.lattice, self.center).sum(axis=0)
+    def structure_factor(
+        self, field: Float[Array, "n_components n_replicas n_sites"]
+    ) -> Float[Array, "n_replicas *extent"]:
+        """S(q) around `center`, summed over components.
+
+        Args:
+            field: Components of the field.
+
+        Returns:
+            S(q) of each replica, units of field².
+        """
+        # A checkerboard on a Bravais lattice is a plane wave, so its own S(q) has the peak.
+        # Otherwise the sublattices have to be combined first.
+        is_plane_wave = self.is_checkerboard and self.lattice.n_sublattices == 1
+        waves = field if is_plane_wave else self.pattern_field(field)
+        return structure_factor(waves, self.lattice, self.center).sum(axis=0)
 
     def parameter(
-        self, field: Float[Array, "components n_replicas n_sites"]
+        self, field: Float[Array, "n_components n_replicas n_sites"]
     ) -> Float[Array, "n_replicas"]:
-        """Order parameter of the whole lattice; its sign is kept for the checkerboard of a scalar."""
+        """Order parameter of the whole lattice.
+
+        Args:
+            field: Components of the field.
+
+        Returns:
+            The staggered mean of a scalar field, with its sign; the length of the vector of
+            staggered means for several components; |m_Q| where there is no checkerboard. Units of
+            the field.
+        """
+        pattern = self.pattern_field(field)
         if not self.is_checkerboard:
-            waves = analysis.order_parameter(self.of_sites(field), self.lattice, self.center)
-            return np.linalg.norm(waves, axis=0)
-        order = self.of_sites(field).mean(axis=-1)
-        return order[0] if len(order) == 1 else np.linalg.norm(order, axis=0)
+            return np.linalg.norm(order_parameter(pattern, self.lattice, self.center), axis=0)
+        means = pattern.mean(axis=-1)
+        return means[0] if len(means) == 1 else np.linalg.norm(means, axis=0)
 
     def __str__(self) -> str:
         if self.is_checkerboard:
@@ -77,146 +117,159 @@ class Order:
         return f"wave at the peak of S(q): {self.lattice.name} of this extent has no checkerboard"
 
 
-def analyze(
-    trajectory: Trajectory, window: tuple[float, float] | None = None, fraction: float = 0.5
-) -> dict[str, Any]:
-    """Observables of a quench into an ordered state, frame by frame.
+@dataclass(frozen=True, eq=False)
+class QuenchAnalysis:
+    """Observables of a quench, frame by frame. Lengths are in units of a, times in ħ/t.
 
-    On a lattice of two colours order means the checkerboard. On any other it means the wave at the largest
-    S(q) of the last frame, the mean of the field taken off: correlations are those of that field, and the
-    length from C(r), which tells nothing of an order that alternates, is left out.
+    Correlations and S(q) of a vector field are summed over its components.
+
+    Attributes:
+        times: Time of each frame.
+        order: The pattern of the order.
+        order_parameter: Order parameter of the whole lattice [frame, replica], units of the field.
+        neighbor_correlation: C(1)/C(0) of nearest neighbors [frame, replica].
+        distances: Distance of each shell, starting at 0.
+        correlation: C(r) of the order, mean over replicas [frame, shell], units of field².
+        fraction: Value of C(r)/C(0) that defines the domain length.
+        lengths: Domain length [frame, replica] by definition, "C(r)" or "S(q)". The first is
+            defined only for a checkerboard. NaN or infinite where one domain fills the lattice.
+        structure_frames: Indices of the frames for which S(q) is kept.
+        structure: S(q) of those frames, mean over replicas [frame, *extent], units of field².
+        fits: Power law fitted to each length; empty if the quench is too short.
+    """
+
+    times: Float[Array, "n_frames"]
+    order: Order
+    order_parameter: Float[Array, "n_frames n_replicas"]
+    neighbor_correlation: Float[Array, "n_frames n_replicas"]
+    distances: Float[Array, "n_shells"]
+    correlation: Float[Array, "n_frames n_shells"]
+    fraction: float
+    lengths: dict[str, Float[Array, "n_frames n_replicas"]]
+    structure_frames: Int[Array, "n_kept"]
+    structure: Float[Array, "n_kept *extent"]
+    fits: dict[str, GrowthFit]
+
+
+def analyze_quench(
+    times: Float[Array, "n_frames"],
+    fields: FieldFrames,
+    lattice: Lattice,
+    window: tuple[float, float] | None = None,
+    fraction: float = 0.5,
+    structure_frames: Sequence[int] | Int[Array, "n_kept"] = (-1,),
+) -> QuenchAnalysis:
+    """Compute the observables of a quench into an ordered state, frame by frame.
 
     Args:
-        trajectory: of a field on any lattice. Correlations and S(q) of a vector are summed over its
-            components, and its order parameter is the length of the vector.
-        window: first and last time of the growth fit; `growth_window` chooses if not given.
-        fraction: level of C(r)/C(0) that defines the domain length.
+        times: Time of each frame, units ħ/t.
+        fields: Fields [frame, replica, site] or [frame, replica, site, component], read frame by
+            frame.
+        lattice: The lattice of the fields.
+        window: First and last time of the growth fit. Default: chosen by `growth_window`.
+        fraction: Value of C(r)/C(0) that defines the domain length.
+        structure_frames: Frames for which S(q) is kept. Default: the last one.
 
     Returns:
-        times [frame]; order, an `Order`; order_parameter, neighbor_correlation (C(1)/C(0) of the field) and
-        lengths["C(r)"], lengths["S(q)"], all [frame, replica]; distances, and correlation [frame, shell], the
-        mean over replicas; shown, the frames of the pictures, and structure, S(q) of those; center, their
-        wavevector; fits, GrowthFit by name of the length; metrics, the numbers to keep.
+        The observables and the fits.
 
     Raises:
-        ValueError: too few frames after t = 0.
+        InputError: If there are fewer than two frames after t = 0.
     """
-    lattice = trajectory.lattice
-    if np.count_nonzero(trajectory.times > 0) < 2:
+    if np.count_nonzero(times > 0) < 2:
         raise InputError(
-            f"trajectory must have two frames after t = 0, got times {trajectory.times.tolist()}. Run on."
+            f"times must have at least two frames after t = 0, got {times.tolist()}. Simulate more "
+            f"steps."
         )
-    order, shown = Order.of(trajectory), picture_frames(trajectory.times)
-    cutoff = PEAK_WAVENUMBER / lattice.neighbor_distance
-    rows: dict[str, list[Array]] = {name: [] for name in ("m", "c1", "c", "C(r)", "S(q)")}
-    structures: dict[int, Array] = {}
-    for frame in range(len(trajectory.times)):
-        field = components(trajectory.fields[frame])
-        local = order.of_sites(field)
-        distances, correlation = analysis.radial_correlation(local, lattice)
-        correlation = correlation.sum(axis=0)
-        structure = order.structure(field)
-        raw = field if order.is_checkerboard else local
-        neighbors = analysis.nearest_neighbor_correlation(raw, lattice, normalized=False).sum(
-            axis=0
-        )
-        if frame in shown:
-            structures[frame] = structure.mean(axis=0)
-        rows["m"].append(order.parameter(field))
-        rows["c1"].append(neighbors / correlation[:, 0])
-        rows["c"].append(correlation.mean(axis=0))
-        rows["C(r)"].append(analysis.domain_length(distances, correlation, fraction))
-        rows["S(q)"].append(
-            analysis.structure_factor_length(
-                structure, lattice, order.center, max_wavenumber=cutoff
-            )
-        )
-    series = {name: np.stack(values) for name, values in rows.items()}
-    lengths = {
-        name: series[name] for name in ("C(r)", "S(q)") if order.is_checkerboard or name == "S(q)"
-    }
-    result = {
-        "times": trajectory.times,
-        "order": order,
-        "order_parameter": series["m"],
-        "neighbor_correlation": series["c1"],
-        "distances": distances,
-        "correlation": series["c"],
-        "fraction": fraction,
-        "lengths": lengths,
-        "shown": shown,
-        "structure": np.stack([structures[frame] for frame in shown]),
-        "center": order.center,
-        "fits": _fits(trajectory.times, lengths, window, lattice),
-    }
-    return result | {"metrics": _metrics(trajectory, result)}
+    order = find_order(fields[len(times) - 1], lattice)
+    kept = np.arange(len(times))[np.asarray(structure_frames)]
+    observed = [_observe(components(fields[n]), order, fraction) for n in range(len(times))]
+    lengths = {"S(q)": np.stack([frame.structure_length for frame in observed])}
+    if order.is_checkerboard:  # C(r) of a pattern that alternates in sign does not give a length
+        lengths = {"C(r)": np.stack([frame.correlation_length for frame in observed])} | lengths
+    return QuenchAnalysis(
+        times=times,
+        order=order,
+        order_parameter=np.stack([frame.order_parameter for frame in observed]),
+        neighbor_correlation=np.stack([frame.neighbor_correlation for frame in observed]),
+        distances=observed[0].distances,
+        correlation=np.stack([frame.correlation for frame in observed]),
+        fraction=fraction,
+        lengths=lengths,
+        structure_frames=kept,
+        structure=np.stack(
+            [order.structure_factor(components(fields[int(n)])).mean(axis=0) for n in kept]
+        ),
+        fits=_fit_growth(times, lengths, window, lattice),
+    )
+
+
+def find_order(field: Array, lattice: Lattice) -> Order:
+    """Choose the pattern of the order: the checkerboard if the lattice has one, else a plane wave.
+
+    Args:
+        field: Field of the last frame [replica, site(, component)], whose S(q) gives the
+            wavevector.
+        lattice: The lattice of the field.
+
+    Returns:
+        The pattern.
+    """
+    if lattice.is_bipartite:
+        is_plane_wave = lattice.n_sublattices == 1
+        center = checkerboard_wavevector(lattice) if is_plane_wave else np.zeros(lattice.dim)
+        return Order(lattice, True, center)
+    unknown = Order(lattice, False, np.zeros(lattice.dim))
+    structure = unknown.structure_factor(components(field)).mean(axis=0)
+    peak = np.unravel_index(structure.argmax(), lattice.extent)
+    return Order(lattice, False, wavevectors(lattice)[peak])
 
 
 def components(field: Array) -> Float[Array, "n_components *batch n_sites"]:
-    """A field [*batch, n_sites] or [*batch, n_sites, n_components] with its components first, in float64.
+    """Move the components of a field to the front, in float64; a scalar field gets one component.
 
     Args:
-        field: frames or replicas as a trajectory holds them: [replica, site(, component)].
+        field: One frame as a trajectory holds it, [replica, site] or [replica, site, component].
+
+    Returns:
+        The field [component, replica, site].
     """
     field = np.asarray(field, dtype=np.float64)
     return field[None] if field.ndim == 2 else np.moveaxis(field, -1, 0)
 
 
-def order_maps(fields: Array, lattice: Lattice) -> Float[Array, "n_frames n_sites"]:
-    """Local order for pictures; of a vector its part along the axis that carries most of the last frame's.
-
-    The staggered difference from the neighbours, or where there is no checkerboard the field less its mean.
-
-    Args:
-        fields: frames [frame, site(, component)] of one replica.
-        lattice: its geometry.
-    """
-    field = components(fields)
-    if lattice.is_bipartite:
-        order = analysis.local_order(field, lattice)
-    else:
-        order = field - field.mean(axis=-1, keepdims=True)
-    axis = np.linalg.eigh(order[:, -1] @ order[:, -1].T)[1][:, -1]
-    return np.tensordot(axis * np.sign(axis[np.abs(axis).argmax()]), order, axes=1)
-
-
-def picture_frames(times: Float[Array, "n_frames"], n: int = 8) -> Int[Array, "n_shown"]:
-    """Frames spread evenly in log t over the last three decades, the last one included.
-
-    Args:
-        times: of all frames.
-        n: at most this many.
-    """
-    last = times[-1]
-    positive = times[times > 0]
-    if len(positive) == 0:
-        return np.array([len(times) - 1])
-    wanted = np.geomspace(max(positive[0], last / 1000), last, n)
-    return np.unique(np.abs(times[:, None] - wanted).argmin(axis=0))
-
-
 def shortest_side(lattice: Lattice) -> float:
-    """Length of the shortest edge of the lattice, units a."""
+    """Length of the shortest edge of the lattice, units a.
+
+    Args:
+        lattice: The lattice.
+
+    Returns:
+        The smallest of extent times length of the primitive vector.
+    """
     return float((np.linalg.norm(lattice.primitive_vectors, axis=1) * lattice.extent).min())
 
 
 def growth_window(
     times: Float[Array, "n_frames"], lengths: Float[Array, "n_frames n_replicas"], lattice: Lattice
 ) -> tuple[float, float] | None:
-    """Last decade of time before domains feel the size of the lattice (a sixth of its shortest side).
+    """Choose the window of the growth fit: the last decade of time before the finite size matters.
 
-    Frames whose domains are shorter than a bond are no domains and are left out.
+    Frames count until a domain is longer than a sixth of the shortest side. Frames with a domain
+    shorter than a bond, where no domains have formed yet, are left out.
 
     Args:
-        times: of all frames.
-        lengths: domain lengths, units a.
-        lattice: its size is used.
+        times: Time of each frame.
+        lengths: Domain lengths, units a.
+        lattice: The lattice, for its size and the length of its bonds.
 
     Returns:
         First and last time, or None if fewer than three frames are left.
     """
-    free = (np.isfinite(lengths) & (lengths <= FINITE_SIZE * shortest_side(lattice))).all(axis=1)
-    free = np.logical_and.accumulate(free | (times == 0)) & (times > 0)
+    small = (np.isfinite(lengths) & (lengths <= FINITE_SIZE * shortest_side(lattice))).all(axis=1)
+    # The first frame with a long domain ends the window for good. At t = 0 the field is random, and
+    # a length there means nothing.
+    free = np.logical_and.accumulate(small | (times == 0)) & (times > 0)
     if free.sum() < 3:
         return None
     last = float(times[free][-1])
@@ -225,60 +278,50 @@ def growth_window(
     return (float(times[inside][0]), last) if inside.sum() >= 3 else None
 
 
-def _fits(
-    times: Array, lengths: dict[str, Array], window: tuple[float, float] | None, lattice: Lattice
-) -> dict[str, analysis.GrowthFit]:
-    first = next(iter(lengths.values()))
-    chosen = growth_window(times, first, lattice) if window is None else window
-    if chosen is None:
-        return {}
-    return {
-        name: analysis.growth_exponent(times, values, chosen) for name, values in lengths.items()
-    }
+@dataclass(frozen=True, eq=False)
+class _Observables:
+    """Observables of one frame; lengths by both definitions."""
+
+    order_parameter: Float[Array, "n_replicas"]
+    neighbor_correlation: Float[Array, "n_replicas"]
+    distances: Float[Array, "n_shells"]
+    correlation: Float[Array, "n_shells"]
+    correlation_length: Float[Array, "n_replicas"]
+    structure_length: Float[Array, "n_replicas"]
 
 
-def _metrics(trajectory: Trajectory, result: dict[str, Any]) -> dict[str, Any]:
-    """Numbers worth keeping, in plain JSON types; None where there is none."""
-    fits: dict[str, Any] = {}
-    keys = {"C(r)": "from_correlation", "S(q)": "from_structure_factor"}
-    for name, lengths in result["lengths"].items():
-        key, last = keys[name], lengths[-1]
-        fits[f"final_length_{key}"] = (
-            _number(last.mean()) if (last < shortest_side(trajectory.lattice)).all() else None
-        )
-        if name in result["fits"]:
-            fit = result["fits"][name]
-            fits[f"growth_exponent_{key}"] = fit.exponent
-            fits[f"growth_interval_{key}"] = [_number(x) for x in fit.interval]
-            fits["growth_window"] = list(fit.window)
-    return {
-        "n_sites": trajectory.lattice.n_sites,
-        "n_replicas": trajectory.fields.shape[1],
-        "n_frames": len(result["times"]),
-        "final_step": int(trajectory.steps[-1]),
-        "final_time": float(result["times"][-1]),
-        "order": str(result["order"]),
-        "ordering_wavevector": result["center"].tolist(),
-        "final_order_parameter": float(np.abs(result["order_parameter"][-1]).mean()),
-        "final_neighbor_correlation": float(result["neighbor_correlation"][-1].mean()),
-        "kinetic_temperature": _kinetic_temperature(trajectory),
-        **fits,
-    }
-
-
-def _kinetic_temperature(trajectory: Trajectory) -> float | None:
-    """⟨p²⟩/m over the last half of the time, None for a dynamics without momentum."""
-    mass = trajectory.config["integrator"]["init_args"].get("mass")
-    if mass is None:
-        return None
-    frames = np.flatnonzero(trajectory.times >= trajectory.times[-1] / 2)
-    return float(
-        np.mean(
-            [np.square(trajectory.momenta[int(frame)], dtype=np.float64).mean() for frame in frames]
-        )
-        / mass
+def _observe(
+    field: Float[Array, "n_components n_replicas n_sites"], order: Order, fraction: float
+) -> _Observables:
+    lattice = order.lattice
+    pattern = order.pattern_field(field)
+    distances, correlation = radial_correlation(pattern, lattice)
+    correlation = correlation.sum(axis=0)
+    # C(1) has the sign of the field itself; C(0) is the same with and without the signs of a
+    # checkerboard.
+    neighbors = nearest_neighbor_correlation(
+        field if order.is_checkerboard else pattern, lattice, normalized=False
+    )
+    cutoff = PEAK_WAVENUMBER / lattice.neighbor_distance
+    structure = order.structure_factor(field)
+    return _Observables(
+        order_parameter=order.parameter(field),
+        neighbor_correlation=neighbors.sum(axis=0) / correlation[:, 0],
+        distances=distances,
+        correlation=correlation.mean(axis=0),
+        correlation_length=domain_length(distances, correlation, fraction),
+        structure_length=structure_factor_length(
+            structure, lattice, order.center, max_wavenumber=cutoff
+        ),
     )
 
 
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _fit_growth(
+    times: Array, lengths: dict[str, Array], window: tuple[float, float] | None, lattice: Lattice
+) -> dict[str, GrowthFit]:
+    """Fit all lengths in one window, which the first of them decides if none is given."""
+    if window is None:
+        window = growth_window(times, next(iter(lengths.values())), lattice)
+    if window is None:
+        return {}
+    return {name: growth_exponent(times, values, window) for name, values in lengths.items()}

@@ -1,8 +1,8 @@
 """Structure factor S(q) = |Σ_i φ_i exp(−i q·r_i)|² / N on the wavevectors that fit the lattice.
 
-A perfect checkerboard of ±1 on the square lattice has S(π, π) = N and zero elsewhere. Parseval on a Bravais
-lattice: Σ_q S(q) = Σ_i φ_i². With a basis S(q) is not periodic in the reciprocal lattice, so one zone does
-not hold the whole sum; the zone is then the one around `center`.
+A perfect checkerboard of ±1 on the square lattice has S(π, π) = N and zero elsewhere. Parseval on a
+Bravais lattice: Σ_q S(q) = Σ_i φ_i². With a basis, S(q) is not periodic in the reciprocal lattice,
+so one zone does not contain the whole sum; the zone around `center` is used.
 """
 
 from collections.abc import Sequence
@@ -24,13 +24,24 @@ def structure_factor(
     """Structure factor S(q) = |Σ_i φ_i exp(−i q·r_i)|² / N by FFT, with the phases of the basis.
 
     Args:
-        field: the classical field, one scalar a site; no mean is subtracted.
-        lattice: its geometry. An open boundary needs no care here: the sum is over the sites there are.
-        center: wavevector around which the zone is taken, units 1/a; the origin if not given. It changes
-            nothing but for a lattice with a basis.
+        field: The classical field, one scalar per site. No mean is subtracted.
+        lattice: The lattice of the field. With open boundaries, the sum is over the existing
+            sites.
+        center: Wavevector in the middle of the zone, units 1/a. Default: the origin. It matters
+            only for a lattice with a basis.
 
     Returns:
-        S of shape [*batch, *extent] in the order of `wavevectors(lattice, center)`; units of field².
+        S of shape [*batch, *extent] in the order of `wavevectors(lattice, center)`, units of
+        field².
+
+    Example:
+        A checkerboard on 16 sites has all its weight at (π, π).
+
+        >>> from lattgnn.lattice import square
+        >>> lattice = square(4)
+        >>> S = structure_factor(lattice.bipartite_signs, lattice)
+        >>> print(f"{S[2, 2]:.3f}, {S.sum():.3f}", np.abs(wavevectors(lattice)[2, 2]).round(3))
+        16.000, 16.000 [3.142 3.142]
     """
     field = np.asarray(field)
     axes = tuple(range(-lattice.dim - 1, -1))
@@ -46,11 +57,11 @@ def structure_factor(
 def wavevectors(
     lattice: Lattice, center: Wavevector | None = None
 ) -> Float[np.ndarray, "*extent_and_dim"]:
-    """Wavevectors q = Σ_a (n_a / L_a) b_a that fit the lattice, each moved into the zone around `center`.
+    """Wavevectors q = Σ_a (n_a / L_a) b_a that fit the lattice, in the zone around `center`.
 
     Args:
-        lattice: its extents L_a and reciprocal vectors b_a (a_a·b_c = 2π δ_ac) are used.
-        center: wavevector in the middle of the zone, units 1/a; the origin if not given.
+        lattice: The lattice, with extents L_a and reciprocal vectors b_a (a_a·b_c = 2π δ_ac).
+        center: Wavevector in the middle of the zone, units 1/a. Default: the origin.
 
     Returns:
         Array [*extent, dim], units 1/a, in FFT order.
@@ -71,7 +82,8 @@ def _wavevectors(
         np.meshgrid(*(np.arange(n) / n for n in lattice.extent), indexing="ij"), axis=-1
     )
     middle = np.linalg.solve(reciprocal.T, np.asarray(center))
-    # Into the parallelepiped around the centre first, then to the nearest of the images beside it.
+    # First into the parallelepiped around the center, then to the nearest of the neighboring
+    # images. The small margin keeps the first of several images at equal distance.
     q = (fractions - np.round(fractions - middle)) @ reciprocal
     best = q.copy()
     for shift in product((-1, 0, 1), repeat=lattice.dim):
@@ -85,20 +97,21 @@ def _wavevectors(
 
 
 def checkerboard_wavevector(lattice: Lattice) -> Float[np.ndarray, "dim"]:
-    """Wavevector at which every primitive vector changes the sign: exp(i Q·a_c) = −1 for all axes.
+    """Wavevector whose wave changes sign along every primitive vector: exp(i Q·a_c) = −1.
 
     Args:
-        lattice: a lattice with one site in the cell, e.g. chain, square, cubic.
+        lattice: A bipartite lattice with one site per unit cell, such as chain, square or cubic.
 
     Returns:
         Q in units 1/a: (π,), (π, π), (π, π, π).
 
     Raises:
-        ValueError: the lattice has more than one site in the cell, where colours are not a plane wave.
+        InputError: If the lattice is not bipartite, or has a basis, where the coloring is not a
+            plane wave.
     """
     if lattice.n_sublattices > 1 or not lattice.is_bipartite:
         raise InputError(
-            f"lattice must be bipartite with one site in the cell for a checkerboard wavevector, "
+            f"lattice must be bipartite with one site per unit cell for a checkerboard wavevector, "
             f"got {lattice.name!r} with {lattice.n_sublattices} sublattices. "
             "Use staggered_field, whose peak is at q = 0."
         )
@@ -112,13 +125,13 @@ def radial_average(
     center: Wavevector | None = None,
     width: float | None = None,
 ) -> tuple[Float[np.ndarray, "n_bins"], Float[np.ndarray, "*batch n_bins"]]:
-    """Average of S(q) over rings of equal |q − center|.
+    """Average S(q) over rings of equal |q − center|.
 
     Args:
-        values: S(q) as `structure_factor` with the same center gives it.
-        lattice: its geometry.
-        center: middle of the rings, units 1/a; the origin if not given.
-        width: width of a ring, units 1/a; the smallest distance 2π/L of two wavevectors if not given.
+        values: S(q) as returned by `structure_factor` with the same center.
+        lattice: The lattice of the field.
+        center: Middle of the rings, units 1/a. Default: the origin.
+        width: Width of a ring, units 1/a. Default: the smallest distance 2π/L between wavevectors.
 
     Returns:
         Mean |q − center| of each occupied ring, and the average of S over it.
@@ -131,6 +144,7 @@ def radial_average(
     ring = np.round(distance / width).astype(np.int64)
     counts = np.bincount(ring)
     occupied = counts > 0
+    # Sorted by ring, each ring is one contiguous segment for reduceat.
     flat = values.reshape(*values.shape[: values.ndim - lattice.dim], -1)
     sums = flat[..., np.argsort(ring, kind="stable")]
     starts = np.concatenate([[0], np.cumsum(counts[occupied])[:-1]])

@@ -1,14 +1,14 @@
-"""Trained networks as they run in production: weights written out, blocked, compiled."""
+"""Backends: trained networks in production, as compiled code, torch operations or tiles."""
 
 from lattgnn.backends.grid_forces import GridForces
 from lattgnn.backends.linear_classical import linear_classical
 from lattgnn.backends.native_forces import NativeForces
-from lattgnn.backends.selection import Engine
+from lattgnn.backends.selection import Backend
 from lattgnn.backends.stencil import Kernel, StencilLayer, StencilNetwork, stencil_network
 from lattgnn.backends.tiled_forces import TiledForces
 
 __all__ = [
-    "Engine",
+    "Backend",
     "GridForces",
     "Kernel",
     "NativeForces",

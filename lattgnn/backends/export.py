@@ -1,4 +1,4 @@
-"""Force fields as programs that need no lattgnn: `torch.export` files and compiled AOTInductor packages."""
+"""Export of force fields as programs that run without lattgnn: `torch.export` and AOTInductor."""
 
 import json
 import warnings
@@ -20,11 +20,11 @@ from lattgnn.nn import ForceNetwork
 from lattgnn.serialize import describe, versions
 
 METADATA = "lattgnn.json"
-"""Name of the metadata in a `torch.export` file (`extra_files`); key of it in an AOTInductor package."""
+"""Name of the metadata in a `torch.export` file, and its key in an AOTInductor package."""
 
 
 class ForceProgram(nn.Module):
-    """What is exported: field → (forces,) or (forces, energy), classical part included.
+    """The exported program: field → (forces,) or (forces, energy), classical part included.
 
     Args:
         grid_forces: The same as a module whose first output may be None.
@@ -35,7 +35,7 @@ class ForceProgram(nn.Module):
         self.grid_forces = grid_forces
 
     def forward(self, field: Tensor) -> tuple[Tensor, ...]:
-        """Forces [batch, *extent, n_sublattices] like the field, then energies [batch] in float64 if any."""
+        """Forces like the field [batch, *extent, n_sublattices], and energies [batch] if any."""
         energy, forces = self.grid_forces(field)
         return (forces,) if energy is None else (forces, energy)
 
@@ -51,15 +51,16 @@ def export_forces(
 ) -> dict[str, Any]:
     """Write a force field, classical part included, as a program of any batch and extent.
 
-    Fields are [batch, *extent, n_sublattices]; of extents below `smallest_extent` in the metadata an
-    AOTInductor package makes what it will, unchecked.
+    Fields are [batch, *extent, n_sublattices]; an AOTInductor package does not check extents
+    against `smallest_extent` in the metadata, and gives wrong results below it.
 
     Args:
         net: Trained network of a scalar field.
-        hamiltonian: The model; its lattice says which boundaries are open, its extent plays no part.
-        path: File to write, `.pt2`; seen whole or not at all.
-        format: "aoti" for a library compiled for this machine, for Python and C++ without Python; "exported"
-            for a `torch.export` program, for any machine.
+        hamiltonian: The model; its lattice defines which boundaries are open, its extent is not
+            used.
+        path: File to write, `.pt2`; it appears only when it is complete.
+        format: "aoti" for a library compiled for this machine, for Python and C++ without Python;
+            "exported" for a `torch.export` program, for any machine.
         dtype: Of fields and forces.
         device: Where it will run; an AOTInductor package runs nowhere else.
         solver: How the labels were computed, for the metadata.
@@ -68,8 +69,8 @@ def export_forces(
         The metadata that the file holds, as JSON under `METADATA`.
 
     Raises:
-        ValueError: The network or the classical force is not of a scalar field's simple kind, or the name of
-            the file has another ending, or there is no such device.
+        InputError: The network or the classical force is not of a scalar field's simple kind, or
+            the name of the file has another ending, or there is no such device.
         FileNotFoundError: There is no C++ compiler.
     """
     path = Path(path)
@@ -126,7 +127,7 @@ def _program(forces: GridForces, n_sublattices: int) -> ExportedProgram:
 
 
 def _smallest(forces: GridForces) -> list[int]:
-    """Fewest cells along each axis: one cell, and a bond around the whole axis, are cases of their own."""
+    """Fewest cells along each axis: fewer would be traced as special cases."""
     return [1 + max(1, reach) for reach in forces.reach]
 
 
@@ -164,7 +165,7 @@ def _write(program: ExportedProgram, path: Path, format: str, metadata: str) -> 
         "cpp.dynamic_threads": True,  # as many as there are when it runs, not when it is compiled
     }
     with warnings.catch_warnings():
-        # torch 2.13 asks itself for pytree leaves in the old way
+        # torch 2.13 uses an API that it deprecates itself
         warnings.filterwarnings(
             "ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning
         )

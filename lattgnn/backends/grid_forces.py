@@ -1,4 +1,4 @@
-"""Forces of a network of scalars in plain torch operations on the cell grid: any device, dtype, extent."""
+"""Forces of a network of scalars by torch operations on the grid of cells, on any device."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from lattgnn.backends.stencil import Bond, Kernel, StencilLayer, StencilNetwork
 
 
 class GridForces(nn.Module):
-    """Energies and forces of a network of scalars, of any extent; for `torch.compile` and `torch.export` too.
+    """Energies and forces of a network of scalars, of any extent; it can be exported and compiled.
 
-    The gradient of an energy is written out by hand, so that no autograd graph is kept. Weights are buffers,
-    in float64 until `.to(dtype)` says otherwise; half precision costs more accuracy than it saves time. An
-    extent below the reach of a bond is repeated periodically.
+    The gradient of an energy is written out by hand, so that no autograd graph is kept. Weights are
+    buffers, in float64 by default; half precision costs more accuracy than it saves time. An extent
+    below the reach of a bond is repeated periodically.
 
     Args:
-        network: What to compute.
-        periodic: Whether each axis closes on itself; beyond an open end there are no sites.
-        classical: Kernels of a linear classical force for each destination sublattice, 1×1 matrices.
+        network: The network as matrices on bonds.
+        periodic: Whether each axis is periodic; beyond an open end there are no sites.
+        classical: Kernels of a linear classical force for each destination sublattice, 1×1
+            matrices.
     """
 
     steps: Tensor
@@ -60,7 +61,7 @@ class GridForces(nn.Module):
     def forward(
         self, field: Float[Tensor, "batch *extent n_sublattices"]
     ) -> tuple[Float[Tensor, " batch"] | None, Float[Tensor, "batch *extent n_sublattices"]]:
-        """Energies (float64, None for a network without) and forces −∂E/∂field, the classical ones included.
+        """Energies (float64, None without an energy head) and total forces −∂E/∂field.
 
         Args:
             field: In the dtype of the buffers.
@@ -87,12 +88,12 @@ class GridForces(nn.Module):
     def on_sites(
         self, field: Float[Tensor, "batch n_sites"], extent: Sequence[int]
     ) -> tuple[Float[Tensor, " batch"] | None, Float[Tensor, "batch n_sites"]]:
-        """The same for a field of sites in the order of a lattice: cells row-major, sublattices fastest."""
+        """As a call, for fields in the order of sites: cells row-major, sublattices fastest."""
         energy, forces = self(field.reshape(len(field), *extent, -1))
         return energy, forces.flatten(1)
 
     def _outputs(self, q: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The outputs of the last layer, and what each nonlinearity was given."""
+        """Outputs of the last layer, and the input of each nonlinearity."""
         x, inner = self._functions(q), []
         for layer in self.layers:
             x, hidden = layer(x)
@@ -133,7 +134,7 @@ class GridForces(nn.Module):
 
 
 class _Layer(nn.Module):
-    """A `StencilLayer`, and the way back through it if asked."""
+    """A `StencilLayer`, and its gradient if `back` is set."""
 
     def __init__(
         self, layer: StencilLayer, n_in: Sequence[int], periodic: Sequence[bool], back: bool
@@ -151,7 +152,7 @@ class _Layer(nn.Module):
             self.back_conv = BondSums(layer.transposed(), n_hidden, n_in, periodic)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The output, and what the nonlinearity was given."""
+        """The output, and the input of the nonlinearity."""
         hidden = self.conv(x)
         y = self.mix(nn.functional.silu(hidden) if self.silu else hidden)
         return (x + y if self.residual else y), hidden
@@ -166,16 +167,16 @@ class _Layer(nn.Module):
 
 
 class BondSums(nn.Module):
-    """bias + Σ kernels · x on each cell: neighbours that share a matrix are summed before it is applied.
+    """bias + Σ kernels · x on each cell; neighbors that share a matrix are summed first.
 
-    A product of matrices rather than a convolution, because on a GPU PyTorch rounds the factors of a
-    convolution to ten bits (TF32) unless told otherwise, and because it is the faster one on a CPU.
+    A product of matrices rather than a convolution, because on a GPU PyTorch rounds the factors of
+    a convolution to ten bits (TF32) by default, and because it is faster on a CPU.
 
     Args:
         kernels: Of each destination sublattice.
         n_in: Channels of each source sublattice.
         n_out: Channels of each destination sublattice.
-        periodic: Whether each axis closes on itself.
+        periodic: Whether each axis is periodic.
         bias: [n_out] of each destination sublattice; none by default.
     """
 
@@ -197,9 +198,7 @@ class BondSums(nn.Module):
             start = np.zeros(n) if bias is None else bias[d]
             self.register_buffer(f"bias_{d}", torch.tensor(start, dtype=torch.float64)[:, None])
             for k, kernel in enumerate(into):
-                matrix = np.ascontiguousarray(
-                    kernel.matrix
-                )  # a transposed one has no place in an archive
+                matrix = np.ascontiguousarray(kernel.matrix)  # archives hold no transposed arrays
                 self.register_buffer(f"matrix_{d}_{k}", torch.tensor(matrix, dtype=torch.float64))
 
     def forward(
@@ -232,7 +231,7 @@ class BondSums(nn.Module):
         return total
 
     def _shifted(self, x: Tensor, padded: Tensor, bond: Bond) -> Tensor:
-        """What each cell sees through a bond: a view."""
+        """The source of a bond for each cell, as a view."""
         source, _, offset = bond
         start, stop = self.channels[source]
         if not any(offset):
@@ -244,7 +243,7 @@ class BondSums(nn.Module):
 
 
 def _padded(x: Tensor, axis: int, reach: int, periodic: bool) -> Tensor:
-    """With `reach` cells more at both ends of an axis: copies, or zeros where there are no sites."""
+    """Padded by `reach` cells at both ends of an axis: periodic copies, or zeros if open."""
     if reach == 0:
         return x
     extent = x.shape[axis]

@@ -1,4 +1,4 @@
-"""Forces by the compiled kernel `native/stencil.cpp`: the tables that it reads."""
+"""Forces by the compiled code of `csrc/stencil.cpp`: the tables that it reads."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lattgnn.backends.stencil import Kernel, StencilLayer, StencilNetwork
-from lattgnn.backends.sweep_grid import TILE_BYTES, Grid, bytes_a_place
+from lattgnn.backends.sweep_grid import TILE_BYTES, Grid, bytes_per_cell
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.native import library
 
 FLAT_BYTES = 2 * 2**20
-"""Below this it pays to keep the channels of the whole lattice in flight; above, they leave the cache."""
+"""A lattice whose channels take less than this stays in the cache: it is swept as one row."""
 
 _int, _long, _float, _pointer = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
 
@@ -68,11 +68,12 @@ class NativeForces:
     """Energies and forces of a network of scalars on one lattice, float32, on the CPU.
 
     Args:
-        network: What to compute.
-        lattice: Where.
-        classical: Kernels of a linear classical force for each destination sublattice, 1×1 matrices.
-        tile_bytes: Memory for rows in flight; it cuts rows into tiles. A lattice that takes no more than
-            `FLAT_BYTES` is one row where there are as many samples as threads.
+        network: The network as matrices on bonds.
+        lattice: The lattice of the fields.
+        classical: Kernels of a linear classical force for each destination sublattice, 1×1
+            matrices.
+        tile_bytes: Memory for rows in flight; it cuts rows into tiles. A lattice that takes no more
+            than `FLAT_BYTES` is one row where there are as many samples as threads.
 
     Raises:
         RuntimeError: Nothing could be compiled here; see `lattgnn.native.library`.
@@ -89,7 +90,7 @@ class NativeForces:
         grid = Grid(lattice, network, classical, tile_bytes)
         self.n_tiles = len(grid.tiles)
         self._rows, self._flat = _Plan(network, classical, grid), None
-        if lattice.n_cells * bytes_a_place(network, [0] * len(network.layers)) <= FLAT_BYTES:
+        if lattice.n_cells * bytes_per_cell(network, [0] * len(network.layers)) <= FLAT_BYTES:
             self._flat = _Plan(network, classical, Grid(lattice, network, classical, flat=True))
 
     def __call__(
@@ -97,14 +98,14 @@ class NativeForces:
         field: Float[Tensor, "batch n_sites"],
         out: Float[Tensor, "batch n_sites"] | None = None,
     ) -> tuple[Float[Tensor, " batch"] | None, Float[Tensor, "batch n_sites"]]:
-        """Energies (float64, None for a network without) and forces, the classical ones included.
+        """Energies (float64, None without an energy head) and total forces.
 
         Args:
             field: float32, contiguous, on the CPU.
-            out: Where the forces go, a tensor like `field`.
+            out: Tensor like `field` that receives the forces.
 
         Raises:
-            ValueError: A field is not finite.
+            InputError: A field is not finite.
         """
         out, n_threads = torch.empty_like(field) if out is None else out, torch.get_num_threads()
         whole = self._flat if len(field) % n_threads == 0 else None
@@ -119,7 +120,7 @@ class NativeForces:
 
 
 class _Plan:
-    """The tables of a network on a grid, and what the compiled kernel makes of them."""
+    """The tables of a network on a grid, and the plan that the compiled code makes of them."""
 
     def __init__(
         self, network: StencilNetwork, classical: tuple[tuple[Kernel, ...], ...], grid: Grid
@@ -142,7 +143,7 @@ class _Plan:
             self._free(self._plan)
 
     def __call__(self, field: Tensor, out: Tensor, n_threads: int) -> tuple[bool, Tensor]:
-        """Whether fields are finite, and energies (zero for a network without); forces go to `out`."""
+        """Whether the fields are finite, and energies (zero without any); `out` gets the forces."""
         energies = torch.zeros(len(field), *self._energies, dtype=torch.float64)
         pointers = (tensor.data_ptr() for tensor in (field, out, energies))
         finite = self._forces(self._plan, *pointers, len(field), n_threads)
@@ -160,7 +161,7 @@ class _Plan:
         return ctypes.addressof(array)
 
     def _sum(self, kernels: tuple[Kernel, ...], first: Sequence[int], grid: Grid) -> _Sum:
-        """A sum over kernels; `first` is the first channel of each sublattice in the rows that it reads."""
+        """A sum over kernels that reads rows with `first`, the first channel of each sublattice."""
         steps = [(first[s], grid.offset(step)) for k in kernels for s, _, step in k.bonds]
         bonds = [(channel, -step[0], -grid.shift(step)) for channel, step in steps]
         return _Sum(

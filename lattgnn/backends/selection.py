@@ -1,9 +1,11 @@
-"""Which code runs a trained network: the fastest that is there and gives what the network gives."""
+"""Choice of the backend: the fastest code that is available and agrees with the network."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -11,7 +13,8 @@ from torch import Tensor
 from lattgnn.backends.grid_forces import GridForces
 from lattgnn.backends.linear_classical import linear_classical
 from lattgnn.backends.native_forces import NativeForces
-from lattgnn.backends.stencil import StencilNetwork, small_piece, stencil_network
+from lattgnn.backends.snapshot import WeightSnapshot
+from lattgnn.backends.stencil import StencilNetwork, minimal_supercell, stencil_network
 from lattgnn.backends.tiled_forces import TiledForces
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -19,73 +22,127 @@ from lattgnn.native import library
 from lattgnn.nn import ForceNetwork
 
 TOLERANCE = 1e-5
-"""How far forces may be from the network's in float64, in units of the largest one (at least 1)."""
+"""Largest error of compiled forces, in units of the largest force (at least 1)."""
 
 Forces = Callable[..., tuple[Tensor | None, Tensor]]
-"""field → energy of each field, None where the network has none, and forces."""
+"""field → energy of each field (None where the network has none) and forces."""
 
 
-class Engine:
-    """Forces of a network on one lattice, by code that is chosen and checked at the first call.
+@dataclass(frozen=True)
+class _Prepared:
+    """What was built from one state of the weights. It is replaced as a whole and never changed.
 
-    Networks of a scalar field run by the compiled kernel, in float32 on a CPU with a compiler, and by torch
-    operations on the grid of cells elsewhere; all other networks by their own code, block by block if they
-    say how far they see. Weights that change, or move to another device, are noticed.
+    Attributes:
+        snapshot: The weights that it was built from.
+        electronic: Forces of the electrons.
+        total: Forces with the classical part included, where one compiled function gives both.
+    """
+
+    snapshot: WeightSnapshot
+    electronic: Forces
+    total: NativeForces | None
+
+
+class Backend:
+    """Forces of a trained network on one lattice, by the fastest code that is available.
+
+    The code is chosen and checked at the first call.
+
+    A network of a scalar field runs as compiled code in float32 on a CPU that has a compiler, and
+    as torch operations on the grid of cells elsewhere. Every other network runs its own code, tile
+    by tile if it declares its receptive field.
+
+    Every change of the weights is noticed, see :class:`WeightSnapshot`, and everything is then
+    rebuilt. On the CPU this holds for each call. On a GPU a call sees changes that a version
+    counter records; :meth:`prepare` sees all of them. Several threads may call at the same time.
 
     Args:
         net: Trained network.
         hamiltonian: The model on the lattice of the fields.
-        fast: False runs the network's own code.
+        fast: False runs the network's own code on the whole lattice.
     """
 
     def __init__(self, net: ForceNetwork, hamiltonian: Hamiltonian, fast: bool = True) -> None:
         self.net, self.hamiltonian, self.fast = net, hamiltonian, fast
-        self._weights = list(net.parameters())
-        self._state: object = None
-        self._electronic: Forces
-        self._total: NativeForces | None = None
+        self._prepared: _Prepared | None = None
+        self._lock = Lock()
+
+    def __getstate__(self) -> tuple[ForceNetwork, Hamiltonian, bool]:
+        """For pickling and copying: compiled tables are built again where they are used."""
+        return self.net, self.hamiltonian, self.fast
+
+    def __setstate__(self, state: tuple[ForceNetwork, Hamiltonian, bool]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
 
     @property
     def is_compiled(self) -> bool:
-        """Whether the compiled kernel runs it: its bits do not depend on the number of threads."""
-        self._refresh()
-        return isinstance(self._electronic, NativeForces)
+        """Whether compiled code is used; its bits do not depend on the number of threads."""
+        return isinstance(self._current().electronic, NativeForces)
+
+    def prepare(self) -> None:
+        """Build everything now, unless it is there and all weights still have the same values."""
+        self._current(by_value=True)
 
     def electronic(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Energy and forces of the electrons, as the network gives them for fields in its own dtype."""
-        self._refresh()
-        return self._electronic(field)
+        """Energy and forces of the electrons, as the network gives them.
+
+        Args:
+            field: [batch, n_sites] or [batch, n_sites, n_components], in the dtype of the network.
+        """
+        return self._current().electronic(field)
 
     def total(
         self, field: Tensor, out: Tensor | None = None
     ) -> tuple[Tensor | None, Tensor] | None:
-        """The same with the classical part, in one go; None where that cannot be had."""
-        self._refresh()
-        if self._total is None or field.dtype != torch.float32 or field.device.type != "cpu":
-            return None
-        return self._total(field.contiguous(), out)
+        """Energy and forces with the classical part, computed together.
 
-    def _refresh(self) -> None:
-        """Make everything anew if the weights are not those of the last call."""
-        first = self._weights[0]
-        state = (first.data_ptr(), first.dtype, [weight._version for weight in self._weights])
-        if state == self._state:
-            return
-        self._state, self._total = state, None
-        lattice = self.hamiltonian.lattice
-        network = stencil_network(self.net, lattice) if self.fast else None
+        Args:
+            field: As for :meth:`electronic`.
+            out: Tensor like `field` that receives the forces.
+
+        Returns:
+            Energy and forces, or None where no code computes both together.
+        """
+        total = self._current().total
+        if total is None or field.dtype != torch.float32 or field.device.type != "cpu":
+            return None
+        return total(field.contiguous(), out)
+
+    def _current(self, by_value: bool = False) -> _Prepared:
+        """What was built from the present weights."""
+        prepared = self._prepared
+        if prepared is not None and prepared.snapshot.is_current(by_value):
+            return prepared
+        with self._lock:
+            # Another thread may have built it while this one waited for the lock.
+            prepared = self._prepared
+            if prepared is None or not prepared.snapshot.is_current(by_value):
+                prepared = self._prepared = self._build()
+            return prepared
+
+    def _build(self) -> _Prepared:
+        """Choose the code and build its tables.
+
+        An exception on the way leaves `_prepared` as it was, so that the next call tries again.
+        """
+        # The snapshot comes first: a change of the weights during the build is noticed at the next
+        # call.
+        snapshot = WeightSnapshot(self.net)
+        lattice, weight = self.hamiltonian.lattice, next(self.net.parameters())
         if not self.fast:
-            self._electronic = _OwnCode(self.net, lattice)
-        elif network is None:
-            self._electronic = TiledForces(self.net, lattice)
-        elif first.dtype == torch.float32 and first.device.type == "cpu" and library() is not None:
-            piece = small_piece(lattice, self.net)
-            _check(NativeForces(network, piece), self.net, piece)
-            self._electronic = NativeForces(network, lattice)
-            classical = linear_classical(self.hamiltonian)
-            self._total = None if classical is None else NativeForces(network, lattice, classical)
-        else:
-            self._electronic = _OnGrid(network, lattice, first)
+            return _Prepared(snapshot, _OwnCode(self.net, lattice), None)
+        network = stencil_network(self.net, lattice)
+        if network is None:
+            return _Prepared(snapshot, TiledForces(self.net, lattice), None)
+        is_native = weight.dtype == torch.float32 and weight.device.type == "cpu"
+        if not is_native or library() is None:
+            return _Prepared(snapshot, _OnGrid(network, lattice, weight), None)
+        # The check needs few sites, because a supercell of any size has the same bonds.
+        supercell = minimal_supercell(lattice, self.net)
+        _check(NativeForces(network, supercell), self.net, supercell)
+        classical = linear_classical(self.hamiltonian)
+        total = None if classical is None else NativeForces(network, lattice, classical)
+        return _Prepared(snapshot, NativeForces(network, lattice), total)
 
 
 class _OnGrid:
@@ -101,23 +158,34 @@ class _OnGrid:
 
 
 class _OwnCode:
-    """The network as it was trained, without a graph for autograd."""
+    """The network's own code on the whole lattice.
+
+    The copy has frozen weights, so that what its layers derive from them is computed once.
+    """
 
     def __init__(self, net: ForceNetwork, lattice: Lattice) -> None:
-        self.net, self.lattice = net, lattice
+        self.net, self.lattice = copy.deepcopy(net).requires_grad_(False).eval(), lattice
 
-    @torch.no_grad()  # no inference mode: the gradient of an energy needs autograd
+    @torch.no_grad()  # inference mode would not do: the gradient of an energy needs autograd
     def __call__(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
         return self.net(field, self.net.graph(self.lattice))
 
 
 def _check(fast: Forces, net: ForceNetwork, lattice: Lattice) -> None:
-    """Compare with the network in float64, on random fields, weak and strong, and with its own rounding."""
+    """Compare fast forces with those of the network in float64.
+
+    The fields are random, weak and strong ones. The network's own float32 forces differ from the
+    float64 ones as well. Fast forces may have four times that error, besides the tolerance.
+
+    Raises:
+        RuntimeError: They differ by more, or a value is NaN.
+    """
     generator = torch.Generator().manual_seed(0)
     scale = torch.tensor([[0.3], [1.0], [5.0]])
     field = scale * torch.randn(3, lattice.n_sites, generator=generator)
     exact = _OwnCode(copy.deepcopy(net).double(), lattice)(field.double())
-    error, rounding = (_difference(code(field), exact) for code in (fast, _OwnCode(net, lattice)))
+    error, rounding = (_error(code(field), exact) for code in (fast, _OwnCode(net, lattice)))
+    # NaN compares as false: written with `not`, a NaN on either side fails the check.
     if not error <= TOLERANCE + 4 * rounding:
         raise RuntimeError(
             f"compiled forces must be within {TOLERANCE:g} of the network's, whose own rounding is "
@@ -125,11 +193,12 @@ def _check(fast: Forces, net: ForceNetwork, lattice: Lattice) -> None:
         )
 
 
-def _difference(found: tuple[Tensor | None, Tensor], exact: tuple[Tensor | None, Tensor]) -> float:
-    """The largest error of a force, or of an energy a site, in units of the largest one (at least 1)."""
-    error = 0.0
+def _error(found: tuple[Tensor | None, Tensor], exact: tuple[Tensor | None, Tensor]) -> float:
+    """Largest error of a force or an energy, in units of the largest exact one (at least 1)."""
+    errors = []
     for value, right in zip(found, exact, strict=True):
         if value is not None and right is not None:
-            unit = max(1.0, float(right.abs().max()))
-            error = max(error, float((value.double() - right).abs().max()) / unit)
-    return error
+            unit = right.abs().max().clamp(min=1.0)
+            errors.append((value.double() - right).abs().max() / unit)
+    # `Tensor.max` passes NaN on; Python's `max(0.0, nan)` is 0.
+    return float(torch.stack(errors).max())

@@ -1,7 +1,7 @@
-"""A trained network as plain matrices on the bonds of one cell: weights written out once, symmetry used up.
+"""A trained network of scalars as plain matrices on the bonds of one unit cell.
 
-What the engines of this package compute with. On a cell grid every layer is the same matrices everywhere, so
-that no index of a finite lattice is needed, and no extent is known here.
+This is the form that the compiled code and the torch form compute with. A layer applies the same
+matrices in every cell, so it needs neither the symmetry of the lattice nor its extent any more.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Bond = tuple[int, int, tuple[int, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """One matrix on several bonds: their sources are summed before it is applied.
+    """An equivariant kernel: one matrix on several bonds, whose sources are summed first.
 
     Attributes:
         bonds: All with the same destination sublattice.
@@ -62,7 +62,7 @@ class StencilLayer:
     silu: bool = True
 
     def transposed(self) -> tuple[tuple[Kernel, ...], ...]:
-        """The transposed kernels of each source sublattice: what the gradient takes on its way back."""
+        """The transposed kernels of each source sublattice, for the gradient."""
         found: list[dict[tuple, list[Bond]]] = [{} for _ in self.kernels]
         matrices: dict[tuple, np.ndarray] = {}
         for kernels in self.kernels:
@@ -87,13 +87,13 @@ class StencilLayer:
 
 @dataclass(frozen=True, eq=False)
 class StencilNetwork:
-    """A network of scalars: functions of the field, layers, then a force or an energy a site.
+    """A network of scalars: functions of the field, layers, then a force or an energy per site.
 
     Attributes:
         steps: Widths s of tanh(Q/s).
         linear: Width s of Q/s.
         bumps: Widths s of exp(−Q²/2s²). The input of the first layer is all three, in this order.
-        layers: The last one gives one number a site, y.
+        layers: The last one gives one number per site, y.
         conservative: Whether y is an energy, E = Σ y − b √(Q² + 1), or a force, b tanh y.
         force_bound: b, or None for E = Σ y, or the force y.
     """
@@ -111,12 +111,12 @@ def stencil_network(net: ForceNetwork, lattice: Lattice) -> StencilNetwork | Non
 
     Args:
         net: Trained network.
-        lattice: The lattice it was made for; the extent plays no part.
+        lattice: The lattice it was made for, with any extent.
     """
     if not (isinstance(net, OrbitNetwork) and net.is_scalar and not net.field_type.is_spin):
         return None
     exact = copy.deepcopy(net).double().cpu()
-    graph = exact.graph(small_piece(lattice, exact))
+    graph = exact.graph(minimal_supercell(lattice, exact))
     blocks, basis = [exact.embed, *exact.blocks, exact.readout], exact.basis
     assert isinstance(basis, FieldBasis)  # the one of fields without an internal space
     if basis.components.to_local is not None or not all(map(_is_plain, blocks)):
@@ -128,11 +128,12 @@ def stencil_network(net: ForceNetwork, lattice: Lattice) -> StencilNetwork | Non
         ]
     steps, bumps = basis.steps.numpy(), basis.bumps.numpy()
     linear = float(steps.max())
-    return StencilNetwork(steps, linear, bumps, tuple(layers), net.conservative, net.field_type.force_bound)
+    bound = net.field_type.force_bound
+    return StencilNetwork(steps, linear, bumps, tuple(layers), net.conservative, bound)
 
 
-def small_piece(lattice: Lattice, net: ForceNetwork) -> Lattice:
-    """A small periodic piece of the crystal that a network accepts; it has the same bonds."""
+def minimal_supercell(lattice: Lattice, net: ForceNetwork) -> Lattice:
+    """The smallest periodic supercell that a network accepts; it has the same bonds."""
     for extent in range(2, 100):
         axes = (extent,) * lattice.dim
         piece = Lattice(lattice.primitive_vectors, lattice.basis, axes, True, lattice.name)
@@ -154,7 +155,7 @@ def _is_plain(layer: torch.nn.Module) -> bool:
 
 
 def _layers(layer: torch.nn.Module, graph: LatticeGraph, residual: bool) -> list[StencilLayer]:
-    """One layer, or two where the second map is over bonds as well."""
+    """One layer, or two where the second linear map is over bonds as well."""
     assert isinstance(layer, NonlinearLayer) and isinstance(layer.nonlinearity, Gate | NormGate)
     sublattices = range(graph.lattice.n_sublattices)
     classes = [site_class_index(graph.lattice.cell, s) for s in sublattices]
@@ -182,7 +183,7 @@ def _layers(layer: torch.nn.Module, graph: LatticeGraph, residual: bool) -> list
 
 
 def _kernels(conv: OrbitConv, graph: LatticeGraph, sublattice: int) -> list[Kernel]:
-    """The kernels that arrive on a sublattice, equal ones together."""
+    """The kernels with a destination on a sublattice; bonds with equal matrices share one."""
     lattice = graph.lattice
     outs = _of_class(conv.outputs, site_class_index(lattice.cell, sublattice))
     bonds: dict[tuple[int, bytes], list[Bond]] = {}
@@ -224,7 +225,10 @@ def _bias(conv: OrbitConv, number: int) -> np.ndarray:
 
 
 def _pairs(silu: EntrywiseSiLU, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """From even and odd channels to the sums and differences that SiLU acts on, and back."""
+    """The map from even and odd channels to their sums and differences, and its inverse.
+
+    SiLU acts on the entries e + o and e - o rather than on even and odd channels themselves.
+    """
     blocks = _of_class(silu.blocks, number)
     sizes = [block.type.dim * block.channels for _, block in blocks]
     first = {b: start for (b, _), start in zip(blocks, _starts(sizes), strict=True)}

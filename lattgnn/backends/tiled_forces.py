@@ -1,4 +1,4 @@
-"""Any network that knows how far it sees, evaluated block by block in bounded memory."""
+"""Any network with a known receptive field, evaluated tile by tile in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lattgnn.backends.recorded import compiled
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
 from lattgnn.nn.energy_head import energy_and_forces
 
-BLOCK_SITES = 2**15
-"""Sites of a block, halo included, that keep the halo small: 181 × 181 cells and a few hundred megabytes."""
+TILE_SITES = 2**15
+"""Sites of a tile with its halo: 181 × 181 cells keep the halo small and take some 100 MB."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A block along one axis, in cells.
+    """A tile along one axis, in cells.
 
     Attributes:
-        first: The first cell of the block, halo included; negative beyond a periodic boundary.
-        core: The part that belongs to the block alone, counted from `first`.
+        first: First cell of the tile, halo included; negative beyond a periodic boundary.
+        core: The cells that belong to no other tile, counted from `first`.
     """
 
     first: int
@@ -34,65 +33,56 @@ class Window:
 
 
 class TiledForces:
-    """Energy and forces of a local network on one lattice, computed in blocks of cells.
+    """Energy and forces of a local network on one lattice, computed in tiles of cells.
 
-    A block is its core and a halo as wide as the network's reach around it. It is taken for a small lattice
-    with the boundaries of the large one: what is wrong at its ends spoils the halo alone. Direct forces are
-    kept in the core. Energies are summed over the core, and their gradients added up in core and halo, so
-    that no halo has to be twice as wide. All blocks have one shape and share one graph.
+    A tile is a core and around it a halo as wide as the receptive field of the network. The network
+    treats it as a small lattice with the boundaries of the large one. Boundary errors stay inside
+    the halo:
+
+    - Direct forces are kept in the core only.
+    - Energies are summed over the core. The gradient of that sum is added up over core and halo, so
+      the halo need not be twice as wide.
+
+    All tiles have the same shape and share one graph.
 
     Args:
-        net: Trained network, of which a copy is made. Without a `reach` it is evaluated on the whole lattice
-            at once.
-        lattice: Where.
-        tile: Most cells of a core along each axis, one number for all; by default as many as give blocks of
-            `BLOCK_SITES` sites.
-        batch: Blocks that go through the network together; by default as many as have `BLOCK_SITES` sites.
-        compile: Record the work on one block, gradients included, and compile it with `torch.compile` in the
-            first call. That takes a minute, and pays where many calls follow; float32 on the CPU, batch=1.
+        net: Trained network, which is copied. One without a receptive field is evaluated on the
+            whole lattice at once.
+        lattice: The lattice of the fields.
+        core: Most cells of a core along each axis, or one number for all axes. By default tiles
+            have about `TILE_SITES` sites.
+        batch: Number of tiles that go through the network together, by default as many as have
+            `TILE_SITES` sites.
 
     Raises:
-        ValueError: If tile or batch is below 1, the extent too small for the network, or compiling asked for
-            what it is not made for.
+        InputError: `core` or `batch` is below 1, or the extent is too small for the network.
     """
 
     def __init__(
         self,
         net: ForceNetwork,
         lattice: Lattice,
-        tile: int | Sequence[int] | None = None,
+        core: int | Sequence[int] | None = None,
         batch: int | None = None,
-        compile: bool = False,
     ) -> None:
-        net.graph(lattice)  # raises where the extent is too small
-        if tile is None:
-            tile = _tile(lattice, net.receptive_field)
-        cells = (tile,) * lattice.dim if isinstance(tile, int) else tuple(tile)
+        net.graph(lattice)  # raises where the extent is too small for the cutoff
+        if core is None:
+            core = _default_core(lattice, net.receptive_field)
+        cells = (core,) * lattice.dim if isinstance(core, int) else tuple(core)
         if len(cells) != lattice.dim or min(cells) < 1 or (batch is not None and batch < 1):
             raise InputError(
-                f"tile must be cells along each of {lattice.dim} axes, and batch a number of blocks, at "
-                f"least 1, got {tile!r} and {batch!r}. Use tile=64."
+                f"core must be cells along each of {lattice.dim} axes, and batch a number of tiles, "
+                f"at least 1, got {core!r} and {batch!r}. Use core=64."
             )
-        weight = next(net.parameters())
-        if compile and (weight.dtype != torch.float32 or weight.is_cuda or batch not in (None, 1)):
-            raise InputError(
-                f"compile needs float32 on the CPU and batch=1, got {weight.dtype} on {weight.device.type} "
-                f"and {batch}. Use compile=False."
-            )
-        reach = lattice.extent if net.receptive_field is None else net.receptive_field
-        axes = zip(lattice.extent, lattice.periodic, cells, reach, strict=True)
+        halo = lattice.extent if net.receptive_field is None else net.receptive_field
+        axes = zip(lattice.extent, lattice.periodic, cells, halo, strict=True)
         cut = [_windows(*axis) for axis in axes]
         # A private copy whose weights never change, so that its layers can cache their kernels.
         self.net = net.frozen_copy()
         self.lattice = lattice
-        self.block = lattice.with_extent(*(width for width, _ in cut))
+        self.tile = lattice.with_extent(*(width for width, _ in cut))
         self.windows = list(product(*(windows for _, windows in cut)))
-        self.batch = (
-            (1 if compile else max(1, BLOCK_SITES // self.block.n_sites))
-            if batch is None
-            else batch
-        )
-        self._compile, self._compiled = compile, None
+        self.batch = max(1, TILE_SITES // self.tile.n_sites) if batch is None else batch
         self._cores = torch.stack([self._core(window) for window in self.windows])
 
     @torch.no_grad()
@@ -103,34 +93,36 @@ class TiledForces:
 
         Args:
             field: In the dtype and on the device of the network.
+
+        Returns:
+            Energies and forces, like the field.
         """
+        # One list of sites for all samples: a tile is then one index, whichever sample it is from.
         samples, forces = field.flatten(0, 1), torch.zeros_like(field).flatten(0, 1)
         energies, has_energy = field.new_zeros(len(field), dtype=torch.float64), False
         for sample, number, sites in self._batches(field):
-            blocks, core = samples[sites], self._cores[number].to(field.device)
-            if self._compile and self._compiled is None:
-                self._compiled = compiled(lambda b, c: self._of_blocks(b, c), blocks, core)
-            evaluate = self._of_blocks if self._compiled is None else self._compiled
-            energy, found = evaluate(blocks, core)
-            if energy is not None:
+            core = self._cores[number].to(field.device)
+            energy, found = self._of_tiles(samples[sites], core)
+            if energy is None:
+                forces[sites[core]] = found[core]
+            else:
                 has_energy = True
                 energies.index_add_(0, sample, energy.double())
+                # Halos overlap other tiles, so forces are added rather than assigned.
                 forces.index_add_(0, sites.flatten(), found.flatten(0, 1))
-            else:
-                forces[sites[core]] = found[core]
         return (energies.to(field) if has_energy else None), forces.view(field.shape)
 
-    def _of_blocks(self, blocks: Tensor, core: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Direct forces; or the energy of the cores, and its negative gradient in core and halo."""
-        net, graph = self.net, self.net.graph(self.block)
+    def _of_tiles(self, tiles: Tensor, core: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Direct forces of tiles, or the energy of their cores and its negative gradient."""
+        net, graph = self.net, self.net.graph(self.tile)
         if not net.conservative:
-            return net(blocks, graph)
-        return energy_and_forces(lambda q: (net.site_energies(q, graph) * core).sum(1), blocks)
+            return net(tiles, graph)
+        return energy_and_forces(lambda q: (net.site_energies(q, graph) * core).sum(1), tiles)
 
     def _batches(
         self, field: Tensor
-    ) -> Iterator[tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, "n block_sites"]]]:
-        """Numbers of samples and windows, and the sites of blocks among those of all samples."""
+    ) -> Iterator[tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, "n tile_sites"]]]:
+        """Sample, window and sites (among those of all samples) of tiles evaluated together."""
         pairs = list(product(range(len(field)), range(len(self.windows))))
         for start in range(0, len(pairs), self.batch):
             chosen = pairs[start : start + self.batch]
@@ -140,37 +132,38 @@ class TiledForces:
             sample, number = torch.tensor(chosen).T
             yield sample.to(field.device), number, sites.to(field.device)
 
-    def _sites(self, window: Sequence[Window]) -> Int[Tensor, " block_sites"]:
-        """Sites of the lattice in the order of the block's."""
+    def _sites(self, window: Sequence[Window]) -> Int[Tensor, " tile_sites"]:
+        """Sites of the lattice in the order of the sites of the tile."""
         cells = torch.zeros(1, dtype=torch.int64)
-        for axis, extent, width in zip(window, self.lattice.extent, self.block.extent, strict=True):
-            along = (torch.arange(width) + axis.first) % extent
-            cells = (extent * cells[:, None] + along).flatten()
+        for axis, extent, width in zip(window, self.lattice.extent, self.tile.extent, strict=True):
+            along = (torch.arange(width) + axis.first) % extent  # wraps around periodic axes
+            cells = (extent * cells[:, None] + along).flatten()  # cells are numbered row-major
         n = self.lattice.n_sublattices
         return (n * cells[:, None] + torch.arange(n)).flatten()
 
     def _core(self, window: Sequence[Window]) -> Tensor:
-        """Which sites of a block belong to its core."""
-        inside = torch.zeros(*self.block.extent, self.block.n_sublattices, dtype=torch.bool)
+        """Which sites of a tile belong to its core."""
+        inside = torch.zeros(*self.tile.extent, self.tile.n_sublattices, dtype=torch.bool)
         inside[tuple(axis.core for axis in window)] = True
         return inside.flatten()
 
 
-def _tile(lattice: Lattice, reach: Sequence[int] | None) -> tuple[int, ...]:
-    """Cells of a core along each axis: a block of `BLOCK_SITES` sites, but not less core than halo."""
-    width = round((BLOCK_SITES / lattice.n_sublattices) ** (1 / lattice.dim))
-    return tuple(max(width - 2 * r, 2 * r, 1) for r in reach or lattice.extent)
+def _default_core(lattice: Lattice, halo: Sequence[int] | None) -> tuple[int, ...]:
+    """Cells of a core along each axis: tiles of `TILE_SITES` sites, but not less core than halo."""
+    width = round((TILE_SITES / lattice.n_sublattices) ** (1 / lattice.dim))
+    return tuple(max(width - 2 * h, 2 * h, 1) for h in halo or lattice.extent)
 
 
-def _windows(extent: int, periodic: bool, tile: int, reach: int) -> tuple[int, list[Window]]:
-    """Width of the blocks along an axis, and where they are; the whole axis where a block would fill it."""
-    n = -(-extent // tile)
-    width = -(-extent // n) + 2 * reach
+def _windows(extent: int, periodic: bool, core: int, halo: int) -> tuple[int, list[Window]]:
+    """Width of the tiles along an axis, and the tiles: one if it would fill the axis."""
+    n = -(-extent // core)
+    width = -(-extent // n) + 2 * halo
     if width >= extent:
         return extent, [Window(0, slice(0, extent))]
     windows = []
     for k in range(n):
         start, stop = extent * k // n, extent * (k + 1) // n
-        first = start - reach if periodic else min(max(start - reach, 0), extent - width)
+        # At an open end there is nothing to copy: the tile is moved inward, and keeps its width.
+        first = start - halo if periodic else min(max(start - halo, 0), extent - width)
         windows.append(Window(first, slice(start - first, stop - first)))
     return width, windows

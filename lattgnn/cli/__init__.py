@@ -2,49 +2,67 @@
 
 import importlib
 import sys
+import warnings
 
 from lattgnn import __version__
-from lattgnn.errors import InputError
+from lattgnn.cli.messages import bug_report, debugging, one_line, print_warning
+from lattgnn.errors import InputError, StoppedRunError, suggestion
 
-# verb -> (function that takes [verb, *arguments], what it does)
+# verb -> (function that takes [verb, *arguments], what the verb does)
 _VERBS = {
     "quickstart": (
         "lattgnn.cli.quickstart:main",
-        "the whole road in minutes: data, fit, quench, report",
+        "a complete example in minutes: data, fit, quench, report",
     ),
-    "generate": ("lattgnn.cli.physics_verbs:generate_verb", "make a dataset of exact forces"),
+    "generate": (
+        "lattgnn.cli.physics_verbs:generate_verb",
+        "make a dataset of fields and their exact forces",
+    ),
     "fit": ("lattgnn.cli.trainer_verbs:main", "train a force field on a dataset"),
     "validate": (
         "lattgnn.cli.trainer_verbs:main",
-        "evaluate a checkpoint on the validation trajectories",
+        "evaluate a checkpoint on the validation data",
     ),
-    "test": ("lattgnn.cli.trainer_verbs:main", "evaluate a checkpoint on the test trajectories"),
-    "predict": ("lattgnn.cli.trainer_verbs:main", "write the forces that a checkpoint predicts"),
+    "test": ("lattgnn.cli.trainer_verbs:main", "evaluate a checkpoint on the test data"),
+    "predict": (
+        "lattgnn.cli.trainer_verbs:main",
+        "write the forces that a checkpoint predicts for the test data",
+    ),
     "simulate": (
         "lattgnn.cli.physics_verbs:simulate_verb",
-        "dynamics of fields or spins with an exact or a learned force field",
+        "run dynamics of fields or spins with an exact or a learned force field",
     ),
     "analyze": (
         "lattgnn.cli.physics_verbs:analyze_verb",
-        "order, structure factor and coarsening of a simulation",
+        "report order, structure factor and coarsening of a simulation",
     ),
     "export": (
         "lattgnn.cli.physics_verbs:export_verb",
-        "write a force field for use without lattgnn, in C++ too",
+        "write a force field for use without lattgnn, for example from C++",
     ),
-    "lattice": ("lattgnn.cli.lattice_verb:main", "symmetries and orbits of bonds of a lattice"),
-    "doctor": ("lattgnn.cli.doctor:main", "what is installed and what would run where"),
+    "lattice": (
+        "lattgnn.cli.lattice_verb:main",
+        "show the symmetries and the bond orbits of a lattice",
+    ),
+    "doctor": (
+        "lattgnn.cli.doctor:main",
+        "show what is installed and which hardware would be used",
+    ),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb.
 
+    Errors in the input are printed as one line. Any other exception is a bug: its traceback is
+    printed, with a line that says how to report it. With LATTGNN_DEBUG=1 every exception is raised.
+
     Args:
-        argv: The verb and its arguments; those of the process by default.
+        argv: The verb and its arguments. Default: those of the process.
 
     Returns:
-        The exit code: 0, 2 for a mistake in the input, 1 for a run that failed; either told in one line.
+        The exit code: 0 for success, 1 for a run that failed, 2 for an error in the input, 130
+        after Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
@@ -55,20 +73,31 @@ def main(argv: list[str] | None = None) -> int:
         print(f"lattgnn {__version__}")
         return 0
     if verb not in _VERBS:
-        return _fail("lattgnn", f"no verb {verb!r}{_nearest(verb)} `lattgnn --help` lists them.")
+        return _fail("lattgnn", f"there is no verb {verb!r}. {suggestion(verb, _VERBS)}", 2)
+    with (
+        warnings.catch_warnings()
+    ):  # restores what is changed here when `main` is called from Python
+        if not sys.warnoptions:  # python -W and PYTHONWARNINGS have priority
+            warnings.showwarning = print_warning
+        return _run(verb, list(argv))
+
+
+def _run(verb: str, argv: list[str]) -> int:
+    """Import and call the function of a verb; the exit code as in `main`."""
     module, function = _VERBS[verb][0].split(":")
     try:
-        getattr(importlib.import_module(module), function)(list(argv))
-    except (InputError, OSError, ArithmeticError) as error:
-        from lattgnn.cli.parser import debugging, one_line
-
-        if debugging():
-            raise
-        # a field that ran away stops a run, but nothing is wrong with the command
-        code = 1 if isinstance(error, ArithmeticError) else 2
-        return _fail(f"lattgnn {verb}", one_line(error) or type(error).__name__, code)
+        getattr(importlib.import_module(module), function)(argv)
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if debugging():
+            raise
+        if isinstance(error, InputError | OSError | StoppedRunError):
+            # The input of a run that diverged is valid, hence the other exit code.
+            code = 1 if isinstance(error, StoppedRunError) else 2
+            return _fail(f"lattgnn {verb}", one_line(error) or type(error).__name__, code)
+        print(bug_report(verb, error), file=sys.stderr)
+        return 1
     return 0
 
 
@@ -76,19 +105,14 @@ def _help() -> str:
     verbs = "\n".join(f"  {verb:<11} {what}" for verb, (_, what) in _VERBS.items())
     return (
         "usage: lattgnn VERB [--config FILE] [--KEY VALUE ...]\n\n"
-        f"Learned and exact force fields for electrons on lattices.\n\n{verbs}\n\n"
-        "`lattgnn VERB --help` lists the keys of a verb. Later configs win over earlier ones, the command\n"
-        "line over all. LATTGNN_DEBUG=1 shows the traceback of an error."
+        f"Exact and learned force fields for electrons on lattices.\n\n{verbs}\n\n"
+        "`lattgnn VERB --help` lists the options of a verb. Of several config files, later ones "
+        "override\n"
+        "earlier ones, and the command line overrides all. LATTGNN_DEBUG=1 shows the traceback of "
+        "any error."
     )
 
 
-def _nearest(verb: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(verb, _VERBS, n=1)
-    return f"; did you mean {close[0]!r}?" if close else "."
-
-
-def _fail(prog: str, message: str, code: int = 2) -> int:
+def _fail(prog: str, message: str, code: int) -> int:
     print(f"{prog}: error: {message}", file=sys.stderr)
     return code

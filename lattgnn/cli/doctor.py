@@ -1,4 +1,4 @@
-"""`lattgnn doctor`: what is installed, and what would run where."""
+"""`lattgnn doctor`: what is installed, and which hardware would be used."""
 
 import importlib.util
 import os
@@ -14,7 +14,8 @@ from dask.system import CPU_COUNT
 from lattgnn.cli.parser import Parser
 from lattgnn.serialize import versions
 
-OPTIONAL = {  # module: extra, what it gives
+# module: (extra that installs it, what it provides)
+OPTIONAL = {
     "torch_scatter": ("scatter", "PyG's segment reductions"),
     "xarray": ("view", "Trajectory.to_xarray()"),
     "imageio_ffmpeg": ("movie", "movies of a quench"),
@@ -22,9 +23,14 @@ OPTIONAL = {  # module: extra, what it gives
 
 
 def main(argv: Sequence[str]) -> None:
-    """Print the report; nothing is changed, and no network is asked."""
+    """Print the report. Nothing is changed, and the network is not used.
+
+    Args:
+        argv: The verb and its options.
+    """
     parser = Parser(
-        prog="lattgnn doctor", description="What is installed, and what would run where."
+        prog="lattgnn doctor",
+        description="Show what is installed, and which hardware would be used.",
     )
     parser.parse_args(list(argv[1:]))
     for title, rows in report().items():
@@ -36,23 +42,29 @@ def main(argv: Sequence[str]) -> None:
 
 
 def report() -> dict[str, dict[str, str]]:
-    """The report: sections of names and values."""
+    """Collect the report.
+
+    Returns:
+        Names and values by section.
+    """
     return {
         "Versions": {**versions(), "wandb": version("wandb")},
         "Optional parts": {name: _optional(name, *part) for name, part in OPTIONAL.items()},
         "Machine": _machine(),
-        "What would run where": _plan(),
+        "Hardware used": _plan(),
     }
 
 
-def _optional(module: str, extra: str, gives: str) -> str:
+def _optional(module: str, extra: str, provides: str) -> str:
     found = importlib.util.find_spec(module) is not None
-    return f"installed: {gives}" if found else f"missing: {gives}; the extra '{extra}' brings it"
+    if found:
+        return f"installed: {provides}"
+    return f"missing: {provides}; install it with: pip install 'lattgnn[{extra}]'"
 
 
 def _machine() -> dict[str, str]:
     import psutil
-    import scipy.linalg  # noqa: F401  loads scipy's LAPACK, so that it is seen below
+    import scipy.linalg  # noqa: F401  loads scipy's LAPACK, so that threadpool_info sees it
     import torch
     from threadpoolctl import threadpool_info
 
@@ -86,7 +98,7 @@ def _plan() -> dict[str, str]:
         "fit": "on the GPU (--trainer.accelerator=cpu for the CPU)" if gpu else "on the CPU",
         "simulate": "on the CPU" + (" (--initial.device=cuda for the GPU)" if gpu else ""),
         "learned forces": _forces(),
-        "eigenvalues": "scipy evd for fields on the CPU, torch for fields on a GPU",
+        "eigenvalues": "scipy (driver evd) on the CPU, torch on a GPU",
         "wandb": _wandb(),
     }
 
@@ -95,8 +107,9 @@ def _forces() -> str:
     from lattgnn.native import compiler, library
 
     if library() is None:
-        return "by PyTorch; with a C++ compiler (g++, or $CXX) scalar fields on the CPU are ten times faster"
-    return f"scalar fields on the CPU by a kernel that {' '.join(compiler() or [])} compiled, others by PyTorch"
+        return "PyTorch; with a C++ compiler (g++, or $CXX), scalar fields on the CPU are faster"
+    command = " ".join(compiler() or [])
+    return f"compiled code (by {command}) for scalar fields on the CPU, PyTorch for others"
 
 
 def _wandb() -> str:

@@ -1,20 +1,22 @@
-"""Argument errors in one line, the same for every verb, LightningCLI's included.
+"""Parsers whose errors are one line, for every verb, LightningCLI's included.
 
-jsonargparse answers a wrong key with a usage, a tip and a tree. People and scripts want one line that
-says which key is wrong and what was meant.
+jsonargparse answers a wrong key with its usage, a tip and a tree of all the types it tried. The
+parsers here say in one line which key is wrong and what was probably meant.
 """
 
-import difflib
 import importlib
 import inspect
-import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
-_FOLD = (  # what jsonargparse says -> what is said here
+from lattgnn.cli.messages import debugging, one_line
+from lattgnn.errors import suggestion
+
+# Parts of jsonargparse's messages, and what replaces them.
+_REPLACEMENTS = (
     (r'Parser key "([^"]*)"( element \d+)?:', r"\1\2:"),
     (r"Problem with given class_path '([^']*)':", r"\1:"),
     (r"Type \S+\[.*?\] expects a function or a callable class: ", ""),
@@ -22,20 +24,12 @@ _FOLD = (  # what jsonargparse says -> what is said here
     (r"Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors: - ", ""),
     (r" Given value type: <class '[\w.]+'> Given value:", ". Got value:"),
     (r"\.? Got value: (Namespace\(|NestedArg\(|\{).*$", ""),
-    (r"[Ee]xpected a <class '([\w.]+)'>", r"expected \1"),
+    (r" (- )?Expected <class 'NoneType'>", ""),
+    (r"[Ee]xpected (a )?<class '([\w.]+)'>", r"expected \2"),
+    (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
     (r": - ", ": "),
     (r" - ", " or "),
 )
-
-
-def debugging() -> bool:
-    """Whether errors keep their traceback: the environment variable LATTGNN_DEBUG is set, and not to 0."""
-    return os.environ.get("LATTGNN_DEBUG", "0") not in ("", "0")
-
-
-def one_line(text: object) -> str:
-    """``text`` without line breaks."""
-    return " ".join(str(text).split())
 
 
 class OneLineErrors:
@@ -45,19 +39,27 @@ class OneLineErrors:
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # --n_step is a mistake, not short for --n_steps
+        # Without this, argparse would take --n_step for --n_steps.
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     def error(self: Any, message: str, ex: Exception | None = None) -> NoReturn:
-        """Report ``message`` and the likeliest correction, then exit with code 2."""
-        if not self.exit_on_error:  # an inner parser: the outer one catches this and reports
+        """Report an error with the likeliest correction, then exit with code 2.
+
+        Args:
+            message: The error as jsonargparse words it.
+            ex: The exception behind it.
+        """
+        if not self.exit_on_error:  # an inner parser: the outer one catches this and reports it
             super().error(message, ex)  # type: ignore[misc]
         if debugging():
             raise ex if ex is not None else ValueError(message)
+        bug = bug_in_module(ex)
+        if bug is not None:
+            raise bug from bug.__cause__  # hides jsonargparse's own exceptions
         parser = getattr(ex, "subcommand_parser", None) or self
-        known = [
-            name for action in parser._actions for name in (action.dest, *action.option_strings)
-        ]
+        known = []
+        for action in parser._actions:
+            known += [action.dest, *action.option_strings]
         prog = parser.prog.replace(" [options]", "")
         self.exit(2, f"{prog}: error: {explain(message, known)}\n")
         raise AssertionError("exit returned")
@@ -65,6 +67,56 @@ class OneLineErrors:
 
 class Parser(OneLineErrors, ArgumentParser):
     """The parser of the verbs that are not trainer verbs."""
+
+
+def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
+    """Build the objects of a parsed configuration; errors of their constructors stay as they are.
+
+    For an argument with several possible types, jsonargparse tries one after the other and folds
+    the exceptions of all into one message, so that a bug in a constructor looks like a wrong value.
+
+    Args:
+        parser: The parser that made the configuration.
+        config: The result of its `parse_args`.
+
+    Returns:
+        The configuration with objects in place of class_path and init_args.
+    """
+    failures: list[Exception] = []
+
+    def construct(class_type: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return class_type(*args, **kwargs)
+        except Exception as error:
+            failures.append(error)
+            raise
+
+    try:
+        return parser.instantiate(config, instantiators=[(construct, object, True)])
+    except Exception:
+        if failures:
+            raise failures[0] from failures[0].__cause__
+        raise
+
+
+def bug_in_module(error: BaseException | None) -> BaseException | None:
+    """The exception that stopped the import of a module, if one is behind a parser's error.
+
+    Missing modules, missing packages and syntax errors do not count: one line says all about them.
+
+    Args:
+        error: An exception with those that caused it.
+
+    Returns:
+        The exception, or None.
+    """
+    for found in _chain(error):
+        frame = None if isinstance(found, ImportError | SyntaxError) else found.__traceback__
+        while frame is not None:
+            if frame.tb_frame.f_code.co_name == "<module>":  # the body of a module was running
+                return found
+            frame = frame.tb_next
+    return None
 
 
 def explain(message: str, known: Iterable[str] = ()) -> str:
@@ -79,27 +131,53 @@ def explain(message: str, known: Iterable[str] = ()) -> str:
     """
     message = one_line(message)
     text = message
-    for pattern, replacement in _FOLD:
+    for pattern, replacement in _REPLACEMENTS:
         text = re.sub(pattern, replacement, text)
-    return text.strip() + _correction(message, list(known))
+    correction = _correction(message, list(known))
+    return f"{text.strip().rstrip('.')}. {correction}" if correction else text.strip()
 
 
 def _correction(message: str, known: list[str]) -> str:
-    if match := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", message):
-        module = importlib.import_module(match[1])
-        public = getattr(
-            module, "__all__", [name for name in dir(module) if not name.startswith("_")]
+    """What to do about a message of jsonargparse, or "" if nothing is known."""
+    if match := re.search(r"No module named '([\w.]+)'", message):
+        return (
+            f"Check the spelling of {match[1]!r}. If it is a module of your own, put its directory"
+            " on PYTHONPATH; if it is a package, install it."
         )
-        return _meant(match[2], public)
+    if match := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", message):
+        return suggestion(match[2], _public_names(match[1]))
+    if re.search(r"unrecognized arguments: \S+\.ya?ml", message):
+        return "Use --config FILE for a configuration."
+    if re.search(r"[Ee]xpected a (<class ')?tuple", message):
+        return "Write a pair in brackets and without spaces, such as [10,100]."
     if match := re.search(r"unrecognized arguments: (--[\w.]+)", message):
-        return _meant(match[1], [name for name in known if name.startswith("--")])
-    if match := re.search(r"Option '([\w.]+)' is not accepted", message):
-        return _meant(match[1], _parameters(message) or [name for name in known if name[:1] != "-"])
+        return suggestion(match[1], [name for name in known if name.startswith("--")])
+    if match := re.search(r"(?:Option|accept option) '([\w.]+)'", message):
+        parameters = _parameters(message)
+        if parameters:
+            return suggestion(match[1], parameters)
+        keys = [name for name in known if not name.startswith("-")]
+        advice = suggestion(match[1], keys)
+        # A list of all keys of a verb would be too long to help.
+        is_near = advice.startswith("Did you mean")
+        return advice if is_near else "Is it in the configuration of another verb? See --help."
     return ""
 
 
+def _public_names(module_path: str) -> list[str]:
+    """The names that a module exports, or the public ones that it defines."""
+    module = importlib.import_module(module_path)
+    if hasattr(module, "__all__"):
+        return sorted(module.__all__)
+    names = []
+    for name, value in vars(module).items():
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__:
+            names.append(name)
+    return sorted(names)
+
+
 def _parameters(message: str) -> list[str]:
-    """Arguments of the class that the error is about, if it names one."""
+    """Arguments of the class that an error is about, if it names one."""
     paths = re.findall(r"class_path[ =]'([\w.]+)'", message)
     if not paths:
         return []
@@ -107,8 +185,8 @@ def _parameters(message: str) -> list[str]:
     return list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
 
 
-def _meant(wrong: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(wrong, names, n=1)
-    if close:
-        return f". Did you mean {close[0]!r}?"
-    return f". Known: {', '.join(sorted(names))}." if names else ""
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, the one that caused it, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,7 +1,8 @@
-"""The verbs that run physics: parse, build the objects, call the library.
+"""The verbs generate, simulate, analyze and export: parse, build the objects, call the library.
 
-The keys of a verb are the arguments of the library's functions, so each is described in one place. Every verb
-takes its own name and its arguments, as sys.argv would hold them, and prints where the result is.
+The options of a verb are the arguments of the library's functions, so each is documented in one
+place. Every verb takes its own name and its arguments, as sys.argv would hold them, and prints
+the path of its result.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from jsonargparse import Namespace, set_parsing_settings
 
 from lattgnn import dynamics
 from lattgnn.backends.export import export_forces
-from lattgnn.cli.parser import Parser
+from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.data import Source, generate
 from lattgnn.data.workers import threads
 from lattgnn.dynamics import Trajectory
@@ -27,42 +28,57 @@ from lattgnn.lattice import Lattice
 from lattgnn.serialize import describe
 from lattgnn.solvers import Solver
 
-# What a class_path may stand for; jsonargparse would otherwise spell dataclasses out field by field.
+# Dataclasses that class_path may name. Without this, jsonargparse would make every field an option.
 BASES = [Lattice, Hamiltonian, Solver, Source, dynamics.Integrator, dynamics.SaveSchedule]
 
 
 def generate_verb(argv: Sequence[str]) -> None:
-    """`lattgnn generate`: make a dataset, or finish one."""
+    """`lattgnn generate`: make a dataset, or complete one.
+
+    Args:
+        argv: The verb and its options.
+    """
     print(generate(**_parse(generate_parser(), argv)))
 
 
 def generate_parser() -> Parser:
-    """The keys of `lattgnn generate`, which are the arguments of `lattgnn.data.generate`."""
+    """Make the parser of `lattgnn generate`, with the arguments of `lattgnn.data.generate`.
+
+    Returns:
+        The parser.
+    """
     parser = _parser(
-        "generate", "Make a dataset of exact forces; the same command finishes a killed one."
+        "generate",
+        "Make a dataset of fields and exact forces. Rerun the command to resume after "
+        "an interruption.",
     )
     parser.add_function_arguments(generate)
     return parser
 
 
 def simulate_verb(argv: Sequence[str]) -> None:
-    """`lattgnn simulate`: run dynamics, or go on with a run."""
+    """`lattgnn simulate`: run dynamics, or resume a run.
+
+    Args:
+        argv: The verb and its options.
+    """
     parser = _parser(
-        "simulate", "Dynamics of fields or spins; the same command goes on with a killed run."
+        "simulate",
+        "Run dynamics of fields or spins. Rerun the command to resume after an interruption.",
     )
-    parser.add_argument("--lattice", type=Lattice, required=True, help="where the field lives")
+    parser.add_argument("--lattice", type=Lattice, required=True, help="lattice of the field")
     parser.add_function_arguments(choose_force_field, "force_field", skip={"lattice", "device"})
     parser.add_argument(
-        "--integrator", type=dynamics.Integrator, required=True, help="what a step is"
+        "--integrator", type=dynamics.Integrator, required=True, help="time-stepping scheme"
     )
     parser.add_argument(
-        "--save", type=dynamics.SaveSchedule, required=True, help="which steps are kept"
+        "--save", type=dynamics.SaveSchedule, required=True, help="which steps are saved"
     )
     parser.add_function_arguments(dynamics.initial_state, "initial", skip={"force_field", "dtype"})
     parser.add_argument(
         "--dtype",
         type=Literal["float32", "float64"] | None,
-        help="of the state; by default float32 for compiled forces, else float64",
+        help="precision of the state; default: float32 for compiled forces, else float64",
     )
     built: set[str | int] = {"force_field", "integrator", "state", "save", "path", "config"}
     parser.add_function_arguments(dynamics.simulate, skip=built)
@@ -70,71 +86,80 @@ def simulate_verb(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--threads",
         type=int | None,
-        help="all cores for compiled forces, whose bits do not depend on it; else 1, kept in a restart",
+        help="default: all cores for compiled forces, whose results do not depend on it, else 1",
     )
     parser.set_defaults({"progress": True})
 
-    asked = _parse(parser, argv)
-    initial, out = asked.pop("initial"), asked.pop("out")
-    n_threads, dtype = asked.pop("threads"), asked.pop("dtype")
+    options = _parse(parser, argv)
+    initial, out = options.pop("initial"), options.pop("out")
+    _check_device(initial["device"])
+    n_threads, dtype = options.pop("threads"), options.pop("dtype")
     with threads(1 if n_threads is None else n_threads):
         force_field = choose_force_field(
-            asked.pop("lattice"), device=initial["device"], **asked.pop("force_field")
+            options.pop("lattice"), device=initial["device"], **options.pop("force_field")
         )
-        check_integrator(asked["integrator"], force_field.hamiltonian)
-        compiled = isinstance(force_field, LearnedForceField) and force_field.engine.is_compiled
+        check_integrator(options["integrator"], force_field.hamiltonian)
+        compiled = isinstance(force_field, LearnedForceField) and force_field.backend.is_compiled
         if n_threads is None and compiled:
             torch.set_num_threads(CPU_COUNT)
         dtype = dtype or ("float32" if compiled else "float64")
         state = start(force_field, dtype=getattr(torch, dtype), **initial)
         dynamics.simulate(
-            force_field, state=state, path=out, config=_description(force_field), **asked
+            force_field, state=state, path=out, config=_description(force_field), **options
         )
     print(out)
 
 
 def analyze_verb(argv: Sequence[str]) -> None:
-    """`lattgnn analyze`: report.html, metrics.json and pictures of a run."""
+    """`lattgnn analyze`: write report.html, metrics.json and pictures of a run.
+
+    Args:
+        argv: The verb and its options.
+    """
     from lattgnn.report import (
         write_quench_report,  # matplotlib only where there is something to draw
     )
 
-    parser = _parser(
-        "analyze", "Order, structure factor and growth of domains of a run, as a report."
-    )
-    parser.add_argument("trajectory", type=str, help="directory that `lattgnn simulate` wrote")
+    parser = _parser("analyze", "Report order, structure factor and growth of domains of a run.")
+    parser.add_argument("trajectory", type=str, help="directory written by `lattgnn simulate`")
     parser.add_argument(
-        "--out", type=str | None, help="directory of the report; beside the run by default"
+        "--out", type=str | None, help="directory of the report; default: TRAJECTORY-report"
     )
     parser.add_function_arguments(write_quench_report, skip={"trajectory", "out"})
 
-    asked = _parse(parser, argv)
-    run, out = Path(asked.pop("trajectory")), asked.pop("out")
+    options = _parse(parser, argv)
+    run, out = Path(options.pop("trajectory")), options.pop("out")
     out = run.with_name(f"{run.name}-report") if out is None else Path(out)
-    print(json.dumps(write_quench_report(Trajectory.open(run), out, **asked), indent=2))
+    print(json.dumps(write_quench_report(Trajectory.open(run), out, **options), indent=2))
     print(out / "report.html")
 
 
 def export_verb(argv: Sequence[str]) -> None:
-    """`lattgnn export`: a checkpoint as a program that runs without lattgnn."""
+    """`lattgnn export`: write a checkpoint as a program that runs without lattgnn.
+
+    Args:
+        argv: The verb and its options.
+    """
     parser = _parser(
-        "export", "Write a force field, classical part included, for use without lattgnn."
+        "export", "Write a force field, including its classical part, for use without lattgnn."
     )
     parser.add_argument(
-        "checkpoint", type=str, help="file of `lattgnn fit`, or a name of the package's own"
+        "checkpoint",
+        type=str,
+        help="file written by `lattgnn fit`, or name of a shipped force field",
     )
     parser.add_argument(
         "--lattice",
         type=Lattice | None,
-        help="that of the checkpoint with other boundaries; extents stay free",
+        help="lattice of the checkpoint with other boundary conditions; its extent stays free",
     )
     parser.add_argument("--out", type=str, required=True, help="file to write, .pt2")
     parser.add_function_arguments(export_forces, skip={"net", "hamiltonian", "path", "solver"})
 
-    asked = _parse(parser, argv)
-    lattice, out = asked.pop("lattice"), asked.pop("out")
-    learned = _learned(asked.pop("checkpoint"), lattice)
-    export_forces(learned.net, learned.hamiltonian, out, solver=learned.solver, **asked)
+    options = _parse(parser, argv)
+    lattice, out = options.pop("lattice"), options.pop("out")
+    learned = _learned(options.pop("checkpoint"), lattice)
+    export_forces(learned.net, learned.hamiltonian, out, solver=learned.solver, **options)
     print(out)
 
 
@@ -146,38 +171,47 @@ def choose_force_field(
     filling: float | None = None,
     device: str = "cpu",
 ) -> ExactForceField | LearnedForceField:
-    """The learned force field of a checkpoint, or without one the exact one.
+    """Make the learned force field of a checkpoint, or an exact one if there is no checkpoint.
 
     Args:
-        lattice: Where it is used.
-        hamiltonian: The model; with a checkpoint, the model that it has to be of.
-        solver: How the electrons are found; a checkpoint brings its own.
-        checkpoint: A file of `lattgnn fit`, or the name of a force field that comes with the package.
-        filling: Electrons per state for a checkpoint; None keeps the chemical potential of its labels.
-        device: Where the network runs.
+        lattice: Lattice of the field.
+        hamiltonian: The model. With a checkpoint: optional, compared with the model of the
+            checkpoint.
+        solver: The method for the electrons. With a checkpoint: optional, compared with that of its
+            labels.
+        checkpoint: A file written by `lattgnn fit`, or the name of a shipped force field.
+        filling: Electrons per state, for a checkpoint. None keeps the chemical potential of its
+            labels.
+        device: Device of the network.
+
+    Returns:
+        The force field.
 
     Raises:
-        ValueError: If neither a checkpoint nor both of hamiltonian and solver are given, or they disagree.
+        InputError: If neither a checkpoint nor both hamiltonian and solver are given, or if they
+            disagree.
     """
     model = None if hamiltonian is None else hamiltonian(lattice)
     if checkpoint is None:
         if model is None or solver is None or filling is not None:
             raise InputError(
-                "force_field must have a checkpoint (and a filling if wanted), or a hamiltonian and a solver"
-                " (which has the filling). Use --force_field.checkpoint=FILE."
+                "force_field must have either a checkpoint (and optionally a filling), or a"
+                " hamiltonian and a solver (which contains the filling)."
+                " Use --force_field.checkpoint=FILE."
             )
         return ExactForceField(model, solver)
     learned = _learned(checkpoint, lattice, filling, device)
     if model is not None and model != learned.hamiltonian:
         raise InputError(
-            f"force_field.checkpoint must be of the hamiltonian asked for, got {checkpoint!r} of"
-            f" {_in_words(learned.hamiltonian)} where {_in_words(model)} is asked for. Use another one, or"
-            " --force_field.hamiltonian=null to take its own."
+            f"force_field.checkpoint {checkpoint!r} is for {_in_words(learned.hamiltonian)}, but"
+            f" force_field.hamiltonian is {_in_words(model)}. Use another checkpoint, or"
+            " --force_field.hamiltonian=null for the model of the checkpoint."
         )
     if solver is not None and solver != learned.solver:
         raise InputError(
-            f"force_field.solver must be the one behind the labels of {checkpoint!r}, {learned.solver}, got"
-            f" {solver}. Use --force_field.solver=null to take its own; --force_field.filling sets a filling."
+            f"force_field.checkpoint {checkpoint!r} has labels of {learned.solver}, but"
+            f" force_field.solver is {solver}. Use --force_field.solver=null for the solver of the"
+            " checkpoint; --force_field.filling sets a filling."
         )
     return learned
 
@@ -185,23 +219,27 @@ def choose_force_field(
 def _learned(
     checkpoint: str, lattice: Lattice | None, filling: float | None = None, device: str = "cpu"
 ) -> LearnedForceField:
-    """Of a file, or of the name of a force field that comes with the package."""
+    """Load a checkpoint file, or a force field that is shipped with the package, by its name."""
     is_file = Path(checkpoint).suffix or Path(checkpoint).exists()
     load = LearnedForceField.load if is_file else LearnedForceField.pretrained
     return load(checkpoint, lattice, filling, device)
 
 
 def check_integrator(integrator: dynamics.Integrator, model: Hamiltonian) -> None:
-    """Refuse an integrator that moves another kind of field.
+    """Refuse an integrator for another kind of field than that of the model.
+
+    Args:
+        integrator: The integrator.
+        model: The model.
 
     Raises:
-        ValueError: If one of them is for spins and the other is not.
+        InputError: If one of them is for spins and the other is not.
     """
     if integrator.moves_spins != model.field_type.is_spin:
         use = "HeunLLG" if model.field_type.is_spin else "VerletLangevin"
         raise InputError(
-            f"integrator must move the field of {type(model).__name__}, got {type(integrator).__name__}. "
-            f"Use lattgnn.dynamics.{use}."
+            f"integrator must suit the field of {type(model).__name__}, got "
+            f"{type(integrator).__name__}. Use lattgnn.dynamics.{use}."
         )
 
 
@@ -211,10 +249,19 @@ def start(
     momentum_std: float = 0.0,
     **options: Any,
 ) -> dynamics.State:
-    """The start that `initial` asks for: Gaussian fields, or spins uniform on the sphere.
+    """Make the initial state: Gaussian fields, or spins distributed uniformly on the sphere.
+
+    Args:
+        force_field: The force field, whose model decides.
+        field_std: Standard deviation of the field.
+        momentum_std: Standard deviation of the momentum.
+        **options: Other arguments of `initial_state` and `initial_spins`.
+
+    Returns:
+        The state.
 
     Raises:
-        ValueError: If spins are given a field_std or momentum_std.
+        InputError: If field_std or momentum_std is given for spins.
     """
     if not force_field.hamiltonian.field_type.is_spin:
         return dynamics.initial_state(
@@ -222,10 +269,20 @@ def start(
         )
     if field_std or momentum_std:
         raise InputError(
-            f"initial must have neither field_std nor momentum_std for spins, got {field_std!r} and "
+            f"initial must have neither field_std nor momentum_std for spins, got {field_std!r} "
+            f"and "
             f"{momentum_std!r}. Leave them out."
         )
     return dynamics.initial_spins(force_field, **options)
+
+
+def _check_device(device: str) -> None:
+    """Refuse a device that torch does not know or cannot use."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"device {device!r} cannot be used ({reason}). Use cpu.") from error
 
 
 def _in_words(model: Hamiltonian) -> str:
@@ -235,7 +292,7 @@ def _in_words(model: Hamiltonian) -> str:
 
 
 def _description(force_field: ExactForceField | LearnedForceField) -> dict[str, Any]:
-    """Plain data that tell two force fields apart: a run must not go on with another one."""
+    """Description of a force field, by which a resumed run recognizes it."""
     found = {
         "hamiltonian": describe(force_field.hamiltonian),
         "solver": describe(force_field.solver),
@@ -253,14 +310,16 @@ def _parser(verb: str, description: str) -> Parser:
     set_parsing_settings(subclasses_enabled=BASES)
     parser = Parser(prog=f"lattgnn {verb}", description=description)
     parser.add_argument(
-        "--config", action="config", help="YAML file; later ones win, the command line over all"
+        "--config",
+        action="config",
+        help="YAML file; later ones override earlier ones, the command line overrides all",
     )
     return parser
 
 
 def _parse(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
-    """Arguments with the objects built, groups as dictionaries."""
-    built = parser.instantiate(parser.parse_args(list(argv[1:])))
+    """Parse the options, build the objects, and return groups as dictionaries."""
+    built = instantiate(parser, parser.parse_args(list(argv[1:])))
     built.pop("config")
     return {
         key: vars(value) if isinstance(value, Namespace) else value

@@ -1,7 +1,7 @@
-"""`lattgnn quickstart`: the whole road, by the verbs that a user would type.
+"""`lattgnn quickstart`: a complete example, run by the verbs that a user would type.
 
-Every stage is one or two commands of `lattgnn`, with a configuration file that the quickstart leaves in its
-folder. A stage that is finished is not done again, so the same command continues a killed quickstart.
+Every stage is one or two `lattgnn` commands with a configuration file, which stays in the output
+directory. Finished stages are skipped, so rerunning the command resumes an interrupted quickstart.
 """
 
 import copy
@@ -28,36 +28,43 @@ SETTINGS, TIMES, METRICS = "settings.yaml", "times.json", "metrics.json"
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run the quickstart, or what is left of it, and print its table; `argv` is the verb and its options."""
+    """Run the stages that are not finished yet, and print the table.
+
+    Args:
+        argv: The verb and its options.
+    """
     parser = Parser(
-        prog="lattgnn quickstart", description="Exact data, fit, test, quench, report: minutes."
+        prog="lattgnn quickstart",
+        description="Run a complete example in minutes: exact data, fit, test, quench, report.",
     )
     parser.add_argument(
-        "--out", type=str, default="runs/quickstart", help="folder for everything it makes"
+        "--out", type=str, default="runs/quickstart", help="directory for all results"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of data, fit and dynamics")
     parser.add_argument(
-        "--fast", action="store_true", help="toy sizes: seconds, but figures without meaning"
+        "--fast",
+        action="store_true",
+        help="toy sizes: takes seconds, but the results have no physical meaning",
     )
-    asked = parser.parse_args(list(argv[1:]))
-    out = Path(asked.out)
-    print_table(quickstart(out, asked.seed, asked.fast), out)
+    options = parser.parse_args(list(argv[1:]))
+    out = Path(options.out)
+    print_table(quickstart(out, options.seed, options.fast), out)
 
 
 def quickstart(out: Path, seed: int = 0, fast: bool = False) -> dict[str, Any]:
-    """Do all stages that are not finished yet.
+    """Run all stages that are not finished yet.
 
     Args:
-        out: folder for everything: data, checkpoints, trajectories, report.html, metrics.json.
-        seed: of data, fit and dynamics.
-        fast: toy sizes.
+        out: Directory for data, checkpoints, trajectories, report.html and metrics.json.
+        seed: Seed of data, fit and dynamics.
+        fast: Use toy sizes.
 
     Returns:
-        The figures, as in metrics.json.
+        The contents of metrics.json.
 
     Raises:
-        ValueError: `out` holds a quickstart with other settings.
-        SystemExit: a stage failed; it has said why.
+        InputError: If `out` holds a quickstart with other settings.
+        SystemExit: If a stage fails; it has printed its error.
     """
     if not 0 <= seed < 2**32 - 1:
         raise InputError(f"seed must be from 0 to 2**32 - 2, got {seed!r}. Use 0.")
@@ -66,7 +73,7 @@ def quickstart(out: Path, seed: int = 0, fast: bool = False) -> dict[str, Any]:
     todo, news = stages(out), False
     for number, stage in enumerate(todo, start=1):
         done = stage.finished()
-        _say(f"[{number}/{len(todo) + 1}] {stage.name}" + (": finished before" if done else ""))
+        _say(f"[{number}/{len(todo) + 1}] {stage.name}" + (": already finished" if done else ""))
         if not done:
             news = True
             with _clock(out, stage.name):
@@ -79,39 +86,47 @@ def quickstart(out: Path, seed: int = 0, fast: bool = False) -> dict[str, Any]:
         )
 
         with _clock(out, "report"):
-            figures = write_quickstart_report(out, read_times(out), **sections["analyze"])
-        figures |= {"times": read_times(out)}
-        atomic_write_text(out / METRICS, json.dumps(figures, indent=2, allow_nan=False) + "\n")
+            metrics = write_quickstart_report(out, read_times(out), **sections["analyze"])
+        metrics |= {"times": read_times(out)}
+        atomic_write_text(out / METRICS, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     return json.loads((out / METRICS).read_text())
 
 
 def settings(fast: bool = False) -> dict[str, Any]:
-    """The settings in quickstart.yaml: one section a verb, the toy sizes merged in if `fast`."""
+    """Read quickstart.yaml: one section per verb.
+
+    Args:
+        fast: Merge in the toy sizes.
+
+    Returns:
+        The settings by verb.
+    """
     sections = yaml.safe_load((files("lattgnn.cli") / "quickstart.yaml").read_text())
     toys = sections.pop("fast")
     return _merged(sections, toys) if fast else sections
 
 
 def write_configurations(out: Path, sections: dict[str, Any], seed: int) -> None:
-    """Write the configuration of each verb to `out`, and the settings, which a later call has to repeat.
+    """Write the configuration of each verb and the settings, which later calls must repeat.
 
     Args:
-        out: the folder; made if needed.
-        sections: of `settings`.
-        seed: of data, fit and dynamics.
+        out: The directory; created if needed.
+        sections: What `settings` returned.
+        seed: Seed of data, fit and dynamics.
 
     Raises:
-        ValueError: `out` holds other settings.
+        InputError: If `out` holds other settings.
     """
-    asked = yaml.safe_dump({"seed": seed, **copy.deepcopy(sections)}, sort_keys=False)
+    text = yaml.safe_dump({"seed": seed, **copy.deepcopy(sections)}, sort_keys=False)
     stored = out / SETTINGS
-    if stored.exists() and stored.read_text() != asked:
+    if stored.exists() and stored.read_text() != text:
         raise InputError(
-            f"out must be a new folder or hold the same quickstart, got {str(out)!r}, made with other "
+            f"out must be a new directory or hold the same quickstart, got {str(out)!r}, made with "
+            f"other "
             f"settings (seed, --fast or version; see {stored}). Use another --out."
         )
     out.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(stored, asked)
+    atomic_write_text(stored, text)
     data = sections["generate"] | {
         "seed": seed,
         "root": str(out / "datasets"),
@@ -120,7 +135,7 @@ def write_configurations(out: Path, sections: dict[str, Any], seed: int) -> None
     fit = {"seed_everything": seed, "run_dir": str(out / "fit"), "data": data} | sections["fit"]
     exact, quench = sections["compare"], sections["quench"]
     learned = {"checkpoint": str(out / "fit" / "best.ckpt")}
-    # The compared runs start alike and share their noise; the quench has its own.
+    # Exact and learned dynamics share their start and their noise; the quench has another seed.
     for name, config, run_seed in (
         ("exact", exact, seed),
         ("learned", exact | {"force_field": learned}, seed),
@@ -134,7 +149,7 @@ def write_configurations(out: Path, sections: dict[str, Any], seed: int) -> None
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: commands of `lattgnn`, and how to see that they are finished."""
+    """One stage: `lattgnn` commands, and a function that tells whether they are finished."""
 
     name: str
     commands: Sequence[Sequence[str]]
@@ -142,7 +157,14 @@ class Stage:
 
 
 def stages(out: Path) -> list[Stage]:
-    """The stages before the report; arguments as in `quickstart`."""
+    """List the stages before the report.
+
+    Args:
+        out: Directory of the quickstart.
+
+    Returns:
+        The stages in order.
+    """
 
     def command(verb: str, config: str) -> tuple[str, ...]:
         return (verb, f"--config={out / config}.yaml")
@@ -167,13 +189,25 @@ def stages(out: Path) -> list[Stage]:
 
 
 def read_times(out: Path) -> dict[str, dict[str, float]]:
-    """Seconds of each stage, those of its last run: wall clock, and CPU with the processes it started."""
+    """Read the seconds of each stage in its last run.
+
+    Args:
+        out: Directory of the quickstart.
+
+    Returns:
+        Wall-clock and CPU seconds by stage; CPU time includes started processes.
+    """
     path = out / TIMES
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def print_table(figures: dict[str, Any], out: Path) -> None:
-    """Print what came out and how long it took, as a table on a terminal, else as plain text."""
+def print_table(metrics: dict[str, Any], out: Path) -> None:
+    """Print results and times: as a table on a terminal, otherwise as plain text.
+
+    Args:
+        metrics: Contents of metrics.json.
+        out: Directory of the quickstart.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -182,7 +216,7 @@ def print_table(figures: dict[str, Any], out: Path) -> None:
     console = Console()
     rows = [
         (name, result, *("" if x is None else f"{x:.1f}" for x in seconds))
-        for name, result, *seconds in summary_rows(figures)
+        for name, result, *seconds in summary_rows(metrics)
     ]
     if console.is_terminal:
         table = Table(title="lattgnn quickstart", title_justify="left")
@@ -208,14 +242,12 @@ def _complete(path: Path) -> bool:
 
     try:
         return path.exists() and Trajectory.open(path).complete
-    except (
-        ValueError
-    ):  # killed before its first frame, or damaged: the verb goes on, or says what is wrong
+    except InputError:  # interrupted before its first frame, or damaged: `simulate` decides
         return False
 
 
 def _run(command: Sequence[str]) -> None:
-    """One command of `lattgnn` in this process; what it prints on stdout belongs to it, not to the table."""
+    """Run a `lattgnn` command in this process, without its output on stdout."""
     _say("    lattgnn " + " ".join(command))
     with redirect_stdout(io.StringIO()):
         code = cli.main(list(command))
@@ -225,7 +257,7 @@ def _run(command: Sequence[str]) -> None:
 
 @contextmanager
 def _clock(out: Path, stage: str) -> Iterator[None]:
-    """Record the seconds that the block takes, when it ends well."""
+    """Record the seconds that the block takes, if it succeeds."""
     wall, cpu = time.perf_counter(), sum(os.times()[:4])
     yield
     seconds = {"wall": time.perf_counter() - wall, "cpu": sum(os.times()[:4]) - cpu}
@@ -234,17 +266,18 @@ def _clock(out: Path, stage: str) -> Iterator[None]:
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes`, dictionaries key by key."""
-    return base | {
-        key: _merged(base[key], value)
-        if isinstance(value, dict) and isinstance(base.get(key), dict)
-        else value
-        for key, value in changes.items()
-    }
+    """Update `base` with `changes`; nested dictionaries are updated key by key."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both_nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merged(base[key], value) if both_nested else value
+    return merged
 
 
 def _write_yaml(path: Path, config: dict[str, Any]) -> None:
-    plain = json.loads(json.dumps(config))  # no shared parts, hence no YAML anchors
+    plain = json.loads(
+        json.dumps(config)
+    )  # copies shared parts, for which YAML would write anchors
     atomic_write_text(path, yaml.safe_dump(plain, sort_keys=False))
 
 

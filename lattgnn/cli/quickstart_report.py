@@ -1,4 +1,4 @@
-"""The page of a quickstart: what was learned, how well it moves, what the large quench does."""
+"""The report of a quickstart: accuracy of the forces and of the dynamics, and the large quench."""
 
 import csv
 import json
@@ -18,10 +18,11 @@ from lattgnn.report import (
     Section,
     Table,
     analysis_figures,
-    analyze,
+    analyze_trajectory,
     dynamics_comparison,
     loss_curves,
     parity_plot,
+    quench_metrics,
     quench_sections,
     window_errors,
     write_report,
@@ -33,29 +34,33 @@ Times = Mapping[str, Mapping[str, float]]
 COLUMNS = ("stage", "result", "s", "CPU s")
 ERRORS = {"mse": "MSE", "mae": "MAE", "p99.9": "99.9th percentile", "unexplained": "1 − R²"}
 SUMMARY = (
-    "Small lattices, solved exactly, teach a network the force of the electrons; the network then moves "
-    "lattices that exact diagonalization cannot reach. The growth exponent is that of "
-    "the short time after the first domains have formed; the late law of growth needs longer runs."
+    "A network is trained on the electronic forces of small lattices, which are solved exactly. It "
+    "then drives the dynamics of lattices that are too large for exact diagonalization. The growth "
+    "exponent is measured shortly after the first domains have formed; the asymptotic growth law "
+    "needs longer runs."
 )
+# Heading and text of each picture, by file name.
 TEXTS = {
     "loss": (
         "Fit",
-        "Mean square error of the electronic forces over the training: of the training batches, and of "
-        "a quench that the training does not see.",
+        "Mean squared error of the electronic forces during the fit, on the training batches and "
+        "on a quench that is not used for training.",
     ),
     "parity": (
         "Forces of unseen quenches",
-        "Electronic force g(n − ½) of the network against exact diagonalization, every site of every test "
-        "frame. Splits are by trajectory: no frame of a test quench has a neighbour in the training set.",
+        "Electronic force g(n − ½) of the network against exact diagonalization, for every site of "
+        "every test frame. The data are split by trajectory: no test frame is close in time to a "
+        "training frame.",
     ),
     "windows": (
         "Error along a quench",
-        "Hardest are the steps in which domains form out of a random field; ordered domains are easy.",
+        "The error is largest while domains form out of a random field, and small in ordered "
+        "domains.",
     ),
     "dynamics": (
         "Learned against exact dynamics",
-        "Quenches that no label comes from, on a lattice larger than that of the training, run twice with "
-        "the same start and the same noise: once with exact diagonalization, once with the network.",
+        "New quenches on a lattice larger than that of the training data, run twice with the same "
+        "initial state and the same noise: once with exact diagonalization, once with the network.",
     ),
 }
 
@@ -66,15 +71,15 @@ def write_quickstart_report(
     """Write report.html and the pictures as PNG.
 
     Args:
-        out: folder of a quickstart whose stages are finished.
-        times: seconds of the stages, wall and cpu.
-        window: first and last time of the growth fit, see `analyze`.
+        out: Directory of a quickstart whose stages are finished.
+        times: Wall-clock and CPU seconds of the stages.
+        window: First and last time of the growth fit, see `analyze_quench`.
 
     Returns:
-        The figures for metrics.json.
+        The contents of metrics.json.
     """
     quench = Trajectory.open(out / "quench")
-    result = analyze(quench, window)
+    result = analyze_trajectory(quench, window)
     times_compared, exact, learned = _neighbor_correlations(out)
     test = _read_json(next((out / "fit").glob("test-*.json")))
     figures = {
@@ -82,7 +87,7 @@ def write_quickstart_report(
         "fit": _read_json(out / "fit" / "fit.json"),
         "test": test,
         "dynamics": _deviation(out, exact, learned),
-        "quench": {"extent": _extent(quench.lattice)} | result["metrics"],
+        "quench": {"extent": _extent(quench.lattice)} | quench_metrics(quench, result),
         "versions": versions(),
         "times": dict(times),
     }
@@ -104,10 +109,13 @@ def write_quickstart_report(
 
 
 def summary_rows(figures: Mapping[str, Any]) -> list[tuple[str, str, float | None, float | None]]:
-    """One row a stage: its name, what came out, seconds, CPU seconds; the total last.
+    """Make one row per stage: its name, result, seconds and CPU seconds; the total is last.
 
     Args:
-        figures: as in metrics.json.
+        figures: Contents of metrics.json.
+
+    Returns:
+        The rows.
     """
     data, fit, test = figures["data"], figures["fit"], figures["test"]
     dynamics, quench, times = figures["dynamics"], figures["quench"], figures["times"]
@@ -116,7 +124,10 @@ def summary_rows(figures: Mapping[str, Any]) -> list[tuple[str, str, float | Non
     results = {
         "data": f"{data['n_frames']} exact fields on {data['extent']}",
         "fit": f"{fit['parameters']} parameters, {fit['epochs']} epochs",
-        "test": f"force MSE {test['test/quench/mse']:.1e} quench, {test['test/random/mse']:.1e} random (t²)",
+        "test": (
+            f"force MSE {test['test/quench/mse']:.1e} quench,"
+            f" {test['test/random/mse']:.1e} random (t²)"
+        ),
         "exact dynamics": runs.format(**dynamics),
         "learned dynamics": "the same noise"
         + ("" if deviation is None else f": C(1) within {100 * deviation:.2g} % of exact"),
@@ -162,10 +173,10 @@ def _neighbor_correlations(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def _deviation(out: Path, exact: np.ndarray, learned: np.ndarray) -> dict[str, Any]:
-    """How far the learned dynamics goes astray.
+    """How far the learned dynamics deviates from the exact one.
 
-    At the start C(1) of a random field passes through zero, where a relative deviation says nothing: the
-    frames where order has set in count, |C(1)| > 0.1 C(0).
+    C(1) of a random field is close to zero, where a relative deviation means nothing. Only frames
+    with |C(1)| > 0.1 C(0) are counted.
     """
     run = Trajectory.open(out / "exact")
     ordered = np.abs(exact.mean(axis=1)) > 0.1
@@ -180,7 +191,7 @@ def _deviation(out: Path, exact: np.ndarray, learned: np.ndarray) -> dict[str, A
 
 
 def _loss(run: Path) -> Figure:
-    """Training and validation curves of the last log; a resumed run starts another."""
+    """Training and validation curves. Of the logs of a resumed run, later ones override."""
     rows: dict[int, dict[str, float]] = {}
     for path in sorted(
         (run / "logs").glob("version_*/metrics.csv"), key=lambda p: int(p.parent.name[8:])
@@ -218,7 +229,10 @@ def _error_table(test: Mapping[str, float]) -> Table:
         (window.replace("-", "–"), *(test[f"test/{window}/{key}"] for key in ERRORS))
         for window in windows
     ]
-    caption = "Electronic forces on the test set, by steps of the quench; MSE in t², MAE and percentile in t."
+    caption = (
+        "Electronic forces of the test set by step of the quench. MSE in t²; MAE and percentile in "
+        "t."
+    )
     return Table(("steps", *ERRORS.values()), rows, caption)
 
 

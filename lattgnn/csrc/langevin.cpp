@@ -1,8 +1,9 @@
-// Noise of a counter-based generator, and the updates of Langevin dynamics that use it, each in one pass.
+// Noise of a counter-based generator, and updates of Langevin dynamics that use it, in one pass over memory.
 //
-// A number depends on (seed, step, purpose, replica, index in the replica) alone, to the last bit: all
-// arithmetic is rounded the same in a vector and in the odd numbers after the last one. Hence `multiply_add`
-// and never a * b + c, which a compiler may or may not fuse.
+// A random number depends only on (seed, step, purpose, replica, index in the replica), to the last bit. All
+// arithmetic must therefore be rounded the same way in a vector and in the scalar loop over the remaining
+// numbers. This is why the code says `multiply_add` and never a * b + c: a compiler may fuse the latter into
+// one rounding in one place and not in another.
 
 #include <algorithm>
 #include <cmath>
@@ -14,8 +15,8 @@
 
 namespace {
 
-constexpr int BLOCK = 128;             // counters at a time: 512 numbers, which stay in the first cache
-constexpr int64_t MIN_WORK = 1 << 16;  // numbers that are worth a thread
+constexpr int CHUNK = 128;             // counters at a time: 512 numbers, which fit the first-level cache
+constexpr int64_t MIN_WORK = 1 << 16;  // fewest numbers for which another thread pays off
 
 inline double multiply_add(double a, double b, double c) {
 #if defined(__FMA__) || defined(__aarch64__)
@@ -42,10 +43,12 @@ inline double from_bits(uint64_t i) {
     std::memcpy(&x, &i, sizeof x);
     return x;
 }
-// Exact for i < 2^52, and vectors can do it without AVX-512.
+// The bits of i as the mantissa of 2^52 + i, minus 2^52: exact for i < 2^52. Unlike a conversion instruction it
+// needs no AVX-512 to be vectorized.
 inline double to_double(uint64_t i) { return from_bits(i | 0x4330000000000000) - 4503599627370496.0; }
 
-// Philox4x32-10: Salmon, Moraes, Dror and Shaw, SC'11 (2011). Words are the low halves of 64 bits.
+// Philox4x32-10: Salmon, Moraes, Dror and Shaw, SC'11 (2011). Each word is the low half
+// of a 64-bit integer, so that products of two words are not truncated.
 struct Words {
     uint64_t a, b, c, d;
 };
@@ -66,6 +69,8 @@ inline Words philox(Words x, uint64_t key) {
 // log((1 + s) / (1 - s)) = 2 s + s z P(z), z = s^2, with P within 4e-16.
 inline double radius(uint64_t word) {
     constexpr uint64_t ROOT_HALF = 0x3fe6a09e667f3bcd, ONE = uint64_t(1) << 52;
+    // Subtracting the bits of sqrt(1/2) moves the boundary between exponents there: the mantissa is then
+    // nearest to 1, where the series below converges fastest.
     const uint64_t x = bits(to_double(word) + 0.5);
     const uint64_t above = (x - ROOT_HALF + ONE) >> 52;  // one more than the exponent, never negative
     const double mantissa = from_bits(x - (above << 52) + ONE);
@@ -101,8 +106,10 @@ inline void on_circle(uint64_t word, double r, double* cosine, double* sine) {
     c = multiply_add(c, z, 0.2536695079010467);
     c = multiply_add(c, z, -1.2337005501361697);
     c = multiply_add(c, z, 1.0) * r;
-    const uint64_t odd = 0 - (quarter & 1);  // all ones where sine and cosine change places
+    const uint64_t odd = 0 - (quarter & 1);  // all ones in odd quarters: sine and cosine are exchanged
     const uint64_t swapped = (bits(c) ^ bits(s)) & odd;
+    // Signs by quarter turn: the cosine is negative in quarters 1 and 2, the sine in 2 and 3. The bit of the
+    // quarter moves to bit 63, the sign of a double.
     *cosine = from_bits(bits(c) ^ swapped ^ (((quarter + 1) & 2) << 62));
     *sine = from_bits(bits(s) ^ swapped ^ ((quarter & 2) << 62));
 }
@@ -128,7 +135,7 @@ struct Update {
 
 namespace {
 
-// The numbers 4 * first, 4 * first + 1, ... of a replica; four a counter, two pairs by Box and Muller.
+// The numbers 4 * first, 4 * first + 1, ... of a replica: four per counter, as two Box–Muller pairs.
 void normals(uint64_t seed, uint64_t step_and_purpose, uint64_t replica, uint64_t first, int n_counters,
              double* numbers) {
     const uint64_t low = step_and_purpose & 0xffffffff, high = step_and_purpose >> 32;
@@ -139,16 +146,17 @@ void normals(uint64_t seed, uint64_t step_and_purpose, uint64_t replica, uint64_
     }
 }
 
-// Calls visit(offset, count, numbers) for pieces of at most a block that together are all of `draw`.
+// Call visit(offset, count, numbers) for the pieces first_piece ... last_piece - 1, of at most 4 * CHUNK
+// numbers.
 template <typename Visit>
 void for_pieces(const Draw& draw, int64_t first_piece, int64_t last_piece, Visit visit) {
-    alignas(64) double numbers[4 * BLOCK] = {}, more[4 * BLOCK];
-    const uint64_t start = draw.first_index % 4;  // pieces begin at whole counters
-    const int64_t n_pieces = (draw.n_numbers + start + 4 * BLOCK - 1) / (4 * BLOCK);
+    alignas(64) double numbers[4 * CHUNK] = {}, more[4 * CHUNK];
+    const uint64_t start = draw.first_index % 4;  // generated, but skipped: they precede the first number
+    const int64_t n_pieces = (draw.n_numbers + start + 4 * CHUNK - 1) / (4 * CHUNK);
     for (int64_t piece = first_piece; piece < last_piece; piece++) {
-        const int64_t replica = piece / n_pieces, place = piece % n_pieces * 4 * BLOCK;
+        const int64_t replica = piece / n_pieces, place = piece % n_pieces * 4 * CHUNK;
         const int64_t skip = place == 0 ? start : 0, begin = place + skip - start;
-        const int64_t count = std::min<int64_t>(4 * BLOCK - skip, draw.n_numbers - begin);
+        const int64_t count = std::min<int64_t>(4 * CHUNK - skip, draw.n_numbers - begin);
         const uint64_t counter = (draw.first_index + begin) / 4;
         const int n_counters = (skip + count + 3) / 4;
         for (int32_t k = 0; k < draw.n_draws; k++) {
@@ -163,7 +171,7 @@ void for_pieces(const Draw& draw, int64_t first_piece, int64_t last_piece, Visit
 template <typename Visit>
 void for_all(const Draw& draw, Visit visit) {
     const int64_t n_numbers = draw.n_numbers + draw.first_index % 4;
-    const int64_t n_pieces = (n_numbers + 4 * BLOCK - 1) / (4 * BLOCK) * draw.n_replicas;
+    const int64_t n_pieces = (n_numbers + 4 * CHUNK - 1) / (4 * CHUNK) * draw.n_replicas;
     const int64_t worth = draw.n_replicas * draw.n_numbers / MIN_WORK;
     const int64_t n_threads = std::max<int64_t>(1, std::min<int64_t>(draw.n_threads, worth));
     std::vector<std::thread> others;
@@ -215,7 +223,7 @@ template <typename T>
 int32_t within(const T* values, int64_t n, double limit) {
     const T bound = std::min<double>(limit, std::numeric_limits<T>::max());
     int32_t outside = 0;
-    for (int64_t i = 0; i < n; i++) outside |= !(std::abs(values[i]) <= bound);  // NaN too
+    for (int64_t i = 0; i < n; i++) outside |= !(std::abs(values[i]) <= bound);  // true for NaN
     return !outside;
 }
 
@@ -246,7 +254,7 @@ void langevin_update_float64(const Draw* draw, const Update* update, const doubl
     update_all<double>(*draw, *update, {field, momentum, forces, new_field, new_momentum});
 }
 
-// Whether all values are finite and within ±limit.
+// Whether all values are finite and within +-limit.
 int32_t langevin_within_float32(const float* values, int64_t n, double limit) {
     return within(values, n, limit);
 }

@@ -1,4 +1,7 @@
-// Sums over the bonds of each orbit, of features with their channels slowest: what training asks for.
+// Sums over the bonds of each orbit, used in training.
+//
+// Features are [channels, sites, samples]: the samples of a batch fill the lanes of a vector, so that any
+// lattice, with any neighbors, vectorizes.
 
 #include <algorithm>
 #include <cstdint>
@@ -7,7 +10,7 @@
 
 namespace {
 
-// Matrices of n_sites rows and columns on top of each other, one an orbit, as compressed sparse rows.
+// One [n_sites, n_sites] matrix per orbit, stacked by rows, in compressed sparse row (CSR) form.
 struct Orbits {
     const int64_t *starts, *columns;
     const float* values;
@@ -16,7 +19,7 @@ struct Orbits {
 
 typedef float vec __attribute__((vector_size(32), aligned(4), may_alias));
 
-// One channel, one orbit: sums over the bonds of each site, eight samples at a time.
+// Sums over the bonds of each site, for one channel and one orbit, eight samples at a time.
 void add_bonds(const Orbits& m, int64_t orbit, int64_t n_samples, const float* x, float* out) {
     const int64_t* starts = m.starts + orbit * m.n_sites;
     for (int64_t site = 0; site < m.n_sites; site++, out += n_samples) {
@@ -38,7 +41,8 @@ void add_bonds(const Orbits& m, int64_t orbit, int64_t n_samples, const float* x
 
 }  // namespace
 
-// out [1 + n_orbits, n_channels, n_sites, n_samples]: x, which is one of them, then its sums over each orbit.
+// out [1 + n_orbits, n_channels, n_sites, n_samples]: first a copy of x [n_channels, n_sites, n_samples], then
+// its sums over each orbit. Threads share the channels; one thread is added for every 2^20 products.
 extern "C" void lattgnn_sums(const int64_t* starts, const int64_t* columns, const float* values, int64_t n_orbits,
                              int64_t n_sites, int64_t n_samples, int64_t n_channels, const float* x, float* out,
                              int64_t n_threads) {

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 from lattgnn.data.dataset import WINDOW_NAMES, WINDOWS, LatticeDataset, window_index
 from lattgnn.data.external import PublishedSnapshots
 from lattgnn.data.generation import dataset_config, generate
-from lattgnn.data.sources import LabelledFields, Quench, RandomFields, Source
-from lattgnn.data.spin_sources import RandomSpins, SpinQuench
+from lattgnn.data.quenches import Quench, SpinQuench
+from lattgnn.data.random_fields import RandomFields, RandomSpins
+from lattgnn.data.sources import LabeledFields, Source
 
 if TYPE_CHECKING:
     from lattgnn.data.datamodule import LatticeDataModule
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "WINDOWS",
     "WINDOW_NAMES",
-    "LabelledFields",
+    "LabeledFields",
     "LatticeDataModule",
     "LatticeDataset",
     "PublishedSnapshots",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lattgnn.data.dataset import LatticeDataset, window_index
 from lattgnn.data.generation import dataset_config, dataset_path, generate
-from lattgnn.data.sources import LabelledFields, Source
+from lattgnn.data.sources import LabeledFields, Source
 from lattgnn.errors import InputError
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -221,7 +221,7 @@ class LatticeDataModule(L.LightningDataModule):
         """The test frames."""
         return self.test_dataloader()
 
-    def _load(self, frames: LabelledFields) -> dict[str, Tensor]:
+    def _load(self, frames: LabeledFields) -> dict[str, Tensor]:
         floats = {
             name: torch.from_numpy(getattr(frames, name)).to(self.dtype)
             for name in ("field", "forces", "energy")
@@ -247,7 +247,7 @@ def _lattices(most: int, lattice: Lattice) -> int:
     return min(most, max(1, most * 400 // lattice.n_sites))
 
 
-def _statistics(frames: LabelledFields) -> Statistics:
+def _statistics(frames: LabeledFields) -> Statistics:
     energy = frames.energy / frames.field.shape[1]
     moments = [
         f(array)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from lattgnn.data.sources import SPLITS, LabelledFields
+from lattgnn.data.sources import SPLITS, LabeledFields
 from lattgnn.errors import InputError
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -72,7 +72,7 @@ class Record:
     sha256: str
 
 
-def write_part(path: Path, frames: LabelledFields, **labels: Any) -> Record:
+def write_part(path: Path, frames: LabeledFields, **labels: Any) -> Record:
     """Write frames and their record to the folder `path`; `labels` are the other fields of the record."""
     group = zarr.open_group(path, mode="w", zarr_format=3)
     for field in fields(frames):
@@ -198,8 +198,8 @@ class LatticeDataset:
         """Hamiltonian that made the labels."""
         return build(self.config["hamiltonian"], Hamiltonian, self.lattice)
 
-    def trajectories(self, split: str, kind: str | None = None) -> list[LabelledFields]:
-        """LabelledFields of each part of a split, one entry a trajectory or block.
+    def trajectories(self, split: str, kind: str | None = None) -> list[LabeledFields]:
+        """LabeledFields of each part of a split, one entry a trajectory or block.
 
         Args:
             split: "train", "val" or "test".
@@ -213,7 +213,7 @@ class LatticeDataset:
             if record.split == split and kind in (None, record.kind)
         ]
 
-    def frames(self, split: str) -> LabelledFields:
+    def frames(self, split: str) -> LabeledFields:
         """All frames of a split in one.
 
         Raises:
@@ -224,7 +224,7 @@ class LatticeDataset:
             raise InputError(
                 f"split must be one of {self.splits} in {self.path}, got {split!r}. Add a source for it."
             )
-        return LabelledFields.join(parts)
+        return LabeledFields.join(parts)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -250,9 +250,9 @@ class LatticeDataset:
                     )
 
 
-def _read_frames(path: Path) -> LabelledFields:
+def _read_frames(path: Path) -> LabeledFields:
     group = zarr.open_group(path, mode="r", zarr_format=3)
-    return LabelledFields(*(np.asarray(group[field.name]) for field in fields(LabelledFields)))
+    return LabeledFields(*(np.asarray(group[field.name]) for field in fields(LabeledFields)))
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

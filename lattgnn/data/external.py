@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from scipy.sparse.csgraph import connected_components
 
-from lattgnn.data.sources import LabelledFields, Source
+from lattgnn.data.sources import LabeledFields, Source
 from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
 
@@ -110,7 +110,7 @@ class PublishedSnapshots(Source):
             )
         return tuple(group for group, here in zip(shuffled, taken, strict=True) if here)
 
-    def label(self, exact: ExactForceField, task: int, seed: int) -> LabelledFields:
+    def label(self, exact: ExactForceField, task: int, seed: int) -> LabeledFields:
         """Read one group; the Hamiltonian gives the elastic part that is taken off."""
         chosen, model = self.groups[task], exact.hamiltonian
         found, lattice = self._arrays["field"].shape[1:], exact.lattice
@@ -134,7 +134,7 @@ class PublishedSnapshots(Source):
         energy = torch.full((len(chosen),), torch.nan, dtype=torch.float64)
         if "energy" in arrays:
             energy = torch.from_numpy(arrays["energy"]) - model.classical_energy(fields)
-        return LabelledFields(
+        return LabeledFields(
             fields.numpy(), forces.numpy(), energy.numpy(), np.full(len(chosen), -1)
         )
 

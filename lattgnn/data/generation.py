@@ -27,6 +27,7 @@ from lattgnn.data.dataset import (
     read_record,
     write_part,
 )
+from lattgnn.data.quenches import source_identity
 from lattgnn.data.sources import Source
 from lattgnn.data.workers import Task, compute
 from lattgnn.dynamics.philox import GENERATOR
@@ -60,7 +61,7 @@ def dataset_config(
         "lattice": lattice.to_dict(),
         "hamiltonian": describe(hamiltonian(lattice)),
         "solver": describe(solver),
-        "sources": [describe(source) for source in sources],
+        "sources": [source_identity(source) for source in sources],
         "noise": GENERATOR,
         "seed": seed,
         "format_version": FORMAT_VERSION,

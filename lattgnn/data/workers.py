@@ -16,7 +16,7 @@ import torch
 from dask.system import CPU_COUNT
 from threadpoolctl import threadpool_limits
 
-from lattgnn.data.sources import LabelledFields, Source
+from lattgnn.data.sources import LabeledFields, Source
 from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
 
@@ -38,7 +38,7 @@ class Task:
         return self.source.n_solves(self.index)
 
 
-def _label(exact: ExactForceField, task: Task) -> LabelledFields:
+def _label(exact: ExactForceField, task: Task) -> LabeledFields:
     """Run one task on one thread, in whatever process."""
     with threads(1):
         return task.source.label(exact, task.index, task.seed)
@@ -67,7 +67,7 @@ def threads(n: int) -> Iterator[None]:
 
 def compute(
     exact: ExactForceField, todo: list[Task], n_workers: int | None
-) -> Iterator[tuple[Task, LabelledFields]]:
+) -> Iterator[tuple[Task, LabeledFields]]:
     """Label tasks in parallel; the results as they come, in any order.
 
     Args:

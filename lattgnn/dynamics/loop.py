@@ -27,15 +27,15 @@ from lattgnn.dynamics.trajectory import (
     write_frame,
 )
 from lattgnn.dynamics.update import all_within
-from lattgnn.errors import InputError
+from lattgnn.errors import InputError, StoppedRunError
 from lattgnn.lattice import Lattice
 from lattgnn.progress import progress_bar
-from lattgnn.serialize import describe
+from lattgnn.serialize import config_differences, describe
 
 __all__ = ["ForceField", "RunawayFieldError", "simulate"]
 
 
-class RunawayFieldError(ArithmeticError):
+class RunawayFieldError(StoppedRunError):
     """A field or force became NaN, infinite or too large; the frames saved before stay.
 
     Attributes:
@@ -96,15 +96,19 @@ def simulate(
     trajectory = _open(path, state, steps, full_config)
     n_done = len(trajectory.steps)
     if n_done < len(steps):
+        prepare = getattr(force_field, "prepare", None)
+        if prepare is not None:
+            prepare()  # builds tables, or rebuilds them after a change of weights
         if n_done > 0:
             state = trajectory.state(-1, state.field.device)
         n_sites = math.prod(state.field.shape[:2])
         with progress_bar(int(steps[-1]), state.step, n_sites, progress) as show:
-            rooms = cycle(
-                (state.room(), state.room())
-            )  # two states take turns: no step allocates its own
+            # Two workspaces alternate, so that no step allocates memory.
+            workspaces = cycle((state.workspace(), state.workspace()))
             for frame, step in enumerate(steps[n_done:].tolist(), start=n_done):
-                state = _advance(force_field, integrator, state, step, field_limit, rooms, show)
+                state = _advance(
+                    force_field, integrator, state, step, field_limit, workspaces, show
+                )
                 write_frame(trajectory, frame, state)
     return (
         Trajectory(trajectory.arrays, trajectory.config) if path is None else Trajectory.open(path)
@@ -151,7 +155,7 @@ def _advance(
     state: State,
     last: int,
     field_limit: float,
-    rooms: Iterator[State],
+    workspaces: Iterator[State],
     show: Callable[[int], None],
 ) -> State:
     """The state at step `last`; one that is already there is only checked."""
@@ -159,7 +163,7 @@ def _advance(
         _check(last, field_limit, field=state.field, momentum=state.momentum, forces=state.forces)
     while state.step < last:
         guarded = _Guarded(force_field, field_limit, state.step + 1)
-        state = integrator.step(guarded, state, out=next(rooms))
+        state = integrator.step(guarded, state, out=next(workspaces))
         show(state.step)
     return state
 
@@ -215,7 +219,7 @@ def _open(
     if not path.exists():
         return create_store(path, state, len(steps), config)
     trajectory = open_store(path, mode="r+")
-    different = _differences(trajectory.config, config)
+    different = list(config_differences(trajectory.config, config))
     old_steps = trajectory.steps
     if different == ["n_steps"] and trajectory.config["n_steps"] < config["n_steps"]:
         grown = len(steps) >= trajectory.n_planned
@@ -229,12 +233,3 @@ def _open(
     for leftover in path.rglob("*.partial"):  # what a kill left of zarr's write-then-rename
         leftover.unlink()
     return trajectory
-
-
-def _differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """Dotted names of the entries in which two configurations differ."""
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [] if old == new else [name]
-    keys = sorted(old.keys() | new.keys())
-    prefix = f"{name}." if name else ""
-    return [path for key in keys for path in _differences(old.get(key), new.get(key), prefix + key)]

@@ -1,4 +1,4 @@
-"""How a classical field enters the electrons: one model, one file."""
+"""Models: how a classical field enters the Hamiltonian of the electrons, one model per file."""
 
 from lattgnn.hamiltonians.double_exchange import DoubleExchange
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian

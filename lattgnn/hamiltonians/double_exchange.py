@@ -1,4 +1,4 @@
-"""Double exchange (the ferromagnetic Kondo lattice): electrons with spin among classical spins."""
+"""The double-exchange model (ferromagnetic Kondo lattice): electrons coupled to classical spins."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,24 +8,26 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
-from lattgnn.hamiltonians.neighbors import block_pattern, neighbor_pairs
+from lattgnn.hamiltonians.neighbors import neighbor_pairs, orbital_pattern
 from lattgnn.symmetry import FieldType
 
 
 @dataclass(frozen=True)
 class DoubleExchange(Hamiltonian):
-    r"""Electrons with spin and one classical spin S_i a site, |S_i| = 1.
+    r"""Electrons with spin, and one classical spin S_i per site, |S_i| = 1.
 
         H   = −t Σ_⟨ij⟩σ (c†_iσ c_jσ + h.c.) − J Σ_i S_i·c†_i σ c_i
         B_i = −∂E/∂S_i = J ⟨c†_i σ c_i⟩
 
-    The forces of this model are the effective fields B. There is no spin–orbit coupling: a global rotation of
-    all spins is a symmetry, and an operation of the space group permutes the spins without turning them.
+    The forces of this model are the effective fields B. There is no spin–orbit coupling: a global
+    rotation of all spins is a symmetry, and the operations of the space group permute the spins
+    without rotating them.
 
     Args:
-        lattice: any lattice; the hopping joins sites at its shortest distance.
-        t: hopping, the unit of energy.
-        J: exchange of the electrons with the spins; its sign only names the spin directions.
+        lattice: Any lattice. Electrons hop between sites at its shortest distance.
+        t: Hopping, the unit of energy.
+        J: Exchange coupling of electrons and spins, in units of t. A change of its sign is
+            equivalent to a reversal of all spins.
 
     Reference:
         P. W. Anderson and H. Hasegawa, Phys. Rev. 100, 675 (1955).
@@ -36,12 +38,9 @@ class DoubleExchange(Hamiltonian):
 
     n_orbitals = 2
 
-    def __post_init__(self) -> None:
-        self._check_finite("t", "J")
-
     @property
     def field_type(self) -> FieldType:
-        """A spin; |J ⟨σ⟩| ≤ J, for two states per site."""
+        """A classical spin. With two states per site, |J ⟨σ⟩| ≤ J."""
         return FieldType("3 trivial", n_components=3, is_spin=True, force_bound=abs(self.J))
 
     @cached_property
@@ -49,41 +48,29 @@ class DoubleExchange(Hamiltonian):
         return neighbor_pairs(self.lattice)
 
     @cached_property
-    def _pattern(self) -> Int[Tensor, "2 nnz"]:
-        """Bonds of spin up, bonds of spin down, then the block of each site."""
+    def pattern(self) -> Int[Tensor, "2 nnz"]:
+        """Bonds for spin up, bonds for spin down, then the 2×2 matrix of each site."""
         sites = torch.arange(self.lattice.n_sites).expand(2, -1)
-        return torch.cat([2 * self._bonds, 2 * self._bonds + 1, block_pattern(sites, 2)], dim=1)
-
-    @property
-    def rows(self) -> Int[Tensor, " nnz"]:
-        """Row of each element: bonds of spin up, of spin down, blocks of sites."""
-        return self._pattern[0]
-
-    @property
-    def cols(self) -> Int[Tensor, " nnz"]:
-        """Column of each element: bonds of spin up, of spin down, blocks of sites."""
-        return self._pattern[1]
+        return torch.cat([2 * self._bonds, 2 * self._bonds + 1, orbital_pattern(sites, 2)], dim=1)
 
     def elements(self, field: Float[Tensor, "*batch n_sites 3"]) -> Complex[Tensor, "*batch nnz"]:
         """−t on the bonds, −J S·σ on the sites."""
         x, y, z = field.unbind(-1)
         zero = torch.zeros_like(z)
-        blocks = [
-            torch.complex(z, zero),
-            torch.complex(x, -y),
-            torch.complex(x, y),
-            torch.complex(-z, zero),
-        ]
-        onsite = -self.J * torch.stack(blocks, dim=-1).flatten(-2)
+        # S·σ = [[z, x − iy], [x + iy, −z]], row by row.
+        up_up, up_down = torch.complex(z, zero), torch.complex(x, -y)
+        down_up, down_down = torch.complex(x, y), torch.complex(-z, zero)
+        products = torch.stack([up_up, up_down, down_up, down_down], dim=-1)
+        onsite = -self.J * products.flatten(-2)
         hopping = onsite.new_full((*field.shape[:-2], 2 * self._bonds.shape[1]), -self.t)
         return torch.cat([hopping, onsite], dim=-1)
 
     def classical_forces(
         self, field: Float[Tensor, "*batch n_sites 3"]
     ) -> Float[Tensor, "*batch n_sites 3"]:
-        """None: all energy is the electrons'."""
+        """Zero, because there is no classical energy."""
         return torch.zeros_like(field)
 
     def classical_energy(self, field: Float[Tensor, "*batch n_sites 3"]) -> Float[Tensor, "*batch"]:
-        """0: all energy is the electrons'."""
+        """Zero, because all energy is electronic."""
         return field.new_zeros(field.shape[:-2])

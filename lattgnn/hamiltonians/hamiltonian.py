@@ -1,9 +1,10 @@
-"""What every Hamiltonian says: a sparse matrix of the field, and the energies that need no electrons."""
+"""The base class of all models: sparse matrix of a field, and classical energy."""
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass, field, fields
+from functools import cached_property, wraps
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -13,6 +14,11 @@ from lattgnn.errors import InputError, InputTypeError
 from lattgnn.lattice import Lattice
 from lattgnn.symmetry import FieldType
 
+# Up to this many sites a new Hamiltonian computes its pattern at once, which shows whether its
+# bonds fit on the lattice (0.05 s at 256×256). On larger lattices the pattern takes seconds and
+# memory that a learned force field never needs, and the extents are hardly ever too small.
+_CHECKED_SITES = 2**16
+
 
 @dataclass(frozen=True)
 class Hamiltonian(ABC):
@@ -20,40 +26,122 @@ class Hamiltonian(ABC):
 
         H[φ] = Σ_ab H_ab(φ) c†_a c_b + E_background(φ) + E_classical(φ)
 
-    The matrix has a sparsity pattern that is fixed by the lattice, `(rows, cols)`, and
-    `elements(field)[k] = H[rows[k], cols[k]]` is a differentiable function of the field. That is all a
-    solver and a force need: with the density matrix ρ held fixed (Hellmann–Feynman),
+    The positions of the matrix elements are fixed by the lattice (`pattern`), and their values are
+    differentiable functions of the field (`elements`). Solvers and forces need nothing else: with
+    the density matrix ρ held fixed (Hellmann–Feynman),
 
         F = −Re Σ_k ρ[cols[k], rows[k]] ∂elements[k]/∂φ − ∂(E_background + E_classical)/∂φ.
 
-    A new model is a frozen dataclass with `lattice` first: it gives `rows`, `cols`, `elements` and
-    `classical_energy`. States of one site are neighbours in the matrix: a = site · n_orbitals + orbital.
-    Elements may be complex; the matrix they make must be Hermitian, and no (row, column) may come twice.
+    **Your own model** is a frozen dataclass that inherits from this class. Its parameters are
+    fields with default values, and it defines:
+
+    - `pattern`, int64 `[2, nnz]`: the row and the column of each matrix element. Make it a
+      `cached_property`.
+    - `elements(field)`, `[*batch, nnz]`: the matrix elements in the order of the pattern, real or
+      complex.
+    - `classical_energy(field)`, `[*batch]`: the energy of the field without electrons.
+    - `n_orbitals`, a class attribute, if a site has more than one state.
+    - `field_type`, if the field is not one scalar per site: its components and how symmetry acts on
+      them.
+    - `classical_forces(field)`, if there is a closed form; otherwise autograd differentiates the
+      energy.
+    - `background_energy(field)`, if the coupling contains a term without electrons, such as +½ g
+      Σ_i Q_i.
+
+    Conventions:
+
+    - The field has the shape `[*batch, n_sites]` or `[*batch, n_sites, n_components]`.
+    - States are ordered by site: state = site · n_orbitals + orbital.
+    - The matrix must be Hermitian. The pattern holds both directions of every bond, [a, b] and [b,
+      a], and no (row, column) twice.
+    - The pattern holds the diagonal, even if its elements are zero: solvers read the occupations
+      there.
+    - The energies and the matrix elements consist of PyTorch operations, because they are
+      differentiated.
+
+    All parameters must be finite, and the bonds must fit on the lattice; both are checked when a
+    model is made. A `__post_init__` of your own is called before these checks and need not call
+    this class's.
 
     Args:
-        lattice: the sites. Not part of the description of a Hamiltonian: one model serves all lattices.
+        lattice: The sites. It is not part of the description of a Hamiltonian: one model serves all
+            lattices.
+
+    Raises:
+        InputError: If a parameter is not finite, or the lattice is too small for the bonds of the
+            model.
+
+    Example:
+        Electrons on the square lattice with hopping to nearest and next-nearest neighbors, and an
+        on-site coupling to one oscillator per site:
+
+        >>> import numpy as np
+        >>> from lattgnn.lattice import square
+        >>> @dataclass(frozen=True)
+        ... class DiagonalHopping(Hamiltonian):
+        ...     t: float = 1.0
+        ...     t2: float = 0.3
+        ...     g: float = 2.0
+        ...
+        ...     @cached_property
+        ...     def bonds(self):
+        ...         return self.lattice.bonds(1.5)  # lengths 1 and √2, both directions
+        ...
+        ...     @cached_property
+        ...     def pattern(self):
+        ...         ends = np.stack([self.bonds.destination, self.bonds.source])
+        ...         hopping = torch.from_numpy(ends)
+        ...         sites = torch.arange(self.lattice.n_sites)
+        ...         return torch.cat([hopping, torch.stack([sites, sites])], dim=1)
+        ...
+        ...     def elements(self, field):
+        ...         length = torch.tensor(self.bonds.displacement).norm(dim=1)
+        ...         hopping = torch.where(length < 1.2, -self.t, -self.t2).to(field)
+        ...         return torch.cat(
+        ...             [hopping.expand(*field.shape[:-1], -1), -self.g * field], dim=-1
+        ...         )
+        ...
+        ...     def classical_energy(self, field):
+        ...         return 0.5 * field.square().sum(-1)
+        >>> model = DiagonalHopping(square(4))
+        >>> model.matrix(torch.zeros(16, dtype=torch.float64))[0, [0, 1, 5, 2]]
+        tensor([-0.0000, -1.0000, -0.3000,  0.0000], dtype=torch.float64)
     """
 
     lattice: Lattice = field(metadata={"describe": False})
 
     n_orbitals: ClassVar[int] = 1
-    """States of one site."""
+    """States per site."""
 
-    def _check_finite(self, *names: str) -> None:
-        for name in names:
-            if not math.isfinite(getattr(self, name)):
-                raise InputError(
-                    f"{name} must be finite, got {getattr(self, name)!r}. Use a number."
-                )
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Add the checks of this class to a `__post_init__` that a model defines."""
+        super().__init_subclass__(**options)
+        own = cls.__dict__.get("__post_init__")
+        if own is not None:
+
+            @wraps(own)
+            def checked(self: Hamiltonian) -> None:
+                own(self)
+                Hamiltonian.__post_init__(self)
+
+            cls.__post_init__ = checked
+
+    def __post_init__(self) -> None:
+        for parameter in fields(self):
+            value = getattr(self, parameter.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"{parameter.name} must be finite, got {value!r}. Use a number.")
+        if self.lattice.n_sites <= _CHECKED_SITES:
+            _ = self.rows
 
     @property
     def field_type(self) -> FieldType:
-        """What kind of field it is; one scalar per site unless a model says otherwise."""
+        """What kind of field it is: one scalar per site, unless a model defines another one."""
         return FieldType()
 
     @property
     def n_states(self) -> int:
-        """Order of the matrix."""
+        """Number of states, the order of the matrix."""
         return self.n_orbitals * self.lattice.n_sites
 
     @property
@@ -64,29 +152,41 @@ class Hamiltonian(ABC):
 
     @property
     def stiffness(self) -> tuple[float, float] | None:
-        """(k0, k1) where the classical energy is ½ k0 Σ φ_i² + k1 Σ_⟨ij⟩ φ_i·φ_j over nearest neighbours."""
+        """(k0, k1) of a harmonic classical energy ½ k0 Σ φ_i² + k1 Σ_⟨ij⟩ φ_i·φ_j, else None.
+
+        ⟨ij⟩ are nearest neighbors. A model that gives these two numbers runs faster: compiled code
+        then computes the elastic force in the same pass as the network's.
+        """
         return None
 
-    @property
-    @abstractmethod
-    def rows(self) -> Int[Tensor, " nnz"]:
-        """Row of each element of the pattern."""
+    @cached_property
+    def pattern(self) -> Int[Tensor, "2 nnz"]:
+        """Row and column of each matrix element, in the order of `elements`."""
+        raise NotImplementedError(f"{type(self).__name__} must define `pattern`.")
 
     @property
-    @abstractmethod
+    def rows(self) -> Int[Tensor, " nnz"]:
+        """Row of each matrix element."""
+        return self.pattern[0]
+
+    @property
     def cols(self) -> Int[Tensor, " nnz"]:
-        """Column of each element of the pattern."""
+        """Column of each matrix element."""
+        return self.pattern[1]
 
     @abstractmethod
     def elements(self, field: Float[Tensor, "..."]) -> Shaped[Tensor, "*batch nnz"]:
-        """Matrix elements H[rows, cols] as a differentiable function of the field."""
+        """Matrix elements H[rows, cols], differentiable functions of the field."""
 
     @abstractmethod
     def classical_energy(self, field: Float[Tensor, "..."]) -> Float[Tensor, "*batch"]:
-        """Energy of the field alone (elastic): always exact, never learned."""
+        """Energy of the field without electrons: always computed exactly, never learned."""
 
     def background_energy(self, field: Float[Tensor, "..."]) -> Float[Tensor, "*batch"]:
-        """The c-number that comes with the electrons, part of their energy; 0 unless a model says so."""
+        """The part of the coupling that contains no electrons; 0 unless a model overrides it.
+
+        It counts as electronic energy, which is what a network learns.
+        """
         return field.new_zeros(field.shape[: field.ndim - len(self.field_shape)])
 
     def classical_forces(self, field: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -104,11 +204,11 @@ class Hamiltonian(ABC):
         return matrix
 
     def check_shape(self, field: Tensor) -> None:
-        """Refuse what cannot be a field of this model.
+        """Refuse a tensor that cannot be a field of this model.
 
         Raises:
-            TypeError: the field is not of a floating-point dtype.
-            ValueError: the shape is not [..., *field_shape].
+            InputTypeError: If the field does not have a floating-point dtype.
+            InputError: If its shape is not [..., *field_shape].
         """
         if not field.is_floating_point():
             raise InputTypeError(
@@ -117,21 +217,22 @@ class Hamiltonian(ABC):
         expected = self.field_shape
         if tuple(field.shape[-len(expected) :]) != expected:
             raise InputError(
-                f"field must have shape [..., {', '.join(map(str, expected))}] for {type(self).__name__} on "
-                f"{self.lattice.name}, got {list(field.shape)}. Use a field of this lattice's sites."
+                f"field must have shape [..., {', '.join(map(str, expected))}] for"
+                f" {type(self).__name__} on {self.lattice.name}, got {list(field.shape)}."
+                " Use a field on the sites of this lattice."
             )
 
     def check_field(self, field: Tensor) -> None:
-        """Refuse what is no field of this model.
+        """Refuse a tensor that is not a finite field of this model.
 
         Raises:
-            TypeError: the field is not of a floating-point dtype.
-            ValueError: the shape is not [..., *field_shape], or an entry is NaN or infinite.
+            InputTypeError: If the field does not have a floating-point dtype.
+            InputError: If its shape is not [..., *field_shape], or an entry is NaN or infinite.
         """
         self.check_shape(field)
-        extremes = torch.stack(
-            torch.aminmax(field.detach())
-        )  # NaN if any is; no mask of the field's size
+        # Minimum and maximum are NaN if any entry is. Unlike torch.isfinite, this needs no mask of
+        # the field's size, and the two numbers cost one transfer from a GPU.
+        extremes = torch.stack(torch.aminmax(field.detach()))
         if not all(map(math.isfinite, extremes.tolist())):
             bad = torch.nonzero(~torch.isfinite(field))[0].tolist()
             raise InputError(

@@ -1,4 +1,4 @@
-"""The Peierls (Su–Schrieffer–Heeger) model: electrons whose hopping follows the lengths of the bonds."""
+"""The Peierls (Su–Schrieffer–Heeger) model: electrons whose hopping depends on the bond lengths."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,11 +11,12 @@ from torch import Tensor
 
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.neighbors import harmonic_forces, neighbor_table
+from lattgnn.lattice import Lattice
 from lattgnn.symmetry import FieldType
 
 
 class _Hopping(NamedTuple):
-    """Both directions of the bonds: nearest neighbours with their directions, then second neighbours."""
+    """Bonds in both directions: nearest neighbors with their unit vectors, and second neighbors."""
 
     near: Int[Tensor, "2 n_near"]
     far: Int[Tensor, "2 n_far"]
@@ -24,26 +25,28 @@ class _Hopping(NamedTuple):
 
 @dataclass(frozen=True)
 class Peierls(Hamiltonian):
-    r"""Spinless electrons and a displacement vector u_i a site; e_ij is the unit vector from j to i.
+    r"""Spinless electrons and one displacement vector u_i per site.
 
         H    = −Σ_⟨ij⟩ (t0 − g e_ij·(u_i − u_j)) (c†_i c_j + h.c.) − t2 Σ_⟨⟨ij⟩⟩ (c†_i c_j + h.c.)
         E_cl = ½ k0 Σ_i |u_i|² + kappa Σ_⟨ij⟩ u_i·u_j
         F_i  = −2g Σ_{j nn i} e_ij Re ρ_ij − k0 u_i − kappa Σ_{j nn i} u_j
 
-    Only the stretch along the bond counts. The papers' ground state is that of half filling, T → 0, with μ in
-    the middle of the gap: `ExactDiagonalization(kT=0.0, filling=0.5)`.
+    e_ij is the unit vector from j to i. The hopping depends only on the stretch along the bond. The
+    ground state of the paper, at half filling and T → 0 with μ in the middle of the gap, is that of
+    `ExactDiagonalization(kT=0.0, filling=0.5)`.
 
     Args:
-        lattice: any lattice. u has as many components as it has dimensions; ⟨ij⟩ are the bonds of its
-            shortest distance, ⟨⟨ij⟩⟩ those of the next one.
-        t0: hopping along a bond of its own length.
-        t2: hopping between second neighbours, which u leaves alone.
-        g: coupling, energy per displacement.
-        k0: on-site stiffness, energy per displacement squared.
-        kappa: stiffness between nearest neighbours, each bond counted once.
+        lattice: Any lattice. The displacements have as many components as it has dimensions; ⟨ij⟩
+            are its nearest neighbors and ⟨⟨ij⟩⟩ its second neighbors.
+        t0: Hopping between nearest neighbors at zero displacement.
+        t2: Hopping between second neighbors, which does not depend on the displacements.
+        g: Coupling, energy per displacement.
+        k0: On-site stiffness, energy per displacement squared.
+        kappa: Stiffness between nearest neighbors, energy per displacement squared; each bond
+            counts once.
 
     Reference:
-        arXiv:2510.20659; the defaults are its values on the square lattice.
+        arXiv:2510.20659. The default values are those of its square lattice.
     """
 
     t0: float = 2.5
@@ -52,12 +55,9 @@ class Peierls(Hamiltonian):
     k0: float = 30.0
     kappa: float = 4.0
 
-    def __post_init__(self) -> None:
-        self._check_finite("t0", "t2", "g", "k0", "kappa")
-
     @property
     def field_type(self) -> FieldType:
-        """Cartesian displacements, without a bound on the force."""
+        """A Cartesian vector. Its force has no bound that holds for all fields."""
         return FieldType("vector", n_components=self.lattice.dim)
 
     @cached_property
@@ -65,30 +65,25 @@ class Peierls(Hamiltonian):
         near = self.lattice.neighbor_distance
         bonds = self.lattice.bonds(_second_distance(self.lattice) if self.t2 else near)
         length = np.linalg.norm(bonds.displacement, axis=1)
-        pairs, is_near = np.stack([bonds.destination, bonds.source]), length < near * (1 + 1e-6)
+        pairs = np.stack([bonds.destination, bonds.source])
+        is_near = length < near * (1 + 1e-6)
         direction = bonds.displacement[is_near] / length[is_near, None]
-        return _Hopping(*map(torch.tensor, (pairs[:, is_near], pairs[:, ~is_near], direction)))
+        return _Hopping(
+            near=torch.tensor(pairs[:, is_near]),
+            far=torch.tensor(pairs[:, ~is_near]),
+            direction=torch.tensor(direction),
+        )
 
     @cached_property
-    def _pattern(self) -> Int[Tensor, "2 nnz"]:
-        """Bonds, then the diagonal: it is zero, but solvers read the occupations there."""
+    def pattern(self) -> Int[Tensor, "2 nnz"]:
+        """Nearest neighbors, second neighbors, then the diagonal, which is zero."""
         diagonal = torch.arange(self.n_states)
         return torch.cat(
             [self._hopping.near, self._hopping.far, torch.stack([diagonal, diagonal])], dim=1
         )
 
-    @property
-    def rows(self) -> Int[Tensor, " nnz"]:
-        """Row of each element: nearest neighbours, second neighbours, the diagonal."""
-        return self._pattern[0]
-
-    @property
-    def cols(self) -> Int[Tensor, " nnz"]:
-        """Column of each element: nearest neighbours, second neighbours, the diagonal."""
-        return self._pattern[1]
-
     def elements(self, field: Float[Tensor, "*batch n_sites dim"]) -> Float[Tensor, "*batch nnz"]:
-        """−t0 + g × stretch between nearest neighbours, −t2 between second ones, 0 on the diagonal."""
+        """−t0 + g × stretch for nearest neighbors, −t2 for second neighbors, 0 on the diagonal."""
         near, far, direction = (part.to(field.device) for part in self._hopping)
         stretch = ((field[..., near[0], :] - field[..., near[1], :]) * direction.to(field)).sum(-1)
         second = field.new_full((*field.shape[:-2], far.shape[1]), -self.t2)
@@ -110,7 +105,7 @@ class Peierls(Hamiltonian):
     def classical_energy(
         self, field: Float[Tensor, "*batch n_sites dim"]
     ) -> Float[Tensor, "*batch"]:
-        """½ k0 Σ |u|² + kappa Σ_⟨ij⟩ u_i·u_j, which is −½ u·F because it is quadratic."""
+        """½ k0 Σ_i |u_i|² + kappa Σ_⟨ij⟩ u_i·u_j. It is quadratic, and therefore −½ u·F."""
         return -0.5 * (field * self.classical_forces(field)).sum((-1, -2))
 
     @cached_property
@@ -118,7 +113,10 @@ class Peierls(Hamiltonian):
         return neighbor_table(self.lattice)
 
 
-def _second_distance(lattice) -> float:
-    """The second shortest distance of two sites."""
-    distances = [r for s in range(lattice.n_sublattices) for r, _ in lattice.shells(2, s)]
-    return min(r for r in distances if r > lattice.neighbor_distance * (1 + 1e-6))
+def _second_distance(lattice: Lattice) -> float:
+    """The second shortest distance between two sites."""
+    beyond_first = lattice.neighbor_distance * (1 + 1e-6)
+    distances = []
+    for sublattice in range(lattice.n_sublattices):
+        distances += [r for r, _ in lattice.shells(2, sublattice) if r > beyond_first]
+    return min(distances)

@@ -1,8 +1,8 @@
 """Geometry: unit cells, finite lattices, space groups, orbits of directed bonds.
 
-One rule holds here and in `lattgnn.symmetry`. A property of the infinite crystal is a function of its
-`UnitCell`: `space_group(lattice.cell)`. A property of the finite lattice, which depends on its extent or
-boundary, is a function of the `Lattice`: `site_permutations(lattice)`.
+One rule holds here and in `lattgnn.symmetry`. A property of the infinite crystal is a function of
+its `UnitCell`: `space_group(lattice.cell)`. A property of the finite lattice, which depends on its
+extent or boundary, is a function of the `Lattice`: `site_permutations(lattice)`.
 """
 
 from lattgnn.lattice.finite_bonds import Bonds

@@ -1,6 +1,7 @@
 """Directed bonds of a finite lattice, listed from the orbits of its crystal.
 
-Functions here take the unit cell, the extent and the boundary separately, because `Lattice.bonds` calls them.
+The functions take the unit cell, the extent and the boundary separately, because `Lattice` calls
+them and is therefore defined in a later module.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from lattgnn.lattice.unit_cell import IntVector, UnitCell
 
 @dataclass(frozen=True, eq=False)
 class Bonds:
-    """Directed bonds of a finite lattice, sorted by (destination, orbit, source). Arrays are read-only.
+    """Directed bonds of a finite lattice, sorted by (destination, orbit, source).
 
-    Every bond is a copy of one bond of the unit cell; `kind` is the number of that bond in `kinds`.
+    Arrays are read-only. Every bond is a copy of one bond of the unit cell; `kind` is the number
+    of that bond in `kinds`.
 
     Attributes:
         source: Site where the bond starts, int64 [n_bonds].
@@ -89,7 +91,7 @@ def list_bonds(
 def check_extent(
     cell: UnitCell, extent: IntVector, periodic: tuple[bool, ...], cutoff: float
 ) -> None:
-    """Check that no bond joins a site to itself and that no two bonds join the same ordered pair of sites.
+    """Check that no bond joins a site to itself and no two bonds join the same pair of sites.
 
     Args:
         cell: The unit cell.
@@ -98,14 +100,14 @@ def check_extent(
         cutoff: Largest length of a bond, in the units of the primitive vectors.
 
     Raises:
-        InputError: If the extent is too small for that; the message names the smallest extent that works.
+        InputError: If the extent is too small; the message names the smallest extent that works.
     """
     bonds = [bond for orbit in orbits_within(cell, cutoff) for bond in orbit.bonds]
     differences = _offset_differences(bonds, extent, periodic)
     if not _clashes(differences, extent, periodic):
         return
-    # A difference of offsets is shorter than `longest` along each axis, so a period of that length is none of
-    # them: the search for the smallest extent ends there at the latest.
+    # All differences are shorter than `longest` along each axis, so a lattice of that extent has no
+    # clashes, and the search for the smallest extent ends there at the latest.
     longest = np.abs(differences).max(0) + 1
     ranges = [
         range(n, max(n, int(limit)) + 1) if is_periodic else (n,)
@@ -114,9 +116,9 @@ def check_extent(
     candidates = sorted(product(*ranges), key=lambda e: (math.prod(e), max(e), e))
     smallest = next(e for e in candidates if not _clashes(differences, e, periodic))
     raise InputError(
-        f"extent must be large enough that no bond of length up to {cutoff:g} meets its own periodic image or"
-        f" a second bond between the same two sites, got {extent!r}. Use {smallest!r}, a smaller cutoff, or"
-        " open boundaries."
+        f"extent must be large enough that no bond of length up to {cutoff:g} meets its own"
+        f" periodic image or a second bond between the same two sites, got {extent!r}."
+        f" Use {smallest!r}, a smaller cutoff, or open boundaries."
     )
 
 
@@ -125,8 +127,9 @@ def _offset_differences(
 ) -> np.ndarray:
     """Differences [n, dim] between the offsets of bonds that join the same two sublattices.
 
-    Two bonds join the same sites if the difference of their offsets is a period of the finite lattice. From a
-    sublattice to itself the offset 0 counts as well, so that no bond joins a site to itself.
+    Two bonds join the same sites if the difference of their offsets is a period of the finite
+    lattice. From a sublattice to itself the offset 0 is included, which catches bonds that join a
+    site to itself.
     """
     dim = len(extent)
     zero = (0,) * dim
@@ -144,7 +147,7 @@ def _offset_differences(
 
 
 def _clashes(differences: np.ndarray, extent: IntVector, periodic: tuple[bool, ...]) -> bool:
-    """Whether any of the differences is a period of the lattice: 0 along open axes, n · extent elsewhere."""
+    """Whether any difference is a period: 0 along open axes, n · extent along periodic ones."""
     remainder = np.where(np.array(periodic), differences % np.array(extent), differences)
     return bool((remainder == 0).all(1).any())
 
@@ -165,15 +168,16 @@ def _sorted_bonds(
     """
     n_cells = math.prod(extent)
     n_sites = n_cells * cell.n_sublattices
-    # Each bond is packed into one integer whose bits are, from high to low, orbit, source and kind. Integers
-    # sort much faster than triples, and shifts and masks take them apart again. The destination needs no
-    # bits: it is the row (cell) and the group of columns (sublattice) where the integer stands.
+    # Each bond is packed into one integer whose bits are, from high to low, orbit, source and
+    # kind. Integers sort much faster than triples, and shifts and masks unpack them. The
+    # destination needs no bits: it is given by the row (cell) and the group of columns
+    # (sublattice) of the integer.
     kind_bits, site_bits = len(kinds).bit_length(), n_sites.bit_length()
     absent = np.iinfo(np.int64).max  # for bonds that would cross an open boundary; sorts last
     keys = np.empty((n_cells, len(kinds)), dtype=np.int64)
     for k, ((source, _, offset), orbit) in enumerate(kinds):
         cells, present = _shifted_cells(extent, periodic, offset)
-        # The source is site cells · n_sublattices + source, here shifted left by kind_bits.
+        # The source site is cells · n_sublattices + source, shifted left by kind_bits.
         tag = (orbit << site_bits + kind_bits) + (source << kind_bits) + k
         keys[:, k] = np.where(present, cells * (cell.n_sublattices << kind_bits) + tag, absent)
     # Columns are grouped by destination sublattice; sort the bonds that end at each site.
@@ -194,10 +198,10 @@ def _sorted_bonds(
 def _shifted_cells(
     extent: IntVector, periodic: tuple[bool, ...], offset: IntVector
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Number of the cell at −offset from each cell, [n_cells], and whether that cell exists, [n_cells]."""
+    """Index of the cell at −offset from each cell, and whether that cell exists, both [n_cells]."""
     number = np.zeros(1, dtype=np.int64)
     present = np.ones(1, dtype=bool)
-    # Row-major numbers are built up axis by axis: number · extent + coordinate.
+    # Row-major indices are built up axis by axis: index · extent + coordinate.
     for n, is_periodic, step in zip(extent, periodic, offset, strict=True):
         shifted = np.arange(n) - step
         inside = is_periodic | ((shifted >= 0) & (shifted < n))

@@ -19,20 +19,35 @@ from lattgnn.lattice.unit_cell import UnitCell
 
 @dataclass(frozen=True, init=False)
 class Lattice:
-    """Cells of a crystal along 1, 2 or 3 axes, each periodic or open.
+    """A finite piece of a crystal in 1, 2 or 3 dimensions, each axis periodic or open.
 
-    Sites are numbered cell by cell, cells row-major (axis 0 slowest) and the basis fastest. Equality and hash
-    go by value, the name left out.
+    Sites are numbered cell by cell: cells in row-major order (axis 0 slowest) and the basis
+    fastest. Two lattices are equal if everything but their names is equal.
 
     Args:
-        primitive_vectors: [dim, dim], one vector a row, cartesian.
-        basis: [n_sublattices, dim], sites of a cell as fractions of the primitive vectors: 0.5 or "1/3".
+        primitive_vectors: Cartesian rows [dim, dim], one vector per row, in any unit of length.
+        basis: Sites of a cell [n_sublattices, dim] as fractions of the primitive vectors, such as
+            0.5 or "1/3".
         extent: Number of cells along each axis.
-        periodic: Whether each axis closes on itself; one bool stands for all axes.
-        name: What to call it in tables.
+        periodic: Whether each axis is periodic; one bool holds for all axes.
+        name: Name for tables and plots.
 
     Raises:
-        ValueError: If shapes disagree, the vectors are dependent, two sites coincide or an extent is below 1.
+        InputError: If shapes disagree, the vectors are linearly dependent, two sites coincide, or
+            an extent is below 1.
+
+    Examples:
+        A square lattice of 6 × 4 cells with a second site at the center of each cell:
+
+        >>> centered = Lattice([[1, 0], [0, 1]], [[0, 0], ["1/2", "1/2"]], extent=[6, 4])
+        >>> centered.n_sites
+        48
+        >>> for distance, count in centered.shells(2):
+        ...     print(f"{distance:.4f} {count}")
+        0.7071 4
+        1.0000 4
+        >>> print(centered.with_extent(2).bipartite_signs)
+        [ 1 -1  1 -1  1 -1  1 -1]
     """
 
     primitive_vectors: tuple[tuple[float, ...], ...]
@@ -42,7 +57,8 @@ class Lattice:
     name: str = field(compare=False)
     cell: UnitCell = field(init=False, repr=False, compare=False)
 
-    # Fields are normal forms; what a user or a YAML file may write is wider, and jsonargparse reads it here.
+    # The fields hold normal forms. Users and YAML files may write more, and jsonargparse takes the
+    # types of the arguments from this signature.
     def __init__(
         self,
         primitive_vectors: Sequence | np.ndarray,
@@ -64,7 +80,7 @@ class Lattice:
             object.__setattr__(self, key, value)
 
     def __reduce__(self) -> tuple:
-        # Other processes get the recipe and not the cached arrays.
+        # Pickles hold the arguments and not the cached arrays.
         return Lattice, (self.primitive_vectors, self.basis, self.extent, self.periodic, self.name)
 
     @property
@@ -74,7 +90,7 @@ class Lattice:
 
     @property
     def n_sublattices(self) -> int:
-        """Sites in one cell."""
+        """Number of sites per cell."""
         return self.cell.n_sublattices
 
     @cached_property
@@ -90,9 +106,8 @@ class Lattice:
     @cached_property
     def cells(self) -> np.ndarray:
         """Cell of each site, int64 [n_sites, dim]."""
-        cells = np.stack(np.meshgrid(*map(np.arange, self.extent), indexing="ij"), -1).reshape(
-            -1, self.dim
-        )
+        axes = np.meshgrid(*map(np.arange, self.extent), indexing="ij")
+        cells = np.stack(axes, -1).reshape(-1, self.dim)
         return _read_only(np.repeat(cells, self.n_sublattices, axis=0))
 
     @cached_property
@@ -107,19 +122,32 @@ class Lattice:
         return _read_only(self.cell.cartesian(self.cells + basis[self.sublattices]))
 
     def with_extent(self, *extent: int) -> "Lattice":
-        """The same crystal and boundaries with another number of cells; one number holds for all axes."""
+        """The same crystal and boundaries with another number of cells.
+
+        Args:
+            *extent: Number of cells along each axis; one number holds for all axes.
+        """
         return replace(self, extent=extent * self.dim if len(extent) == 1 else extent)
 
     def ravel(self, cells: np.ndarray, sublattices: np.ndarray) -> np.ndarray:
-        """Numbers of the sites in `cells` [..., dim] within the extent, on `sublattices` [...]."""
+        """Indices of sites, [...].
+
+        Args:
+            cells: Cells of the sites, within the extent, [..., dim].
+            sublattices: Sublattices of the sites, [...].
+        """
         number = np.ravel_multi_index(np.moveaxis(cells, -1, 0), self.extent)  # type: ignore[arg-type]
         return number * self.n_sublattices + sublattices
 
     def site_index(self, cell: Sequence[int] | np.ndarray, sublattice: int = 0) -> int:
-        """Number of a site; cells beyond a periodic boundary are brought back.
+        """Index of a site.
+
+        Args:
+            cell: Cell of the site; cells beyond a periodic boundary are wrapped around.
+            sublattice: Sublattice of the site.
 
         Raises:
-            ValueError: If the cell lies beyond an open boundary or there is no such sublattice.
+            InputError: If the cell lies beyond an open boundary or there is no such sublattice.
         """
         wrapped = tuple(
             n % e if p else n for n, e, p in zip(cell, self.extent, self.periodic, strict=True)
@@ -133,21 +161,52 @@ class Lattice:
         return int(self.ravel(np.array([wrapped]), np.array([sublattice]))[0])
 
     def bonds(self, cutoff: float) -> Bonds:
-        """Directed bonds up to `cutoff`, each with its orbit; see `bond_orbits`."""
+        """Directed bonds up to a cutoff, each with its orbit.
+
+        Args:
+            cutoff: Largest length of a bond, in the units of the primitive vectors.
+
+        Returns:
+            The bonds, sorted by (destination, orbit, source); see `bond_orbits` for the orbits.
+
+        Raises:
+            InputError: If the cutoff is not positive, or the extent is too small for it.
+
+        Examples:
+            >>> from lattgnn.lattice import chain
+            >>> bonds = chain(4).bonds(cutoff=1.0)
+            >>> print(bonds.source, bonds.destination)
+            [1 3 0 2 1 3 0 2] [0 0 1 1 2 2 3 3]
+        """
         return list_bonds(self.cell, self.extent, self.periodic, float(cutoff))
 
     def shells(self, n: int, sublattice: int = 0) -> list[tuple[float, int]]:
-        """Distance and number of the sites in each of the `n` nearest shells of the infinite lattice.
+        """The nearest shells of neighbors of a site, in the infinite crystal.
 
         Args:
-            n: How many shells.
+            n: Number of shells.
             sublattice: Sublattice of the central site.
+
+        Returns:
+            Distance and number of sites of each shell, sorted by distance.
+
+        Raises:
+            InputError: If n is below 1 or there is no such sublattice.
+
+        Examples:
+            >>> from lattgnn.lattice import square
+            >>> for distance, count in square(8).shells(3):
+            ...     print(f"{distance:.4f} {count}")
+            1.0000 4
+            1.4142 4
+            2.0000 4
         """
         if n < 1 or not 0 <= sublattice < self.n_sublattices:
             raise InputError(
                 f"shells need n >= 1 and a sublattice of 0..{self.n_sublattices - 1},"
                 f" got {n!r} and {sublattice!r}. Use shells(3)."
             )
+        # Widen the cutoff until there are enough shells.
         cutoff = float(np.linalg.norm(np.array(self.primitive_vectors), axis=1).min())
         while True:
             counts: dict[Fraction, int] = {}
@@ -156,17 +215,21 @@ class Lattice:
                 if leaving:
                     counts[orbit.squared_distance] = counts.get(orbit.squared_distance, 0) + leaving
             if len(counts) >= n:
-                return [(float(square) ** 0.5, count) for square, count in list(counts.items())[:n]]
+                nearest = list(counts.items())[:n]  # orbits are sorted by distance
+                return [(float(squared) ** 0.5, count) for squared, count in nearest]
             cutoff *= 1.5
 
     @cached_property
     def neighbor_distance(self) -> float:
-        """Distance of nearest neighbours, over all sublattices."""
+        """Smallest distance between two sites."""
         return min(self.shells(1, s)[0][0] for s in range(self.n_sublattices))
 
     @cached_property
     def _parity_labels(self) -> np.ndarray:
-        """Components of the double cover of the nearest-neighbour graph, [2, n_sites]."""
+        """Connected components of the double cover of the nearest-neighbor graph, [2, n_sites]."""
+        # Each site has two copies, and each bond joins copies of opposite sign. Both copies of a
+        # site are connected exactly if the site is on a loop of odd length, which forbids opposite
+        # signs.
         bonds, n = self.bonds(self.neighbor_distance), self.n_sites
         ones = np.ones(len(bonds), dtype=np.int8)
         cover = coo_array((ones, (bonds.source, bonds.destination + n)), (2 * n, 2 * n))
@@ -174,25 +237,26 @@ class Lattice:
 
     @property
     def is_bipartite(self) -> bool:
-        """Whether nearest neighbours always carry opposite signs for some choice of signs."""
+        """Whether signs ±1 can be chosen so that nearest neighbors always have opposite signs."""
         return bool((self._parity_labels[0] != self._parity_labels[1]).all())
 
     @cached_property
     def bipartite_signs(self) -> np.ndarray:
-        """±1 for each site, int64 [n_sites], opposite on nearest neighbours: a generalised checkerboard.
+        """Signs ±1, opposite on nearest neighbors: a generalized checkerboard; int64 [n_sites].
 
         Raises:
-            ValueError: If the lattice is not bipartite.
+            InputError: If the lattice is not bipartite.
         """
         if not self.is_bipartite:
             raise InputError(
-                f"the lattice must be bipartite to have two signs, got {self.name} of extent {self.extent},"
-                f" periodic={self.periodic}. Use even extents on a lattice without odd loops."
+                "the lattice must be bipartite for signs that alternate, got"
+                f" {self.name} of extent {self.extent}, periodic={self.periodic}."
+                " Use even extents on a lattice without odd loops."
             )
         return _read_only(np.where(self._parity_labels[0] < self._parity_labels[1], 1, -1))
 
     def to_dict(self) -> dict:
-        """Plain JSON types; `from_dict` reverses it."""
+        """The lattice as plain JSON types, which `from_dict` reads."""
         return {
             "name": self.name,
             "primitive_vectors": [list(row) for row in self.primitive_vectors],
@@ -203,28 +267,32 @@ class Lattice:
 
     @classmethod
     def from_dict(cls, data: Mapping) -> "Lattice":
-        """The lattice that `to_dict` described."""
+        """The lattice that `to_dict` wrote."""
         return cls(**data)
 
 
 def _extent(extent: Any, dim: int) -> tuple[int, ...]:
+    """The extent as a tuple of ints, checked."""
     try:
         numbers = tuple(index(n) for n in (extent if np.iterable(extent) else [extent]))
     except TypeError:
         numbers = ()
     if len(numbers) != dim or any(n < 1 for n in numbers):
         raise InputError(
-            f"extent must be {dim} positive integers, one for each axis, got {extent!r}. Use {(8,) * dim!r}."
+            f"extent must be {dim} positive integers, one per axis, got {extent!r}."
+            f" Use {(8,) * dim!r}."
         )
     return numbers
 
 
 def _periodic(periodic: Any, dim: int) -> tuple[bool, ...]:
+    """The boundary as a tuple of bools, checked."""
     flags = tuple(periodic) if np.iterable(periodic) else (periodic,)
     flags = flags * dim if len(flags) == 1 else flags
     if len(flags) != dim or not all(isinstance(p, bool | np.bool_) for p in flags):
         raise InputError(
-            f"periodic must be a bool, or one for each of the {dim} axes, got {periodic!r}. Use True."
+            f"periodic must be a bool, or one for each of the {dim} axes, got {periodic!r}."
+            " Use True."
         )
     return tuple(bool(p) for p in flags)
 

@@ -35,10 +35,11 @@ class BondOrbits:
         return self.lattice.bonds(self.cutoff)
 
     def check_extent(self) -> None:
-        """Check that no bond joins a site to itself and no two bonds join the same ordered pair of sites.
+        """Check that no bond joins a site to itself and no two bonds join the same pair of sites.
 
         Raises:
-            InputError: If the extent is too small for that; the message names the smallest extent that works.
+            InputError: If the extent is too small; the message names the smallest extent that
+                works.
         """
         check_extent(self.lattice.cell, self.lattice.extent, self.lattice.periodic, self.cutoff)
 
@@ -46,12 +47,13 @@ class BondOrbits:
 def bond_orbits(lattice: Lattice, cutoff: float) -> BondOrbits:
     """Orbits of the directed bonds of length |r| ≤ cutoff under the space group.
 
-    Two bonds are in one orbit exactly when an operation of the space group of the crystal maps one onto the
-    other, direction included. The boundary of the finite lattice plays no part.
+    Two bonds are in one orbit exactly when an operation of the crystal's space group maps one onto
+    the other, direction included. The boundary of the finite lattice plays no part.
 
     Args:
         lattice: The finite lattice.
-        cutoff: Largest length of a bond, in the units of the primitive vectors; see `orbits_within`.
+        cutoff: Largest length of a bond, in the units of the primitive vectors; see
+            `orbits_within`.
 
     Returns:
         The orbits, sorted by distance.
@@ -60,6 +62,8 @@ def bond_orbits(lattice: Lattice, cutoff: float) -> BondOrbits:
         InputError: If the cutoff is not a positive finite number.
 
     Examples:
+        On the kagome lattice, bonds of length 2 run along a chain or across a hexagon.
+
         >>> from lattgnn.lattice import bond_orbits, kagome
         >>> for orbit in bond_orbits(kagome(4), cutoff=2.0).orbits:
         ...     print(orbit.index, f"{orbit.distance:.3f}", orbit.multiplicity)

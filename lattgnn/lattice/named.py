@@ -1,7 +1,13 @@
-"""The named lattices; nearest neighbours are at distance 1 on each.
+"""The named lattices, all with nearest neighbors at distance 1.
 
-Every function takes the number of cells as `square(40)`, `square(40, 24)` or `square(extent=[40, 24])`, one
-number standing for all axes, and `periodic` as one bool or one an axis.
+Every function takes the number of cells as `square(40)`, `square(40, 24)` or `square(extent=[40,
+24])`, where one number holds for all axes. `periodic` is one bool for all axes or one per axis.
+
+Examples:
+    >>> square(40, 24).n_sites
+    960
+    >>> kagome(8, periodic=[True, False]).periodic
+    (True, False)
 """
 
 from collections.abc import Sequence
@@ -15,40 +21,40 @@ Periodic = bool | Sequence[bool]
 
 
 def chain(*size: int, extent: Extent = None, periodic: Periodic = True) -> Lattice:
-    """Sites in a row."""
+    """Chain: 2 neighbors, 2 operations."""
     return _lattice("chain", [[1.0]], [[0]], size, extent, periodic)
 
 
 def square(*size: int, extent: Extent = None, periodic: Periodic = True) -> Lattice:
-    """Square lattice: 4 neighbours, 8 operations, bipartite."""
+    """Square lattice: 4 neighbors, 8 operations, bipartite."""
     return _lattice("square", [[1.0, 0.0], [0.0, 1.0]], [[0, 0]], size, extent, periodic)
 
 
 def triangular(*size: int, extent: Extent = None, periodic: Periodic = True) -> Lattice:
-    """Triangular lattice: 6 neighbours, 12 operations."""
+    """Triangular lattice: 6 neighbors, 12 operations."""
     return _lattice("triangular", [[1.0, 0.0], [0.5, ROOT3 / 2]], [[0, 0]], size, extent, periodic)
 
 
 def honeycomb(*size: int, extent: Extent = None, periodic: Periodic = True) -> Lattice:
-    """Honeycomb lattice: 2 sites a cell, 3 neighbours, bipartite."""
+    """Honeycomb lattice: 2 sites per cell, 3 neighbors, bipartite."""
     vectors = [[1.5, ROOT3 / 2], [1.5, -ROOT3 / 2]]
     return _lattice("honeycomb", vectors, [[0, 0], ["1/3", "1/3"]], size, extent, periodic)
 
 
 def kagome(*size: int, extent: Extent = None, periodic: Periodic = True) -> Lattice:
-    """Kagome lattice: 3 sites a cell, 4 neighbours, corner-sharing triangles."""
+    """Kagome lattice: 3 sites per cell, 4 neighbors, corner-sharing triangles."""
     vectors = [[2.0, 0.0], [1.0, ROOT3]]
     return _lattice("kagome", vectors, [[0, 0], ["1/2", 0], [0, "1/2"]], size, extent, periodic)
 
 
 def lieb(*size: int, extent: Extent = None, periodic: Periodic = True) -> Lattice:
-    """Lieb lattice: a square lattice with a site on each edge, 3 sites a cell, bipartite."""
+    """Lieb lattice: corners and edge centers of a square lattice, 3 sites per cell, bipartite."""
     vectors = [[2.0, 0.0], [0.0, 2.0]]
     return _lattice("lieb", vectors, [[0, 0], ["1/2", 0], [0, "1/2"]], size, extent, periodic)
 
 
 def cubic(*size: int, extent: Extent = None, periodic: Periodic = True) -> Lattice:
-    """Simple cubic lattice: 6 neighbours, 48 operations, bipartite."""
+    """Simple cubic lattice: 6 neighbors, 48 operations, bipartite."""
     vectors = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     return _lattice("cubic", vectors, [[0, 0, 0]], size, extent, periodic)
 
@@ -61,10 +67,12 @@ def _lattice(
     extent: Extent,
     periodic: Periodic,
 ) -> Lattice:
+    """The lattice of a name, from an extent given as positional numbers or as `extent`."""
     example = ", ".join("8" * len(vectors))
     if bool(size) == (extent is not None):
         raise InputError(
-            f"the extent must be given, and once, got {size!r} and extent={extent!r}. Use {name}({example})."
+            f"the extent must be given exactly once, got {size!r} and extent={extent!r}."
+            f" Use {name}({example})."
         )
     cells = size if extent is None else [extent] if isinstance(extent, int) else extent
     cells = tuple(cells) * len(vectors) if len(cells) == 1 else tuple(cells)

@@ -1,7 +1,7 @@
-"""Space group of a lattice and the permutations of sites that it makes.
+"""The space group of a crystal, with exact operations.
 
-An operation takes fractional coordinates x to R x + t with R an integer matrix and t a vector of fractions;
-operations are listed modulo lattice translations, so a square lattice has 8.
+An operation takes fractional coordinates x to R x + t, with R an integer matrix and t a vector of
+fractions. Operations are listed modulo lattice translations, so that the square lattice has 8.
 """
 
 from __future__ import annotations
@@ -20,9 +20,16 @@ from lattgnn.lattice.unit_cell import IntVector, UnitCell, Vector
 
 @dataclass(frozen=True)
 class Operation:
-    """x → rotation x + translation, in fractions of the primitive vectors.
+    """The map x → rotation x + translation, in fractions of the primitive vectors.
 
-    Sublattice s in cell n goes to sublattice `sublattices[s]` in cell rotation n + `shifts[s]`.
+    It takes sublattice s in cell n to sublattice `sublattices[s]` in cell rotation n + `shifts[s]`.
+
+    Attributes:
+        rotation: Integer matrix R, row by row.
+        translation: Exact fractions t.
+        sublattices: Image of each sublattice.
+        shifts: Cell of the image of each site of cell 0.
+        cartesian: The rotation as an orthogonal matrix [dim, dim] that acts on cartesian vectors.
     """
 
     rotation: tuple[IntVector, ...]
@@ -34,40 +41,53 @@ class Operation:
     @property
     def symbol(self) -> str:
         """The operation in the notation of the International Tables, such as '-y, x+1/2'."""
-        return ", ".join(
-            _component(row, t) for row, t in zip(self.rotation, self.translation, strict=True)
-        )
+        pairs = zip(self.rotation, self.translation, strict=True)
+        return ", ".join(_component(row, t) for row, t in pairs)
 
     def move(self, cells: np.ndarray, sublattices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Image of sites given as cells [..., dim] and sublattices [...]."""
+        """Images of sites.
+
+        Args:
+            cells: Cells of the sites, [..., dim].
+            sublattices: Sublattices of the sites, [...].
+
+        Returns:
+            Cells and sublattices of the images, in the same shapes.
+        """
         shifts = np.array(self.shifts)[sublattices]
         return cells @ np.array(self.rotation).T + shifts, np.array(self.sublattices)[sublattices]
 
     def move_bond(
         self, source: int, destination: int, offset: IntVector
     ) -> tuple[int, int, IntVector]:
-        """Image of the bond from `source` in cell 0 to `destination` in cell `offset`, back in cell 0."""
-        shift = (self.shifts[destination], self.shifts[source])
-        image = tuple(
-            sum(r * n for r, n in zip(row, offset, strict=True)) + b - a
-            for row, b, a in zip(self.rotation, *shift, strict=True)
-        )
-        return self.sublattices[source], self.sublattices[destination], image
+        """Image of a bond, translated back so that it starts in cell 0.
+
+        Args:
+            source: Sublattice where the bond starts, in cell 0.
+            destination: Sublattice where the bond ends, in cell `offset`.
+            offset: Cell of the destination.
+
+        Returns:
+            Source sublattice, destination sublattice and offset of the image.
+        """
+        image = []
+        ends = zip(self.rotation, self.shifts[destination], self.shifts[source], strict=True)
+        for row, end, start in ends:
+            image.append(sum(r * n for r, n in zip(row, offset, strict=True)) + end - start)
+        return self.sublattices[source], self.sublattices[destination], tuple(image)
 
     def translated(self, cell: IntVector) -> Operation:
-        """The same operation followed by a lattice translation."""
+        """The same operation followed by a translation by `cell` primitive vectors."""
         return replace(
             self,
-            translation=tuple(t + n for t, n in zip(self.translation, cell, strict=True)),
-            shifts=tuple(
-                tuple(a + n for a, n in zip(row, cell, strict=True)) for row in self.shifts
-            ),
+            translation=_add(self.translation, cell),
+            shifts=tuple(_add(shift, cell) for shift in self.shifts),
         )
 
 
 @dataclass(frozen=True)
 class SpaceGroup:
-    """Operations of an infinite lattice modulo its lattice translations; the identity comes first."""
+    """Operations of a crystal modulo its lattice translations; the identity comes first."""
 
     operations: tuple[Operation, ...]
 
@@ -77,17 +97,26 @@ class SpaceGroup:
         return len(self.operations)
 
     def site_group(self, sublattice: int) -> tuple[Operation, ...]:
-        """Operations that leave the site `sublattice` of cell 0 in place."""
-        if not 0 <= sublattice < len(self.operations[0].sublattices):
+        """Operations that leave a site of cell 0 in place, the identity first.
+
+        Args:
+            sublattice: Sublattice of the site.
+
+        Raises:
+            InputError: If there is no such sublattice.
+        """
+        last = len(self.operations[0].sublattices) - 1
+        if not 0 <= sublattice <= last:
             raise InputError(
-                f"sublattice must be one of 0..{len(self.operations[0].sublattices) - 1}, got {sublattice!r}."
-                " Use the number of a basis site."
+                f"sublattice must be one of 0..{last}, got {sublattice!r}."
+                " Use the index of a basis site."
             )
-        return tuple(
-            g.translated(tuple(-n for n in g.shifts[sublattice]))
-            for g in self.operations
-            if g.sublattices[sublattice] == sublattice
-        )
+        members = []
+        for g in self.operations:
+            if g.sublattices[sublattice] == sublattice:
+                # Undo the lattice translation that the listed operation makes at this site.
+                members.append(g.translated(tuple(-n for n in g.shifts[sublattice])))
+        return tuple(members)
 
 
 @lru_cache(maxsize=128)
@@ -104,7 +133,17 @@ def space_group(cell: UnitCell) -> SpaceGroup:
         InputError: If spglib cannot find the space group.
 
     Reference:
-        A. Togo, K. Shinohara and I. Tanaka, Sci. Technol. Adv. Mater. Meth. 4, 2384822 (2024) (spglib).
+        A. Togo, K. Shinohara and I. Tanaka, Sci. Technol. Adv. Mater. Meth. 4, 2384822 (2024).
+
+    Examples:
+        >>> from lattgnn.lattice import honeycomb, space_group
+        >>> group = space_group(honeycomb(4).cell)
+        >>> group.order, len(group.site_group(0))
+        (12, 6)
+        >>> for operation in group.operations[:2]:
+        ...     print(operation.symbol)
+        x, y
+        x+y+1/3, -x+1/3
     """
     found = {}
     for rotation, translation in zip(*_spglib_operations(cell), strict=True):
@@ -115,11 +154,12 @@ def space_group(cell: UnitCell) -> SpaceGroup:
 
 
 def _spglib_operations(cell: UnitCell) -> tuple[np.ndarray, np.ndarray]:
-    """Rotations [n, dim, dim] and approximate translations [n, dim] acting within the lattice's space."""
+    """Rotations [n, dim, dim] and approximate translations [n, dim] of the crystal's own space."""
     dim = cell.dim
     gram = np.array(cell.gram, dtype=float)
-    # Only scalar products matter; the Cholesky factor is a right-handed cell, which spglib requires. The axes
-    # that pad 1D and 2D to three dimensions are perpendicular and longer than any vector of the cell.
+    # Only scalar products matter. The Cholesky factor of their matrix is a right-handed cell, which
+    # spglib requires. The axes that pad 1D and 2D crystals to three dimensions are perpendicular to
+    # the cell and longer than all of its vectors.
     vectors = np.eye(3)
     vectors[:dim, :dim] = np.linalg.cholesky(gram / gram.diagonal().min())
     for axis in range(dim, 3):
@@ -128,45 +168,48 @@ def _spglib_operations(cell: UnitCell) -> tuple[np.ndarray, np.ndarray]:
     positions[:, :dim] = np.array(cell.basis, dtype=float)
     crystal = (vectors.tolist(), positions.tolist(), [1] * cell.n_sublattices)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of its own way of reporting errors
+        # spglib warns that its way of reporting errors will change.
+        warnings.simplefilter("ignore", DeprecationWarning)
         if dim == 2:
             dataset = spglib.get_layergroup(crystal, aperiodic_dir=2, symprec=1e-6)
         else:
             dataset = spglib.get_symmetry_dataset(crystal, symprec=1e-6)
     if dataset is None:
         raise InputError(
-            f"sites must be well apart for spglib to find the space group, got {cell.n_sublattices} sites in"
-            f" primitive_vectors {cell.primitive_vectors}. Use a cell that is less skew."
+            f"spglib found no space group for {cell.n_sublattices} sites in primitive_vectors"
+            f" {cell.primitive_vectors}. Use sites that are well apart and a less skew cell."
         )
     rotations, translations = np.asarray(dataset.rotations), np.asarray(dataset.translations)
-    # A chain in three dimensions also has operations that turn the padding: keep those that leave it alone.
+    # Keep operations that do not mix the cell with the padding. A chain also has operations that
+    # turn the padding; of these only the identity is kept. A plane may be turned over.
     padding = np.eye(3 - dim) if dim == 1 else np.abs(rotations[:, dim:, dim:])
     inside = (rotations[:, dim:, dim:] == padding).all((1, 2))
-    inside &= (rotations[:, :dim, dim:] == 0).all((1, 2)) & (rotations[:, dim:, :dim] == 0).all(
-        (1, 2)
-    )
+    inside &= (rotations[:, :dim, dim:] == 0).all((1, 2))
+    inside &= (rotations[:, dim:, :dim] == 0).all((1, 2))
     return rotations[inside, :dim, :dim], translations[inside, :dim]
 
 
 def _exact_operation(
     cell: UnitCell, rotation: np.ndarray, translation: np.ndarray
 ) -> Operation | None:
-    """The operation with exact translation, or None if the cell has it only within spglib's tolerance."""
+    """The exact operation, or None if it holds only within the tolerance of spglib."""
     gram = np.array(cell.gram, dtype=float)
     if np.abs(rotation.T @ gram @ rotation - gram).max() > 1e-9 * gram.max():
         return None
+    # Image of each sublattice: the site nearest to where the approximate operation takes it.
     basis = np.array(cell.basis, dtype=float)
     separation = (basis @ rotation.T + translation)[:, None] - basis
     sublattices = np.abs(separation - separation.round()).max(-1).argmin(1)
     matrix = tuple(tuple(int(n) for n in row) for row in rotation)
-    rotated = [
-        [sum(r * x for r, x in zip(row, site, strict=True)) for row in matrix]
-        for site in cell.basis
-    ]
-    exact = tuple((b - a) % 1 for a, b in zip(rotated[0], cell.basis[sublattices[0]], strict=True))
+    rotated = [_product(matrix, site) for site in cell.basis]
+    # The translation is exactly the vector that takes the rotated site 0 onto its image ...
+    image = cell.basis[sublattices[0]]
+    exact = tuple((b - a) % 1 for a, b in zip(rotated[0], image, strict=True))
+    # ... and it must take all other sites onto theirs, up to whole cells.
     shifts = []
-    for site, image in zip(rotated, sublattices, strict=True):
-        move = [a + t - b for a, t, b in zip(site, exact, cell.basis[image], strict=True)]
+    for site, sublattice in zip(rotated, sublattices, strict=True):
+        image = cell.basis[sublattice]
+        move = [a + t - b for a, t, b in zip(site, exact, image, strict=True)]
         if max(abs(x - round(x)) for x in move) > 1e-9:
             return None
         shifts.append(tuple(round(x) for x in move))
@@ -176,8 +219,20 @@ def _exact_operation(
     return Operation(matrix, exact, tuple(int(s) for s in sublattices), tuple(shifts), cartesian)
 
 
+def _product(matrix: tuple[IntVector, ...], vector: Vector) -> Vector:
+    """Exact product of an integer matrix and a vector of fractions."""
+    return tuple(
+        sum((r * x for r, x in zip(row, vector, strict=True)), Fraction(0)) for row in matrix
+    )
+
+
+def _add(vector: tuple, cell: IntVector) -> tuple:
+    """Sum of two vectors, component by component."""
+    return tuple(a + n for a, n in zip(vector, cell, strict=True))
+
+
 def _canonical_key(operation: Operation) -> tuple:
-    """Identity first, then rotations before reflections, larger trace first."""
+    """Sort key: the identity first, then rotations before reflections, larger traces first."""
     rotation = np.array(operation.rotation)
     return (
         -round(np.linalg.det(rotation)),
@@ -188,12 +243,13 @@ def _canonical_key(operation: Operation) -> tuple:
 
 
 def _component(row: IntVector, translation: Fraction) -> str:
+    """One component of a symbol, such as 'x-y+1/2'."""
     terms = []
     for factor, axis in zip(row, "xyz", strict=False):
         if factor:
-            terms.append(
-                ("-" if factor < 0 else "+") + (str(abs(factor)) if abs(factor) > 1 else "") + axis
-            )
+            sign = "-" if factor < 0 else "+"
+            size = str(abs(factor)) if abs(factor) > 1 else ""
+            terms.append(sign + size + axis)
     if translation:
         terms.append(("-" if translation < 0 else "+") + str(abs(translation)))
     return "".join(terms).removeprefix("+") or "0"

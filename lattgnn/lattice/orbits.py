@@ -1,8 +1,8 @@
-"""Orbits of directed bonds under the space group, and the bonds of a finite lattice.
+"""Orbits of the directed bonds of a crystal under its space group.
 
-Two bonds share weights in a network, or a parameter in a Hamiltonian, exactly when an operation of the space
-group maps one onto the other, direction included. Equal length is not enough: on the kagome lattice 18 shells
-are 32 orbits.
+Two bonds share weights in a network, or a parameter in a Hamiltonian, exactly when an operation of
+the space group maps one onto the other, direction included. Equal length is not enough: the first
+18 shells of the kagome lattice hold 32 orbits.
 """
 
 from __future__ import annotations
@@ -18,24 +18,28 @@ from lattgnn.lattice.operations import space_group
 from lattgnn.lattice.unit_cell import IntVector, UnitCell
 
 Bond = tuple[int, int, IntVector]
+"""A directed bond: source sublattice, destination sublattice, offset between their cells."""
 
 
 @dataclass(frozen=True)
 class Orbit:
-    """One class of equivalent directed bonds, described by a representative from cell 0 to cell `offset`.
+    """One class of equivalent directed bonds, described by a representative.
+
+    The representative starts in cell 0 and ends in cell `offset`.
 
     Attributes:
         index: Position in the list of orbits, which is sorted by distance.
         source_sublattice: Sublattice where the representative starts.
-        destination_sublattice: Sublattice where it ends.
+        destination_sublattice: Sublattice where the representative ends.
         offset: Cell of the destination minus cell of the source.
         displacement: Cartesian vector from source to destination, [dim].
-        distance: Its length.
-        multiplicity: Bonds of this orbit that arrive at one destination site.
-        stabilizer_order: Operations (modulo translations) that leave the representative in place.
+        distance: Length of the displacement.
+        multiplicity: Number of bonds of this orbit that end at one destination site.
+        stabilizer_order: Number of operations, modulo translations, that leave the representative
+            in place.
         reverse: Index of the orbit of the reversed bonds.
-        squared_distance: The exact square of the length.
-        bonds: All bonds of one cell: (source sublattice, destination sublattice, offset).
+        squared_distance: Exact square of the distance.
+        bonds: All bonds of this orbit that start in cell 0.
     """
 
     index: int
@@ -53,19 +57,29 @@ class Orbit:
 
 @lru_cache(maxsize=128)
 def orbits_within(cell: UnitCell, cutoff: float) -> tuple[Orbit, ...]:
-    """Orbits of the directed bonds of length |r| ≤ cutoff of an infinite crystal under its space group.
+    """Orbits of the directed bonds of length |r| ≤ cutoff of an infinite crystal.
 
     Args:
         cell: The unit cell.
-        cutoff: Largest length of a bond, in the units of the primitive vectors. Compared exactly as
-            r² ≤ cutoff² (1 + 1e-9), so that cutoff=2**0.5 includes the diagonal.
+        cutoff: Largest length of a bond, in the units of the primitive vectors. The comparison is
+            exact, r² ≤ cutoff² (1 + 1e-9), so that cutoff=2**0.5 includes the diagonal of a square.
 
     Returns:
-        Orbits numbered by distance, and among equal distances by their representatives. A larger cutoff
-        appends orbits and renumbers none.
+        Orbits sorted by distance, and among equal distances by their representatives. A larger
+        cutoff appends orbits and renumbers none.
 
     Raises:
         InputError: If the cutoff is not a positive finite number.
+
+    Examples:
+        Directions count: on the Lieb lattice, bonds from edges to corners are not equivalent to the
+        reversed bonds.
+
+        >>> from lattgnn.lattice import lieb, orbits_within
+        >>> for orbit in orbits_within(lieb(4).cell, cutoff=1.0):
+        ...     print(orbit.index, orbit.multiplicity, orbit.reverse)
+        0 2 1
+        1 4 0
     """
     if not (math.isfinite(cutoff) and cutoff > 0):
         raise InputError(
@@ -74,45 +88,45 @@ def orbits_within(cell: UnitCell, cutoff: float) -> tuple[Orbit, ...]:
     limit = Fraction(cutoff) ** 2 * (1 + Fraction(1, 10**9))
     classes = []
     for bonds in _bond_classes(cell, cutoff):
-        # Every member has the same length; the mean keeps that true to the last digit for irrational input.
-        squared = sum((cell.squared_length(cell.separation(*b)) for b in bonds), Fraction(0)) / len(
-            bonds
-        )
+        squared = _squared_length(cell, bonds)
         if squared <= limit:
             classes.append((squared, sorted(bonds, key=_bond_key)))
-    classes.sort(key=lambda c: (c[0], _bond_key(c[1][0])))
-    number = {bond: i for i, (_, bonds) in enumerate(classes) for bond in bonds}
+    classes.sort(key=lambda entry: (entry[0], _bond_key(entry[1][0])))
+    # Number of each bond's orbit, to look up the orbit of a reversed bond.
+    number = {}
+    for index, (_, bonds) in enumerate(classes):
+        number.update(dict.fromkeys(bonds, index))
     order = space_group(cell).order
     orbits = []
     for index, (squared, bonds) in enumerate(classes):
         source, destination, offset = bonds[0]
-        orbits.append(
-            Orbit(
-                index=index,
-                source_sublattice=source,
-                destination_sublattice=destination,
-                offset=offset,
-                displacement=tuple(float(x) for x in cell.cartesian(cell.separation(*bonds[0]))),
-                distance=math.sqrt(squared),
-                multiplicity=sum(b[1] == destination for b in bonds),
-                stabilizer_order=order // len(bonds),
-                reverse=number[_reversed(bonds[0])],
-                squared_distance=squared,
-                bonds=tuple(bonds),
-            )
+        orbit = Orbit(
+            index=index,
+            source_sublattice=source,
+            destination_sublattice=destination,
+            offset=offset,
+            displacement=tuple(float(x) for x in cell.cartesian(cell.separation(*bonds[0]))),
+            distance=math.sqrt(squared),
+            multiplicity=sum(bond[1] == destination for bond in bonds),
+            stabilizer_order=order // len(bonds),  # orbit-stabilizer theorem
+            reverse=number[_reversed(bonds[0])],
+            squared_distance=squared,
+            bonds=tuple(bonds),
         )
+        orbits.append(orbit)
     return tuple(orbits)
 
 
 def _bond_classes(cell: UnitCell, cutoff: float) -> list[set[Bond]]:
-    """Equivalence classes of all bonds a little beyond the cutoff, and whole classes only."""
+    """Complete equivalence classes of all bonds up to slightly beyond the cutoff."""
     operations = space_group(cell).operations
     seen: set[Bond] = set()
     classes = []
     for source, destination in product(range(cell.n_sublattices), repeat=2):
         for offset in cell.offsets_within(source, destination, cutoff * (1 + 1e-6)).tolist():
             bond = (source, destination, tuple(offset))
-            if bond in seen or (source == destination and not any(offset)):
+            joins_itself = source == destination and not any(offset)
+            if bond in seen or joins_itself:
                 continue
             members = {g.move_bond(*bond) for g in operations}
             seen |= members
@@ -120,8 +134,18 @@ def _bond_classes(cell: UnitCell, cutoff: float) -> list[set[Bond]]:
     return classes
 
 
+def _squared_length(cell: UnitCell, bonds: set[Bond]) -> Fraction:
+    """Squared length of equivalent bonds.
+
+    All members have the same length, but where primitive vectors are irrational their float entries
+    differ in the last digit. The mean over the class does not depend on the choice of a member.
+    """
+    total = sum((cell.squared_length(cell.separation(*b)) for b in bonds), Fraction(0))
+    return total / len(bonds)
+
+
 def _bond_key(bond: Bond) -> tuple:
-    """Lowest sublattices first, then the offset that points most along the first axis."""
+    """Sort key: lowest sublattices first, then the offset that points most along the first axis."""
     return bond[0], bond[1], tuple(-n for n in bond[2])
 
 

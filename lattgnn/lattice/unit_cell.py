@@ -1,7 +1,7 @@
 """The unit cell in exact arithmetic: a rational Gram matrix and rational coordinates.
 
-Bonds are compared by their squared length as a fraction, never by a float with a tolerance: two shells that
-differ in the twelfth digit stay two shells, and rounding cannot split one.
+Bond lengths are compared as exact fractions of their squares, never as floats with a tolerance. Two
+shells that differ in the twelfth digit stay two shells, and rounding cannot split a shell in two.
 """
 
 from __future__ import annotations
@@ -23,17 +23,21 @@ IntVector = tuple[int, ...]
 
 
 def rational(value: Any) -> Fraction:
-    """The fraction with a small denominator that a number stands for, or else the number's exact value.
+    """The fraction that a number stands for.
 
     Args:
-        value: A number or its text; 0.3333333333333333, "1/3" and Fraction(1, 3) all give 1/3.
+        value: A number or its text: 0.3333333333333333, "1/3" and Fraction(1, 3) all give 1/3.
 
     Returns:
-        A fraction of denominator at most 10,000 if it agrees to 1e-12, otherwise the float's own binary
-        fraction.
+        A fraction with a denominator of at most 10,000 if there is one within a relative 1e-12 of
+        the number, otherwise the exact binary fraction of the float.
 
     Raises:
-        ValueError: If the value is not a finite number.
+        InputError: If the value is not a finite number.
+
+    Examples:
+        >>> rational(1 / 3)
+        Fraction(1, 3)
     """
     try:
         exact = Fraction(value)
@@ -47,7 +51,22 @@ def rational(value: Any) -> Fraction:
 
 @dataclass(frozen=True)
 class UnitCell:
-    """Primitive vectors (rows, cartesian) and basis (fractions of these vectors) of an infinite lattice."""
+    """The unit cell of an infinite crystal.
+
+    Use `UnitCell.create`, which checks its input, or take the `cell` of a `Lattice`.
+
+    Args:
+        primitive_vectors: Cartesian components of the primitive vectors, one vector per row.
+        basis: Sites of the cell, as fractions of the primitive vectors.
+
+    Examples:
+        >>> from lattgnn.lattice import honeycomb
+        >>> cell = honeycomb(4).cell
+        >>> cell.n_sublattices
+        2
+        >>> cell.squared_length(cell.separation(0, 1, (0, 0)))
+        Fraction(1, 1)
+    """
 
     primitive_vectors: tuple[tuple[float, ...], ...]
     basis: tuple[Vector, ...]
@@ -56,50 +75,36 @@ class UnitCell:
     def create(
         cls, primitive_vectors: Sequence | np.ndarray, basis: Sequence | np.ndarray
     ) -> UnitCell:
-        """Normalise and check user input.
+        """Check user input and make a unit cell from it.
 
         Args:
-            primitive_vectors: [dim, dim], one vector a row, in units of length of the user's choice.
-            basis: [n_sublattices, dim], fractions of the primitive vectors.
+            primitive_vectors: Rows [dim, dim], one vector per row, in any unit of length.
+            basis: Rows [n_sublattices, dim] of fractions of the primitive vectors.
 
         Returns:
             The cell with hashable, exact contents.
 
         Raises:
-            ValueError: If shapes disagree, the vectors are dependent, or two basis sites coincide.
+            InputError: If shapes disagree, the vectors are dependent, or two basis sites coincide.
         """
         try:
             vectors = tuple(tuple(float(x) for x in row) for row in primitive_vectors)
             sites = tuple(tuple(rational(x) for x in row) for row in basis)
-        except TypeError:  # a number where a row belongs
+        except TypeError:  # a number in place of a row; the checks below report it
             vectors, sites = (), ()
         dim = len(vectors)
         if dim not in (1, 2, 3) or any(len(row) != dim for row in vectors):
             raise InputError(
-                f"primitive_vectors must be 1, 2 or 3 rows of as many numbers, got {primitive_vectors!r}. "
-                "Use [[1, 0], [0, 1]]."
+                "primitive_vectors must be 1, 2 or 3 rows, each with as many numbers as there are"
+                f" rows, got {primitive_vectors!r}. Use [[1, 0], [0, 1]]."
             )
         if not sites or any(len(row) != dim for row in sites):
             raise InputError(
-                f"basis must hold rows of {dim} fractions of the primitive vectors, got {basis!r}. "
-                f"Use {[[0] * dim]!r} for one site a cell."
+                f"basis must hold rows of {dim} fractions of the primitive vectors, got {basis!r}."
+                f" Use {[[0] * dim]!r} for one site per cell."
             )
-        lengths = np.linalg.norm(np.array(vectors), axis=1)
-        if (
-            not np.isfinite(lengths).all()
-            or abs(np.linalg.det(np.array(vectors))) <= 1e-9 * lengths.prod()
-        ):
-            raise InputError(
-                f"primitive_vectors must be finite and linearly independent, got {primitive_vectors!r}. "
-                "Use vectors that span the cell."
-            )
-        for (s, a), (r, b) in combinations(enumerate(sites), 2):
-            if all((x - y).denominator == 1 for x, y in zip(a, b, strict=True)):
-                raise InputError(
-                    "basis sites must differ by more than a lattice vector, got"
-                    f" {[str(x) for x in a]} and {[str(x) for x in b]} for sites {s} and {r}."
-                    " Use each site of the cell once."
-                )
+        _check_independent(np.array(vectors), primitive_vectors)
+        _check_distinct(sites)
         return cls(vectors, sites)
 
     @property
@@ -109,47 +114,77 @@ class UnitCell:
 
     @property
     def n_sublattices(self) -> int:
-        """Sites in one cell."""
+        """Number of sites per cell."""
         return len(self.basis)
 
     @cached_property
     def gram(self) -> tuple[Vector, ...]:
-        """Exact scalar products a_i · a_j of the primitive vectors."""
+        """Exact scalar products G_ij = a_i · a_j of the primitive vectors."""
         vectors = np.array(self.primitive_vectors)
         return tuple(tuple(rational(float(x)) for x in row) for row in vectors @ vectors.T)
 
     def separation(self, source: int, destination: int, offset: Sequence[int]) -> Vector:
-        """Fractions of the primitive vectors from a source in cell 0 to a destination in cell `offset`."""
-        pair = zip(offset, self.basis[destination], self.basis[source], strict=True)
-        return tuple(n + b - a for n, b, a in pair)
+        """The vector from one site to another, in fractions of the primitive vectors.
+
+        Args:
+            source: Sublattice of the first site, which is in cell 0.
+            destination: Sublattice of the second site, which is in cell `offset`.
+            offset: Cell of the second site.
+        """
+        pairs = zip(offset, self.basis[destination], self.basis[source], strict=True)
+        return tuple(n + b - a for n, b, a in pairs)
 
     def squared_length(self, fractions: Vector) -> Fraction:
-        """|x|² = Σ x_i G_ij x_j, exactly."""
-        rows = zip(fractions, self.gram, strict=True)
-        return sum(
-            (x * g * y for x, row in rows for g, y in zip(row, fractions, strict=True)), Fraction(0)
-        )
+        """|x|² = Σ_ij x_i G_ij x_j, exactly, for x in fractions of the primitive vectors."""
+        total = Fraction(0)
+        for x, row in zip(fractions, self.gram, strict=True):
+            for g, y in zip(row, fractions, strict=True):
+                total += x * g * y
+        return total
 
     def cartesian(self, fractions: Sequence | np.ndarray) -> np.ndarray:
-        """Cartesian components, float64, of vectors [..., dim] in fractions of the primitive vectors."""
+        """Cartesian components of vectors [..., dim] in fractions of the primitive vectors."""
         return np.asarray(fractions, dtype=np.float64) @ np.array(self.primitive_vectors)
 
     def offsets_within(self, source: int, destination: int, cutoff: float) -> np.ndarray:
-        """All cells [n, dim] whose `destination` site may lie within `cutoff` of `source` in cell 0.
+        """All cells [n, dim] whose `destination` site may be within `cutoff` of `source` in cell 0.
 
-        A float pre-selection, generous by 1e-6: the exact comparison is the caller's.
+        This is a preselection in floating point, which errs by including up to a relative 1e-6 too
+        much. The caller makes the exact comparison.
         """
-        shift = np.array(self.basis[destination], dtype=float) - np.array(
-            self.basis[source], dtype=float
-        )
-        # |x_k| <= cutoff |a*_k| with a* the dual vectors: columns of the inverse.
-        reach = (
-            cutoff * np.linalg.norm(np.linalg.inv(np.array(self.primitive_vectors)), axis=0) + 1e-6
-        )
+        shift = np.array(self.basis[destination], dtype=float)
+        shift -= np.array(self.basis[source], dtype=float)
+        # Fractions of a vector no longer than the cutoff obey |x_k| ≤ cutoff |a*_k|. The dual
+        # vectors a*_k are the columns of the inverse of the matrix of primitive vectors.
+        dual_lengths = np.linalg.norm(np.linalg.inv(np.array(self.primitive_vectors)), axis=0)
+        widths = cutoff * dual_lengths + 1e-6
         axes = [
             np.arange(math.ceil(-s - w), math.floor(-s + w) + 1)
-            for s, w in zip(shift, reach, strict=True)
+            for s, w in zip(shift, widths, strict=True)
         ]
         cells = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, self.dim)
         near = np.linalg.norm(self.cartesian(cells + shift), axis=1) <= cutoff * (1 + 1e-6)
         return cells[near]
+
+
+def _check_independent(vectors: np.ndarray, given: Any) -> None:
+    """Refuse primitive vectors that are infinite or span no volume; errors show `given`."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    finite = np.isfinite(lengths).all()
+    # The determinant is compared with that of perpendicular vectors of the same lengths.
+    if not finite or abs(np.linalg.det(vectors)) <= 1e-9 * lengths.prod():
+        raise InputError(
+            f"primitive_vectors must be finite and linearly independent, got {given!r}."
+            " Use vectors that span the cell."
+        )
+
+
+def _check_distinct(sites: tuple[Vector, ...]) -> None:
+    """Refuse two basis sites that differ by a lattice vector, so are one site of the crystal."""
+    for (s, a), (r, b) in combinations(enumerate(sites), 2):
+        if all((x - y).denominator == 1 for x, y in zip(a, b, strict=True)):
+            raise InputError(
+                "basis sites must differ by more than a lattice vector, got"
+                f" {[str(x) for x in a]} and {[str(x) for x in b]} for sites {s} and {r}."
+                " Give each site of the cell once."
+            )

@@ -1,6 +1,5 @@
 """Pictures that a person looks at, and one self-contained page that holds them."""
 
-from lattgnn.analysis.quench import analyze
 from lattgnn.report.movie import write_movie
 from lattgnn.report.page import Section, Table, write_report
 from lattgnn.report.plots import (
@@ -17,19 +16,26 @@ from lattgnn.report.quench_plots import (
     snapshot_panel,
     structure_factor_map,
 )
-from lattgnn.report.quench_report import analysis_figures, quench_sections, write_quench_report
+from lattgnn.report.quench_report import (
+    analysis_figures,
+    analyze_trajectory,
+    quench_metrics,
+    quench_sections,
+    write_quench_report,
+)
 
 __all__ = [
     "Section",
     "Table",
     "analysis_figures",
-    "analyze",
+    "analyze_trajectory",
     "correlation_plot",
     "dynamics_comparison",
     "energy_errors",
     "length_plot",
     "loss_curves",
     "parity_plot",
+    "quench_metrics",
     "quench_sections",
     "snapshot_panel",
     "structure_factor_map",

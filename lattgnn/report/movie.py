@@ -24,28 +24,28 @@ def write_movie(
     fps: int = 12,
     label: str = r"local order $\phi_i$",
 ) -> Path:
-    """Write snapshots as a movie, on the colour scale of the last one.
+    """Write snapshots as a movie, on the color scale of the last one.
 
     Args:
-        path: ends in .mp4 or .gif.
-        fields: e.g. `local_order` of each frame.
-        lattice: in two dimensions.
-        times: shown above each frame.
-        fps: frames a second.
-        label: of the colour bar.
+        path: File to write, .mp4 or .gif.
+        fields: One scalar per site in each frame, such as `local_order`.
+        lattice: A lattice in two dimensions.
+        times: Time of each frame, shown above it.
+        fps: Frames per second.
+        label: Label of the color bar.
 
     Returns:
-        The path, written whole or not at all.
+        The path.
 
     Raises:
-        ValueError: another ending.
-        MissingExtraError: imageio is not installed.
+        InputError: If the path has another suffix.
+        MissingExtraError: If imageio is not installed.
     """
     path = Path(path)
     if path.suffix not in (".mp4", ".gif"):
         raise InputError(f"path must end in .mp4 or .gif, got {path.name!r}. Use quench.mp4.")
     try:
-        from imageio.v2 import get_writer  # only here: an extra
+        from imageio.v2 import get_writer  # imported here because it is optional
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             "a movie needs imageio. Install it with: pip install 'lattgnn[movie]'"

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: text, tables and pictures, nothing fetched from anywhere."""
+"""A self-contained HTML page of text, tables and pictures, which loads nothing from elsewhere."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ class Table:
     """A table of a report.
 
     Args:
-        columns: headings; empty for a list of names and values.
-        rows: cells; numbers are right-aligned and shortened to four digits.
-        caption: below the table.
+        columns: Headings. Empty for a list of names and values.
+        rows: Cells. Numbers are right-aligned and rounded to four digits.
+        caption: Text below the table.
     """
 
     columns: Sequence[str]
@@ -31,12 +31,18 @@ class Table:
         widths = {len(row) for row in self.rows} | ({len(self.columns)} if self.columns else set())
         if len(widths) > 1:
             raise InputError(
-                f"rows must all have as many cells as there are columns, got {sorted(widths)}."
+                f"rows must have one cell per column, got lengths {sorted(widths)}. Fill the "
+                f"missing cells."
             )
 
     @classmethod
     def of(cls, values: Mapping[str, object], caption: str = "") -> "Table":
-        """Names and values; nested mappings are flattened to dotted names."""
+        """Make a table of names and values; nested mappings get dotted names.
+
+        Args:
+            values: The names and values.
+            caption: Text below the table.
+        """
         return cls((), list(flatten(values).items()), caption)
 
 
@@ -45,10 +51,10 @@ class Section:
     """A section of a report.
 
     Args:
-        heading: its title.
-        text: paragraphs separated by an empty line; plain text, escaped.
-        content: a picture, a table, or None.
-        caption: below a picture.
+        heading: Title of the section.
+        text: Paragraphs of plain text, separated by empty lines.
+        content: A picture, a table, or None.
+        caption: Text below a picture.
     """
 
     heading: str
@@ -60,21 +66,24 @@ class Section:
 def write_report(
     path: str | Path, title: str, sections: Sequence[Section], subtitle: str = ""
 ) -> Path:
-    """Write a report as one HTML file with everything inside; whole or not at all.
+    """Write a report as one HTML file that contains its pictures.
 
     Args:
-        path: of the file, usually report.html.
-        title: of the page.
-        sections: in order.
-        subtitle: one line below the title, e.g. the command or the date.
+        path: The file, usually report.html.
+        title: Title of the page.
+        sections: The sections in order.
+        subtitle: A line below the title, such as the command or the date.
 
     Returns:
         The path.
     """
     environment = Environment(
-        loader=PackageLoader("lattgnn.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("lattgnn.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     environment.filters |= {"picture": _picture, "cell": format_value, "is_number": _is_number}
     environment.tests |= {
         "figure": lambda x: isinstance(x, Figure),
@@ -90,7 +99,14 @@ def write_report(
 
 
 def format_value(value: object) -> str:
-    """A cell as text: four digits, scientific where short, a dash for nothing."""
+    """Format a cell as text: floats with four digits, a dash for None and NaN.
+
+    Args:
+        value: Content of the cell.
+
+    Returns:
+        The text.
+    """
     if value is None or value != value:
         return "–"
     if isinstance(value, float):
@@ -103,11 +119,14 @@ def format_value(value: object) -> str:
 
 
 def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested mappings as one, with dotted names.
+    """Flatten nested mappings into one with dotted names.
 
     Args:
-        values: the mapping.
-        prefix: put before every name.
+        values: The mapping.
+        prefix: Text before every name.
+
+    Returns:
+        The flat mapping, in the same order.
     """
     flat: dict[str, object] = {}
     for name, value in values.items():

@@ -1,4 +1,4 @@
-"""Pictures of accuracy: parity, losses, errors by window, exact against learned dynamics, energy drift."""
+"""Pictures of accuracy: forces, losses, errors by window, learned dynamics, energy errors."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Real
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lattgnn.report.style import (
     COLORS,
@@ -16,6 +17,7 @@ from lattgnn.report.style import (
     MARKERS,
     TIME,
     new_axes,
+    plain_log_ticks,
     styled,
 )
 
@@ -29,13 +31,13 @@ def parity_plot(
     quantity: str = "F",
     unit: str = "t",
 ) -> Figure:
-    """Predicted against exact values as a density on a logarithmic scale, with MSE and R².
+    """Draw predicted against exact values as a density on a log scale, with MSE and 1 − R².
 
     Args:
-        reference: exact values.
-        predicted: values of the network, in the same unit.
-        quantity: symbol of the quantity, in mathtext.
-        unit: unit of both, in mathtext; "" for a pure number.
+        reference: Exact values.
+        predicted: Values of the network, in the same unit.
+        quantity: Symbol of the quantity, in mathtext.
+        unit: Unit of both, in mathtext. "" for a dimensionless quantity.
     """
     x, y = np.ravel(reference), np.ravel(predicted)
     error = y - x
@@ -53,23 +55,28 @@ def parity_plot(
     axes.plot(span, span, color=FAINT, linewidth=0.7, zorder=0)
     bracket = rf"$\;({unit})$" if unit else ""
     axes.set(xlim=span, ylim=span, aspect="equal")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set(xlabel=rf"exact ${quantity}${bracket}", ylabel=rf"learned ${quantity}${bracket}")
     unit_squared = rf"\,{unit}^2" if unit else ""
     axes.text(
         0.05,
         0.95,
-        f"MSE $={_scientific(mse)}{unit_squared}$\n$1-R^2={_scientific(1 - r2)}$\n{x.size:,} values",
+        f"MSE $={_scientific(mse)}{unit_squared}$\n$1-R^2={_scientific(1 - r2)}$\n{x.size:,} "
+        f"values",
         transform=axes.transAxes,
         va="top",
         fontsize=9,
         linespacing=1.4,
     )
-    figure.colorbar(mesh, cax=axes.inset_axes((1.03, 0, 0.05, 1)), label="values in a bin")
+    figure.colorbar(mesh, cax=axes.inset_axes((1.03, 0, 0.05, 1)), label="values per bin")
     return figure
 
 
 def _scientific(value: float) -> str:
-    """A number as mathtext: 1.2e-4 becomes 1.2 × 10⁻⁴."""
+    """A number of two digits as mathtext: 0.12, or 1.2 × 10⁻⁴."""
+    if 0.01 <= abs(value) < 100:
+        return f"{value:.2g}"
     mantissa, exponent = f"{value:.1e}".split("e")
     return rf"{mantissa}\times10^{{{int(exponent)}}}"
 
@@ -81,20 +88,22 @@ def loss_curves(
     label: str = r"force error, MSE $(t^2)$",
     x_label: str = "epoch",
 ) -> Figure:
-    """Loss over training on a logarithmic scale.
+    """Draw losses over the training on a logarithmic scale.
 
     Args:
-        epochs: epoch or step of each value.
-        losses: curves by name; NaN (an epoch without validation) leaves no gap.
-        label: of the vertical axis, with its unit.
-        x_label: of the horizontal axis.
+        epochs: Epoch or step of each value.
+        losses: Curves by name. A NaN, as of an epoch without validation, is skipped without a gap.
+        label: Label of the vertical axis, with its unit.
+        x_label: Label of the horizontal axis.
     """
     figure, axes = new_axes()
     for color, (name, values) in zip(COLORS, losses.items(), strict=False):
         kept = np.isfinite(np.asarray(values, dtype=np.float64))
         axes.plot(np.asarray(epochs)[kept], np.asarray(values)[kept], color=color, label=name)
     axes.set(yscale="log", xlabel=x_label, ylabel=label)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.margins(x=0.02)
+    plain_log_ticks(axes)
     axes.legend()
     return figure
 
@@ -104,15 +113,13 @@ def window_errors(
     windows: Sequence[str],
     errors: Mapping[str, Sequence[float | int]],
     label: str = r"force error, MSE $(t^2)$",
-    target: float | None = None,
 ) -> Figure:
-    """Error in each time window, one group of bars a window, on a logarithmic scale.
+    """Draw the error in each time window, one group of bars per window, on a logarithmic scale.
 
     Args:
-        windows: names of the windows, e.g. "0–40".
-        errors: one value a window for each named model.
-        label: of the vertical axis, with its unit.
-        target: a level to reach, drawn as a dashed line.
+        windows: Names of the windows, such as "0–40".
+        errors: One value per window for each model, by name.
+        label: Label of the vertical axis, with its unit.
     """
     figure, axes = new_axes(max(COLUMN, 0.75 * len(windows)), 2.7)
     width = 0.75 / len(errors)
@@ -126,22 +133,13 @@ def window_errors(
             label=name,
         )
     finite = np.concatenate([np.asarray(v, dtype=np.float64) for v in errors.values()])
-    finite = np.append(
-        finite[np.isfinite(finite) & (finite > 0)], [] if target is None else [target]
-    )
+    finite = finite[np.isfinite(finite) & (finite > 0)]
     axes.set(yscale="log", ylabel=label, ylim=(finite.min() / 3, finite.max() * 3))
+    plain_log_ticks(axes)
     axes.set_xticks(where, windows)
     axes.tick_params(axis="x", length=0, which="both")
     axes.set_xlabel("step of the quench")
-    if target is not None:
-        axes.axhline(
-            target,
-            color=FAINT,
-            linestyle="--",
-            linewidth=0.9,
-            label=f"target ${_scientific(target)}$",
-        )
-    if len(errors) > 1 or target is not None:
+    if len(errors) > 1:
         axes.legend(ncols=2, loc="upper right")
     return figure
 
@@ -154,14 +152,14 @@ def dynamics_comparison(
     label: str = r"$C(1)/C(0)$",
     tolerance: float | None = 0.01,
 ) -> Figure:
-    """An observable of exact and of learned dynamics with the same noise, above their relative deviation.
+    """Draw an observable of exact and learned dynamics with the same noise, and their deviation.
 
     Args:
-        times: of the frames; t = 0 has no place on the logarithmic axis and is left out.
-        exact: observable of each frame and replica.
-        learned: the same for the learned force field.
-        label: symbol of the observable.
-        tolerance: relative deviation shaded below, None for no shade.
+        times: Time of each frame. t = 0 is left out on the logarithmic axis.
+        exact: The observable with exact forces.
+        learned: The observable with learned forces.
+        label: Symbol of the observable.
+        tolerance: Relative deviation that is shaded in the lower panel. None for no shade.
     """
     later = times > 0
     times, exact, learned = times[later], exact[later], learned[later]
@@ -189,17 +187,18 @@ def dynamics_comparison(
 def energy_errors(
     times: Float[Array, "n_frames"], errors: Mapping[str, Float[Array, "n_frames"]]
 ) -> Figure:
-    """Error of the conserved energy a site over time at γ = 0, on a logarithmic scale.
+    """Draw the error of the conserved energy per site at γ = 0, on a logarithmic scale.
 
     Args:
-        times: of the frames.
-        errors: root mean square over replicas of (E(t) − E(0)) / N for each named force field, units t.
+        times: Time of each frame.
+        errors: Root mean square over replicas of (E(t) − E(0)) / N, units t, by name of the force
+            field.
     """
     figure, axes = new_axes()
     for color, (name, values) in zip(COLORS, errors.items(), strict=False):
         positive = values > 0
         axes.plot(times[positive], values[positive], color=color, label=name)
-    axes.set(yscale="log", xlabel=TIME, ylabel=r"rms energy error a site $(t_\mathrm{hop})$")
+    axes.set(yscale="log", xlabel=TIME, ylabel=r"rms energy error per site $(t_\mathrm{hop})$")
     axes.margins(x=0.02)
     axes.legend()
     return figure
@@ -212,13 +211,13 @@ def time_series(
     label: str,
     log_time: bool = True,
 ) -> Figure:
-    """Observables over time: mean over replicas with its standard error.
+    """Draw observables over time: means over replicas with their standard errors.
 
     Args:
-        times: of the frames.
-        series: values of each frame and replica by name.
-        label: of the vertical axis, with its unit.
-        log_time: logarithmic time axis, without t = 0.
+        times: Time of each frame.
+        series: Values [frame, replica] by name.
+        label: Label of the vertical axis, with its unit.
+        log_time: Use a logarithmic time axis, without t = 0.
     """
     figure, axes = new_axes()
     shown = times > 0 if log_time else np.ones(len(times), dtype=bool)

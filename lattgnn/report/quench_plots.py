@@ -1,4 +1,4 @@
-"""Pictures of a quench: domains, their growth, correlations and structure factor."""
+"""Pictures of a quench: domains, their growth, correlations and the structure factor."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -10,7 +10,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import EllipseCollection, QuadMesh
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, NullFormatter
 
 from lattgnn.analysis import GrowthFit
 from lattgnn.errors import InputError
@@ -27,6 +26,7 @@ from lattgnn.report.style import (
     SEQUENTIAL,
     TIME,
     new_axes,
+    plain_log_ticks,
     styled,
 )
 
@@ -40,13 +40,15 @@ def length_plot(
     fits: Mapping[str, GrowthFit] | None = None,
     reference_slope: float | None = 0.5,
 ) -> Figure:
-    """Domain length against time, log-log, with fitted power laws and a reference slope.
+    """Draw domain lengths against time, log-log, with fitted power laws and a reference slope.
 
     Args:
-        times: of the frames.
-        lengths: by definition, each frame and replica, units a; the mean and its standard error are drawn.
-        fits: of `growth_exponent`, by the same names.
-        reference_slope: exponent of the grey guide, 1/2 for walls driven by curvature; None for no guide.
+        times: Time of each frame.
+        lengths: Length [frame, replica] by name, units a. The mean and its standard error are
+            drawn.
+        fits: Results of `growth_exponent` by the same names.
+        reference_slope: Exponent of the gray guide, 1/2 for domain walls driven by curvature. None
+            for no guide.
     """
     figure, axes = new_axes(COLUMN, 3.0)
     fits = {} if fits is None else fits
@@ -70,8 +72,8 @@ def length_plot(
         axes.plot(ends, guide, color=FAINT, linewidth=1.0, linestyle="--")
         place = {"xytext": (4, -2), "textcoords": "offset points", "color": FAINT, "va": "top"}
         axes.annotate(rf"$t^{{{power}}}$", (float(middle), float(np.sqrt(guide.prod()))), **place)
-    axes.set_ylim(top=axes.get_ylim()[1] * 3)  # room for the legend
-    _plain_log_ticks(axes)
+    axes.set_ylim(top=axes.get_ylim()[1] * 3)  # space for the legend
+    plain_log_ticks(axes)
     axes.legend(loc="upper left")
     return figure
 
@@ -83,16 +85,6 @@ def _exponent_text(fit: GrowthFit) -> str:
     return text
 
 
-def _plain_log_ticks(axes: Axes) -> None:
-    """Numbers such as 2, 5, 10 on a vertical log axis of less than two decades."""
-    low, high = axes.get_ylim()
-    if high / low < 100:
-        axes.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 1)))
-        axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 1)))
-    else:
-        axes.yaxis.set_minor_formatter(NullFormatter())
-
-
 @styled
 def correlation_plot(
     distances: Float[Array, "n_shells"],
@@ -101,14 +93,17 @@ def correlation_plot(
     lengths: Float[Array, "n_times"],
     fraction: float = 0.5,
 ) -> Figure:
-    """Correlation C(r)/C(0) at several times, and again against r/L(t): one curve if dynamical scaling holds.
+    """Draw C(r)/C(0) at several times, against r and against r/L(t).
+
+    With dynamical scaling, the curves of the second panel coincide.
 
     Args:
-        distances: shells, units a; beyond 5 a drawn as averages over rings of width a.
+        distances: Distance of each shell, units a. Beyond 5 a, averages over rings of width a are
+            drawn.
         correlations: C(r) at each time.
-        times: of the curves.
-        lengths: domain length at each time, units a; NaN leaves the curve out of the scaled panel.
-        fraction: level that defines L, drawn as a line.
+        times: Time of each curve.
+        lengths: Domain length at each time, units a. NaN leaves the curve out of the scaled panel.
+        fraction: Value of C(r)/C(0) that defines L, drawn as a line.
     """
     figure = Figure(figsize=(PAGE, 2.8), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -129,7 +124,7 @@ def correlation_plot(
 
 
 def _rings(distances: Array, values: Array, first: float = 5.0) -> tuple[Array, Array]:
-    """Shells as they are up to `first`; beyond, where they crowd, averaged in rings of width one."""
+    """Average C over rings of width a beyond `first`, where shells are dense; nearer ones stay."""
     ring = np.where(
         distances < first, np.arange(len(distances)), len(distances) + np.round(distances)
     )
@@ -139,7 +134,7 @@ def _rings(distances: Array, values: Array, first: float = 5.0) -> tuple[Array, 
 
 
 def _time_colors(n: int) -> Float[Array, "n 4"]:
-    """Early dark to late light, without the palest end."""
+    """Colors from dark (early) to light (late), without the palest end."""
     return ScalarMappable(Normalize(0, 1), SEQUENTIAL).to_rgba(np.linspace(0.0, 0.88, n))
 
 
@@ -150,13 +145,14 @@ def structure_factor_map(
     times: Sequence[float] | Float[Array, "n_times"],
     center: Sequence[float] | Float[Array, "2"],
 ) -> Figure:
-    """S(q) over one zone around the ordering wavevector at several times, on one logarithmic colour scale.
+    """Draw S(q) in one zone around the ordering wavevector at several times, on one log scale.
 
     Args:
-        structures: S(q) of `structure_factor(…, center)`, averaged over replicas, units of field².
-        lattice: a lattice in two dimensions.
-        times: of the panels.
-        center: wavevector in the middle, units 1/a.
+        structures: S(q) of `structure_factor` with the same center, mean over replicas, units of
+            field².
+        lattice: A lattice in two dimensions.
+        times: Time of each panel.
+        center: Wavevector in the middle, units 1/a.
     """
     figure = Figure(
         figsize=(PAGE, 0.62 * PAGE / max(2, len(times)) + 0.9), dpi=DPI, layout="constrained"
@@ -217,17 +213,17 @@ def snapshot_panel(
     label: str = r"local order $\phi_i$",
     columns: int = 4,
 ) -> Figure:
-    """Domains at several times side by side, on one diverging colour scale, which the last one sets.
+    """Draw domains at several times side by side, on the color scale of the last one.
 
     Args:
-        fields: e.g. `local_order` of the snapshots.
-        lattice: a lattice in two dimensions.
-        times: of the panels.
-        label: of the colour bar, with the unit.
-        columns: panels in a row.
+        fields: One scalar per site and time, such as `local_order`.
+        lattice: A lattice in two dimensions.
+        times: Time of each panel.
+        label: Label of the color bar, with the unit.
+        columns: Number of panels per row.
 
     Raises:
-        ValueError: the lattice is not in two dimensions.
+        InputError: If the lattice is not two-dimensional.
     """
     if lattice.dim != 2:
         raise InputError(
@@ -252,10 +248,13 @@ def snapshot_panel(
 
 
 def order_scale(values: Float[Array, "n_sites"]) -> Normalize:
-    """Colour scale symmetric about zero that a snapshot nearly fills.
+    """Make a color scale, symmetric about zero, from the 98th percentile of |values|.
 
     Args:
-        values: of the last snapshot; the disorder before a quench can be far stronger than any order after.
+        values: Values of the last snapshot. Those of the random start can be far larger.
+
+    Returns:
+        The scale.
     """
     limit = float(np.quantile(np.abs(values), 0.98))
     return Normalize(-limit, limit)
@@ -264,13 +263,16 @@ def order_scale(values: Float[Array, "n_sites"]) -> Normalize:
 def draw_field(
     axes: Axes, values: Float[Array, "n_sites"], lattice: Lattice, norm: Normalize
 ) -> QuadMesh | EllipseCollection:
-    """One scalar a site as coloured cells (one site in the cell) or discs (more).
+    """Draw one scalar per site, as colored unit cells on a Bravais lattice and as discs otherwise.
 
     Args:
-        axes: where to draw; its ticks are removed.
-        values: the field.
-        lattice: in two dimensions.
-        norm: the colour scale.
+        axes: Where to draw. Its ticks are removed.
+        values: The scalars.
+        lattice: A lattice in two dimensions.
+        norm: The color scale.
+
+    Returns:
+        The drawn object, for a color bar.
     """
     axes.set(aspect="equal", xticks=[], yticks=[])
     if lattice.n_sublattices == 1:

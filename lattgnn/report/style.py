@@ -1,19 +1,19 @@
-"""One look for every picture: sober, readable in print, safe for colour-blind eyes. No pyplot, no globals."""
+"""One style for all pictures: readable in print and with color blindness. No pyplot, no globals."""
 
 import io
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, NullFormatter
 
-COLUMN, PAGE = 3.5, 7.1  # widths of one and two columns of a journal, inches
+COLUMN, PAGE = 3.5, 7.1  # widths of one and of two columns of a journal, inches
 DPI = 200
-# Okabe and Ito's colours: distinct for all common kinds of colour blindness. Marks and lines differ as well.
+# Okabe and Ito's colors, distinct for all common kinds of color blindness. Markers differ as well.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 INK, FAINT = "#222222", "#8a8a8a"
@@ -56,32 +56,69 @@ P = ParamSpec("P")
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw a figure in the house style without changing matplotlib's settings for anyone else."""
+    """Decorate a drawing function: `STYLE` applies to its figure, and to nothing else."""
 
     @wraps(draw)
     def in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with mpl.rc_context(STYLE):
             figure = draw(*args, **kwargs)
-            figure.draw_without_rendering()  # ticks are made when first drawn: while the style still holds
+            # Ticks are created when they are first drawn, which must happen while the style
+            # applies.
+            figure.draw_without_rendering()
         return figure
 
     return in_style
 
 
 def new_axes(width: float = COLUMN, height: float = 2.7) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes.
+    """Make a figure with one pair of axes.
 
     Args:
-        width: inches.
-        height: inches.
+        width: Width in inches.
+        height: Height in inches.
+
+    Returns:
+        The figure and its axes.
     """
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     return figure, figure.add_subplot()
 
 
 def figure_png(figure: Figure) -> bytes:
-    """The picture as PNG."""
+    """Render a figure as PNG.
+
+    Args:
+        figure: A figure of a function with `styled`.
+
+    Returns:
+        The contents of a PNG file.
+    """
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
+
+
+class PlainLogFormatter(LogFormatter):
+    """Labels such as 0.5, 2 and 10 on a logarithmic axis, instead of powers of ten."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """The label of a tick, or "" where matplotlib leaves it out."""
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def plain_log_ticks(axes: Axes) -> None:
+    """Label a vertical logarithmic axis of less than two decades with plain numbers.
+
+    Powers of ten alone would leave such an axis with one label or none.
+
+    Args:
+        axes: Axes whose vertical limits are final.
+    """
+    low, high = axes.get_ylim()
+    if high / low < 100:
+        for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            # Minor ticks are labeled below two decades, all of them below one.
+            set_formatter(PlainLogFormatter(labelOnlyBase=False, minor_thresholds=(2, 1)))
+    else:
+        axes.yaxis.set_minor_formatter(NullFormatter())

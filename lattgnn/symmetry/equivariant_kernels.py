@@ -1,12 +1,14 @@
-"""Equivariant kernels: the linear maps from one site's components to another's that the space group allows.
+"""Equivariant kernels: the linear maps between the components of two sites that symmetry allows.
 
-A linear map of fields that commutes with the space group is a kernel K_b for each bond b, with
+A linear map of fields that commutes with the space group is given by a kernel K_b for each bond b,
+with
 
     K_{gb} = ρ_out(g) K_b ρ_in(g)⁻¹     for every operation g.
 
-The kernel of one representative bond, which commutes with the bond's stabiliser, therefore fixes those of
-its whole orbit. Components are those of the local frames (see `site_classes`), where ρ(g) is the matrix of
-the site group's element that g acts as.
+The kernel of one representative bond, which must commute with the stabilizer of the bond,
+therefore fixes the kernels of the whole orbit. Components refer to the local frames (see
+`site_classes`), where ρ(g) is the matrix of the element of the site group by which g acts (see
+`local_element`).
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ class SiteType:
     """Components on one class of equivalent sites that transform by one representation of its site group.
 
     Attributes:
-        site_class: Number of the class in `site_classes(cell)`.
-        representation: Of the site group of the class's first sublattice.
+        site_class: Index of the class in `site_classes(cell)`.
+        representation: Representation of the point group of the class.
     """
 
     site_class: int
@@ -38,7 +40,7 @@ class SiteType:
 
     @property
     def dim(self) -> int:
-        """Components of one site."""
+        """Number of components per site."""
         return self.representation.dim
 
 
@@ -48,8 +50,8 @@ class OrbitKernels:
 
     Attributes:
         orbit: Index of the orbit; -1 for the bond of each site with itself.
-        multiplicity: Bonds of the orbit that arrive at one site.
-        kernels: For each bond of a cell its kernels, float64 [n_kernels, dim_out, dim_in].
+        multiplicity: Number of bonds of the orbit that end at one site.
+        kernels: Kernels of each bond of the unit cell, float64 [n_kernels, dim_out, dim_in].
     """
 
     orbit: int
@@ -67,13 +69,25 @@ def orbit_kernels(
     """Kernels from one type of sites to another, orbit by orbit.
 
     Args:
-        cell: The crystal.
-        source: Where the bonds start.
-        destination: Where they arrive.
-        cutoff: Longest bond; None leaves only the bond of a site with itself.
+        cell: The unit cell.
+        source: Sites where the bonds start.
+        destination: Sites where the bonds end.
+        cutoff: Largest length of a bond; None leaves only the bond of a site with itself.
 
     Returns:
-        The orbits that join these sites and allow at least one kernel, each site's bond with itself first.
+        The orbits that join these sites and allow at least one kernel. The bond of a site with
+        itself, if there is one, comes first, as orbit -1.
+
+    Examples:
+        >>> from lattgnn.lattice import square
+        >>> from lattgnn.symmetry import site_point_group, vector
+        >>> cell = square(8).cell
+        >>> vectors = SiteType(0, vector(site_point_group(cell)))
+        >>> for kernels in orbit_kernels(cell, vectors, vectors, cutoff=1.5):
+        ...     print(kernels.orbit, kernels.multiplicity, len(kernels))
+        -1 1 1
+        0 4 2
+        1 4 2
     """
     classes = site_classes(cell)
     start, end = classes[source.site_class], classes[destination.site_class]
@@ -92,9 +106,24 @@ def orbit_kernels(
 def kernel_count(
     cell: UnitCell, source: SiteType, destination: SiteType, cutoff: float | None
 ) -> int:
-    """Dimension of the space of equivariant kernels, from characters alone.
+    """Number of independent equivariant kernels, from characters alone.
 
-    It is Σ over orbits of (1/|S|) Σ_{s ∈ S} χ_out(s) χ_in(s), S the stabiliser of the orbit's representative.
+    It is the sum over orbits of (1/|S|) Σ_{s ∈ S} χ_out(s) χ_in(s), where S is the stabilizer of
+    the orbit's representative.
+
+    Args:
+        cell: The unit cell.
+        source: Sites where the bonds start.
+        destination: Sites where the bonds end.
+        cutoff: Largest length of a bond; None leaves only the bond of a site with itself.
+
+    Examples:
+        >>> from lattgnn.lattice import square
+        >>> from lattgnn.symmetry import site_point_group, vector
+        >>> cell = square(8).cell
+        >>> vectors = SiteType(0, vector(site_point_group(cell)))
+        >>> kernel_count(cell, vectors, vectors, cutoff=1.5)
+        5
     """
     classes = site_classes(cell)
     start, end = classes[source.site_class], classes[destination.site_class]
@@ -111,7 +140,8 @@ def kernel_count(
 
 
 def _on_site(sites: SiteClass, source: SiteType, destination: SiteType) -> OrbitKernels:
-    # In local frames all sites of a class look alike: one kernel serves them all.
+    """Kernels of the bond of a site with itself."""
+    # In local frames all sites of a class look alike and share the same kernels.
     maps = invariant_tensors([destination.representation.matrices, source.representation.matrices])
     zero: IntVector = (0,) * len(sites.frames[0].translation)
     return OrbitKernels(-1, 1, {(s, s, zero): maps for s in sites.sublattices})
@@ -120,6 +150,7 @@ def _on_site(sites: SiteClass, source: SiteType, destination: SiteType) -> Orbit
 def _on_orbit(
     cell: UnitCell, orbit: Orbit, source: SiteType, destination: SiteType
 ) -> OrbitKernels:
+    """Kernels of one orbit: solve for the first bond, then carry over to the others."""
     first = orbit.bonds[0]
     incoming, outgoing = source.representation.matrices, destination.representation.matrices
     starts, ends = zip(*(_elements(cell, g, first) for g in _stabilizer(cell, first)), strict=True)
@@ -134,9 +165,10 @@ def _on_orbit(
 
 
 def _stabilizer(cell: UnitCell, bond: Bond) -> list[Operation]:
+    """Operations, modulo translations, that leave a bond in place."""
     return [g for g in space_group(cell).operations if g.move_bond(*bond) == bond]
 
 
 def _elements(cell: UnitCell, operation: Operation, bond: Bond) -> tuple[int, int]:
-    """What an operation is to the sites at the two ends of a bond."""
+    """Local elements of an operation at the start and the end of a bond."""
     return local_element(cell, operation, bond[0]), local_element(cell, operation, bond[1])

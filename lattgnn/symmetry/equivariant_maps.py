@@ -20,6 +20,14 @@ def intertwiner_dim(a: Representation, b: Representation, subgroup: Subgroup = N
         a: Representation of what the maps act on.
         b: Representation of what comes out.
         subgroup: Elements that they must commute with; all of the group if None.
+
+    Examples:
+        >>> from lattgnn.lattice import square
+        >>> from lattgnn.symmetry import site_point_group, vector
+        >>> group = site_point_group(square(8).cell)
+        >>> v = vector(group)
+        >>> intertwiner_dim(v, v), intertwiner_dim(v, v, subgroup=[0])
+        (1, 4)
     """
     chosen = _elements(a, b, subgroup)
     return round(float((a.character[chosen] * b.character[chosen]).mean()))
@@ -30,8 +38,8 @@ def intertwiners(
 ) -> Float[np.ndarray, "n b_dim a_dim"]:
     """Orthonormal basis (Frobenius) of the linear maps K with ρ_b(g) K = K ρ_a(g).
 
-    Matrices with a single entry are averaged over the group and orthonormalised in row-major order: between
-    permutations each K has one non-zero value, and no two overlap.
+    Matrices with a single entry are averaged over the group and orthonormalized in row-major
+    order: between permutations each K has one non-zero value, and no two overlap.
 
     Args:
         a: Representation of what K acts on.
@@ -42,7 +50,15 @@ def intertwiners(
         float64 [intertwiner_dim(a, b, subgroup), b.dim, a.dim].
 
     Raises:
-        ValueError: If a and b are of different groups, or the elements are no subgroup.
+        InputError: If a and b are of different groups, or the elements are no subgroup.
+
+    Examples:
+        >>> from lattgnn.lattice import square
+        >>> from lattgnn.symmetry import site_point_group, vector
+        >>> group = site_point_group(square(8).cell)
+        >>> v = vector(group)
+        >>> intertwiners(v, v).shape
+        (1, 2, 2)
     """
     chosen = _elements(a, b, subgroup)
     return invariant_tensors([b.matrices[chosen], a.matrices[chosen]])
@@ -54,10 +70,19 @@ def clebsch_gordan(
     """Orthonormal basis (Frobenius) of the equivariant bilinear maps from a and b to c.
 
     Returns:
-        float64 [n, c.dim, a.dim, b.dim]; Σ_ij C[k, :, i, j] x_i y_j transforms as c if x and y do as a and b.
+        float64 [n, c.dim, a.dim, b.dim]; Σ_ij C[k, :, i, j] x_i y_j transforms as c if x and y do
+        as a and b.
 
     Raises:
-        ValueError: If they are of different groups.
+        InputError: If they are of different groups.
+
+    Examples:
+        >>> from lattgnn.lattice import square
+        >>> from lattgnn.symmetry import site_point_group, vector
+        >>> group = site_point_group(square(8).cell)
+        >>> v = vector(group)
+        >>> clebsch_gordan(v, v, v).shape
+        (0, 2, 2, 2)
     """
     check_same_group(a, b)
     check_same_group(a, c)

@@ -1,4 +1,4 @@
-"""How the components of a field transform: one text, such as "vector" or "B1 + A1", read for a lattice."""
+"""How the components of a field transform, read from a text such as "vector" or "B1 + A1"."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ CARTESIAN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         np.linalg.det(rotation) * (rotation if len(rotation) == 3 else np.eye(1))
     ),
 }
-"""Representations of all rotations, not of a site group alone: their components refer to one global frame."""
+"""Representations of all rotations, whose components refer to one global frame."""
 
 
 @dataclass(frozen=True, eq=False)
 class FieldRepresentation:
     """The representation of a field on each class of equivalent sites of a crystal.
 
-    The components of a polar vector are cartesian, the same frame everywhere. Those of an irrep of the site
-    group belong to the frame of their site, which symmetry carries over from the first site of its class.
+    The components of a vector are cartesian and refer to the same frame everywhere. Those of an
+    irrep of the site group refer to the local frame of their site; see `site_classes`.
 
     Attributes:
-        cell: The crystal.
-        representations: One for each site class.
+        cell: The unit cell.
+        representations: One representation per class of equivalent sites.
     """
 
     cell: UnitCell
     representations: tuple[Representation, ...]
 
     def __eq__(self, other: object) -> bool:
-        """Whether operations do the same to the components, in whatever words."""
+        """Whether operations act alike on the components, whatever the texts."""
         return (
             isinstance(other, FieldRepresentation)
             and (self.cell, self.representations) == (other.cell, other.representations)
@@ -51,10 +51,10 @@ class FieldRepresentation:
 
     @property
     def n_components(self) -> int:
-        """Components of the field on one site.
+        """Number of components of the field per site.
 
         Raises:
-            ValueError: If they differ between the classes of sites.
+            InputError: If the number differs between the classes of sites.
         """
         counts = {representation.dim for representation in self.representations}
         if len(counts) > 1:
@@ -66,23 +66,23 @@ class FieldRepresentation:
 
     @property
     def is_scalar(self) -> bool:
-        """Whether the field is one invariant number a site."""
+        """Whether the field is one invariant number per site."""
         return all(r.dim == 1 and r.is_trivial for r in self.representations)
 
     @property
     def name(self) -> str:
-        """The text that it was read from, one a class where they differ."""
+        """The text that describes the representation; one text per class where they differ."""
         names = [representation.name for representation in self.representations]
         return names[0] if len(set(names)) == 1 else "; ".join(names)
 
     def site_types(self) -> tuple[SiteType, ...]:
-        """Representation and class of sites, one for each class."""
+        """The type of the sites of each class."""
         return tuple(
             SiteType(c, representation) for c, representation in enumerate(self.representations)
         )
 
     def to_local(self) -> np.ndarray:
-        """Matrices from given components to those of the local frames, [n_sublattices, dim, dim]."""
+        """Matrices from the given components to those in local frames, [n_sublattices, dim, dim]."""
         matrices = np.empty((self.cell.n_sublattices, self.n_components, self.n_components))
         for sites, representation in zip(
             site_classes(self.cell), self.representations, strict=True
@@ -92,7 +92,7 @@ class FieldRepresentation:
         return matrices
 
     def site_matrices(self, operation: Operation) -> np.ndarray:
-        """What an operation does to the given components on each sublattice, [n_sublattices, dim, dim]."""
+        """Action of an operation on the components of each sublattice, [n_sublattices, dim, dim]."""
         local, matrices = self.to_local(), np.empty_like(self.to_local())
         for sites, representation in zip(
             site_classes(self.cell), self.representations, strict=True
@@ -104,18 +104,30 @@ class FieldRepresentation:
 
 
 def field_representation(cell: UnitCell, text: str | Sequence[str]) -> FieldRepresentation:
-    """Read how a field transforms.
+    """The representation of a field, read from text.
 
     Args:
         cell: The unit cell, whose site groups define the irreps.
-        text: Sum of irreps of the site group and of the names trivial, vector, axial, pseudoscalar and
-            regular, such as "vector" or "A1 + 2 E"; or one such text for each class of equivalent sites.
+        text: Sum of irreps of the site group and of the names trivial, vector, axial, pseudoscalar
+            and regular, such as "vector" or "A1 + 2 E"; or one such text per class of equivalent
+            sites.
 
     Returns:
         The representation on every site.
 
     Raises:
-        ValueError: If a name is none of a site group, or there are not as many texts as classes.
+        InputError: If a site group has no such representation, or there are not as many texts as
+            classes.
+
+    Examples:
+        >>> from lattgnn.lattice import square, space_group
+        >>> cell = square(8).cell
+        >>> field = field_representation(cell, "vector + trivial")
+        >>> field.n_components
+        3
+        >>> rotation = space_group(cell).operations[1]
+        >>> print(rotation.symbol, field.site_matrices(rotation)[0].tolist())
+        y, -x [[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
     return _field_representation(cell, text if isinstance(text, str) else tuple(text))
 
@@ -126,8 +138,8 @@ def _field_representation(cell: UnitCell, text: str | tuple[str, ...]) -> FieldR
     texts = (text,) * len(classes) if isinstance(text, str) else text
     if len(texts) != len(classes):
         raise InputError(
-            f"there must be one representation, or one for each of the {len(classes)} classes of equivalent "
-            f"sites, got {texts!r}. Use 'trivial' for all."
+            "there must be one representation for all sites, or one for each of the"
+            f" {len(classes)} classes of equivalent sites, got {texts!r}. Use 'trivial'."
         )
     pairs = zip(texts, classes, strict=True)
     return FieldRepresentation(
@@ -136,9 +148,10 @@ def _field_representation(cell: UnitCell, text: str | tuple[str, ...]) -> FieldR
 
 
 def _extended(representation: Representation, rotation: np.ndarray) -> np.ndarray:
-    """Matrix of a frame's rotation, which need not be in the site group.
+    """Matrix of a frame's rotation, which need not be an element of the site group.
 
-    Cartesian components turn with the frame; components of irreps are defined by it and stay.
+    Cartesian components turn with the frame. Components of irreps are defined in it and do not
+    change.
     """
     matrix, start = np.eye(representation.dim), 0
     for block in representation.blocks:

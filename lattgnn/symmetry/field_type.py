@@ -17,17 +17,20 @@ class FieldType:
 
     Args:
         representation: How space-group operations act on the components of one site, as
-            `field_representation` reads it. "trivial" leaves the component alone (it still moves with its
-            site), "vector" is a Cartesian vector, and a sum such as "B1 + A1" names irreps of the site group.
-        n_components: Components of the field on one site. 0 stands for one scalar per site without an axis
-            of its own.
-        is_spin: Whether the field is a classical spin: a unit vector in spin space, which rotates under a
-            symmetry apart from the space group. Spins are sampled uniformly on the sphere and move on it
-            (`lattgnn.dynamics.HeunLLG`); every other field is sampled from a normal distribution.
-        force_bound: Largest electronic force on one site, None if there is no bound. For components that
-            symmetry mixes it bounds the length of the vector.
-        density_coupling: g if the field enters the electrons as −g n_i φ_i, with n_i the density on the same
-            site. A shift of the chemical potential is then a uniform shift of the field. None otherwise.
+            `field_representation` reads it. "trivial" leaves the component alone (it still moves
+            with its site), "vector" is a Cartesian vector, and a sum such as "B1 + A1" names
+            irreps of the site group.
+        n_components: Components of the field on one site. 0 stands for one scalar per site without
+            an axis of its own.
+        is_spin: Whether the field is a classical spin: a unit vector in spin space, which rotates
+            under a symmetry apart from the space group. Spins are sampled uniformly on the sphere
+            and move on it (`lattgnn.dynamics.HeunLLG`); every other field is sampled from a normal
+            distribution.
+        force_bound: Largest electronic force on one site, None if there is no bound. For
+            components that symmetry mixes it bounds the length of the vector.
+        density_coupling: g if the field enters the electrons as −g n_i φ_i, with n_i the density
+            on the same site. A shift of the chemical potential is then a uniform shift of the
+            field. None otherwise.
     """
 
     representation: str = "trivial"

@@ -1,11 +1,12 @@
 """Real irreducible representations of point groups, in a basis that no linear-algebra library can change.
 
-Characters come from the algebra of conjugacy classes. Matrices come from polynomials in the coordinates: an
-irrep is looked for among homogeneous polynomials of degree 0, 1, 2, ..., at each degree first among plain
-ones and then among those times det R, so that T1g of a cube is the axial vector. Its basis is the monomials
-in lexicographic order (x², xy, xz, y², yz, z²), projected and orthonormalised: E of a square is (x, y), E2 of
-a hexagon (x² − y², 2xy), T2g of a cube (xy, xz, yz) and its Eg (2x² − y² − z², √3 (y² − z²)). Checkpoints
-depend on it: it must never change.
+Characters come from the algebra of conjugacy classes. Matrices come from polynomials in the
+coordinates: an irrep is looked for among homogeneous polynomials of degree 0, 1, 2, ..., at each
+    degree first among plain ones and then among those times det R, so that T1g of a cube is the
+    axial vector. Its basis is the monomials in lexicographic order (x², xy, xz, y², yz, z²),
+    projected and
+orthonormalized: E of a square is (x, y), E2 of a hexagon (x² − y², 2xy), T2g of a cube (xy, xz,
+yz) and its Eg (2x² − y² − z², √3 (y² − z²)). Checkpoints depend on it: it must never change.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ def irreducible_matrices(group: PointGroup) -> tuple[tuple[str, np.ndarray], ...
         group: Any finite point group.
 
     Returns:
-        Mulliken name and orthogonal matrices, float64 [order, dim, dim], of each, the trivial one first.
+        Mulliken name and orthogonal matrices, float64 [order, dim, dim], of each, the trivial one
+        first.
 
     Reference:
-        J.-P. Serre, Linear Representations of Finite Groups (Springer, 1977), sections 2.6, 6.3 and 13.2.
+        J.-P. Serre, Linear Representations of Finite Groups (Springer, 1977), sections 2.6, 6.3
+        and 13.2.
     """
     missing = _central_idempotents(group)
     found = []
@@ -58,8 +61,8 @@ def canonical_basis(
 ) -> np.ndarray:
     """Orthonormal basis of the range of a projector P that depends on P alone.
 
-    Unit vectors, in order, are projected and orthonormalised (Gram-Schmidt). One is passed over if so little
-    is new in it that rounding could decide.
+    Unit vectors, in order, are projected and orthonormalized (Gram-Schmidt). One is passed over if
+    so little is new in it that rounding could decide.
 
     Args:
         diagonal: P_kk of the orthogonal projector, [n].
@@ -67,10 +70,12 @@ def canonical_basis(
         rank: Dimension of the range.
 
     Returns:
-        float64 [rank, n], one vector a row; vector i has a positive entry where its unit vector is.
+        float64 [rank, n], one vector per row; vector i has a positive entry where its unit vector
+        is.
     """
     basis, found = np.zeros((rank, len(diagonal))), 0
-    # If every unit vector had less than this left, the traces would add up to less than one dimension.
+    # If every unit vector had less than this left, the traces would add up to less than one
+    # dimension.
     enough = 0.25 / len(diagonal)
     for k in range(len(diagonal)):
         if found == rank:
@@ -90,7 +95,7 @@ def canonical_basis(
 def invariant_tensors(factors: Sequence[np.ndarray]) -> np.ndarray:
     """Orthonormal basis of the tensors that matrices of a group, one on each index, leave alone.
 
-    Tensors with a single entry are averaged over the group and orthonormalised in row-major order.
+    Tensors with a single entry are averaged over the group and orthonormalized in row-major order.
 
     Args:
         factors: Orthogonal matrices [order, dim_k, dim_k] for each index k, elements in one order.
@@ -119,7 +124,8 @@ def invariant_tensors(factors: Sequence[np.ndarray]) -> np.ndarray:
 def _central_idempotents(group: PointGroup) -> np.ndarray:
     """ε_k(g) = (d/e) χ_k(g) / |G| of each real irrep k, [n_irreps, order]; e is its endomorphism dimension.
 
-    They are the common eigenvectors of all sums over classes, a class joined with that of its inverses.
+    They are the common eigenvectors of all sums over classes, a class joined with that of its
+    inverses.
     """
     real_classes = {tuple(sorted({*c, *group.inverse[list(c)].tolist()})) for c in group.classes}
     indicator = np.zeros((len(real_classes), group.order))
@@ -145,8 +151,8 @@ def _central_idempotents(group: PointGroup) -> np.ndarray:
 def _dimension(group: PointGroup, idempotent: np.ndarray) -> int:
     """Dimension of the irrep of an idempotent by its Frobenius-Schur indicator.
 
-    Σ_g ε(g²) is d if the irrep stays irreducible in complex numbers; if it is a pair of complex conjugate
-    ones, that sum is 0 and |G| ε(1) = d²/2. (No point group has a quaternionic irrep.)
+    Σ_g ε(g²) is d if the irrep stays irreducible in complex numbers; if it is a pair of complex
+    conjugate ones, that sum is 0 and |G| ε(1) = d²/2. (No point group has a quaternionic irrep.)
     """
     real = round(idempotent[group.table.diagonal()].sum())
     return real if real else round((2 * group.order * idempotent[0]) ** 0.5)
@@ -155,8 +161,8 @@ def _dimension(group: PointGroup, idempotent: np.ndarray) -> int:
 def _carriers(group: PointGroup) -> Iterator[np.ndarray]:
     """Orthogonal matrices [order, n, n] on the polynomials of degree 0, 1, ..., without and with det R.
 
-    The basis is the monomials in lexicographic order, orthonormal in the invariant (Bombieri) product:
-    x^α is divided by its norm, √(α!) up to a common factor.
+    The basis is the monomials in lexicographic order, orthonormal in the invariant (Bombieri)
+    product: x^α is divided by its norm, √(α!) up to a common factor.
     """
     dim, signs = group.dim, group.determinants[:, None, None]
     powers: list[tuple[int, ...]] = [()]
@@ -182,7 +188,8 @@ def _carriers(group: PointGroup) -> Iterator[np.ndarray]:
 def _irreducible_subspace(carrier: np.ndarray, projector: np.ndarray, dim: int) -> np.ndarray:
     """Projector on one irreducible subspace of an isotypic one.
 
-    It is where the images of the first monomial are largest; the next ones, and sums of two, decide ties.
+    It is where the images of the first monomial are largest; the next ones, and sums of two,
+    decide ties.
     """
     units = np.eye(len(projector))
     for seed in [*units, *(a + b for a, b in combinations(units, 2))]:

@@ -1,8 +1,9 @@
-"""Sublattices that symmetry makes equivalent, and the frame in which each looks like the first of its class.
+"""Classes of equivalent sublattices, and a local frame for each sublattice.
 
-On a lattice with several sites a cell, components of a field are taken in the frame of each site: h_s turns
-the representative's axes into those of sublattice s. An operation g of the space group that takes s to s'
-acts on the components by h_s'⁻¹ g h_s, an element of the one site group of the class.
+On a lattice with several sites per cell, the components of a field refer to the local frame of
+their site. The frame operation h_s takes the representative site of the class to sublattice s. An
+operation g of the space group that takes s to s' then acts on the components by h_s'⁻¹ g h_s,
+which is an element of the site group of the representative.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from lattgnn.symmetry.point_group import PointGroup, site_point_group
 
 @dataclass(frozen=True)
 class SiteClass:
-    """Equivalent sublattices.
+    """A class of equivalent sublattices.
 
     Args:
-        sublattices: In increasing order; the first is the representative.
-        frames: Operations that take the representative's site in cell 0 to each sublattice's site in cell 0;
-            the first is the identity.
-        group: The site group of the representative, in the order of `SpaceGroup.site_group`.
+        sublattices: The sublattices in increasing order; the first is the representative.
+        frames: Operations that take the representative's site in cell 0 to each sublattice's site
+            in cell 0; the first is the identity.
+        group: The point group of the representative site, in the order of `SpaceGroup.site_group`.
     """
 
     sublattices: tuple[int, ...]
@@ -41,7 +42,15 @@ def site_classes(cell: UnitCell) -> tuple[SiteClass, ...]:
         cell: The unit cell.
 
     Returns:
-        One class for the square, honeycomb and kagome lattices; two for the Lieb lattice, corners and edges.
+        One class for the square, honeycomb and kagome lattices; two for the Lieb lattice, corners
+        and edges.
+
+    Examples:
+        >>> from lattgnn.lattice import lieb
+        >>> for sites in site_classes(lieb(4).cell):
+        ...     print(sites.sublattices, sites.group)
+        (0,) PointGroup(D4, order 8, dim 2)
+        (1, 2) PointGroup(D2, order 4, dim 2)
     """
     group = space_group(cell)
     classes = []
@@ -53,7 +62,17 @@ def site_classes(cell: UnitCell) -> tuple[SiteClass, ...]:
 
 
 def site_class_index(cell: UnitCell, sublattice: int) -> int:
-    """Index, in `site_classes(cell)`, of the class that a sublattice belongs to."""
+    """Index, in `site_classes(cell)`, of the class that a sublattice belongs to.
+
+    Args:
+        cell: The unit cell.
+        sublattice: The sublattice.
+
+    Examples:
+        >>> from lattgnn.lattice import lieb
+        >>> [site_class_index(lieb(4).cell, sublattice) for sublattice in range(3)]
+        [0, 1, 1]
+    """
     return next(n for n, sites in enumerate(site_classes(cell)) if sublattice in sites.sublattices)
 
 
@@ -70,10 +89,20 @@ def local_element(cell: UnitCell, operation: Operation, sublattice: int) -> int:
 
     Returns:
         Index of the element in the `group` of the class.
+
+    Examples:
+        The operation y, x of the honeycomb lattice is a mirror of sublattice 0, element 4 of its
+        group.
+
+        >>> from lattgnn.lattice import honeycomb, space_group
+        >>> cell = honeycomb(4).cell
+        >>> operation = space_group(cell).operations[8]
+        >>> print(operation.symbol, local_element(cell, operation, 0))
+        y, x 4
     """
     frames, elements = _local_frames(cell)
     before, after = frames[sublattice], frames[operation.sublattices[sublattice]]
-    # h_s' l = g h_s without any inverse: whole numbers throughout.
+    # Solve h_s' l = g h_s by comparing integer matrices, which needs no inverse.
     images = after @ elements[sublattice]
     found = (images == np.array(operation.rotation) @ before).all((1, 2))
     assert found.sum() == 1
@@ -93,10 +122,11 @@ def _local_frames(cell: UnitCell) -> tuple[list[np.ndarray], list[np.ndarray]]:
 
 
 def _orbit(group: SpaceGroup, sublattice: int) -> list[int]:
+    """Sublattices that operations take a sublattice to, sorted."""
     return sorted({g.sublattices[sublattice] for g in group.operations})
 
 
 def _frame(group: SpaceGroup, first: int, sublattice: int) -> Operation:
-    """The first operation that takes one site of cell 0 to another: rotations come before reflections."""
+    """The first operation that takes one site of cell 0 to another; rotations come first."""
     operation = next(g for g in group.operations if g.sublattices[first] == sublattice)
     return operation.translated(tuple(-n for n in operation.shifts[first]))

@@ -1,20 +1,22 @@
 """Mulliken names of irreps: A1g, B2, E'', T1u.
 
-The letter is the dimension (A, B: 1; E: 2; T: 3; G: 4; H: 5); A is even and B is odd under the principal
-operation, the rotation or rotoinversion of highest order. The other marks, where a group has them:
+The letter is the dimension (A, B: 1; E: 2; T: 3; G: 4; H: 5); A is even and B is odd under the
+principal operation, the rotation or rotoinversion of highest order. The other marks, where a group
+has them:
 
-- g and u: even and odd under the inversion; otherwise ' and '' under the mirror normal to the principal axis.
-  The rest of the name is that of the rotations alone.
-- 1 and 2 after A and B: even and odd under a two-fold rotation about an axis normal to the principal one, or
-  else under a mirror through it: among several, the axis or line of the mirror nearest to x. So B1 is x² − y²
-  where x is an axis.
+- g and u: even and odd under the inversion; otherwise ' and '' under the mirror normal to the
+  principal axis. The rest of the name is that of the rotations alone.
+- 1 and 2 after A and B: even and odd under a two-fold rotation about an axis normal to the
+  principal one, or else under a mirror through it: among several, the axis or line of the mirror
+  nearest to x. So B1 is x² − y² where x is an axis.
 - k after E: the principal operation has trace 2 cos(2πk/n), where n > 4.
 - 1 and 2 after A and T of a cube: even and odd under four-fold rotations or rotoinversions.
-- 1, 2, 3 after B of three two-fold axes: even under that about z, y, x (or nearest to them, in this order).
+- 1, 2, 3 after B of three two-fold axes: even under that about z, y, x (or nearest to them, in
+  this order).
 
-A plane is seen from space with its normal as the principal axis and its mirrors upright; a line's mirror is
-the inversion. Irreps that share a name are numbered by decreasing characters, elements sorted by decreasing
-determinant, trace and matrix entries.
+A plane is seen from space with its normal as the principal axis and its mirrors upright; a line's
+mirror is the inversion. Irreps that share a name are numbered by decreasing characters, elements
+sorted by decreasing determinant, trace and matrix entries.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ def mulliken_names(group: PointGroup, characters: np.ndarray) -> list[tuple[str,
         characters: Characters [n_irreps, order] of all real irreps.
 
     Returns:
-        (name, row) pairs, the trivial irrep first: g before u, ' before ''; A before B, E, T; 1 before 2.
+        (name, row) pairs, the trivial irrep first: g before u, ' before ''; A before B, E, T; 1
+        before 2.
     """
     solid = _Solid.of(group)
     mirror, marks = _parity(solid)

@@ -14,8 +14,9 @@ from lattgnn.errors import InputError
 from lattgnn.lattice.operations import space_group
 from lattgnn.lattice.unit_cell import UnitCell
 
-# Hermann-Mauguin names by order and largest order of an element of the group {det(R) R}: its rotations only;
-# with the inversion; with neither, its elements of largest order being rotoinversions or rotations.
+# Hermann-Mauguin names, looked up by the order of the group {det(R) R} and the largest order of its
+# elements. The four names are for a group of rotations only; for one with the inversion; and for
+# others, by whether their elements of largest order are rotoinversions or rotations.
 _HERMANN_MAUGUIN = {
     (1, 1): ("1", "-1", "", ""),
     (2, 2): ("2", "2/m", "m", ""),
@@ -33,7 +34,9 @@ _HERMANN_MAUGUIN = {
 
 @dataclass(frozen=True, eq=False)
 class PointGroup:
-    """A finite group of orthogonal matrices, the identity first; equality and hash go by value and order.
+    """A finite group of orthogonal matrices, the identity first.
+
+    Groups are equal if they have the same elements in the same order.
 
     Args:
         rotations: Cartesian matrices [order, dim, dim]; `from_rotations` checks and cleans them.
@@ -49,14 +52,15 @@ class PointGroup:
         """The group of given matrices.
 
         Args:
-            matrices: [n, dim, dim] cartesian, orthogonal to 1e-6, in any order; repeated ones count once.
+            matrices: Cartesian matrices [n, dim, dim], orthogonal to 1e-6, in any order. Repeated
+                ones count once.
 
         Returns:
-            The group: the identity first, the others in the given order, common entries (0, 1/2, √3/2, 1)
-            exact.
+            The group: the identity first, the others in the given order. The common entries 0,
+            1/2, √3/2 and 1 are made exact.
 
         Raises:
-            ValueError: If the matrices are not orthogonal, or no group.
+            InputError: If the matrices are not orthogonal or do not form a group.
         """
         given = np.array(matrices, dtype=np.float64)
         if given.ndim != 3 or given.shape[1:] not in [(1, 1), (2, 2), (3, 3)] or not len(given):
@@ -70,13 +74,13 @@ class PointGroup:
                 f"rotations must be orthogonal matrices, got a defect of {defect:.1e}."
                 " Use cartesian components, not fractions of the primitive vectors."
             )
-        for _ in range(3):  # Newton's iteration towards the nearest orthogonal matrix
+        for _ in range(3):  # Newton iterations toward the nearest orthogonal matrix
             given = 1.5 * given - 0.5 * given @ given.swapaxes(1, 2) @ given
         group = cls(_identity_first(snapped(given, 1e-9)))
         if (group.table < 0).any():
             raise InputError(
                 f"rotations must be closed under multiplication, got {group.order} matrices that are not."
-                " Use all elements of the group."
+                " Give all elements of the group."
             )
         return group
 
@@ -124,7 +128,7 @@ class PointGroup:
 
     @cached_property
     def inverse(self) -> np.ndarray:
-        """Number of the inverse of each element, int64 [order]."""
+        """Index of the inverse of each element, int64 [order]."""
         return _read_only((self.table == 0).argmax(1))
 
     @cached_property
@@ -135,7 +139,7 @@ class PointGroup:
 
     @cached_property
     def name(self) -> str:
-        """C_n or D_n on a line or plane, Hermann-Mauguin in space."""
+        """C_n or D_n on a line or in the plane, the Hermann-Mauguin symbol in space."""
         proper = int((self.determinants > 0).sum())
         if self.dim < 3:
             return f"{'D' if self.order > proper else 'C'}{proper}"
@@ -149,13 +153,13 @@ class PointGroup:
         return names[3] if (self.determinants[orders == orders.max()] > 0).any() else names[2]
 
     def index(self, rotation: Sequence | np.ndarray) -> int:
-        """Number of an element.
+        """Index of an element.
 
         Args:
-            rotation: Its cartesian matrix [dim, dim], exact to 1e-6.
+            rotation: Cartesian matrix [dim, dim] of the element, accurate to 1e-6.
 
         Raises:
-            ValueError: If the group has no such element.
+            InputError: If the group has no such element.
         """
         given = np.asarray(rotation, dtype=np.float64)
         if given.shape == (self.dim, self.dim):
@@ -168,10 +172,16 @@ class PointGroup:
         )
 
     def check_subgroup(self, elements: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The numbers of the elements of a subgroup as int64 [n].
+        """Check that elements form a subgroup.
+
+        Args:
+            elements: Indices of the elements, in any order.
+
+        Returns:
+            The sorted indices, int64 [n].
 
         Raises:
-            ValueError: If they are no subgroup.
+            InputError: If the elements do not form a subgroup.
         """
         chosen = np.asarray(elements, dtype=np.int64).reshape(-1)
         inside = len(chosen) and 0 <= chosen.min() and chosen.max() < self.order
@@ -196,13 +206,21 @@ def site_point_group(cell: UnitCell, sublattice: int = 0) -> PointGroup:
 
     Raises:
         InputError: If there is no such sublattice.
+
+    Examples:
+        >>> from lattgnn.lattice import cubic, kagome, square
+        >>> for lattice in (square(8), kagome(8), cubic(8)):
+        ...     print(site_point_group(lattice.cell))
+        PointGroup(D4, order 8, dim 2)
+        PointGroup(D2, order 4, dim 2)
+        PointGroup(m-3m, order 48, dim 3)
     """
     members = space_group(cell).site_group(sublattice)
     return PointGroup.from_rotations([g.cartesian for g in members])
 
 
 def matrix_orders(matrices: np.ndarray) -> np.ndarray:
-    """Smallest n > 0 for which the n-th power of each of [n, dim, dim] is the identity, int64 [n]."""
+    """Order of each matrix [n, dim, dim]: the smallest k > 0 with R^k = 1, int64 [n]."""
     orders, power = np.zeros(len(matrices), dtype=np.int64), matrices
     for n in count(1):
         is_identity = np.abs(power - np.eye(matrices.shape[1])).max((1, 2)) <= 1e-6
@@ -214,22 +232,24 @@ def matrix_orders(matrices: np.ndarray) -> np.ndarray:
 
 
 def snapped(values: np.ndarray, tolerance: float) -> np.ndarray:
-    """Entries within the tolerance of 0, ±1/2, ±√3/2 and ±1 made exact: rounding leaves no trace there."""
+    """A copy with entries near 0, ±1/2, ±√3/2 and ±1 made exact, to remove rounding errors."""
     values = np.array(values)
     for exact in (0.0, 0.5, 3**0.5 / 2, 1.0):
         for value in (exact, -exact):
+            # + 0.0 turns -0.0 into 0.0.
             values[np.abs(values - value) <= tolerance] = value + 0.0
     return values
 
 
 def _identity_first(matrices: np.ndarray) -> np.ndarray:
+    """Distinct matrices, the identity moved to the front."""
     matrices = _distinct(matrices)
     is_identity = np.abs(matrices - np.eye(matrices.shape[1])).max((1, 2)) <= 1e-6
     return np.concatenate([matrices[is_identity], matrices[~is_identity]])
 
 
 def _distinct(matrices: np.ndarray) -> np.ndarray:
-    """Each matrix once, in the order of their first occurrence."""
+    """The distinct matrices, in the order of their first occurrence."""
     same = np.abs(matrices[:, None] - matrices).max((2, 3)) <= 1e-6
     return matrices[same.argmax(1) == np.arange(len(matrices))]
 

@@ -34,15 +34,23 @@ def parse_representation(text: str, group: PointGroup) -> Representation:
     """The representation that a text names.
 
     Args:
-        text: A sum of names with multiplicities: irreps of the group, trivial, vector, axial, pseudoscalar or
-            regular. "2 E", "2E", "2*E" and "2x E" are the same; "E * E" is the tensor product.
+        text: A sum of names with multiplicities: irreps of the group, trivial, vector, axial,
+            pseudoscalar or regular. "2 E", "2E", "2*E" and "2x E" are the same; "E * E" is the
+            tensor product.
         group: The point group.
 
     Returns:
         Their direct sum; its blocks are the summands in order.
 
     Raises:
-        ValueError: If a name is not one of the group's, or the text is no sum.
+        InputError: If a name is not one of the group's, or the text is no sum.
+
+    Examples:
+        >>> from lattgnn.lattice import square
+        >>> from lattgnn.symmetry import site_point_group
+        >>> group = site_point_group(square(8).cell)
+        >>> [(irrep.name, n) for irrep, n in parse_representation("E * E", group).irreps()]
+        [('A1', 1), ('A2', 1), ('B1', 1), ('B2', 1)]
     """
     tokens = [(m.lastgroup or "", m[m.lastgroup or 0]) for m in _TOKEN.finditer(text)]
     try:

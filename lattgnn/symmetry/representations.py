@@ -24,8 +24,9 @@ from lattgnn.symmetry.point_group import PointGroup
 class Representation:
     """Real orthogonal matrices ρ(g), one for each element of a point group.
 
-    `a + b` is the direct sum, `3 * a` that of three, `a * b` the tensor product (last index fastest).
-    Equality and hash go by group and matrices: the E of a square equals its vector representation.
+    `a + b` is the direct sum, `3 * a` that of three, `a * b` the tensor product (last index
+    fastest). Equality and hash go by group and matrices: the E of a square equals its vector
+    representation.
 
     Args:
         group: The point group.
@@ -34,7 +35,7 @@ class Representation:
         summands: Its parts if it is a direct sum.
 
     Raises:
-        ValueError: If the matrices are no orthogonal representation of the group.
+        InputError: If the matrices are no orthogonal representation of the group.
     """
 
     group: PointGroup
@@ -49,7 +50,8 @@ class Representation:
                 f"matrices must have the shape [{self.group.order}, dim, dim] for {self.group.name},"
                 f" got {shape}. Use one square matrix for each element."
             )
-        # ρ(g) ρ(h) v = ρ(g h) v and ρ(g⁻¹) w = ρ(g)ᵀ w for generic vectors: no cubes of the dimension.
+        # ρ(g) ρ(h) v = ρ(g h) v and ρ(g⁻¹) w = ρ(g)ᵀ w for generic vectors: no cubes of the
+        # dimension.
         images = self.matrices @ np.cos(np.arange(1, shape[1] + 1) ** 1.5)
         defect = np.abs(
             np.einsum("gij,hj->ghi", self.matrices, images) - images[self.group.table]
@@ -145,7 +147,8 @@ class Representation:
         rows = np.zeros((0, self.dim))
         for irrep, _ in self.irreps():
             for block in invariant_tensors([irrep.matrices, self.matrices]):
-                # Orthogonal to the copies before it, an intertwiner with an irrep is still one: K Kᵀ ∝ 1.
+                # Orthogonal to the copies before it, an intertwiner with an irrep is still one: K
+                # Kᵀ ∝ 1.
                 block = block - block @ rows.T @ rows
                 norm = np.sqrt((block**2).sum() / irrep.dim)
                 if norm > 1e-6:
@@ -155,7 +158,15 @@ class Representation:
 
 
 def direct_sum(*parts: Representation) -> Representation:
-    """The direct sum of one or more representations of a group, in order."""
+    """The direct sum of one or more representations of a group, in order.
+
+    Examples:
+        >>> from lattgnn.lattice import square
+        >>> from lattgnn.symmetry import site_point_group
+        >>> group = site_point_group(square(8).cell)
+        >>> direct_sum(vector(group), trivial(group)).name
+        'vector + trivial'
+    """
     for part in parts:
         check_same_group(parts[0], part)
     blocks = tuple(block for part in parts for block in part.blocks)
@@ -177,6 +188,13 @@ def irreps(group: PointGroup) -> tuple[Representation, ...]:
     """All real irreps of a group, the trivial one first, with Mulliken names.
 
     A pair of complex conjugate irreps (of C4, say) is one real irrep, E, with `endomorphism_dim` 2.
+
+    Examples:
+        >>> from lattgnn.lattice import square
+        >>> from lattgnn.symmetry import site_point_group
+        >>> group = site_point_group(square(8).cell)
+        >>> [irrep.name for irrep in irreps(group)]
+        ['A1', 'A2', 'B1', 'B2', 'E']
     """
     return tuple(Representation(group, m, name) for name, m in irreducible_matrices(group))
 
@@ -217,15 +235,24 @@ def permutation(
 
     Args:
         group: The point group.
-        points: Cartesian points [n, dim] that it maps onto each other, such as the neighbours of a site.
-        subgroup: Instead of points, elements of a subgroup H; the components are the cosets g H, in the order
-            of their first elements.
+        points: Cartesian points [n, dim] that it maps onto each other, such as the neighbors of a
+            site.
+        subgroup: Instead of points, elements of a subgroup H; the components are the cosets g H,
+            in the order of their first elements.
 
     Returns:
         Permutation matrices: ρ(g) has 1 at (g i, i).
 
     Raises:
-        ValueError: If not one of the two is given, or the group does not permute them.
+        InputError: If not one of the two is given, or the group does not permute them.
+
+    Examples:
+        >>> from lattgnn.lattice import square
+        >>> from lattgnn.symmetry import site_point_group
+        >>> group = site_point_group(square(8).cell)
+        >>> neighbors = permutation(group, [[1, 0], [0, 1], [-1, 0], [0, -1]])
+        >>> [(irrep.name, n) for irrep, n in neighbors.irreps()]
+        [('A1', 1), ('B1', 1), ('E', 1)]
     """
     if (points is None) == (subgroup is None):
         raise InputError(
@@ -254,7 +281,7 @@ def check_same_group(a: Representation, b: Representation) -> None:
     """Refuse representations of different groups.
 
     Raises:
-        ValueError: If a and b are of different groups.
+        InputError: If a and b are of different groups.
     """
     if a.group != b.group:
         raise InputError(

@@ -22,11 +22,17 @@ def symmetry_table(lattice: Lattice, cutoff: float) -> str:
         cutoff: Largest length of a bond, in the units of the lattice.
 
     Returns:
-        Several lines: the operations as x, y, z symbols, the group of each site with its irreps, and for each
-        orbit of directed bonds its length, representative, number arriving at a site, stabiliser and reverse.
+        Several lines: the operations as x, y, z symbols, the group of each site with its irreps,
+        and for each orbit of directed bonds its length, representative, number arriving at a site,
+        stabilizer and reverse.
 
     Raises:
-        ValueError: If the extent is too small for the cutoff.
+        InputError: If the extent is too small for the cutoff.
+
+    Examples:
+        >>> from lattgnn.lattice import square
+        >>> print(symmetry_table(square(8), cutoff=1.5).split("\\n")[-4])
+          orbit    length  from  to    cell  vector  arriving  stabilizer  reverse
     """
     found = bond_orbits(lattice, cutoff)
     found.check_extent()
@@ -34,7 +40,7 @@ def symmetry_table(lattice: Lattice, cutoff: float) -> str:
     parts = [_header(lattice, group), _operations(group), _sites(lattice, group)]
     lengths = len({o.squared_distance for o in found.orbits})
     title = f"Orbits of directed bonds up to {cutoff:g}: {len(found)} of {lengths} lengths"
-    head = ("orbit", "length", "from", "to", "cell", "vector", "arriving", "stabiliser", "reverse")
+    head = ("orbit", "length", "from", "to", "cell", "vector", "arriving", "stabilizer", "reverse")
     rows = [
         (
             str(o.index),

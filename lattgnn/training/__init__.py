@@ -1,4 +1,4 @@
-"""Fitting force networks to exact labels with Lightning."""
+"""Training force networks on exact labels with Lightning."""
 
 from lattgnn.training.lit_module import LitForceField
 from lattgnn.training.loggers import OfflineWandbLogger

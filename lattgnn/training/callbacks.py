@@ -1,4 +1,4 @@
-"""What a training run tells: a line now and then, and its cost at the end."""
+"""Progress messages during a fit, and the record of its cost."""
 
 import json
 import logging
@@ -15,10 +15,11 @@ logger = logging.getLogger(__name__)
 
 
 class RunRecord(Callback):
-    """Logs one line a validation and writes `fit.json`: parameters, steps, CPU-minutes, last figures.
+    """Logs one line per validation; writes `fit.json` with parameters, steps, cost and metrics.
 
-    CPU time is that of this process, all threads. It lies in the checkpoint, and a resumed run counts on.
-    `step_seconds` is the median CPU time of a training step since the start or the resumption.
+    CPU time is that of this process with all its threads. It is stored in the checkpoint, and a
+    resumed run adds to it. `step_seconds` is the median CPU time of a training step since the run
+    started or resumed.
     """
 
     def __init__(self) -> None:
@@ -29,29 +30,29 @@ class RunRecord(Callback):
 
     @property
     def cpu_minutes(self) -> float:
-        """CPU-minutes of the run so far, earlier parts of it included."""
+        """CPU minutes of the run so far, including the time before it was resumed."""
         return (self._before + time.process_time() - self._started) / 60
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Start measuring the fit."""
         self._started = time.process_time()
 
     def on_train_batch_start(self, *args: Any) -> None:
-        """Start the clock of a step."""
+        """Start measuring a step."""
         self._step_started = time.process_time()
 
     def on_train_batch_end(self, *args: Any) -> None:
-        """Stop it."""
+        """Record the CPU time of the step."""
         self._step_seconds.append(time.process_time() - self._step_started)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log where the training is."""
+        """Log epoch, step, cost and validation errors."""
         if trainer.is_global_zero and not trainer.sanity_checking and trainer.state.fn == "fit":
-            figures = trainer.callback_metrics
+            metrics = trainer.callback_metrics
             mse = ", ".join(
-                f"{name} {figures[f'val/{name}/mse']:.2e}"
+                f"{name} {metrics[f'val/{name}/mse']:.2e}"
                 for name in ("quench", "random")
-                if f"val/{name}/mse" in figures
+                if f"val/{name}/mse" in metrics
             )
             logger.info(
                 "epoch %d/%s, step %d, %.2f CPU-min, validation MSE: %s",
@@ -63,7 +64,7 @@ class RunRecord(Callback):
             )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the record."""
+        """Write `fit.json`."""
         if trainer.is_global_zero:
             record = {
                 "parameters": sum(p.numel() for p in pl_module.parameters()),
@@ -81,9 +82,9 @@ class RunRecord(Callback):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """CPU time so far, for the checkpoint."""
+        """Return the CPU time so far, for the checkpoint."""
         return {"cpu_seconds": 60 * self.cpu_minutes}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Count on from a checkpoint."""
+        """Restore the CPU time from a checkpoint."""
         self._before = state_dict["cpu_seconds"]

@@ -1,4 +1,4 @@
-"""Experiment tracking that can neither ask a question, nor wait for a network, nor end a training."""
+"""Experiment tracking that never asks a question, waits for a network, or stops a fit."""
 
 import netrc
 import os
@@ -13,25 +13,26 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
 CONNECT_SECONDS = 15.0
-UPLOAD_SECONDS = 60.0  # at the end of an online run; what is not through by then stays on disk
+UPLOAD_SECONDS = 60.0  # at the end of an online run; data not uploaded by then stay on disk
 
 
 class OfflineWandbLogger(WandbLogger):
-    """Weights & Biases on disk; `wandb sync` uploads a run later, and `online=True` while it goes on.
+    """Weights & Biases on disk; upload later with `wandb sync`, or at once with `online=True`.
 
-    Offline needs neither key nor network. Online becomes offline, with one warning, when there is no key
-    (wandb would ask for one) or no answer within 15 s. The environment variable WANDB_MODE=offline or
-    disabled has the last word. Whatever fails in wandb, one warning is all that happens.
+    Offline mode needs neither a key nor a network. Online mode falls back to offline, with one
+    warning, if there is no key (wandb would ask for one) or no answer within 15 s.
+    WANDB_MODE=offline and WANDB_MODE=disabled override `online`. If wandb fails, a warning is
+    printed and the fit continues.
 
-    Each run has a folder of its own below `save_dir`, so that the configuration that LightningCLI saves
-    beside its first logger never meets that of an earlier run.
+    Each run has its own directory in `save_dir`, so that the configuration that LightningCLI saves
+    there cannot collide with that of an earlier run.
 
     Args:
         project: Project of the run.
-        name: Name of the run on the website; wandb invents one by default.
-        save_dir: Folder of all runs.
-        version: Identifier of the run, new by default; the same one continues a run.
-        online: Send the run to the server while it goes on.
+        name: Name of the run on the website. Default: chosen by wandb.
+        save_dir: Directory of all runs.
+        version: Identifier of the run. Default: a new one. An existing one continues its run.
+        online: Send the data to the server during the run.
         tags: Labels of the run.
     """
 
@@ -58,7 +59,7 @@ class OfflineWandbLogger(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The wandb run, begun at the first use; where wandb does not work, an object that ignores all."""
+        """The wandb run, started at the first use; a dummy object if wandb does not work."""
         if self._experiment is None:
             self._experiment = self._shielded(self._begin) or _Nothing()
         return self._experiment
@@ -72,14 +73,14 @@ class OfflineWandbLogger(WandbLogger):
         self._shielded(super().log_metrics, metrics, step)
 
     def finalize(self, status: str) -> None:
-        """Write the run to its end; what is logged afterwards continues it under the same identifier."""
+        """Finish the run. Anything logged later continues it under the same identifier."""
         self._shielded(super().finalize, status)
         if self._experiment is not None:
             self._shielded(self._experiment.finish, 0 if status == "success" else 1)
             self._experiment = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """For a spawned process, which continues the run by its identifier."""
+        """State for a spawned process, which continues the run by its identifier."""
         return {**self.__dict__, "_experiment": None}
 
     def _begin(self) -> Any:
@@ -88,7 +89,7 @@ class OfflineWandbLogger(WandbLogger):
             mode = "online" if self._online else "offline"
         if mode == "online" and not _has_key():
             rank_zero_warn(
-                "wandb has no API key: this run stays on disk. Set WANDB_API_KEY to send it."
+                "wandb has no API key, so this run stays on disk. Set WANDB_API_KEY to upload it."
             )
             mode = "offline"
         Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
@@ -97,12 +98,12 @@ class OfflineWandbLogger(WandbLogger):
         except Exception as error:
             if mode != "online":
                 raise
-            rank_zero_warn(f"wandb is out of reach, and this run stays on disk: {error}")
-            # wandb still holds the identifier of the attempt
+            rank_zero_warn(f"wandb cannot be reached, so this run stays on disk: {error}")
+            # wandb keeps the identifier of the failed attempt, so another one is needed.
             return self._run("offline", id=f"{self.version}-offline")
 
     def _run(self, mode: str, **changed: Any) -> Any:
-        import wandb  # a second that a training without it need not pay
+        import wandb  # takes a second, which only runs with wandb should pay
 
         settings = wandb.Settings(
             silent=True,
@@ -112,9 +113,10 @@ class OfflineWandbLogger(WandbLogger):
             disable_git=True,
             disable_code=True,
         )
-        # "create_new": two loggers in one process are two runs, not one that both write to
+        # "create_new": two loggers in one process make two runs; by default both would write to
+        # one.
         options = {**self._wandb_init, **changed, "mode": mode, "reinit": "create_new"}
-        options.pop("anonymous", None)  # Lightning passes on what wandb no longer knows
+        options.pop("anonymous", None)  # passed by Lightning, but no longer known to wandb
         run = wandb.init(**options, settings=settings)
         run.define_metric("trainer/global_step")
         run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
@@ -123,16 +125,16 @@ class OfflineWandbLogger(WandbLogger):
     def _shielded(self, function: Callable, *args: Any) -> Any:
         try:
             return function(*args)
-        except (
-            Exception
-        ) as error:  # tracking is a convenience: whatever breaks in it, the training goes on
+        except Exception as error:  # tracking is optional: no error of it may stop the fit
             if not self._warned:
                 self._warned = True
-                rank_zero_warn(f"wandb failed, and this run may miss there: {error}")
+                rank_zero_warn(
+                    f"wandb failed, and its record of this run may be incomplete: {error}"
+                )
 
 
 class _Nothing:
-    """Answers every call and attribute with itself."""
+    """Returns itself for every attribute and call."""
 
     def __getattr__(self, name: str) -> "_Nothing":
         return self

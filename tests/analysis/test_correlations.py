@@ -61,7 +61,7 @@ def test_shells_are_those_of_the_lattice():
 def test_open_boundaries_do_not_wrap():
     lattice = chain(extent=[8], periodic=False)
     field = np.zeros(8)
-    field[0] = field[7] = 1.0  # the two ends: neighbours on a ring, strangers on a segment
+    field[0] = field[7] = 1.0  # the two ends: neighbors on a ring, strangers on a segment
     assert nearest_neighbor_correlation(field, lattice) == pytest.approx(0.0, abs=1e-15)
     assert nearest_neighbor_correlation(field, chain(8)) == pytest.approx(0.5)
     np.testing.assert_allclose(pair_correlation(np.ones(8), lattice), 1.0)
@@ -80,7 +80,7 @@ def test_translation_changes_nothing(seed, shift):
     )
 
 
-def test_checkerboard_neighbours():
+def test_checkerboard_neighbors():
     lattice = square(8)
     assert nearest_neighbor_correlation(2.0 * lattice.bipartite_signs, lattice) == pytest.approx(
         -1.0

@@ -66,6 +66,6 @@ def test_rings():
     assert k[0] == 0.0 and (np.diff(k) > 0).all()
 
 
-def test_colours_that_are_no_plane_wave_are_refused():
-    with pytest.raises(ValueError, match="one site in the cell"):
+def test_colors_that_are_no_plane_wave_are_refused():
+    with pytest.raises(ValueError, match="one site per unit cell"):
         checkerboard_wavevector(honeycomb(4))

@@ -66,7 +66,7 @@ def test_help_imports_nothing_heavy():
 
 
 def test_unknown_verb_is_corrected(capsys):
-    assert "did you mean 'simulate'" in refused(capsys, "simulat")
+    assert "Did you mean 'simulate'?" in refused(capsys, "simulat")
 
 
 def test_no_verb_shows_the_verbs(capsys):
@@ -85,15 +85,18 @@ def test_version(capsys):
         (["--force_field.hamiltonian=lattgnn.hamiltonians.Holstien"], ["Did you mean 'Holstein'?"]),
         (["--force_field.hamiltonian.init_args.gg=3"], ["force_field.hamiltonian", "'gg'"]),
         (["--integrator=lattgnn.lattice.square"], ["integrator", "square"]),
-        (["--lattice.init_args.extent=[1,6]"], ["extent"]),
+        (["--lattice.init_args.extent=[0,6]"], ["extent"]),
         (["--lattice.init_args.extent=[6,6,6]"], ["extent"]),
         (["--n_step=3"], ["Did you mean '--n_steps'?"]),
+        (["--initial.device=gpuu"], ["device 'gpuu' cannot be used", "Use cpu."]),
+        (["--dtype=float16"], ["dtype: expected one of 'float32', 'float64'"]),
+        ([f"--config={CONFIGS / 'fit/holstein_square.yaml'}"], ["configuration of another verb"]),
         (["--force_field.solver=null"], ["force_field must have"]),
         (["--force_field.checkpoint=nowhere.ckpt"], ["nowhere.ckpt"]),
         (["--force_field.checkpoint=no-such-name"], ["no-such-name"]),
         (
             ["--force_field.hamiltonian=lattgnn.hamiltonians.DoubleExchange"],
-            ["must move the field of DoubleExchange, got VerletLangevin", "HeunLLG"],
+            ["must suit the field of DoubleExchange, got VerletLangevin", "HeunLLG"],
         ),
     ],
 )
@@ -149,6 +152,17 @@ def test_spins_start_on_the_sphere_and_take_no_std(capsys, tmp_path):
     assert run("analyze", str(tmp_path / "run")) == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["analyze", "run", "--window", "30", "100"], "such as [10,100]"),
+        (["generate", "labels.yaml"], "Use --config FILE"),
+    ],
+)
+def test_the_right_form_of_an_argument_is_shown(capsys, arguments, part):
+    assert part in refused(capsys, *arguments)
+
+
 def test_simulate_refuses_to_go_on_with_another_run(capsys, tmp_path):
     out = f"--out={tmp_path / 'quench'}"
     assert run(*QUENCH, out) == 0
@@ -169,6 +183,108 @@ def test_a_runaway_field_is_exit_code_1_and_one_line(capsys, tmp_path):
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "step 1" in err
+
+
+def test_an_extent_too_small_for_the_bonds_writes_nothing(tmp_path):
+    """Without the run-time type checks, which evaluate the model's bonds before it is used."""
+    options = [f"--out={tmp_path / 'run'}", "--lattice.init_args.extent=[1,6]"]
+    command = [sys.executable, "-m", "lattgnn", *QUENCH, *options]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "extent" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+OWN = """
+from dataclasses import dataclass
+
+from lattgnn.dynamics import VerletLangevin
+from lattgnn.errors import InputError
+from lattgnn.hamiltonians import Holstein
+from lattgnn.solvers import ExactDiagonalization
+
+
+@dataclass(frozen=True)
+class WrongModel(Holstein):
+    def __post_init__(self):
+        1 + "one"
+
+
+@dataclass(frozen=True)
+class WrongSolver(ExactDiagonalization):
+    def __post_init__(self):
+        self.nothing
+
+
+@dataclass(frozen=True)
+class WrongIntegrator(VerletLangevin):
+    def __post_init__(self):
+        int("one")
+
+
+@dataclass(frozen=True)
+class ColdSolver(ExactDiagonalization):
+    def __post_init__(self):
+        raise InputError("kT must be above 1, got 0.1. Use 2.")
+"""
+
+
+@pytest.fixture
+def own_module(monkeypatch, tmp_path):
+    """A directory on the path with a user's own modules, one of which cannot be imported."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "own_classes.py").write_text(OWN)
+    (folder / "own_broken.py").write_text('1 + "one"\nclass Model: pass\n')
+    (folder / "own_needs.py").write_text("import no_such_package\nclass Model: pass\n")
+    monkeypatch.syspath_prepend(folder)
+    yield folder
+    for name in ("own_classes", "own_broken", "own_needs"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("option", "last"),
+    [
+        ("--force_field.hamiltonian=own_classes.WrongModel", "TypeError: unsupported operand"),
+        ("--force_field.solver=own_classes.WrongSolver", "AttributeError: 'WrongSolver' object"),
+        ("--integrator=own_classes.WrongIntegrator", "ValueError: invalid literal for int()"),
+        ("--force_field.hamiltonian=own_broken.Model", "TypeError: unsupported operand"),
+    ],
+)
+def test_a_bug_in_a_class_of_the_user_shows_its_traceback(
+    capsys, tmp_path, own_module, option, last
+):
+    assert run(*QUENCH, f"--out={tmp_path / 'run'}", option) == 1
+    out, err = capsys.readouterr()
+    *traceback, exception, advice = err.splitlines()
+    assert out == "" and traceback[0].startswith("Traceback")
+    assert any(str(own_module) in line for line in traceback)
+    assert exception.startswith(last)
+    assert "this is a bug in lattgnn or in a class of your own" in advice
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "part"),
+    [
+        ("--force_field.solver=own_classes.ColdSolver", "error: kT must be above 1, got 0.1. Use"),
+        ("--force_field.solver=own_classes.ColdSolvr", "Did you mean 'ColdSolver'?"),
+        ("--force_field.hamiltonian=not_there.Model", "PYTHONPATH"),
+        ("--force_field.hamiltonian=own_needs.Model", "No module named 'no_such_package'"),
+    ],
+)
+def test_wrong_input_to_a_class_of_the_user_is_one_line(capsys, tmp_path, own_module, option, part):
+    assert part in refused(capsys, *QUENCH, f"--out={tmp_path / 'run'}", option)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupt_is_exit_code_130(monkeypatch, capsys):
+    def interrupt(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lattgnn.cli.doctor.main", interrupt)
+    assert run("doctor") == 130
 
 
 def test_debugging_raises(monkeypatch, tmp_path):
@@ -226,6 +342,7 @@ def test_lattice_prints_the_table_and_draws(capsys, tmp_path):
         (["square", "--extent", "3"], "Use (5, 5)"),
         (["square", "--extent", "x"], "expected int"),
         (["square", "--open", "5"], "open"),
+        (["square", "--plot", "a.xyz"], "plot must end in .png"),
         (["square", "--cutof", "2"], "Did you mean '--cutoff'?"),
     ],
 )
@@ -234,7 +351,10 @@ def test_lattice_refuses(capsys, arguments, part):
 
 
 def test_lattice_needs_no_torch():
-    code = "import sys; from lattgnn import cli; cli.main(['lattice', 'lieb']); exit('torch' in sys.modules)"
+    code = (
+        "import sys; from lattgnn import cli;"
+        "cli.main(['lattice', 'lieb']); exit('torch' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 

@@ -24,7 +24,7 @@ def draw(
     shape: Shape,
     recipe: Callable[[], Shape] | None = None,
     n_times: int | None = None,
-    grey: bool | str = True,
+    gray: bool | str = True,
 ) -> None:
     """Arguments of many kinds."""
 

@@ -60,7 +60,7 @@ def test_a_second_call_does_nothing_again(finished, capsys):
     }
     assert main(["quickstart", "--fast", f"--out={finished}"]) == 0
     out, err = capsys.readouterr()
-    assert err.count("finished before") == len(stages(finished)) == 6
+    assert err.count("already finished") == len(stages(finished)) == 6
     assert "lattgnn fit" not in err
     assert "total" in out and str(finished / "report.html") in out
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -72,7 +72,7 @@ def test_an_unfinished_stage_alone_is_done_again(finished, capsys):
     (finished / "report.html").unlink()
     (finished / "fit" / "predictions.npz").unlink()
     assert main(["quickstart", "--fast", f"--out={finished}"]) == 0
-    assert capsys.readouterr().err.count("finished before") == 5
+    assert capsys.readouterr().err.count("already finished") == 5
     new = figures(finished)
     assert (finished / "report.html").exists()
     assert new["test"] == old["test"] and new["quench"] == old["quench"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lattgnn.data import Quench, RandomFields
-from lattgnn.dynamics import Regular, VerletLangevin, initial_state, simulate
+from lattgnn.dynamics import HeunLLG, Regular, VerletLangevin, initial_state, simulate
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
@@ -102,8 +102,11 @@ def test_steps_are_denser_early():
             lambda: Quench("train", n_steps=10, n_frames=20),
             "n_frames must be between 2 and n_steps",
         ),
-        (lambda: Quench("train", dt=0.0), "dt must be positive"),
-        (lambda: Quench("train", gamma=-1.0), "gamma must be >= 0"),
+        (
+            lambda: Quench("train", integrator=HeunLLG(0.1, 0.01, 0.1)),
+            "integrator must move the field of Quench, got HeunLLG. Use VerletLangevin",
+        ),
+        (lambda: Quench("train", velocity_variance=-1.0), "velocity_variance must be >= 0"),
         (lambda: RandomFields("val", n_samples=0), "n_samples must be positive"),
         (lambda: RandomFields("val", variances=()), "variances must be one or more"),
         (lambda: replace(RandomFields("val"), variances=(-1.0,)), "variances must be"),

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
-from lattgnn.hamiltonians import Hamiltonian
+from lattgnn.hamiltonians import DoubleExchange, Hamiltonian, Holstein, JahnTeller, Peierls
 from lattgnn.lattice import square, triangular
 from lattgnn.solvers import ExactDiagonalization
 from lattgnn.symmetry import FieldType
@@ -15,7 +16,7 @@ from lattgnn.symmetry import FieldType
 
 @dataclass(frozen=True)
 class Kondo(Hamiltonian):
-    """H = −Σ c†c − J Σ S·c†σc, with a classical anisotropy D Σ S_z⁴ that has no closed-form force here."""
+    """H = −Σ c†c − J Σ S·c†σc, with an anisotropy D Σ S_z⁴ without a closed-form force."""
 
     J: float = 3.0
     D: float = 0.4
@@ -102,3 +103,37 @@ def test_background_energy_is_zero_unless_a_model_says_otherwise(rng):
     torch.testing.assert_close(
         model.background_energy(spins(model.lattice, rng)), torch.zeros(2).double()
     )
+
+
+def test_a_lattice_too_small_for_the_bonds_is_refused_when_a_model_is_made():
+    for model in (Holstein, Peierls, DoubleExchange, JahnTeller, Kondo):
+        with pytest.raises(InputError, match="extent must be so large"):
+            model(square(1, 6))
+
+
+def test_the_checks_of_the_base_class_follow_those_of_a_model():
+    @dataclass(frozen=True)
+    class Picky(Kondo):
+        def __post_init__(self) -> None:
+            if self.J < 0:
+                raise InputError("J must be positive")
+
+    with pytest.raises(InputError, match="J must be positive"):
+        Picky(square(1, 6), J=-1.0)
+    with pytest.raises(InputError, match="extent must be so large"):
+        Picky(square(1, 6))
+    with pytest.raises(InputError, match="D must be finite"):
+        Picky(square(3), D=float("inf"))
+
+
+def test_a_model_without_a_pattern_says_what_is_missing():
+    @dataclass(frozen=True)
+    class Unfinished(Hamiltonian):
+        def elements(self, field: Tensor) -> Tensor:
+            return field
+
+        def classical_energy(self, field: Tensor) -> Tensor:
+            return field.sum(-1)
+
+    with pytest.raises(NotImplementedError, match="Unfinished must define `pattern`"):
+        Unfinished(square(3))

@@ -9,6 +9,7 @@ from lattgnn.nn import scalar_layer
 from tests.orbit_networks import orbit_network
 
 CHAIN = Lattice([[1.0]], [[0], ["1/3"]], 6)  # bonds whose reverse belongs to another orbit
+EPS = torch.finfo(torch.float32).eps
 LATTICES = [square(6), triangular(5), honeycomb(4), kagome(4), chain(7), cubic(4), CHAIN]
 
 
@@ -36,20 +37,39 @@ def parts_and_whole(lattice, dtype, rng, batch=10):
 @pytest.mark.parametrize(
     "lattice", LATTICES, ids=lambda lattice: f"{lattice.name}-{lattice.n_sublattices}"
 )
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-5)])
-def test_the_same_output_and_gradients(lattice, dtype, tolerance, rng):
-    parts, whole = parts_and_whole(lattice, dtype, rng)
+def test_the_same_output_and_gradients(lattice, rng):
+    parts, whole = parts_and_whole(lattice, torch.float64, rng)
     for right, value in zip(parts, whole, strict=True):
-        torch.testing.assert_close(
-            value, right, rtol=0, atol=tolerance * float(1 + right.abs().max())
-        )
+        torch.testing.assert_close(value, right, rtol=0, atol=1e-12 * float(1 + right.abs().max()))
+
+
+def check_float32(lattice, rng):
+    """As near to float64 as the parts in float32 are.
+
+    The errors of both have the same conditioning; sums in another order, with other instructions, may
+    make one of them larger than the other by chance, and either of them zero to the last place: hence a
+    factor of 8 and 8 units in the last place, of 1 or of the largest number.
+    """
+    state = rng.get_state()
+    exact, _ = parts_and_whole(lattice, torch.float64, rng)
+    rng.set_state(state)
+    for right, part, value in zip(
+        exact, *parts_and_whole(lattice, torch.float32, rng), strict=True
+    ):
+        rounding = (part - right).abs().max() + EPS * right.abs().max().clamp(min=1)
+        torch.testing.assert_close(value.double(), right, rtol=0, atol=8 * float(rounding))
+
+
+@pytest.mark.parametrize(
+    "lattice", LATTICES, ids=lambda lattice: f"{lattice.name}-{lattice.n_sublattices}"
+)
+def test_as_near_to_float64_as_its_parts(lattice, rng):
+    check_float32(lattice, rng)
 
 
 def test_the_same_without_a_compiler(monkeypatch, rng):
     monkeypatch.setattr(scalar_layer, "library", lambda: None)
-    parts, whole = parts_and_whole(square(6), torch.float32, rng)
-    for right, value in zip(parts, whole, strict=True):
-        torch.testing.assert_close(value, right, rtol=0, atol=2e-5 * float(1 + right.abs().max()))
+    check_float32(square(6), rng)
 
 
 @pytest.mark.skipif(library() is None, reason="no C++ compiler")

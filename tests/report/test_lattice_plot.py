@@ -27,19 +27,19 @@ def test_every_orbit_is_in_the_legend(lattice, cutoff, panels, tmp_path):
     assert found == {(o.index, round(o.distance, 3)) for o in bond_orbits(lattice, cutoff).orbits}
 
 
-def test_each_bond_is_drawn_once_in_the_colour_of_its_orbit():
+def test_each_bond_is_drawn_once_in_the_color_of_its_orbit():
     figure = plot_lattice(honeycomb(8), 2.7)
     (axes,) = figure.axes
     orbits = bond_orbits(honeycomb(8), 2.7).orbits
     drawn = [patch.get_edgecolor() for patch in axes.patches]
-    counts = sorted(drawn.count(colour) for colour in set(drawn))
+    counts = sorted(drawn.count(color) for color in set(drawn))
     assert counts == sorted(o.multiplicity for o in orbits)
 
 
-def test_many_orbits_have_distinct_colours():
+def test_many_orbits_have_distinct_colors():
     figure = plot_lattice(lieb(12), 5.0)
-    colours = {tuple(h.get_color()) for axes in figure.axes for h in axes.get_legend().get_lines()}
-    assert len(colours) == len(bond_orbits(lieb(12), 5.0))
+    colors = {tuple(h.get_color()) for axes in figure.axes for h in axes.get_legend().get_lines()}
+    assert len(colors) == len(bond_orbits(lieb(12), 5.0))
 
 
 def test_too_small_an_extent_is_refused():

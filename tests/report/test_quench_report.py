@@ -4,16 +4,22 @@ import numpy as np
 import pytest
 
 from lattgnn import analysis
-from lattgnn.analysis.quench import growth_window, order_maps, picture_frames
 from lattgnn.dynamics import Trajectory
 from lattgnn.lattice import Lattice, chain, kagome, square, triangular
-from lattgnn.report import analysis_figures, analyze, write_movie, write_quench_report
+from lattgnn.report import (
+    analysis_figures,
+    analyze_trajectory,
+    quench_metrics,
+    write_movie,
+    write_quench_report,
+)
+from lattgnn.report.quench_report import order_maps, picture_frames
 
 STEPS = np.unique(np.geomspace(1, 400, 14).round().astype(int) - 1)
 
 
 def coarsening(lattice: Lattice, n_replicas: int) -> Trajectory:
-    """Time-dependent Ginzburg–Landau: an order parameter that is not conserved, under a checkerboard."""
+    """Time-dependent Ginzburg–Landau dynamics of a nonconserved checkerboard order."""
     rng = np.random.default_rng(5)
     bonds = lattice.bonds(lattice.neighbor_distance)
     order = 0.3 * rng.normal(size=(n_replicas, lattice.n_sites))
@@ -43,17 +49,17 @@ def quench() -> Trajectory:
 
 
 def test_domains_grow(quench):
-    result = analyze(quench)
-    lengths = result["lengths"]["C(r)"]
+    result = analyze_trajectory(quench)
+    lengths = result.lengths["C(r)"]
     assert lengths.shape == (len(STEPS), 3)
     assert lengths[-4].mean() > 3 * lengths[3].mean()
     np.testing.assert_allclose(
-        result["correlation"][:, 0], (np.asarray(quench.fields[:]) ** 2).mean((1, 2))
+        result.correlation[:, 0], (np.asarray(quench.fields[:]) ** 2).mean((1, 2))
     )
-    assert result["neighbor_correlation"][-1].max() < -0.9
-    peak = np.unravel_index(result["structure"][-1].argmax(), (48, 48))
+    assert result.neighbor_correlation[-1].max() < -0.9
+    peak = np.unravel_index(result.structure[-1].argmax(), (48, 48))
     np.testing.assert_allclose(peak, 24, atol=1)
-    fit = result["fits"]["C(r)"]
+    fit = result.fits["C(r)"]
     assert 0.15 < fit.exponent < 0.7 and fit.n_replicas == 3
 
 
@@ -71,8 +77,8 @@ def test_report_files(quench, tmp_path):
 
 def test_one_replica_in_one_dimension():
     trajectory = coarsening(chain(64), n_replicas=1)
-    result = analyze(trajectory, window=(1.0, 40.0))
-    assert result["metrics"]["growth_interval_from_correlation"] == [None, None]
+    result = analyze_trajectory(trajectory, window=(1.0, 40.0))
+    assert quench_metrics(trajectory, result)["growth_interval_from_correlation"] == [None, None]
     assert set(analysis_figures(trajectory, result)) == {"domain_length", "correlation", "order"}
 
 
@@ -91,16 +97,8 @@ def test_movie_without_imageio_names_the_extra(quench, tmp_path, monkeypatch):
         write_movie(tmp_path / "a.gif", np.ones((1, 48 * 48)), quench.lattice, np.zeros(1))
 
 
-def test_windows_and_frames():
+def test_picture_frames_are_spread_in_log_time():
     times = np.concatenate([[0.0], np.geomspace(0.1, 1000, 41)])
-    lengths = np.sqrt(times)[:, None]
-    window = growth_window(times, lengths, square(60))
-    assert window is not None
-    first, last = window
-    assert last <= 100 < 1.3 * last and first >= last / 10, (
-        "L reaches a sixth of the side at t = 100"
-    )
-    assert growth_window(times, lengths + 50, square(60)) is None
     frames = picture_frames(times)
     assert frames[-1] == 41 and len(frames) == 8
     assert picture_frames(np.zeros(1)).tolist() == [0]
@@ -114,13 +112,13 @@ def test_a_vector_is_the_sum_of_its_components(quench):
         for name, array in quench.arrays.items()
     }
     turned = Trajectory(arrays, quench.config)
-    found, expected = analyze(turned), analyze(quench)
-    np.testing.assert_allclose(
-        found["order_parameter"], np.abs(expected["order_parameter"]), atol=1e-12
-    )
+    found, expected = analyze_trajectory(turned), analyze_trajectory(quench)
+    np.testing.assert_allclose(found.order_parameter, np.abs(expected.order_parameter), atol=1e-12)
     for name in ("neighbor_correlation", "correlation", "structure"):
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(found["lengths"]["S(q)"], expected["lengths"]["S(q)"], rtol=1e-9)
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(expected, name), rtol=1e-9, atol=1e-12
+        )
+    np.testing.assert_allclose(found.lengths["S(q)"], expected.lengths["S(q)"], rtol=1e-9)
     one, other = (order_maps(run.fields[:, 0], quench.lattice) for run in (turned, quench))
     np.testing.assert_allclose(one, other, atol=1e-12)
     assert "snapshots" in analysis_figures(turned, found)
@@ -129,8 +127,8 @@ def test_a_vector_is_the_sum_of_its_components(quench):
 @pytest.mark.parametrize(
     "lattice", [triangular(12), kagome(6), square(9)], ids=lambda lattice: lattice.name
 )
-def test_without_two_colours_the_peak_of_s_q_is_the_order(lattice):
-    """A wave planted on top of a uniform field, stronger with time; ±Q of a real field are one wave."""
+def test_without_two_colors_the_peak_of_s_q_is_the_order(lattice):
+    """A growing wave is planted on a uniform field; ±Q of a real field are one wave."""
     rng = np.random.default_rng(3)
     q = analysis.wavevectors(lattice)[2, 1]
     times = np.arange(6)
@@ -140,18 +138,18 @@ def test_without_two_colours_the_peak_of_s_q_is_the_order(lattice):
     trajectory = Trajectory(
         {"field": field, "momentum": field, "forces": field, "step": times}, config
     )
-    result = analyze(trajectory)
-    np.testing.assert_allclose(np.abs(result["center"]), np.abs(q), atol=1e-12)
-    np.testing.assert_allclose(result["order_parameter"].mean(1), 0.5 * times, atol=0.1)
-    assert set(result["lengths"]) == {"S(q)"}
-    assert "no checkerboard" in result["metrics"]["order"]
+    result = analyze_trajectory(trajectory)
+    np.testing.assert_allclose(np.abs(result.order.center), np.abs(q), atol=1e-12)
+    np.testing.assert_allclose(result.order_parameter.mean(1), 0.5 * times, atol=0.1)
+    assert set(result.lengths) == {"S(q)"}
+    assert "no checkerboard" in quench_metrics(trajectory, result)["order"]
     assert {"snapshots", "structure_factor", "order"} <= set(analysis_figures(trajectory, result))
 
 
 def test_a_run_that_hardly_began_is_refused(quench):
     begun = Trajectory({name: array[:1] for name, array in quench.arrays.items()}, quench.config)
     with pytest.raises(ValueError, match="two frames after t = 0"):
-        analyze(begun)
+        analyze_trajectory(begun)
 
 
 def test_a_single_domain_has_no_length():
@@ -160,8 +158,8 @@ def test_a_single_domain_has_no_length():
     config = {"lattice": lattice.to_dict(), "integrator": {"init_args": {"dt": 0.1}}}
     arrays = {"field": field, "momentum": field, "forces": field, "step": np.arange(4)}
     trajectory = Trajectory(arrays, config)
-    result = analyze(trajectory)
-    metrics = result["metrics"]
+    result = analyze_trajectory(trajectory)
+    metrics = quench_metrics(trajectory, result)
     assert (
         metrics["final_order_parameter"] == 1.0 and metrics["final_length_from_correlation"] is None
     )

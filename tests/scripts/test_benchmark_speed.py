@@ -69,7 +69,7 @@ def test_all_parts_run(script, tmp_path):
         quick=True, long=True, production="holstein-square-small", out=str(tmp_path / "speed")
     )
     text = (tmp_path / "speed.md").read_text()
-    for part in ("Goals", "Steps", "Rivals", "Memory", "Training", "Production"):
+    for part in ("Summary", "Steps", "Rivals", "Memory", "Training", "Production"):
         assert f"## {part}" in text
     assert text.count("| kagome 6 | 108 | 2,993 |") == 2  # heads
     assert (tmp_path / "speed.png").stat().st_size > 10_000

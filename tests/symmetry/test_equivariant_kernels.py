@@ -92,7 +92,7 @@ def test_the_bond_reads_a_scalar_into_its_direction():
     ],
 )
 def test_known_counts_on_the_square_lattice(source, destination, expected):
-    """Site, four neighbours, four diagonals: stabilisers D4 and two mirrors."""
+    """Site, four neighbours, four diagonals: stabilizers D4 and two mirrors."""
     lattice = square(6)
     named = {
         irrep.name: SiteType(0, irrep) for irrep in irreps(site_classes(lattice.cell)[0].group)

@@ -33,7 +33,7 @@ Site groups
   irreps of D4: A1 (1), A2 (1), B1 (1), B2 (1), E (2)
 
 Orbits of directed bonds up to 2.3: 4 of 4 lengths
-  orbit    length  from  to    cell  vector  arriving  stabiliser  reverse
+  orbit    length  from  to    cell  vector  arriving  stabilizer  reverse
       0  1.000000     0   0  (1, 0)  (1, 0)         4           2   itself
       1  1.414214     0   0  (1, 1)  (1, 1)         4           2   itself
       2  2.000000     0   0  (2, 0)  (2, 0)         4           2   itself

@@ -219,7 +219,7 @@ def test_particle_hole_augmentation_needs_the_symmetry(workspace, finished, caps
 
 @pytest.mark.slow
 def test_a_killed_fit_continues_to_the_same_weights(workspace, finished):
-    """kill -9 after the first checkpoint; the same command again ends where the uninterrupted run did."""
+    """After kill -9, rerunning the command ends where the uninterrupted run did."""
     arguments = command(workspace, "fit", "killed")
     checkpoint = workspace / "killed" / "last.ckpt"
     with run_alone(arguments, start_new_session=True) as process:

@@ -1,4 +1,4 @@
-"""The loss and the figures of models of spins: their whole field, and what of it moves the spins."""
+"""Loss and metrics of spin models: the whole effective field, and its part tangent to the spins."""
 
 from functools import partial
 
@@ -59,7 +59,7 @@ def test_tangent_errors_are_weighed_and_reported(make_module, batch):
 def test_without_spins_there_is_nothing_tangent():
     solver = ExactDiagonalization(kT=0.1, mu=0.0)
     module = LitForceField(
-        partial(OrbitNetwork, channels=2, n_layers=1), Holstein(square(4)), solver
+        partial(OrbitNetwork, n_layers=1), Holstein(square(4)), solver
     )
     assert "test_all" in module.errors and "test_tangent" not in module.errors
     with pytest.raises(ValueError, match=r"tangent_weight must be 0.0 for Holstein, .*got 1.0"):

@@ -60,7 +60,7 @@ def fit(*loggers) -> Trainer:
 
 
 def recorded(folder: str | Path | None) -> list[Path]:
-    """Runs on disk that hold numbers; wandb's own process writes them, a moment after the end of a run."""
+    """Runs on disk with data; the process of wandb writes them shortly after the end of a run."""
     found: list[Path] = []
     deadline = time.monotonic() + 20
     while not found and time.monotonic() < deadline:
@@ -111,7 +111,7 @@ assert "wandb" not in sys.modules  # before it is used it costs nothing
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     logger.log_metrics({"loss": 1.0}, step=1)
-assert any("out of reach" in str(w.message) for w in caught), [str(w.message) for w in caught]
+assert any("cannot be reached" in str(w.message) for w in caught), [str(w.message) for w in caught]
 logger.finalize("success")
 """
     nothing_listens = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}

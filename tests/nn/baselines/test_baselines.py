@@ -47,14 +47,15 @@ def test_parameters_are_as_many_as_published(network):
     assert sum(parameter.numel() for parameter in net.parameters()) == COUNTS[network]
 
 
-@pytest.mark.parametrize(
-    "dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=["f64", "f32"]
-)
-def test_equivariance(network, dtype, tolerance, make_network, make_fields):
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["f64", "f32"])
+def test_equivariance(network, dtype, make_network, make_fields, float32_symmetry_bound):
     lattice = square(8)
     net, field = make_network(network, lattice, dtype), make_fields(lattice).to(dtype)
     assert net(field, net.graph(lattice))[1][0].std() > 1e-2  # there is something to be symmetric
-    assert symmetry_error(net, lattice, field, net.graph(lattice)) < tolerance
+    bound = 1e-10
+    if dtype == torch.float32:
+        bound = float32_symmetry_bound(net, lattice, "trivial", field)
+    assert symmetry_error(net, lattice, field, net.graph(lattice)) < bound < 1e-4
 
 
 @pytest.mark.parametrize("lattice", [triangular(6), kagome(4)], ids=lambda lattice: lattice.name)

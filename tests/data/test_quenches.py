@@ -3,7 +3,17 @@ import pytest
 import torch
 
 from lattgnn.data import LatticeDataset, Quench, RandomSpins, SpinQuench, generate
-from lattgnn.dynamics import HeunLLG, Regular, initial_spins, simulate
+from lattgnn.data.quenches import source_identity
+from lattgnn.dynamics import (
+    BAOAB,
+    HeunLLG,
+    OverdampedLangevin,
+    Regular,
+    VerletLangevin,
+    initial_spins,
+    initial_state,
+    simulate,
+)
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein
 from lattgnn.lattice import square
@@ -26,7 +36,7 @@ def test_random_spins_are_unit_vectors_without_direction(exact):
 
 def test_a_quench_follows_the_dynamics_and_labels_its_frames(exact):
     source = SpinQuench(
-        "train", n_trajectories=1, n_steps=12, n_frames=6, dt=0.1, kT=0.02, alpha=0.3
+        "train", n_trajectories=1, n_steps=12, n_frames=6, integrator=HeunLLG(0.1, 0.02, 0.3)
     )
     frames = source.label(exact, 0, seed=11)
     run = simulate(exact, HeunLLG(0.1, 0.02, 0.3), initial_spins(exact, 11), 12, Regular(1))
@@ -71,8 +81,39 @@ def test_sources_and_models_must_be_of_one_kind(model, source, use, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_wrong_dynamics_are_refused_before_anything_runs():
-    with pytest.raises(ValueError, match="alpha must be finite and not negative, got -0.1"):
-        SpinQuench("train", alpha=-0.1)
-    with pytest.raises(ValueError, match="dt must be positive"):
-        SpinQuench("train", dt=0.0)
+def test_a_quench_needs_an_integrator_of_its_kind_of_field():
+    with pytest.raises(
+        ValueError, match="must move the field of SpinQuench, got BAOAB. Use HeunLLG"
+    ):
+        SpinQuench("train", integrator=BAOAB(0.05, 0.1, 0.2, 5.0))
+
+
+@pytest.mark.parametrize(
+    "integrator",
+    [BAOAB(0.05, 0.1, 0.2, 5.0), OverdampedLangevin(0.05, 0.1, 2.0), VerletLangevin(0.1, 0, 0, 1)],
+)
+def test_labels_can_be_made_with_any_integrator(integrator):
+    model = Holstein(square(4))
+    exact = ExactForceField(model, ExactDiagonalization(kT=0.1, mu=0.0))
+    source = Quench("train", 1, n_steps=10, n_frames=5, integrator=integrator)
+    frames = source.label(exact, 0, seed=3)
+    mass = getattr(integrator, "mass", 0.0)
+    state = initial_state(exact, 3, 1, field_std=(5 / 0.18) ** 0.5, momentum_std=mass)
+    run = simulate(exact, integrator, state, 10, Regular(1))
+    np.testing.assert_array_equal(frames.field, np.asarray(run.fields)[frames.step, 0])
+
+
+def test_the_identity_of_a_source_is_that_of_older_datasets():
+    flat = source_identity(Quench("train", integrator=VerletLangevin(0.1, 0.2, 0.3, 4.0)))
+    assert flat == {
+        "class_path": "lattgnn.data.Quench",
+        "init_args": {
+            **{"split": "train", "n_trajectories": 8, "n_steps": 2000, "n_frames": 135},
+            **{"dt": 0.1, "kT": 0.2, "gamma": 0.3, "mass": 4.0},
+            **{"field_variance": 5 / 0.18, "velocity_variance": 1.0},
+        },
+    }
+    nested = source_identity(Quench("train", integrator=BAOAB(0.1, 0.2, 0.3, 4.0)))
+    assert nested["init_args"]["integrator"]["class_path"] == "lattgnn.dynamics.BAOAB"
+    spins = source_identity(SpinQuench("train"))["init_args"]
+    assert (spins["dt"], spins["kT"], spins["alpha"]) == (0.1, 0.01, 0.1)

@@ -1,0 +1,83 @@
+"""What the command line prints on stderr when something goes wrong. Imports nothing heavy."""
+
+import importlib.metadata
+import os
+import site
+import sys
+import sysconfig
+import traceback
+from pathlib import Path
+from typing import TextIO
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def debugging() -> bool:
+    """Whether every error keeps its traceback: LATTGNN_DEBUG is set, and not to 0."""
+    return os.environ.get("LATTGNN_DEBUG", "0") not in ("", "0")
+
+
+def one_line(text: object) -> str:
+    """The text without line breaks and repeated spaces."""
+    return " ".join(str(text).split())
+
+
+def bug_report(verb: str, error: Exception) -> str:
+    """The traceback of a bug, and a last line that says how to report it.
+
+    Args:
+        verb: The verb that was running.
+        error: An exception that is not the user's to avoid by another input.
+
+    Returns:
+        Text of several lines.
+    """
+    lines = "".join(traceback.format_exception(error))
+    return (
+        f"{lines}lattgnn {verb}: this is a bug in lattgnn or in a class of your own. If it is in "
+        f"lattgnn, "
+        f"please report it {_issue_tracker()}, with the traceback and the output of `lattgnn "
+        f"doctor`."
+    )
+
+
+def print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as one line; the arguments are those of `warnings.showwarning`.
+
+    Deprecations inside lattgnn and installed packages are not printed, because a user cannot act on
+    them. Those in a user's own modules are.
+    """
+    deprecated = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
+    if issubclass(category, deprecated) and _is_installed(filename):
+        return
+    stream = sys.stderr if file is None else file
+    place = "" if _is_installed(filename) else f" ({filename}, line {lineno})"
+    print(f"lattgnn: warning: {one_line(message)}{place}", file=stream)
+
+
+def _is_installed(filename: str) -> bool:
+    """Whether a source file belongs to lattgnn, the standard library or an installed package."""
+    folders = {PACKAGE, *map(Path, site.getsitepackages())}
+    folders |= {Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")}
+    path = Path(filename).resolve()
+    return any(path.is_relative_to(folder.resolve()) for folder in folders)
+
+
+def _issue_tracker() -> str:
+    """Where bugs are reported, from the metadata of the installed package."""
+    try:
+        urls = importlib.metadata.metadata("lattgnn").get_all("Project-URL") or []
+    except importlib.metadata.PackageNotFoundError:
+        urls = []
+    for entry in urls:
+        name, _, url = entry.partition(", ")
+        if "issue" in name.lower() or "bug" in name.lower():
+            return f"at {url}"
+    return "to its authors"
