@@ -209,11 +209,13 @@ import torch
 from lattgnn.backends import stencil_network
 from lattgnn.backends.grid_forces import GridForces
 from lattgnn.lattice import square
-from lattgnn.nn import OrbitNetwork
+from lattgnn.nn import HiddenChannels, OrbitNetwork
+from lattgnn.symmetry import FieldType
 
 torch.manual_seed(0)
 for conservative in (False, True):
-    net = orbit_network(square(8), 1.75, channels=4, n_layers=2, conservative=conservative)
+    kind, hidden = FieldType(force_bound=1.75), HiddenChannels(channels=4)
+    net = OrbitNetwork(square(8), kind, hidden=hidden, conservative=conservative)
     forces = GridForces(stencil_network(net, square(8)), (True, True)).float()
     compiled = torch.compile(forces, fullgraph=True, dynamic=True)
     for extent in ((8, 8), (12, 10)):
