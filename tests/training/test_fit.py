@@ -152,7 +152,7 @@ def test_the_command_line_beats_the_checkpoint(workspace, finished):
 def test_mistakes_are_one_line_and_write_nothing(workspace, finished, capsys):
     for options, words in [
         (["--model.net=lattgnn.nn.OrbitNetwrk"], "OrbitNetwork"),
-        (["--model.net.init_args.hidden.chanels=3"], "channels"),
+        (["--model.net.init_args.n_layer=3"], "n_layers"),
         (
             ["--model.net.init_args.field=vector"],
             "the field of Holstein on square, 'trivial' and '', got 'vector' and ''",
