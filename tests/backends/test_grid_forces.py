@@ -118,7 +118,7 @@ def test_equivariance(lattice, kind, dtype, rng, float32_bound):
     sources = shift[torch.tensor(site_permutations(lattice))].argsort(1)
     moved_energy, moved = forces.on_sites(everywhere(field, sources), lattice.extent)
     torch.testing.assert_close(moved, everywhere(found, sources), rtol=0, atol=tolerance)
-    if energy_tolerance is not None:
+    if energy is not None and moved_energy is not None and energy_tolerance is not None:
         assert ((moved_energy.view(-1, 3) - energy).abs() < energy_tolerance).all()
 
 
