@@ -396,7 +396,8 @@ def _check_out(field: Tensor, out: Tensor) -> None:
     if not same or not out.is_contiguous():
         raise InputError(
             f"out must be a contiguous {list(field.shape)} tensor of {field.dtype} on "
-            f"{field.device}, got {list(out.shape)} of {out.dtype} on {out.device}. Use torch.empty_like(field)."
+            f"{field.device}, got {list(out.shape)} of {out.dtype} on {out.device}. "
+            "Use torch.empty_like(field)."
         )
 
 

@@ -25,7 +25,7 @@ from lattgnn.nn.orbit_network import NonlinearLayer
 from lattgnn.symmetry import site_class_index, site_classes
 
 Bond = tuple[int, int, tuple[int, ...]]
-"""(source sublattice, destination sublattice, offset of the destination's cell from the source's)."""
+"""(source sublattice, destination sublattice, cell of the destination minus cell of the source)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +107,15 @@ class StencilNetwork:
 
 
 def stencil_network(net: ForceNetwork, lattice: Lattice) -> StencilNetwork | None:
-    """The same network as matrices on bonds; None where a layer is more than SiLU between linear maps.
+    """The same network as matrices on bonds.
 
     Args:
         net: Trained network.
         lattice: The lattice it was made for, with any extent.
+
+    Returns:
+        The network in float64, or None if it has no such form: if the field is not a scalar, or a
+        layer is more than SiLU between two linear maps.
     """
     if not (isinstance(net, OrbitNetwork) and net.is_scalar and not net.internal):
         return None

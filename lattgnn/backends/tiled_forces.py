@@ -72,8 +72,8 @@ class TiledForces:
         cells = (core,) * lattice.dim if isinstance(core, int) else tuple(core)
         if len(cells) != lattice.dim or min(cells) < 1 or (batch is not None and batch < 1):
             raise InputError(
-                f"core must be cells along each of {lattice.dim} axes, and batch a number of tiles, "
-                f"at least 1, got {core!r} and {batch!r}. Use core=64."
+                f"core must be cells along each of {lattice.dim} axes, and batch a number of "
+                f"tiles, both at least 1, got {core!r} and {batch!r}. Use core=64."
             )
         halo = lattice.extent if net.reach is None else net.reach
         axes = zip(lattice.extent, lattice.periodic, cells, halo, strict=True)

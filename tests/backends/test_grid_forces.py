@@ -1,4 +1,4 @@
-"""Forces on the grid of cells: those of the network, symmetric, a gradient, of any extent."""
+"""Torch form of a network: its forces, symmetry, gradient and free extent."""
 
 import subprocess
 import sys
@@ -63,7 +63,7 @@ def check_like_network(lattice, rng, **options):
 @pytest.mark.parametrize("kind", KINDS, ids=["direct", "energy"])
 @pytest.mark.parametrize("lattice", [*LATTICES, *OPEN], ids=name)
 def test_like_the_network(lattice, kind, rng):
-    """The gradient by hand against autograd, on every lattice, open boundaries among them."""
+    """The hand-written gradient agrees with autograd, also at open boundaries."""
     check_like_network(lattice, rng, **kind)
 
 
@@ -93,7 +93,7 @@ def test_forces_are_central_differences(lattice, rng):
 
 
 def everywhere(field, sources):
-    """[operations * batch, n_sites]: fields moved by every operation, site i from sources[:, i]."""
+    """[operations * batch, n_sites]: fields, site i from sources[:, i]."""
     return field[:, sources].transpose(0, 1).flatten(0, 1)
 
 
@@ -101,7 +101,7 @@ def everywhere(field, sources):
 @pytest.mark.parametrize("kind", KINDS, ids=["direct", "energy"])
 @pytest.mark.parametrize("lattice", [*LATTICES, OPEN[0]], ids=name)
 def test_equivariance(lattice, kind, dtype, rng, float32_bound):
-    """Every operation times a translation, on random, uniform and vanishing fields."""
+    """Every operation times a translation, for random, uniform and zero fields."""
     net = make_network(lattice, **kind)
     forces = grid_forces(net, lattice).to(dtype)
     random = 2 * torch.randn(lattice.n_sites, dtype=torch.float64, generator=rng)
@@ -223,5 +223,5 @@ for conservative in (False, True):
 
 @pytest.mark.slow
 def test_compiled_forces_are_the_same():
-    """In a process of its own: the shape checks of these tests cannot be traced."""
+    """Run in a subprocess, because the shape checks of these tests cannot be traced."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", COMPILED], check=True, timeout=600)

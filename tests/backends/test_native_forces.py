@@ -1,4 +1,4 @@
-"""The compiled kernel gives what the network gives, on any lattice, and the same bits however it is cut."""
+"""Compiled code: forces of the network on any lattice, and the same bits for any tiles."""
 
 import copy
 
@@ -47,11 +47,11 @@ def compiled(net, lattice, **options):
 def check(net, lattice, rng, float32_bound):
     """Against the network in double precision."""
     field = 3 * torch.randn(2, lattice.n_sites, generator=rng)
-    field[1, :] = 0.4  # as symmetric as can be
+    field[1, :] = 0.4  # a uniform field keeps every symmetry
     kernel = compiled(net, lattice)
     energy, forces = kernel(field)
     try:
-        torch.set_num_threads(3)  # of two samples: then it goes row by row
+        torch.set_num_threads(3)  # does not divide the batch of 2: the lattice is swept row by row
         assert torch.equal(kernel(field)[1], forces)
     finally:
         torch.set_num_threads(1)

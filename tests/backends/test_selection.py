@@ -78,7 +78,7 @@ def assigned_data(net):
 
 
 def transposed_data(net):
-    """The same bytes at the same address, read as another matrix."""
+    """The same bytes at the same address, but with other strides."""
     weight = next(w for w in net.parameters() if w.ndim == 2 and w.shape[0] == w.shape[1])
     weight.data = weight.data.T
 

@@ -1,4 +1,4 @@
-"""Networks as matrices on the bonds of a cell: what is found, and what is not one."""
+"""Networks as matrices on the bonds of a unit cell, and networks that have no such form."""
 
 import numpy as np
 import pytest
@@ -64,11 +64,11 @@ def test_transposed_kernels_are_the_transpose(rng):
         OrbitNetwork(square(4), channels=3, field="3 trivial", internal="spin"),
     ],
 )
-def test_other_networks_are_not(net):
+def test_other_networks_have_no_stencil_form(net):
     assert stencil_network(net, square(4)) is None
 
 
-def test_the_extent_plays_no_part():
+def test_the_form_does_not_depend_on_the_extent():
     torch.manual_seed(0)
     net = OrbitNetwork(square(4), channels=3)
     small, large = stencil(net, square(4)), stencil(net, square(2000))

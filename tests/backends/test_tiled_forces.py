@@ -1,4 +1,4 @@
-"""Networks tile by tile: the forces and the symmetry of the whole lattice, and receptive fields."""
+"""Tiled networks: the forces and symmetry of the whole lattice, and exact receptive fields."""
 
 import copy
 
@@ -119,14 +119,12 @@ def test_baselines_in_tiles(kind, rng):
         (square(17), {**SPINS, "conservative": True}),
         (triangular(13), {"conservative": True, "n_layers": 2}),
         (kagome(9), {**VECTORS, "n_layers": 2, "cutoff": 1.0}),
-        (
-            square(17),
-            {"field": "A2", "hidden": "A1 + vector"},
-        ),  # the field can be read along bonds alone
+        # A field of type A2 can be read along bonds only.
+        (square(17), {"field": "A2", "hidden": "A1 + vector"}),
     ],
 )
 def test_the_receptive_field_is_exact(lattice, options, rng):
-    """The energy or force of a site depends on the field up to the receptive field, on every axis."""
+    """The output on a site depends on exactly the receptive field, along every axis."""
     net = network(lattice, **options)
     graph, field = net.graph(lattice), sample(lattice, net, rng, 1).requires_grad_()
     cell = tuple(e // 2 for e in lattice.extent)
@@ -170,26 +168,26 @@ def test_an_axis_that_a_tile_would_fill_stays_whole(rng):
     assert net.reach == (1, 1)
     assert TiledForces(net, lattice, 6).tile.extent == (8, 6)
     assert TiledForces(net, lattice, 30).tile.extent == lattice.extent
-    net.reach = None  # nobody knows
+    net.reach = None  # unknown receptive field
     assert TiledForces(net, lattice, 6).tile.extent == lattice.extent
 
 
 @pytest.mark.parametrize("name, scale", [("peierls-square", 0.1), ("kondo-square", 1.0)])
 def test_pretrained_networks_in_tiles(name, scale, rng, float32_bound):
-    """Single precision: as near to double precision as the whole lattice is."""
+    """In single precision, tiles are as accurate as the whole lattice."""
     lattice = square(26)
     net = LearnedForceField.pretrained(name, lattice=lattice).net
     field = scale * sample(lattice, net, rng, 1)
     _, exact = whole(copy.deepcopy(net).double(), lattice, field)
     _, expected = whole(net, lattice, field.float())
     _, forces = TiledForces(net, lattice, 10, 1)(field.float())
-    # Sums in another order round differently: which of the two is nearer is chance.
+    # Sums in another order round differently, so either of the two may be the more accurate one.
     assert rms(forces - exact) < 4 * rms(expected - exact)
     assert (forces - exact).abs().max() < float32_bound(net, lattice, field.float())[1]
 
 
 def test_a_copy_is_frozen(rng):
-    """Later training changes neither the tiles nor, through them, the network."""
+    """Later training does not change the tiles, and using the tiles does not change the network."""
     lattice = square(14)
     net = network(lattice, conservative=True)
     tiled, field = TiledForces(net, lattice, 5), sample(lattice, net, rng)
