@@ -1,4 +1,7 @@
-"""The structures and functions of native/langevin.cpp, as ctypes has them."""
+"""The compiled functions of csrc/langevin.cpp and their argument structures, declared for ctypes.
+
+Names, order and types of the fields must match the C++ structures exactly: ctypes cannot check it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,12 @@ from functools import cache
 from lattgnn import native
 
 
-class Draw(ctypes.Structure):
-    """Which random numbers: of replicas, of indices in a replica, and of how many steps the sum."""
+class NoiseRequest(ctypes.Structure):
+    """The random numbers to generate: replicas × indices within a replica, summed over steps.
+
+    `step_and_purpose` holds the step in its low 56 bits and the purpose in the 8 bits above them.
+    The index of a number within its replica is site × n_components + component.
+    """
 
     _fields_ = (
         ("seed", ctypes.c_uint64),
@@ -24,7 +31,13 @@ class Draw(ctypes.Structure):
 
 
 class Update(ctypes.Structure):
-    """p ← p + kick F, Q ← Q + drift p, p ← decay p + noise ξ, Q ← Q + drift_after p, in this order."""
+    """Coefficients of an update of momentum and field, whose parts are done in this order.
+
+    p ← p + kick F
+    Q ← Q + drift p
+    p ← decay p + noise ξ
+    Q ← Q + drift_after p
+    """
 
     _fields_ = (
         ("kick", ctypes.c_double),
@@ -37,15 +50,16 @@ class Update(ctypes.Structure):
 
 @cache
 def kernels() -> ctypes.CDLL | None:
-    """The compiled functions with their types, or None where there are none."""
+    """Return the library of compiled functions, or None if it could not be built."""
     compiled = native.library()
     if compiled is not None:
+        # Arrays are passed as addresses. Without argtypes ctypes would cut them to 32 bits.
         pointer = ctypes.c_void_p
         compiled.langevin_philox.argtypes = [pointer] * 3
-        compiled.langevin_noise.argtypes = [ctypes.POINTER(Draw), pointer]
+        compiled.langevin_noise.argtypes = [ctypes.POINTER(NoiseRequest), pointer]
         for dtype in ("float32", "float64"):
             update = getattr(compiled, f"langevin_update_{dtype}")
-            update.argtypes = [ctypes.POINTER(Draw), ctypes.POINTER(Update), *[pointer] * 5]
+            update.argtypes = [ctypes.POINTER(NoiseRequest), ctypes.POINTER(Update), *[pointer] * 5]
             within = getattr(compiled, f"langevin_within_{dtype}")
             within.argtypes = [pointer, ctypes.c_int64, ctypes.c_double]
     return compiled
