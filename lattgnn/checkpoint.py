@@ -1,15 +1,19 @@
 """Checkpoints: what they hold beside the weights, and how they are read without running anything in them."""
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lattgnn.errors import InputError
+from lattgnn.files import atomic_file
 from lattgnn.hamiltonians import Hamiltonian
+from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
-from lattgnn.serialize import describe, versions
+from lattgnn.serialize import build, describe, versions
 from lattgnn.solvers import Solver
 from lattgnn.symmetry import field_representation
 
@@ -109,3 +113,92 @@ def check_representation(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
 def _text(spec: dict[str, Any]) -> str:
     arguments = ", ".join(f"{key}={value}" for key, value in spec["init_args"].items())
     return f"{spec['class_path'].rpartition('.')[2]}({arguments})"
+
+
+def load_model(
+    path: str | Path, lattice: Lattice | None = None, device: str | torch.device = "cpu"
+) -> tuple[ForceNetwork, Hamiltonian, Solver]:
+    """The network of a checkpoint with its weights, the Hamiltonian on a lattice, and the solver.
+
+    Args:
+        path: The file.
+        lattice: The lattice to be simulated: that of the training with any extent, by default with
+            the same.
+        device: Device of the network.
+
+    Raises:
+        InputError: The file is no checkpoint or has an unknown format version, its weights are not
+            those of the network, or the network was trained on another lattice.
+    """
+    checkpoint = load_checkpoint(path, device)
+    header = read_header(checkpoint, path)
+    trained_on = build(header["lattice"], Lattice)
+    lattice = trained_on if lattice is None else lattice
+    if (lattice.primitive_vectors, lattice.basis) != (
+        trained_on.primitive_vectors,
+        trained_on.basis,
+    ):
+        raise InputError(
+            f"lattice must be the one that {path} was trained on, {trained_on.name}, got "
+            f"{lattice.name}. Any extent of that lattice works."
+        )
+    net = build(header["net"], ForceNetwork, lattice).to(device)
+    _load_weights(net, checkpoint["state_dict"], path)
+    solver = build(header["solver"], Solver)
+    return net, build(header["hamiltonian"], Hamiltonian, lattice), solver
+
+
+def save_model(
+    path: str | Path, net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solver
+) -> None:
+    """Write a checkpoint of weights and header, without the state of the training.
+
+    Args:
+        path: The file, which appears only when it is complete.
+        net: The network.
+        hamiltonian: The Hamiltonian on the lattice of the network.
+        solver: The solver that computed the labels.
+    """
+    # `lattgnn fit` saves the network as the attribute `net` of a Lightning module.
+    weights = {f"net.{key}": value for key, value in net.state_dict().items()}
+    header = checkpoint_header(net, hamiltonian, solver)
+    with atomic_file(path) as temporary:
+        torch.save({"lattgnn": header, "state_dict": weights}, temporary)
+
+
+def pretrained_path(name: str) -> Path:
+    """The checkpoint of a force field that is part of the package.
+
+    Raises:
+        InputError: No force field has this name.
+    """
+    folder = Path(__file__).parent / "pretrained"
+    known = sorted(path.stem for path in folder.glob("*.ckpt"))
+    if name not in known:
+        raise InputError(f"name must be one of {known}, got {name!r}.")
+    return folder / f"{name}.ckpt"
+
+
+def _load_weights(net: ForceNetwork, state_dict: Mapping[str, Tensor], path: str | Path) -> None:
+    """Load the weights of a checkpoint, which must be exactly those of the network.
+
+    Raises:
+        InputError: A weight is missing, unexpected or of another shape.
+    """
+    # A checkpoint of `lattgnn fit` holds the whole Lightning module: the network, and metrics of
+    # the fit, which are not needed here.
+    found = {key: value for key, value in state_dict.items() if not key.startswith("errors.")}
+    wanted = {f"net.{key}": value for key, value in net.state_dict().items()}
+    shared = wanted.keys() & found.keys()
+    problems = {
+        "missing": sorted(wanted.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - wanted.keys()),
+        "of another shape": sorted(k for k in shared if wanted[k].shape != found[k].shape),
+    }
+    if any(problems.values()):
+        text = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)
+        raise InputError(
+            f"{path} must hold the weights of the {type(net).__name__} that its header describes, "
+            f"but some are {text}. Use another checkpoint."
+        )
+    net.load_state_dict({key.removeprefix("net."): value for key, value in found.items()})
