@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from lattgnn.backends import Backend
-from lattgnn.checkpoint import check_representation, load_model, pretrained_path, save_model
+from lattgnn.checkpoint import check_field_type, load_model, pretrained_path, save_model
 from lattgnn.errors import InputError
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -146,7 +146,7 @@ class LearnedForceField:
                     f"filling needs a network trained at fixed mu, got labels of {solver}. "
                     "Train with mu=0.0."
                 )
-        check_representation(net, hamiltonian)
+        check_field_type(net, hamiltonian)
         self.net = net.eval()
         self.hamiltonian = hamiltonian
         self.solver = solver
