@@ -1,4 +1,16 @@
-"""Langevin dynamics of a classical field, under- and overdamped; γ = 0 is Newton's dynamics."""
+"""Langevin dynamics of a classical field, underdamped and overdamped; γ = 0 is Newton's dynamics.
+
+The steps are splittings into three parts, each of which is solved exactly:
+
+    kick                p ← p + F dt
+    drift               Q ← Q + p/m dt
+    Ornstein–Uhlenbeck  p ← a p + sqrt((1 − a²) m kT) ξ    (friction and noise)
+
+Neighboring parts are merged into one `Update`, which compiled code applies in one pass over memory.
+
+    Q   field       F   force −∂E/∂Q     γ   friction rate    a   exp(−γ dt)
+    p   momentum    m   mass per site    kT  temperature      ξ   normal noise, ⟨ξ²⟩ = 1
+"""
 
 from __future__ import annotations
 
@@ -6,8 +18,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lattgnn.dynamics.langevin_kernels import Draw, Update
-from lattgnn.dynamics.philox import draw
+from lattgnn.dynamics.langevin_kernels import NoiseRequest, Update
+from lattgnn.dynamics.philox import noise_request
 from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate
 from lattgnn.dynamics.update import advance
 from lattgnn.errors import InputError
@@ -15,17 +27,17 @@ from lattgnn.errors import InputError
 
 @dataclass(frozen=True)
 class VerletLangevin(Integrator):
-    """Velocity Verlet with the full force, then friction and noise: the splitting of the Holstein papers.
+    """Velocity Verlet, then friction and noise: the splitting of the Holstein papers.
 
     SDE (additive noise, so Itô and Stratonovich agree):
 
         dQ = p/m dt,    dp = F(Q) dt − γ p dt + sqrt(2 γ m kT) dW
 
-    Step: half kick, drift, half kick, then p ← a p + sqrt((1 − a²) m kT) ξ with a = exp(−γ dt), the exact
-    solution of the friction part. Noise strength: ⟨ξ ξ⟩ = 1 a site and step, drawn at the step's number.
-    Order 1 at a fixed time (2 at γ = 0, where the step is velocity Verlet, NVE, and no noise is drawn);
-    stationary averages are good to order 2, because the step is conjugate to a symmetric splitting; of a
-    harmonic field the stationary ⟨p²⟩ = m kT is exact at any stable dt.
+    Step: half kick, drift, half kick, then p ← a p + sqrt((1 − a²) m kT) ξ with a = exp(−γ dt), the
+    exact solution of the friction part. Noise strength: ⟨ξ ξ⟩ = 1 per site and step, drawn at the step's
+    number. Order 1 at a fixed time (2 at γ = 0, where the step is velocity Verlet, NVE, and no
+    noise is drawn); stationary averages are good to order 2, because the step is conjugate to a
+    symmetric splitting; of a harmonic field the stationary ⟨p²⟩ = m kT is exact at any stable dt.
 
     Args:
         dt: time step.
@@ -37,8 +49,9 @@ class VerletLangevin(Integrator):
         ValueError: if dt or mass is not positive, or kT or gamma negative.
 
     Reference:
-        arXiv 2601.04104 (Holstein quench); Bussi and Parrinello, Phys. Rev. E 75, 056707 (2007), whose
-        scheme has half of the friction on each side (the same chain, seen half a step earlier).
+        arXiv 2601.04104 (Holstein quench); Bussi and Parrinello, Phys. Rev. E 75, 056707 (2007),
+        whose scheme has half of the friction on each side (the same chain, seen half a step
+        earlier).
     """
 
     dt: float
@@ -53,19 +66,23 @@ class VerletLangevin(Integrator):
 
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """One step of length dt, one evaluation of the force field."""
-        new, half = state.room(out), 0.5 * self.dt
-        decay, strength = _friction(self)
-        drift = Update(kick=half, drift=self.dt / self.mass, decay=1)
+        new, half = state.workspace(out), 0.5 * self.dt
+        decay, strength = _ornstein_uhlenbeck(self)
+        # Half kick, drift.
+        kick_drift = Update(kick=half, drift=self.dt / self.mass, decay=1)
         advance(
-            drift,
-            _draw(state, 0),
+            kick_drift,
+            _noise_of_step(state, 0),
             state.forces,
             (state.momentum, new.momentum),
             (state.field, new.field),
         )
         energy, forces = evaluate(force_field, new.field, new.forces)
-        friction = Update(kick=half, decay=decay, noise=strength)
-        advance(friction, _draw(state, strength > 0), forces, (new.momentum, new.momentum))
+        # Half kick with the new force, Ornstein–Uhlenbeck.
+        kick_friction = Update(kick=half, decay=decay, noise=strength)
+        advance(
+            kick_friction, _noise_of_step(state, strength > 0), forces, (new.momentum, new.momentum)
+        )
         return state.following(new.field, new.momentum, forces, energy)
 
 
@@ -77,9 +94,10 @@ class BAOAB(Integrator):
 
         dQ = p/m dt,    dp = F(Q) dt − γ p dt + sqrt(2 γ m kT) dW
 
-    Noise strength: p ← a p + sqrt((1 − a²) m kT) ξ with a = exp(−γ dt), ⟨ξ ξ⟩ = 1. Order 2 at a fixed time
-    and for stationary averages; of a harmonic field the stationary ⟨Q²⟩ is exact at any stable dt. At
-    γ = 0 it is position-first inside velocity Verlet (the same step: NVE, no noise drawn).
+    Noise strength: p ← a p + sqrt((1 − a²) m kT) ξ with a = exp(−γ dt), ⟨ξ ξ⟩ = 1. Order 2 at a
+    fixed time and for stationary averages; of a harmonic field the stationary ⟨Q²⟩ is exact at any
+    stable dt. At γ = 0 it is position-first inside velocity Verlet (the same step: NVE, no noise
+    drawn).
 
     Args:
         dt: time step.
@@ -106,30 +124,44 @@ class BAOAB(Integrator):
 
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """One step of length dt, one evaluation of the force field."""
-        new, half, half_drift = state.room(out), 0.5 * self.dt, 0.5 * self.dt / self.mass
-        decay, strength = _friction(self)
-        first = Update(
+        new, half, half_drift = state.workspace(out), 0.5 * self.dt, 0.5 * self.dt / self.mass
+        decay, strength = _ornstein_uhlenbeck(self)
+        # Half kick (B), half drift (A), Ornstein–Uhlenbeck (O), half drift (A).
+        kick_drift_friction_drift = Update(
             kick=half, drift=half_drift, decay=decay, noise=strength, drift_after=half_drift
         )
         momentum, field = (state.momentum, new.momentum), (state.field, new.field)
-        advance(first, _draw(state, strength > 0), state.forces, momentum, field)
+        advance(
+            kick_drift_friction_drift,
+            _noise_of_step(state, strength > 0),
+            state.forces,
+            momentum,
+            field,
+        )
         energy, forces = evaluate(force_field, new.field, new.forces)
-        advance(Update(kick=half, decay=1), _draw(state, 0), forces, (new.momentum, new.momentum))
+        # Half kick (B) with the new force.
+        advance(
+            Update(kick=half, decay=1),
+            _noise_of_step(state, 0),
+            forces,
+            (new.momentum, new.momentum),
+        )
         return state.following(new.field, new.momentum, forces, energy)
 
 
 @dataclass(frozen=True)
 class OverdampedLangevin(Integrator):
-    """Overdamped (Brownian) dynamics by the Leimkuhler–Matthews scheme: Euler–Maruyama with averaged noise.
+    """Overdamped (Brownian) dynamics by the Leimkuhler–Matthews scheme: Euler–Maruyama with
+    averaged noise.
 
     SDE (additive noise, so Itô and Stratonovich agree):
 
         γ dQ = F(Q) dt + sqrt(2 γ kT) dW
 
     Step n: Q ← Q + (dt/γ) F + sqrt(2 kT dt/γ) (ξ_n + ξ_{n+1})/2. Both ξ come from the counter-based
-    generator, so nothing beyond the step's number is remembered. Order 1 at a fixed time (Euler at kT = 0)
-    and order 2 for stationary averages of the field, where Euler–Maruyama would have 1; of a harmonic field
-    the stationary ⟨Q²⟩ is exact. Momentum is carried along untouched.
+    generator, so nothing beyond the step's number is remembered. Order 1 at a fixed time (Euler at
+    kT = 0) and order 2 for stationary averages of the field, where Euler–Maruyama would have 1; of
+    a harmonic field the stationary ⟨Q²⟩ is exact. Momentum is carried along untouched.
 
     Args:
         dt: time step.
@@ -140,7 +172,8 @@ class OverdampedLangevin(Integrator):
         ValueError: if dt or gamma is not positive, or kT negative.
 
     Reference:
-        Leimkuhler and Matthews, Appl. Math. Res. eXpress 2013, 34 (2013), the high-friction limit of BAOAB.
+        Leimkuhler and Matthews, Appl. Math. Res. eXpress 2013, 34 (2013), the high-friction limit
+        of BAOAB.
     """
 
     dt: float
@@ -158,22 +191,29 @@ class OverdampedLangevin(Integrator):
 
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """One step of length dt, one evaluation of the force field."""
-        new, strength = state.room(out), math.sqrt(0.5 * self.kT * self.dt / self.gamma)
-        update = Update(kick=self.dt / self.gamma, decay=1, noise=strength)  # of the field itself
-        advance(update, _draw(state, 2 * (strength > 0)), state.forces, (state.field, new.field))
+        new, strength = state.workspace(out), math.sqrt(0.5 * self.kT * self.dt / self.gamma)
+        # Here the update acts on the field in place of the momentum: Q ← Q + F dt/γ + noise. The
+        # noise is ξ_n + ξ_{n+1}, the sum of two steps.
+        update = Update(kick=self.dt / self.gamma, decay=1, noise=strength)
+        advance(
+            update,
+            _noise_of_step(state, 2 * (strength > 0)),
+            state.forces,
+            (state.field, new.field),
+        )
         energy, forces = evaluate(force_field, new.field, new.forces)
         return state.following(new.field, state.momentum, forces, energy)
 
 
-def _friction(integrator: VerletLangevin | BAOAB) -> tuple[float, float]:
-    """Factor and noise of the exact Ornstein–Uhlenbeck part over dt."""
+def _ornstein_uhlenbeck(integrator: VerletLangevin | BAOAB) -> tuple[float, float]:
+    """Decay a = exp(−γ dt) and noise strength sqrt((1 − a²) m kT)."""
     decay = math.exp(-integrator.gamma * integrator.dt)
     return decay, math.sqrt((1 - decay**2) * integrator.mass * integrator.kT)
 
 
-def _draw(state: State, n_draws: int) -> Draw:
+def _noise_of_step(state: State, n_draws: int) -> NoiseRequest:
     """The noise of this step, or of `n_draws` steps added up."""
-    return draw(
+    return noise_request(
         state.seed,
         state.step,
         state.field.shape,

@@ -8,8 +8,8 @@ from functools import cache
 from lattgnn import native
 
 
-class Draw(ctypes.Structure):
-    """Which random numbers: of replicas, of indices in a replica, and of how many steps the sum."""
+class NoiseRequest(ctypes.Structure):
+    """Which random numbers are needed: replicas, indices in a replica, and steps to add up."""
 
     _fields_ = (
         ("seed", ctypes.c_uint64),
@@ -42,10 +42,10 @@ def kernels() -> ctypes.CDLL | None:
     if compiled is not None:
         pointer = ctypes.c_void_p
         compiled.langevin_philox.argtypes = [pointer] * 3
-        compiled.langevin_noise.argtypes = [ctypes.POINTER(Draw), pointer]
+        compiled.langevin_noise.argtypes = [ctypes.POINTER(NoiseRequest), pointer]
         for dtype in ("float32", "float64"):
             update = getattr(compiled, f"langevin_update_{dtype}")
-            update.argtypes = [ctypes.POINTER(Draw), ctypes.POINTER(Update), *[pointer] * 5]
+            update.argtypes = [ctypes.POINTER(NoiseRequest), ctypes.POINTER(Update), *[pointer] * 5]
             within = getattr(compiled, f"langevin_within_{dtype}")
             within.argtypes = [pointer, ctypes.c_int64, ctypes.c_double]
     return compiled

@@ -67,7 +67,7 @@ class LandauLifshitzGilbert(Integrator):
                 "Use initial_spins and a model of spins."
             )
         kick = self._kick(state)
-        new = state.room(out)
+        new = state.workspace(out)
         field = normalize(self._moved(force_field, state, kick), dim=-1, out=new.field)
         energy, forces = evaluate(force_field, field, new.forces)
         return state.following(field, state.momentum, forces, energy)

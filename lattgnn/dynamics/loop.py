@@ -103,11 +103,12 @@ def simulate(
             state = trajectory.state(-1, state.field.device)
         n_sites = math.prod(state.field.shape[:2])
         with progress_bar(int(steps[-1]), state.step, n_sites, progress) as show:
-            rooms = cycle(
-                (state.room(), state.room())
-            )  # two states take turns: no step allocates its own
+            # Two workspaces alternate, so that no step allocates memory.
+            workspaces = cycle((state.workspace(), state.workspace()))
             for frame, step in enumerate(steps[n_done:].tolist(), start=n_done):
-                state = _advance(force_field, integrator, state, step, field_limit, rooms, show)
+                state = _advance(
+                    force_field, integrator, state, step, field_limit, workspaces, show
+                )
                 write_frame(trajectory, frame, state)
     return (
         Trajectory(trajectory.arrays, trajectory.config) if path is None else Trajectory.open(path)
@@ -154,7 +155,7 @@ def _advance(
     state: State,
     last: int,
     field_limit: float,
-    rooms: Iterator[State],
+    workspaces: Iterator[State],
     show: Callable[[int], None],
 ) -> State:
     """The state at step `last`; one that is already there is only checked."""
@@ -162,7 +163,7 @@ def _advance(
         _check(last, field_limit, field=state.field, momentum=state.momentum, forces=state.forces)
     while state.step < last:
         guarded = _Guarded(force_field, field_limit, state.step + 1)
-        state = integrator.step(guarded, state, out=next(rooms))
+        state = integrator.step(guarded, state, out=next(workspaces))
         show(state.step)
     return state
 

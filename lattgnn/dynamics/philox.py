@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from lattgnn.dynamics.langevin_kernels import Draw, kernels
+from lattgnn.dynamics.langevin_kernels import NoiseRequest, kernels
 from lattgnn.errors import InputError
 
 #: Name of the generator in the description of a run.
@@ -59,7 +59,7 @@ def noise(
     Reference:
         Salmon, Moraes, Dror and Shaw, SC'11 (2011): Philox. Box and Muller, Ann. Math. Stat. 29, 610 (1958).
     """
-    which = draw(seed, step, shape, purpose, first_replica, first_site)
+    which = noise_request(seed, step, shape, purpose, first_replica, first_site)
     out = torch.empty(tuple(shape), dtype=torch.float64, device=device)
     compiled = kernels()
     if out.device.type == "cpu" and compiled is not None:
@@ -71,7 +71,7 @@ def noise(
     return out
 
 
-def draw(
+def noise_request(
     seed: int,
     step: int,
     shape: Sequence[int],
@@ -79,8 +79,10 @@ def draw(
     first_replica: int = 0,
     first_site: int = 0,
     n_draws: int = 1,
-) -> Draw:
-    """The numbers of `noise`, those of `n_draws` steps from `step` on added up (0: zeros); none are made yet.
+) -> NoiseRequest:
+    """Which numbers of `noise` are needed; none are made yet.
+
+    The numbers of `n_draws` consecutive steps are added up; n_draws = 0 stands for zeros.
 
     Raises:
         ValueError: if an argument does not fit the counter.
@@ -98,7 +100,7 @@ def draw(
         if not 0 <= number < limit:
             power = f"2**{limit.bit_length() - 1}" if limit & (limit - 1) == 0 else limit
             raise InputError(f"{name} must be an integer in [0, {power}), got {number!r}. Use 0.")
-    return Draw(
+    return NoiseRequest(
         seed,
         step | purpose << 56,
         first_replica,
@@ -110,7 +112,7 @@ def draw(
     )
 
 
-def chunks(which: Draw, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
+def chunks(which: NoiseRequest, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
     """The numbers by PyTorch: columns of a replica, and float64 [replicas, columns] for the device."""
     if which.n_draws == 0:
         return
@@ -125,7 +127,9 @@ def chunks(which: Draw, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
         yield slice(begin, end), numbers
 
 
-def _numbers(which: Draw, steps_later: int, begin: int, end: int, device: torch.device) -> Tensor:
+def _numbers(
+    which: NoiseRequest, steps_later: int, begin: int, end: int, device: torch.device
+) -> Tensor:
     first, last = which.first_index + begin, which.first_index + end
     counters = torch.arange(first // 4, (last + 3) // 4, device=device)
     step = which.step_and_purpose + steps_later

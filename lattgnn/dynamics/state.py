@@ -96,8 +96,8 @@ class State:
             first_replica=self.first_replica + index,
         )
 
-    def room(self, out: State | None = None) -> State:
-        """Tensors for a state after this one, to be filled: those of `out` if it is given, or new ones.
+    def workspace(self, out: State | None = None) -> State:
+        """Tensors that the next state may be written to: those of `out` if it is given, or new ones.
 
         Args:
             out: a state whose tensors may be overwritten.
@@ -117,7 +117,7 @@ class State:
             raise InputError(
                 f"out must be another state like {list(one.shape)} {one.dtype} on {one.device}, got "
                 f"{'this one' if same else f'{list(other.shape)} {other.dtype} on {other.device}'}. "
-                "Use state.room()."
+                "Use state.workspace()."
             )
         return out
 
@@ -152,7 +152,7 @@ class Integrator(ABC):
         Args:
             force_field: exact or learned.
             state: left as it is.
-            out: a state whose tensors are overwritten with the new one (`state.room()`, or a state that is
+            out: a state whose tensors are overwritten with the new one (`state.workspace()`, or a state that is
                 no longer needed), so that nothing large is allocated; the numbers are the same without it.
         """
 

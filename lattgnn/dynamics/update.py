@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lattgnn.dynamics.langevin_kernels import Draw, Update, kernels
+from lattgnn.dynamics.langevin_kernels import NoiseRequest, Update, kernels
 from lattgnn.dynamics.philox import chunks
 
 _UPDATE = {torch.float32: "langevin_update_float32", torch.float64: "langevin_update_float64"}
@@ -17,7 +17,7 @@ _WITHIN = {torch.float32: "langevin_within_float32", torch.float64: "langevin_wi
 
 def advance(
     update: Update,
-    numbers: Draw,
+    numbers: NoiseRequest,
     forces: Tensor,
     momentum: tuple[Tensor, Tensor],
     field: tuple[Tensor, Tensor] | None = None,
@@ -78,7 +78,7 @@ def _kernel(names: dict[torch.dtype, str], *tensors: Tensor) -> Callable[..., An
 @torch.no_grad()
 def _by_pytorch(
     update: Update,
-    numbers: Draw,
+    numbers: NoiseRequest,
     forces: Tensor,
     momentum: tuple[Tensor, Tensor],
     field: tuple[Tensor, Tensor] | None,

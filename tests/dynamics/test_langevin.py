@@ -19,7 +19,7 @@ from lattgnn.dynamics import (
     initial_state,
     noise,
 )
-from lattgnn.dynamics.philox import draw
+from lattgnn.dynamics.philox import noise_request
 
 UNDERDAMPED = (VerletLangevin, BAOAB)
 KT, GAMMA, MASS = 0.7, 0.8, 2.0
@@ -248,8 +248,8 @@ def test_equipartition_in_every_mode(springs, kind: type) -> None:
 def test_no_friction_conserves_energy_and_draws_no_noise(harmonic, kind: type, monkeypatch) -> None:
     drawn = []
     monkeypatch.setattr(
-        "lattgnn.dynamics.langevin.draw",
-        lambda *_, **named: drawn.append(named["n_draws"]) or draw(*_, **named),
+        "lattgnn.dynamics.langevin.noise_request",
+        lambda *_, **named: drawn.append(named["n_draws"]) or noise_request(*_, **named),
     )
     force_field = harmonic(16, 1.0, 0.3)
     state = initial_state(force_field, 0, 3, 1.0, 1.0)

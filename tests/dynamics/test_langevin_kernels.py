@@ -5,7 +5,7 @@ import torch
 
 from lattgnn.dynamics import noise, philox
 from lattgnn.dynamics.langevin_kernels import Update
-from lattgnn.dynamics.philox import draw
+from lattgnn.dynamics.philox import noise_request
 from lattgnn.dynamics.update import advance
 
 pytestmark = pytest.mark.skipif(philox.kernels() is None, reason="no compiler here")
@@ -35,7 +35,7 @@ def test_noise_does_not_depend_on_threads(n_threads) -> None:
 def test_updates_are_those_of_pytorch(monkeypatch, rng, shape, dtype, tolerance) -> None:
     forces, momentum, field = torch.randn((3, *shape), generator=rng, dtype=torch.float64).to(dtype)
     for n_draws in (0, 1, 2):
-        numbers = draw(3, 2**40, shape, 2, first_replica=4, first_site=7, n_draws=n_draws)
+        numbers = noise_request(3, 2**40, shape, 2, first_replica=4, first_site=7, n_draws=n_draws)
         update = Update(kick=0.3, drift=0.2, decay=0.9, noise=0.5, drift_after=-0.4)
         results = []
         for compiled in (True, False):

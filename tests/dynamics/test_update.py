@@ -86,11 +86,11 @@ def threads(n: int) -> Iterator[None]:
 def test_bits_are_the_same_with_out(implementation, integrator, dtype, in_place) -> None:
     force_field = Writer(chain(7), writes_in_place=in_place)
     pure = state = start(integrator, force_field, dtype)
-    first, rooms = state, [state.room(), state.room()]
+    first, workspaces = state, [state.workspace(), state.workspace()]
     before = [tensor.clone() for tensor in (first.field, first.momentum, first.forces)]
     for n in range(5):
         pure = integrator.step(force_field, pure)
-        out = rooms[n % 2]
+        out = workspaces[n % 2]
         state = integrator.step(force_field, state, out=out)
         assert same(state, pure)
         assert (
@@ -138,18 +138,18 @@ def test_a_run_uses_two_fields(integrator) -> None:
         assert torch.equal(tensor, copy)
 
 
-def test_room_refuses_what_cannot_be_overwritten() -> None:
+def test_workspace_refuses_what_cannot_be_overwritten() -> None:
     state = start(LANGEVIN[0], Writer(chain(5)), torch.float64)
     with pytest.raises(
-        ValueError, match=r"out must be another state .* got this one\. Use state\.room"
+        ValueError, match=r"out must be another state .* got this one\. Use state\.workspace"
     ):
-        state.room(state)
+        state.workspace(state)
     with pytest.raises(
         ValueError, match=r"out must be another state like \[3, 5, 3\] .* got \[1, 5, 3\]"
     ):
-        state.room(state.replica(1))
+        state.workspace(state.replica(1))
     with pytest.raises(ValueError, match="torch.float32"):
-        state.room(start(LANGEVIN[0], Writer(chain(5)), torch.float32))
+        state.workspace(start(LANGEVIN[0], Writer(chain(5)), torch.float32))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
