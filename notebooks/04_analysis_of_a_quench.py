@@ -16,9 +16,9 @@
 # %% [markdown]
 # # Analysis of a quench
 #
-# A quench of the Holstein model with a force field that ships with the package, and its analysis step by step:
-# local order, structure factor, correlations, domain length and growth. `lattgnn analyze` does the same and writes
-# a report.
+# A quench of the Holstein model with a force field that ships with the package, and its analysis
+# step by step: local order, structure factor, correlations, domain length and growth. `lattgnn
+# analyze` does the same and writes a report.
 
 # %% tags=["parameters"]
 import os
@@ -81,8 +81,8 @@ run.to_xarray()
 # %% [markdown]
 # ## Local order
 #
-# The checkerboard alternates in sign from site to site. The staggered field multiplies it by ±1, so a domain has one
-# sign; `local_order` compares each site with its neighbors.
+# The checkerboard alternates in sign from site to site. The staggered field multiplies it by ±1, so
+# a domain has one sign; `local_order` compares each site with its neighbors.
 
 # %%
 order = local_order(run.fields[-1, 0], run.lattice).reshape(SIZE, SIZE)
@@ -95,21 +95,25 @@ show(figure)
 # %% [markdown]
 # ## Structure factor and correlations
 #
-# S(q) peaks at (π, π); the width of the peak is the inverse size of the domains. C(r) of the staggered field decays over the
-# same length, and `domain_length` is the distance at which it has fallen to one half.
+# S(q) peaks at (π, π); the width of the peak is the inverse size of the domains. C(r) of the
+# staggered field decays over the same length, and `domain_length` is the distance at which it has
+# fallen to one half.
 
 # %%
 s = structure_factor(run.fields[-1], run.lattice).mean(axis=0)
 peak = s.argmax()
 print("S(q) is largest at q =", wavevectors(run.lattice).reshape(-1, 2)[peak].round(3))
 
-distances, correlation = radial_correlation(staggered_field(run.fields[-1], run.lattice), run.lattice)
+distances, correlation = radial_correlation(
+    staggered_field(run.fields[-1], run.lattice), run.lattice
+)
 print("domain length of each replica:", domain_length(distances, correlation).round(2))
 
 # %% [markdown]
 # ## All of it at once
 #
-# `analyze_trajectory` gathers these observables for every frame, and fits the growth of the domains.
+# `analyze_trajectory` gathers these observables for every frame, and fits the growth of the
+# domains.
 
 # %%
 result = analyze_trajectory(run)
