@@ -1,6 +1,7 @@
-"""Checkpoints: what they hold beside the weights, and how they are read without running anything in them."""
+"""Checkpoints: what they hold beside the weights, and how they are read without running code in them."""
 
 import pickle
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,14 @@ import torch
 
 from lattgnn.errors import InputError
 from lattgnn.hamiltonians import Hamiltonian
-from lattgnn.nn import ForceNetwork
-from lattgnn.serialize import describe, versions
+from lattgnn.lattice import Lattice
+from lattgnn.nn import ForceNetwork, HiddenChannels
+from lattgnn.serialize import build, describe, versions
 from lattgnn.solvers import Solver
 from lattgnn.symmetry import field_representation
 
-FORMAT_VERSION = 2
-"""Version of the checkpoint header; a checkpoint of another version is refused."""
+FORMAT_VERSION = 3
+"""Version of the checkpoint header; version 2 is upgraded when it is read."""
 
 
 def checkpoint_header(
@@ -35,7 +37,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
     """The contents of a checkpoint; no code in it is run.
 
     Raises:
-        ValueError: the file is missing, damaged, or no checkpoint of tensors and plain data.
+        InputError: If the file is missing, is damaged, or holds more than tensors and plain data.
     """
     if not Path(path).is_file():
         raise InputError(
@@ -56,13 +58,15 @@ def read_header(checkpoint: dict[str, Any], name: str | Path = "checkpoint") -> 
     """The header of a loaded checkpoint.
 
     Raises:
-        ValueError: it has none, or one of another format version.
+        InputError: If it has none, or one of an unknown format version.
     """
     header = checkpoint.get("lattgnn")
     if header is None:
         raise InputError(
             f"{name} must be a checkpoint of `lattgnn fit`, got a file without its header."
         )
+    if header["format_version"] == 2:
+        return _upgraded(header)
     if header["format_version"] != FORMAT_VERSION:
         raise InputError(
             f"{name} must have format version {FORMAT_VERSION}, got {header['format_version']!r}, written by "
@@ -74,36 +78,57 @@ def read_header(checkpoint: dict[str, Any], name: str | Path = "checkpoint") -> 
 def check_hamiltonian(
     header: dict[str, Any], hamiltonian: Hamiltonian, name: str | Path = "checkpoint"
 ) -> None:
-    """Refuse the checkpoint of another Hamiltonian.
+    """Refuse a checkpoint of another Hamiltonian.
 
     Raises:
-        ValueError: the Hamiltonian of the header has another class or other parameters.
+        InputError: If the Hamiltonian of the header has another class or other parameters.
     """
     if header["hamiltonian"] != describe(hamiltonian):
         raise InputError(
-            f"{name} must belong to the Hamiltonian asked for, {_text(describe(hamiltonian))}, got one "
+            f"{name} must belong to the chosen Hamiltonian, {_text(describe(hamiltonian))}, got one "
             f"trained for {_text(header['hamiltonian'])}. Use its Hamiltonian, or train on this one."
         )
 
 
-def check_representation(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
-    """Refuse a network made for a field that transforms otherwise than the Hamiltonian's.
+def check_field_type(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
+    """Refuse a network made for another kind of field than the Hamiltonian's.
 
     Raises:
-        ValueError: the representations or internal spaces differ, in whatever words they are named.
+        InputError: If the components of the field differ in number or in how they transform.
     """
-    lattice, name = hamiltonian.lattice, type(hamiltonian).__name__
-    declared = hamiltonian.field_type.representation
-    internal = "spin" if hamiltonian.field_type.is_spin else ""
-    same = field_representation(lattice.cell, net.field) == field_representation(
-        lattice.cell, declared
-    )
-    if not same or net.internal != internal:
+    cell, wanted, found = hamiltonian.lattice.cell, hamiltonian.field_type, net.field_type
+    # Two texts can name the same representation: "E" and "vector" do on the square lattice.
+    representations = [field_representation(cell, kind.representation) for kind in (wanted, found)]
+    same = representations[0] == representations[1]
+    if not same or (wanted.is_spin, wanted.n_components) != (found.is_spin, found.n_components):
         raise InputError(
-            f"field and internal of {type(net).__name__} must be the representation and internal space of "
-            f"the field of {name} on {lattice.name}, {declared!r} and {internal!r}, got {net.field!r} and "
-            f"{net.internal!r}. Use field: {declared!r} and internal: {internal!r}."
+            f"field_type of {type(net).__name__} must be that of {type(hamiltonian).__name__} on "
+            f"{hamiltonian.lattice.name}, {wanted}, got {found}. Make the network with "
+            "hamiltonian.field_type."
         )
+
+
+def _upgraded(header: dict[str, Any]) -> dict[str, Any]:
+    """A header of format version 2 as one of version 3.
+
+    In version 2 a network had the arguments force_bound, field and internal in place of field_type, and an
+    OrbitNetwork had those of HiddenChannels among its own.
+    """
+    lattice = build(header["lattice"], Lattice)
+    hamiltonian = build(header["hamiltonian"], Hamiltonian, lattice)
+    class_path, arguments = header["net"]["class_path"], dict(header["net"]["init_args"])
+    for name in ("field", "internal"):
+        arguments.pop(name, None)
+    field_type = replace(hamiltonian.field_type, force_bound=arguments.pop("force_bound"))
+    if class_path == "lattgnn.nn.OrbitNetwork":
+        arguments["representation"] = arguments.pop("hidden")
+        names = [field.name for field in fields(HiddenChannels)]
+        arguments["hidden"] = describe(
+            HiddenChannels(**{name: arguments.pop(name) for name in names})
+        )
+    arguments["field_type"] = describe(field_type)
+    net = {"class_path": class_path, "init_args": arguments}
+    return header | {"format_version": FORMAT_VERSION, "net": net}
 
 
 def _text(spec: dict[str, Any]) -> str:

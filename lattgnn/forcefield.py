@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from lattgnn.backends import Backend
-from lattgnn.checkpoint import check_representation, checkpoint_header, load_checkpoint, read_header
+from lattgnn.checkpoint import check_field_type, checkpoint_header, load_checkpoint, read_header
 from lattgnn.errors import InputError
 from lattgnn.files import atomic_file
 from lattgnn.hamiltonians import Hamiltonian
@@ -148,7 +148,7 @@ class LearnedForceField:
                     f"filling needs a network trained at fixed mu, got labels of {solver}. "
                     "Train with mu=0.0."
                 )
-        check_representation(net, hamiltonian)
+        check_field_type(net, hamiltonian)
         self.net = net.eval()
         self.hamiltonian = hamiltonian
         self.solver = solver
@@ -396,7 +396,8 @@ def _check_out(field: Tensor, out: Tensor) -> None:
     if not same or not out.is_contiguous():
         raise InputError(
             f"out must be a contiguous {list(field.shape)} tensor of {field.dtype} on "
-            f"{field.device}, got {list(out.shape)} of {out.dtype} on {out.device}. Use torch.empty_like(field)."
+            f"{field.device}, got {list(out.shape)} of {out.dtype} on {out.device}. "
+            "Use torch.empty_like(field)."
         )
 
 

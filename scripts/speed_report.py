@@ -1,4 +1,4 @@
-"""Report of benchmark_speed.py as text and picture: a summary, then all figures."""
+"""The report of benchmark_speed.py: a summary, tables and a figure."""
 
 import json
 from pathlib import Path
@@ -20,17 +20,17 @@ SHOWN = {"ED": ("s", 3), "domain 5+1": ("^", 4), "domain 10+3": ("D", 4), "GCN f
 
 
 def report(results: Results) -> str:
-    """Markdown: the machine, a summary, and a table for each part that was measured."""
+    """Markdown with the machine, a summary, and a table for each part that was measured."""
     parts = {name: part for name, part in results.items() if name not in ("machine", "versions")}
     packages = ", ".join(
         f"{key} {results['versions'][key]}" for key in ("python", "torch", "lattgnn")
     )
     loads = ", ".join(f"{name} {part['load']:.1f}" for name, part in parts.items())
     text = f"""\
-Made by `python scripts/benchmark_speed.py` on {results["machine"]}; {packages}. Load of the machine when
-a part began: {loads}. Medians of repeats, taken in turns; minima in brackets. Holstein model, Langevin
-dynamics with the papers' parameters, float32; a step is a whole one, with noise, checks and all else that
-`simulate` does.
+Made by `python scripts/benchmark_speed.py` on {results["machine"]}; {packages}. Load of the machine
+when each part began: {loads}. Medians of several repeats, with minima in brackets; the candidates
+take turns. Holstein model, Langevin dynamics with the parameters of the papers, float32. A step
+includes the noise, the checks and everything else that `simulate` does.
 """
     writers = {
         "steps": _steps,
@@ -48,7 +48,7 @@ dynamics with the papers' parameters, float32; a step is a whole one, with noise
 
 
 def summary(results: Results) -> list[list[str]]:
-    """The main figures of each part that was measured."""
+    """The main numbers of each part that was measured."""
     found = {
         name: part["found"] for name, part in results.items() if name not in ("machine", "versions")
     }
@@ -81,7 +81,7 @@ def summary(results: Results) -> list[list[str]]:
 
 
 def _step_figures(rows: list[Row]) -> list[list[str]]:
-    """Figures of the squares, which took turns, and of other lattices beside a square of their size."""
+    """The main numbers of square lattices, and of other lattices relative to the square."""
     squares, others = {}, {}
     for head in HEADS:
         own = [row for row in rows if row["head"] == head]
@@ -121,7 +121,7 @@ def _per_neighbor(row: Row) -> float:
 
 
 def _rival_figures(rows: list[Row], mse: dict[str, float]) -> list[list[str]]:
-    """How many times faster the small network is than the fastest of some rivals, on each lattice."""
+    """Speed of the small network relative to the fastest rival of each group, on each lattice."""
     domains = [name for name in mse if name.startswith("domain")]
     equal = [name for name in domains if mse[name] <= mse[SMALL]]
     groups = {
@@ -190,16 +190,17 @@ def _steps(rows: list[Row]) -> str:
     return f"""\
 ## Steps
 
-Floors, on one core: the matrix products of one force alone, out of preallocated blocks of the best size and
-layout, and a copy of the 12 bytes of field, momentum and force. Random weights; beside them the errors of a
-fitted network of this kind on the standard benchmark, in t², where one ships. Bonds reach two shells: 8, 12,
-9 and 8 neighbors on square, triangular, honeycomb and kagome.
+There are two lower bounds, on one core: the matrix products of one force evaluation, on
+preallocated batches of the best size and layout, and one copy of the 12 bytes of field, momentum
+and force. Weights are random. The last column gives the errors on the standard benchmark, in t², of
+the trained network of this size, where one ships. Bonds reach two shells: 8, 12, 9 and 8 neighbors
+on square, triangular, honeycomb and kagome.
 
 {_table(head, lines)}"""
 
 
 def _accuracy(weights: int) -> str:
-    """Errors on the standard benchmark, where such a network ships."""
+    """Errors on the standard benchmark, if a network with this many weights ships."""
     for name in (SMALL, "holstein-square"):
         record = json.loads((PRETRAINED / f"{name}.json").read_text())
         if record["parameters"] == weights:
@@ -229,10 +230,11 @@ def _rivals(found: Results) -> str:
     return f"""\
 ## Rivals
 
-One core. A whole step of the shipped networks, and one force evaluation of the others: exact diagonalization (ED), ED
-of domains (cells of the core + hops of the buffer), and the graph network of arXiv 2603.02039, 10.75 million
-random weights. Shipped networks are float32, the others float64 except for the last. Errors in t², against
-ED, on {n_frames} frames of a quench of {n_steps} steps on {size} × {size}.
+One core. The shipped networks take a whole step; the others evaluate the forces once: exact
+diagonalization (ED), ED of domains (cells of the core + hops of the buffer), and the graph network
+of arXiv 2603.02039 with 10.75 million random weights. Shipped networks run in float32, the others
+in float64 unless the name says otherwise. Errors are in t², relative to ED, on {n_frames} frames of
+a quench of {n_steps} steps on {size} × {size}.
 
 {_table(head, lines)}"""
 
@@ -252,8 +254,9 @@ def _memory(rows: list[Row]) -> str:
     return f"""\
 ## Memory
 
-Peak of a fresh process that makes lattice, network and start and takes five steps. Bytes per site count what
-this exceeds the peak after a lattice of 16 × 16 by, without the two saved frames.
+Peak memory of a fresh process that creates the lattice, the network and the start and takes five
+steps. Bytes per site are the excess over the peak with a lattice of 16 × 16, without the two saved
+frames.
 
 {_table(head, lines)}"""
 
@@ -276,11 +279,12 @@ def _training(found: Results) -> str:
     return f"""\
 ## Training
 
-The network of 2,993 weights on synthetic fields of 20 × 20, batches of {found["batch"]}, one core, against
-the same network of PyG's RGCNConv, one relation per orbit: forces equal to {deviations[0]:.0e}, gradients to
-{deviations[1]:.0e} of the largest. An epoch is {n_samples:,} samples, scaled from a part of it. RGCNConv
-takes {ratios[0]:.2f} times as long for gradients and {ratios[1]:.2f} times with the optimizer, which costs
-both the same.
+The network of 2,993 weights, on synthetic fields of 20 × 20 in batches of {found["batch"]}, on one
+core. For comparison, the same network is built from RGCNConv of PyG, with one relation per orbit:
+forces agree to {deviations[0]:.0e} and gradients to {deviations[1]:.0e} of the largest. An epoch
+has {n_samples:,} samples; its time is scaled from a part of it. RGCNConv takes {ratios[0]:.2f}
+times as long for gradients, and {ratios[1]:.2f} times as long with the optimizer, whose cost is the
+same for both.
 
 {_table(["", "µs per sample", "Samples per second", "Seconds per epoch"], lines)}"""
 
@@ -291,9 +295,9 @@ def _production(found: Results) -> str:
     return f"""\
 ## Production
 
-{found["network"]} on {found["size"]} × {found["size"]}, {found["steps"]:,} steps, {found["frames"]} frames
-to disk, {found["cores"]} cores: {found["wall_seconds"]:.0f} seconds from start to end, {rate:.3g} µs per site
-and step. The length of its domains against time, and its field:
+{found["network"]} on {found["size"]} × {found["size"]}, {found["steps"]:,} steps, {found["frames"]}
+frames written to disk, {found["cores"]} cores: {found["wall_seconds"]:.0f} seconds in total,
+{rate:.3g} µs per site and step. The domain length against time, and the field:
 
 ![L(t)](speed_production/domain_length.png)
 ![Domains](speed_production/snapshots.png)
@@ -306,7 +310,7 @@ and step. The length of its domains against time, and its field:
 
 @styled
 def plot(results: Results) -> Figure:
-    """Left: cost against size, one core. Right: error against cost, on the lattice of the errors."""
+    """Left: cost against size. Right: error against cost on one lattice. Both on one core."""
     figure = Figure(figsize=(PAGE, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     steps = results["steps"]["found"] if "steps" in results else []
@@ -346,16 +350,15 @@ def _line(axes: Axes, rows: list[Row], form: str, **look: Any) -> None:
 def _error_against_cost(
     axes: Axes, rows: list[Row], mse: dict[str, float], quench: list[int]
 ) -> None:
-    """Networks and domains by their errors; what has none, or none measured, as a line."""
+    """Error against cost; a method without a measured error is a vertical line."""
     times = {row["method"]: row["us"]["median"] for row in rows if row["size"] == quench[0]}
     for kind, marker, color in (("holstein", "o", COLORS[0]), ("domain", "^", COLORS[4])):
         names = [name for name in mse if name.startswith(kind) and name in times]
         axes.plot([times[n] for n in names], [mse[n] for n in names], marker, color=color)
         for name in names:
             short = name.removeprefix("holstein-")
-            offset = (
-                (4, -9) if short == "square" else (4, 3)
-            )  # the label of another one is close above
+            # "square" goes below its point: another label is close above it.
+            offset = (4, -9) if short == "square" else (4, 3)
             axes.annotate(
                 short, (times[name], mse[name]), offset, textcoords="offset points", fontsize=7
             )

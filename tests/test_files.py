@@ -41,7 +41,10 @@ def test_failed_directory_leaves_nothing(tmp_path):
 
 def test_directories_are_never_overwritten(tmp_path):
     path = tmp_path / "a"
-    with pytest.raises(FileExistsError, match="another process in the meantime"), atomic_directory(path):
+    with (
+        pytest.raises(FileExistsError, match="another process in the meantime"),
+        atomic_directory(path),
+    ):
         path.mkdir()
         (path / "other").write_text("the other writer")
     assert os.listdir(tmp_path) == ["a"] and os.listdir(path) == ["other"]

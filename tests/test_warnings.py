@@ -1,4 +1,4 @@
-"""Which warnings are errors under pytest: those that point at our own code (pyproject.toml, filterwarnings)."""
+"""Warnings that point at our own code are errors under pytest (pyproject.toml, filterwarnings)."""
 
 import warnings
 
@@ -14,7 +14,7 @@ def warn_from(module: str) -> None:
 
 def test_a_warning_at_our_own_code_is_an_error(monkeypatch):
     with pytest.raises(UserWarning, match="here"):
-        warnings.warn("here")
+        warnings.warn("here", stacklevel=1)
     # a deprecated call inside the package: what torch or numpy says of it points there
     monkeypatch.setattr(
         torch, "sparse_csr_tensor", lambda *args, **kw: warnings.warn("csr", stacklevel=2)

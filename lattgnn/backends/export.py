@@ -98,7 +98,7 @@ def _grid_forces(net: ForceNetwork, hamiltonian: Hamiltonian) -> GridForces:
     if network is None:
         raise InputError(
             f"net must be an OrbitNetwork of a scalar field with SiLU between its layers, got "
-            f"{type(net).__name__} with field={net.field!r}, internal={net.internal!r}. "
+            f"{type(net).__name__} of {net.field_type}. "
             "Use lattgnn.forcefield.LearnedForceField in Python."
         )
     classical = linear_classical(hamiltonian)

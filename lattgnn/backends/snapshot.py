@@ -25,11 +25,9 @@ class WeightSnapshot:
 
     1. The modules, parameters and buffers must be the same objects in the same places.
     2. Each tensor must have the same address, shape and strides. The snapshot keeps the memory of
-    the
-       original tensors alive, so no other tensor can take over an address.
-    3. The bytes must be those of the copies. On the CPU this costs some microseconds. On a GPU it
-    would
-       make the host wait, so version counters are compared unless `by_value` is set.
+       the original tensors alive, so no other tensor can take over an address.
+    3. The bytes must be those of the copies. On the CPU this costs a few microseconds. On a GPU it
+       would make the host wait, so version counters are compared unless `by_value` is set.
 
     Args:
         net: The network.

@@ -35,7 +35,9 @@ class Tile:
 
 
 class Grid:
-    """Rows along axis 0; within a row the further axes padded and flattened, so that a bond is one shift in memory.
+    """A lattice as rows along axis 0; the other axes are padded and flattened within a row.
+
+    With this layout a bond is one constant shift in memory, for all cells of a row.
 
     A row that is too long for the cache is cut along axis 1. Beyond the ends of a piece its
     neighbors' cells are computed again. A whole periodic axis needs no such halo: its ends are

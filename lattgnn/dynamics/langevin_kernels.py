@@ -1,4 +1,7 @@
-"""The structures and functions of native/langevin.cpp, as ctypes has them."""
+"""The compiled functions of csrc/langevin.cpp and their argument structures, declared for ctypes.
+
+Names, order and types of the fields must match the C++ structures exactly: ctypes cannot check it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,11 @@ from lattgnn import native
 
 
 class NoiseRequest(ctypes.Structure):
-    """Which random numbers are needed: replicas, indices in a replica, and steps to add up."""
+    """The random numbers to generate: replicas × indices within a replica, summed over steps.
+
+    `step_and_purpose` holds the step in its low 56 bits and the purpose in the 8 bits above them.
+    The index of a number within its replica is site × n_components + component.
+    """
 
     _fields_ = (
         ("seed", ctypes.c_uint64),
@@ -24,7 +31,13 @@ class NoiseRequest(ctypes.Structure):
 
 
 class Update(ctypes.Structure):
-    """p ← p + kick F, Q ← Q + drift p, p ← decay p + noise ξ, Q ← Q + drift_after p, in this order."""
+    """Coefficients of an update of momentum and field, whose parts are done in this order.
+
+    p ← p + kick F
+    Q ← Q + drift p
+    p ← decay p + noise ξ
+    Q ← Q + drift_after p
+    """
 
     _fields_ = (
         ("kick", ctypes.c_double),
@@ -37,9 +50,10 @@ class Update(ctypes.Structure):
 
 @cache
 def kernels() -> ctypes.CDLL | None:
-    """The compiled functions with their types, or None where there are none."""
+    """Return the library of compiled functions, or None if it could not be built."""
     compiled = native.library()
     if compiled is not None:
+        # Arrays are passed as addresses. Without argtypes ctypes would cut them to 32 bits.
         pointer = ctypes.c_void_p
         compiled.langevin_philox.argtypes = [pointer] * 3
         compiled.langevin_noise.argtypes = [ctypes.POINTER(NoiseRequest), pointer]

@@ -1,4 +1,15 @@
-"""Stochastic Landau–Lifshitz–Gilbert dynamics of classical spins."""
+"""Stochastic Landau–Lifshitz–Gilbert dynamics of classical spins.
+
+Both schemes are predictor–corrector methods whose steps rotate each spin:
+
+    effective field    H = B + b
+    angular velocity   A(S) = (H − α S × H) / (1 + α²),    dS/dt = S × A(S)
+    predictor          S_p from S, with A(S)
+    corrector          S' from S, with A at the midpoint, or the mean of A(S) and A(S_p)
+
+    S   spin, |S| = 1               b    noise field of the bath     kT  temperature
+    B   force −∂E/∂S                α    Gilbert damping             W   ∫ b dt over the step
+"""
 
 from __future__ import annotations
 
@@ -13,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from lattgnn.dynamics.philox import noise
-from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate
+from lattgnn.dynamics.state import ForceField, Integrator, State, check_spins, evaluate
 from lattgnn.errors import InputError
 
 Spins = Float[Tensor, "replicas n_sites 3"]
@@ -21,27 +32,29 @@ Spins = Float[Tensor, "replicas n_sites 3"]
 
 @dataclass(frozen=True)
 class LandauLifshitzGilbert(Integrator):
-    """What the schemes for spins share: the equation, its noise, and steps that are rotations.
+    """Base class of the schemes for spins: the equation of motion and its noise.
 
-    SDE, Stratonovich, for |S| = 1 and the effective field B = −∂E/∂S (ħ = 1):
+    SDE (Stratonovich), for |S| = 1, ħ = 1 and the effective field B = −∂E/∂S:
 
-        dS/dt = S × (B + b) − alpha S × dS/dt,    ⟨b(t) b(t')⟩ = 2 alpha kT δ(t − t') a component and site
+        dS/dt = S × (B + b) − alpha S × dS/dt
+        ⟨b(t) b(t')⟩ = 2 alpha kT δ(t − t')    per site and component
 
-    which is dS/dt = S × A(S) with A = (H − alpha S × H) / (1 + alpha²), H = B + b. The noise satisfies
-    fluctuation–dissipation: the stationary density is exp(−E/kT) on the spheres. Spins turn about B as
-    ħ dS/dt = i [H, S] has it; equations for magnetic moments of electrons have the other sense.
+    Solved for dS/dt this is S × A(S), with A = (H − alpha S × H) / (1 + alpha²) and H = B + b. The
+    noise satisfies the fluctuation–dissipation theorem: the stationary density on the spheres is
+    proportional to exp(−E/kT). The sense of rotation is that of ħ dS/dt = i [H, S]; equations for
+    the magnetic moments of electrons have the opposite one.
 
-    Each step is a rotation of S, so |S| = 1 to rounding, and spins are normalised so that rounding does not
-    add up. Both schemes ask for two fields a step, at unit spins only, because that is all that a learned
-    field knows. Momentum is carried along untouched.
+    Every step is a rotation, so |S| = 1 up to rounding, and spins are normalized after it so that
+    rounding errors do not add up. Forces are evaluated twice per step, and only for spins of unit
+    length, since learned force fields were trained on no others. The momentum does not change.
 
     Args:
-        dt: time step.
-        kT: temperature of the bath.
-        alpha: Gilbert damping; 0 is free precession, without noise.
+        dt: Time step.
+        kT: Temperature of the bath.
+        alpha: Gilbert damping. 0 is free precession, without noise.
 
     Raises:
-        ValueError: if dt is not positive, or kT or alpha is negative.
+        InputError: If dt is not positive, or kT or alpha is negative.
     """
 
     dt: float
@@ -54,35 +67,39 @@ class LandauLifshitzGilbert(Integrator):
         if not (math.isfinite(self.dt) and self.dt > 0):
             raise InputError(f"dt must be positive and finite, got {self.dt!r}. Use dt=0.05 or so.")
         for name in ("kT", "alpha"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
                 raise InputError(
-                    f"{name} must be finite and not negative, got {getattr(self, name)!r}. Use 0 for none."
+                    f"{name} must be finite and not negative, got {value!r}. Use 0 for none."
                 )
 
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
-        """One step of length dt, two evaluations of the force field."""
-        if state.field.ndim != 3 or state.field.shape[-1] != 3:
-            raise InputError(
-                f"field must be spins [replicas, n_sites, 3], got {list(state.field.shape)}. "
-                "Use initial_spins and a model of spins."
-            )
-        kick = self._kick(state)
+        """Do one step of length dt, with two evaluations of the force field."""
+        check_spins(state.field.shape)
         new = state.workspace(out)
-        field = normalize(self._moved(force_field, state, kick), dim=-1, out=new.field)
+        spins = self._new_spins(force_field, state, self._noise(state))
+        field = normalize(spins, dim=-1, out=new.field)
         energy, forces = evaluate(force_field, field, new.forces)
         return state.following(field, state.momentum, forces, energy)
 
     @abstractmethod
-    def _moved(self, force_field: ForceField, state: State, kick: Tensor) -> Spins:
-        """The spins one step later, of unit length but for rounding."""
+    def _new_spins(self, force_field: ForceField, state: State, noise_field: Tensor) -> Spins:
+        """Predict and correct: the spins one step later, of unit length up to rounding.
 
-    def _turn(self, spins: Spins, forces: Spins, kick: Tensor) -> Spins:
-        """A(S) dt, the noise of the whole step included."""
-        total = forces * self.dt + kick
-        return (total - self.alpha * torch.linalg.cross(spins, total)) / (1 + self.alpha**2)
+        Args:
+            force_field: Force field for the evaluation between predictor and corrector.
+            state: State before the step.
+            noise_field: The noise W = ∫ b dt of this step, the same in predictor and corrector.
+        """
 
-    def _kick(self, state: State) -> Tensor:
-        """∫ b dt over the step."""
+    def _rotation(self, spins: Spins, forces: Spins, noise_field: Tensor) -> Spins:
+        """The rotation vector A(S) dt of each spin, with the noise of the whole step."""
+        # ∫ H dt = B dt + W
+        field = forces * self.dt + noise_field
+        return (field - self.alpha * torch.linalg.cross(spins, field)) / (1 + self.alpha**2)
+
+    def _noise(self, state: State) -> Tensor:
+        """The noise W = ∫ b dt = sqrt(2 alpha kT dt) ξ of this step; a zero without a bath."""
         strength = math.sqrt(2 * self.alpha * self.kT * self.dt)
         if strength == 0:
             return state.field.new_zeros(())
@@ -93,46 +110,62 @@ class LandauLifshitzGilbert(Integrator):
 
 @dataclass(frozen=True)
 class MidpointLLG(LandauLifshitzGilbert):
-    """Semi-implicit midpoint on the sphere; the equation is that of `LandauLifshitzGilbert`.
+    """Semi-implicit midpoint method on the sphere, for the SDE of `LandauLifshitzGilbert`.
 
-    Predictor S_p = S + ½ (S + S_p) × dt A(S), then S' = S + ½ (S + S') × dt A(M) with M the spin half-way
-    between S and S_p on the sphere. Both are solved in closed form, since the field comes from M and only the
-    precession of each spin by itself is implicit. Order 2 without noise, weak order 1 with it. Of a
-    paramagnet at h/kT = 1.25, alpha = 0.7, the stationary ⟨S_z⟩ is 3 % too large at dt h = 0.1.
+        predictor    S_p = S + ½ (S + S_p) × A(S) dt
+        midpoint     M = (S + S_p) / |S + S_p|
+        corrector    S' = S + ½ (S + S') × A(M) dt
+
+    Predictor and corrector are implicit only in the precession of each spin by itself, since the
+    effective fields come from S and M, so both are solved in closed form. Order 2 without noise,
+    weak order 1 with noise. Example of the error: for a paramagnet with h/kT = 1.25 and alpha = 0.7
+    the stationary ⟨S_z⟩ is 3 % too large at dt h = 0.1.
 
     Args:
-        dt: time step.
-        kT: temperature of the bath.
-        alpha: Gilbert damping; 0 is free precession, without noise.
+        dt: Time step.
+        kT: Temperature of the bath.
+        alpha: Gilbert damping. 0 is free precession, without noise.
+
+    Raises:
+        InputError: If dt is not positive, or kT or alpha is negative.
 
     Reference:
-        J. H. Mentink et al., J. Phys.: Condens. Matter 22, 176001 (2010), scheme B, whose midpoint is not
-        normalised. Spherical midpoint: R. I. McLachlan, K. Modin and O. Verdier, Phys. Rev. E 89, 061301
-        (2014).
+        J. H. Mentink et al., J. Phys.: Condens. Matter 22, 176001 (2010), scheme B, where the
+        midpoint is not normalized. Spherical midpoint: R. I. McLachlan, K. Modin and O. Verdier,
+        Phys. Rev. E 89, 061301 (2014).
     """
 
     order: ClassVar[int] = 1
     stationary_order: ClassVar[int] = 1
 
-    def _moved(self, force_field: ForceField, state: State, kick: Tensor) -> Spins:
+    def _new_spins(self, force_field: ForceField, state: State, noise_field: Tensor) -> Spins:
         spins = state.field
-        predicted = _cayley(spins, self._turn(spins, state.forces, kick))
+        # Predictor.
+        predicted = _cayley(spins, self._rotation(spins, state.forces, noise_field))
+        # Midpoint.
         middle = normalize(spins + predicted, dim=-1)
-        return _cayley(spins, self._turn(middle, evaluate(force_field, middle)[1], kick))
+        _, middle_forces = evaluate(force_field, middle)
+        # Corrector.
+        return _cayley(spins, self._rotation(middle, middle_forces, noise_field))
 
 
 @dataclass(frozen=True)
 class HeunLLG(LandauLifshitzGilbert):
-    """Heun's method by rotations; the equation is that of `LandauLifshitzGilbert`.
+    """Heun's method with rotations, for the SDE of `LandauLifshitzGilbert`.
 
-    Predictor S_p: S turned by dt A(S); then S turned by ½ dt (A(S) + A(S_p)), with the same noise in both.
-    Order 2 without noise, weak order 1 with it, but with little error: of a paramagnet at h/kT = 1.25,
-    alpha = 0.7, the stationary ⟨S_z⟩ is 0.1 % too small at dt h = 0.1.
+        predictor    S_p = S rotated by A(S) dt
+        corrector    S' = S rotated by ½ (A(S) + A(S_p)) dt
+
+    Order 2 without noise, weak order 1 with noise, where its error is small: for a paramagnet with
+    h/kT = 1.25 and alpha = 0.7 the stationary ⟨S_z⟩ is 0.1 % too small at dt h = 0.1.
 
     Args:
-        dt: time step.
-        kT: temperature of the bath.
-        alpha: Gilbert damping; 0 is free precession, without noise.
+        dt: Time step.
+        kT: Temperature of the bath.
+        alpha: Gilbert damping. 0 is free precession, without noise.
+
+    Raises:
+        InputError: If dt is not positive, or kT or alpha is negative.
 
     Reference:
         Ph. Depondt and F. G. Mertens, J. Phys.: Condens. Matter 21, 336005 (2009).
@@ -141,23 +174,35 @@ class HeunLLG(LandauLifshitzGilbert):
     order: ClassVar[int] = 1
     stationary_order: ClassVar[int] = 1
 
-    def _moved(self, force_field: ForceField, state: State, kick: Tensor) -> Spins:
-        turn = self._turn(state.field, state.forces, kick)
-        predicted = normalize(_rotated(state.field, turn), dim=-1)
-        corrected = self._turn(predicted, evaluate(force_field, predicted)[1], kick)
-        return _rotated(state.field, 0.5 * (turn + corrected))
+    def _new_spins(self, force_field: ForceField, state: State, noise_field: Tensor) -> Spins:
+        spins = state.field
+        # Predictor.
+        rotation = self._rotation(spins, state.forces, noise_field)
+        predicted = normalize(_rotated(spins, rotation), dim=-1)
+        _, predicted_forces = evaluate(force_field, predicted)
+        # Corrector.
+        predicted_rotation = self._rotation(predicted, predicted_forces, noise_field)
+        return _rotated(spins, 0.5 * (rotation + predicted_rotation))
 
 
-def _cayley(spins: Spins, turn: Spins) -> Spins:
-    """The S' with S' = S + ½ (S + S') × turn."""
-    quarter = 0.25 * turn.square().sum(-1, keepdim=True)
-    along = 0.5 * (turn * spins).sum(-1, keepdim=True)
-    return ((1 - quarter) * spins + torch.linalg.cross(spins, turn) + along * turn) / (1 + quarter)
+def _cayley(spins: Spins, rotation: Spins) -> Spins:
+    """Solve S' = S + ½ (S + S') × rotation for S': the Cayley transform, which keeps |S|."""
+    quarter = 0.25 * rotation.square().sum(-1, keepdim=True)
+    along = 0.5 * (rotation * spins).sum(-1, keepdim=True)
+    across = torch.linalg.cross(spins, rotation)
+    return ((1 - quarter) * spins + across + along * rotation) / (1 + quarter)
 
 
-def _rotated(spins: Spins, turn: Spins) -> Spins:
-    """dS/dt = S × turn for a unit of time: Rodrigues' rotation, by sinc where the angle may be zero."""
-    angle = turn.norm(dim=-1, keepdim=True)
-    across = torch.sinc(angle / math.pi) * torch.linalg.cross(spins, turn)
-    along = 0.5 * torch.sinc(0.5 * angle / math.pi).square() * (turn * spins).sum(-1, keepdim=True)
-    return angle.cos() * spins + across + along * turn
+def _rotated(spins: Spins, rotation: Spins) -> Spins:
+    """Solve dS/dt = S × rotation for a unit of time, by Rodrigues' formula.
+
+        S cos θ + (S × r) sin θ/θ + r (r·S) (1 − cos θ)/θ²,    r = rotation, θ = |r|
+
+    The fractions are written with sinc, which is finite at θ = 0: sin θ/θ = sinc(θ/π), and
+    (1 − cos θ)/θ² = ½ sinc²(θ/2π), which does not cancel at small angles either.
+    """
+    angle = rotation.norm(dim=-1, keepdim=True)
+    across = torch.sinc(angle / math.pi) * torch.linalg.cross(spins, rotation)
+    along = 0.5 * torch.sinc(0.5 * angle / math.pi).square()
+    along = along * (rotation * spins).sum(-1, keepdim=True)
+    return angle.cos() * spins + across + along * rotation

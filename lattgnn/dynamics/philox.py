@@ -1,4 +1,16 @@
-"""Noise by a counter-based generator: a number depends on where and when it is used, on nothing else."""
+"""Noise from a counter-based generator: each number depends only on where and when it is used.
+
+There is no state to save or to share between threads. The generator encrypts a counter, which holds
+the place and time of a number, with the seed as the key:
+
+    word 0          word 1     word 2         word 3
+    index // 4      replica    step, low 32   purpose (8 bits), step, high (24 bits)
+
+with index = site × n_components + component. Philox turns the four words into four random words,
+and the Box–Muller transform turns those into four normal numbers, for indices 4k to 4k + 3. On a
+CPU this is done by csrc/langevin.cpp; the PyTorch form below serves GPUs and machines without a
+compiler.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +24,19 @@ from torch import Tensor
 from lattgnn.dynamics.langevin_kernels import NoiseRequest, kernels
 from lattgnn.errors import InputError
 
-#: Name of the generator in the description of a run.
+#: Name of the generator, saved with each run: a run resumes only with the same noise.
 GENERATOR = "philox4x32-10"
-#: Independent streams of random numbers at one step.
+#: Purposes, the independent streams of random numbers at one step.
 STEP_NOISE, INITIAL_FIELD, INITIAL_MOMENTUM = 0, 1, 2
 
+# PyTorch has no unsigned 32-bit arithmetic, so each word is the low half of an int64, and this mask
+# cuts off what overflows.
 _LOW = 0xFFFFFFFF
+# Constants of the paper: multipliers of the rounds, and the amounts by which the key grows.
 _MULTIPLIERS, _WEYL = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85)
-#: Numbers that PyTorch makes at a time; intermediate results take some 50 bytes each.
+# Numbers that PyTorch makes at a time. Intermediate results take about 50 bytes per number: on a
+# CPU a chunk stays in the cache, on a GPU it is large enough to be fast and small next to the
+# field.
 _CHUNK = {"cpu": 1 << 14, "cuda": 1 << 22}
 
 
@@ -32,41 +49,42 @@ def noise(
     first_site: int = 0,
     device: str | torch.device = "cpu",
 ) -> Tensor:
-    """Standard normal numbers as a pure function of (seed, step, purpose, replica, site, component).
+    """Standard normal numbers that depend only on their place, their time and the seed.
 
-    With index = site × components + component, Philox4x32-10 makes four words of the key, which is the seed,
-    and the counter (index // 4, replica, step % 2**32, step // 2**32 + 2**24 purpose). Box and Muller turn
-    them into four numbers in float64, of which the one at index % 4 is used. So a replica has the same noise
-    in any batch, a site in any part of the lattice, on any number of threads, and a run restarts from its
-    step alone. Runs in float32 or on a GPU, exact or learned, share their noise to the rounding of logarithm
-    and cosine (1e-14). Words have 32 bits: no number is beyond ±6.77, where one in 7e10 should be.
+    Each is a pure function of (seed, step, purpose, replica, site, component): Philox4x32-10 and
+    Box–Muller, in float64; the module's docstring gives the layout of the counter. The noise of a
+    replica is therefore the same in any batch, that of a site in any part of the lattice and on any
+    number of threads, and a run restarts from its step number alone. Runs in float32, in float64
+    and on a GPU share their noise up to the rounding of logarithm and cosine (1e-14). The tails end
+    at ±6.77, because words have 32 bits; of a normal distribution one number in 7e10 lies beyond.
 
     Args:
-        seed: 0 <= seed < 2**64.
-        step: 0 <= step < 2**56.
-        shape: (replicas, n_sites) or (replicas, n_sites, n_components).
-        purpose: which of the independent streams at this step, 0 <= purpose < 2**8.
-        first_replica: replica index of row 0; the last replica is below 2**32.
-        first_site: index of the first site; (first_site + n_sites) × components <= 2**34.
-        device: where the numbers are made and stay.
+        seed: Seed, 0 <= seed < 2**64.
+        step: Step number, 0 <= step < 2**56.
+        shape: (n_replicas, n_sites) or (n_replicas, n_sites, n_components).
+        purpose: Which of the independent streams at this step, 0 <= purpose < 2**8.
+        first_replica: Index of the first replica. The last one must be below 2**32.
+        first_site: Index of the first site, (first_site + n_sites) × n_components <= 2**34.
+        device: Device that generates and holds the numbers.
 
     Returns:
-        float64 tensor of that shape.
+        Numbers of the given shape, float64.
 
     Raises:
-        ValueError: if an argument does not fit the counter.
+        InputError: If an argument does not fit into the counter.
 
     Reference:
-        Salmon, Moraes, Dror and Shaw, SC'11 (2011): Philox. Box and Muller, Ann. Math. Stat. 29, 610 (1958).
+        Philox: Salmon, Moraes, Dror and Shaw, SC'11 (2011).
+        Box and Muller, Ann. Math. Stat. 29, 610 (1958).
     """
-    which = noise_request(seed, step, shape, purpose, first_replica, first_site)
+    request = noise_request(seed, step, shape, purpose, first_replica, first_site)
     out = torch.empty(tuple(shape), dtype=torch.float64, device=device)
     compiled = kernels()
     if out.device.type == "cpu" and compiled is not None:
-        compiled.langevin_noise(which, out.data_ptr())
+        compiled.langevin_noise(request, out.data_ptr())
         return out
-    rows = out.view(which.n_replicas, which.n_numbers)
-    for columns, numbers in chunks(which, out.device):
+    rows = out.view(request.n_replicas, request.n_numbers)
+    for columns, numbers in chunks(request, out.device):
         rows[:, columns] = numbers
     return out
 
@@ -80,15 +98,26 @@ def noise_request(
     first_site: int = 0,
     n_draws: int = 1,
 ) -> NoiseRequest:
-    """Which numbers of `noise` are needed; none are made yet.
+    """Describe numbers of `noise` without generating them, so that `advance` can do it on the fly.
 
-    The numbers of `n_draws` consecutive steps are added up; n_draws = 0 stands for zeros.
+    Args:
+        seed: Seed, as in `noise`.
+        step: Step number.
+        shape: (n_replicas, n_sites) or (n_replicas, n_sites, n_components).
+        purpose: Which of the independent streams at this step.
+        first_replica: Index of the first replica.
+        first_site: Index of the first site.
+        n_draws: Number of consecutive steps, from `step` on, whose numbers are added; 0 for zeros.
+
+    Returns:
+        The request.
 
     Raises:
-        ValueError: if an argument does not fit the counter.
+        InputError: If an argument does not fit into the counter.
     """
     n_replicas, n_sites, *components = shape
     n_components = math.prod(components)
+    # Exclusive upper limits, so that the last replica and the last index fit into their words.
     limits = {
         "seed": (seed, 2**64),
         "step": (step, 2**56),
@@ -112,35 +141,50 @@ def noise_request(
     )
 
 
-def chunks(which: NoiseRequest, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
-    """The numbers by PyTorch: columns of a replica, and float64 [replicas, columns] for the device."""
-    if which.n_draws == 0:
+def chunks(request: NoiseRequest, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
+    """Generate the requested numbers by PyTorch, a range of indices at a time.
+
+    A chunk holds all replicas. Every number is a function of its own counter, so the size of the
+    chunks does not change the numbers; it only bounds the memory of intermediate results.
+
+    Args:
+        request: The numbers to generate.
+        device: Device of the numbers.
+
+    Yields:
+        The range of indices within a replica, and the numbers, float64 [n_replicas, n_indices].
+    """
+    if request.n_draws == 0:
         return
     if device.type == "mps":  # has no float64
         device = torch.device("cpu")
-    size = max(_CHUNK.get(device.type, _CHUNK["cpu"]) // max(which.n_replicas, 1), 4)
-    for begin in range(0, which.n_numbers, size):
-        end = min(begin + size, which.n_numbers)
-        numbers = _numbers(which, 0, begin, end, device)
-        for step in range(1, which.n_draws):
-            numbers += _numbers(which, step, begin, end, device)
+    size = max(_CHUNK.get(device.type, _CHUNK["cpu"]) // max(request.n_replicas, 1), 4)
+    for begin in range(0, request.n_numbers, size):
+        end = min(begin + size, request.n_numbers)
+        numbers = _numbers(request, 0, begin, end, device)
+        for step in range(1, request.n_draws):
+            numbers += _numbers(request, step, begin, end, device)
         yield slice(begin, end), numbers
 
 
 def _numbers(
-    which: NoiseRequest, steps_later: int, begin: int, end: int, device: torch.device
+    request: NoiseRequest, steps_later: int, begin: int, end: int, device: torch.device
 ) -> Tensor:
-    first, last = which.first_index + begin, which.first_index + end
+    """Numbers begin to end − 1 of the request in each replica, some steps later."""
+    first, last = request.first_index + begin, request.first_index + end
+    # Each counter makes four numbers: round outwards, and cut off the surplus at the end.
     counters = torch.arange(first // 4, (last + 3) // 4, device=device)
-    step = which.step_and_purpose + steps_later
-    x = torch.empty((4, which.n_replicas, len(counters)), dtype=torch.int64, device=device)
-    x[0], x[2], x[3] = counters, step & _LOW, step >> 32
-    x[1] = torch.arange(which.first_replica, which.first_replica + which.n_replicas, device=device)[
-        :, None
-    ]
-    words = philox(x, which.seed)
+    # The purpose lies above the step's 56 bits, so its high word already is word 3 of the counter.
+    step = request.step_and_purpose + steps_later
+    replicas = torch.arange(request.n_replicas, device=device) + request.first_replica
+    x = torch.empty((4, request.n_replicas, len(counters)), dtype=torch.int64, device=device)
+    x[0], x[1], x[2], x[3] = counters, replicas[:, None], step & _LOW, step >> 32
+    words = philox(x, request.seed)
+    # Box–Muller: words 0 and 2 give radii sqrt(−2 log u), words 1 and 3 angles. Half a unit is
+    # added so that u = (word + ½) / 2³² is never 0, where the logarithm diverges, nor 1.
     radii = words[0::2].double().add_(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
-    signed = ((words[1::2] + 2**31) & _LOW) - 2**31  # an angle within half a turn is rounded less
+    # Words as signed integers: angles in (−π, π) have a smaller rounding error than in (0, 2π).
+    signed = ((words[1::2] + 2**31) & _LOW) - 2**31
     angles = signed.double().add_(0.5).mul_(math.pi / 2**31)
     cosines, sines = angles.cos().mul_(radii), angles.sin().mul_(radii)
     numbers = torch.stack((cosines[0], sines[0], cosines[1], sines[1]), -1).flatten(1)
@@ -148,19 +192,33 @@ def _numbers(
 
 
 def philox(counter: Tensor, seed: int) -> Tensor:
-    """Philox4x32-10: words of 32 bits, int64 [4, …], of such counters."""
+    """Encrypt counters by the ten rounds of Philox4x32-10.
+
+    Args:
+        counter: Four 32-bit words on the first axis, int64 [4, ...].
+        seed: The key, 64 bits.
+
+    Returns:
+        Random 32-bit words, int64 [4, ...].
+    """
     multipliers, keys = _constants(seed, counter.device)
     shape = (2, *[1] * (counter.ndim - 1))
+    # Words 0 and 2 are multiplied, words 1 and 3 are mixed in by exclusive or; each pair is one
+    # tensor, so that a round is a few operations on whole tensors.
     x, y = counter[0::2], counter[1::2]
     for key in keys:
-        product = (x * multipliers.view(shape)).flip(0)  # modulo 2**64: bits, whatever the sign
+        # A product of two words has up to 64 bits and wraps into the sign bit of an int64: the bits
+        # are right, and the mask removes the copies of the sign bit that >> shifts in. The flip
+        # exchanges the pairs, as the cipher does.
+        product = (x * multipliers.view(shape)).flip(0)
         x = (product >> 32).bitwise_xor_(y).bitwise_xor_(key.view(shape)).bitwise_and_(_LOW)
-        y = product
+        y = product  # all 64 bits: the mask of the next round, or the last one, drops the high half
     return torch.stack((x, y.bitwise_and_(_LOW)), 1).flatten(0, 1)
 
 
-@lru_cache(maxsize=16)  # no transfer to a GPU in a step
+@lru_cache(maxsize=16)  # so that no step transfers them to the GPU again
 def _constants(seed: int, device: torch.device) -> tuple[Tensor, tuple[Tensor, ...]]:
-    key = (seed & _LOW, seed >> 32)
-    keys = [[(k + n * w) & _LOW for k, w in zip(key, _WEYL, strict=True)] for n in range(10)]
+    """The multipliers, and the two words of the key of each round."""
+    low, high = seed & _LOW, seed >> 32
+    keys = [((low + n * _WEYL[0]) & _LOW, (high + n * _WEYL[1]) & _LOW) for n in range(10)]
     return torch.tensor(_MULTIPLIERS, device=device), torch.tensor(keys, device=device).unbind()

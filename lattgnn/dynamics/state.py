@@ -1,9 +1,10 @@
-"""What every kind of dynamics shares: the state, its noise, and what a force field and an integrator are."""
+"""The parts that all dynamics share: states, and the interfaces of force fields and integrators."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, cast, runtime_checkable
 
@@ -19,14 +20,15 @@ from lattgnn.lattice import Lattice
 
 @runtime_checkable
 class ForceField(Protocol):
-    """An exact or a learned force field; dynamics treats both alike.
+    """Interface of force fields. Exact and learned ones are used alike.
 
-    It may have a method `prepare()`, which `simulate` calls once before the first step.
+    Two more members are optional. `simulate` calls a method `prepare()` once, before the first
+    step, and checks that the integrator suits `hamiltonian.field_type`.
     """
 
     @property
     def lattice(self) -> Lattice:
-        """The lattice that the field lives on."""
+        """Lattice of the field."""
         ...
 
     @property
@@ -35,35 +37,54 @@ class ForceField(Protocol):
         ...
 
     def __call__(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Energy of each configuration (None if not known) and forces −∂E/∂field, shaped like the field."""
+        """Compute energy and forces.
+
+        Args:
+            field: Field, [n_replicas, *field_shape].
+
+        Returns:
+            Energy of each replica, [n_replicas], or None if it is unknown, and the forces
+            −∂E/∂field, shaped like the field.
+        """
         ...
 
 
 class InPlaceForceField(ForceField, Protocol):
-    """A force field that can write its forces where it is told to, so that a step allocates nothing large."""
+    """A force field that can write to a given tensor, so that a step allocates no memory."""
 
-    #: Whether `out` may be given.
+    #: Whether the force field accepts `out`.
     writes_in_place: bool
 
     def __call__(self, field: Tensor, *, out: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
-        """As without `out`; with it the forces are `out` itself, shaped like the field and in its dtype."""
+        """Compute energy and forces, as `ForceField` does.
+
+        Args:
+            field: Field, [n_replicas, *field_shape].
+            out: Tensor that receives the forces, of the field's shape and dtype.
+
+        Returns:
+            Energy of each replica or None, and the forces, which are `out` if it is given.
+        """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Replicas of one lattice at one instant; everything that a step needs, the random generator included.
+    """Replicas of one lattice at one time, with all that the next step needs.
 
-    The generator is counter-based: its whole state is `(seed, first_replica, step)`, see `philox.noise`.
+    This includes the random number generator. It is counter-based, so `(seed, first_replica, step)`
+    is its whole state (see `philox.noise`).
 
     Attributes:
-        field: [replicas, n_sites] or [replicas, n_sites, n_components].
-        momentum: p = m v, like `field`; overdamped dynamics and spins carry it along untouched.
-        forces: −∂E/∂field at `field`, kept so that a step costs one evaluation of the force field.
-        energy: [replicas], potential energy at `field`, or None if the force field has none.
-        step: number of steps done.
-        seed: seed of the run, 0 <= seed < 2**64; `step` stays below 2**56.
-        first_replica: index of row 0 in the generator; row r has the noise of replica `first_replica + r`.
+        field: Field, [n_replicas, n_sites] or [n_replicas, n_sites, n_components].
+        momentum: Momentum p = m v, shaped like the field. Overdamped and spin dynamics ignore it.
+        forces: Forces −∂E/∂field at `field`, kept so that the next step need not compute them
+            again.
+        energy: Potential energy at `field`, [n_replicas], or None if it is unknown.
+        step: Number of steps done, below 2**56.
+        seed: Seed of the run, 0 <= seed < 2**64.
+        first_replica: Index of row 0 in the generator. Row r has the noise of replica
+            `first_replica + r`.
     """
 
     field: Float[Tensor, "replicas n_sites *components"]
@@ -80,10 +101,13 @@ class State:
         return self.field.shape[0]
 
     def replica(self, index: int) -> State:
-        """One replica as a batch of its own; its noise stays what it was in the batch.
+        """Take one replica out of the batch. It continues with the same noise.
 
         Args:
-            index: row of the batch, 0 <= index < n_replicas.
+            index: Row of the batch, 0 <= index < n_replicas.
+
+        Returns:
+            A state of one replica; its tensors are views of this state.
         """
         row = slice(index, index + 1)
         energy = None if self.energy is None else self.energy[row]
@@ -97,13 +121,16 @@ class State:
         )
 
     def workspace(self, out: State | None = None) -> State:
-        """Tensors that the next state may be written to: those of `out` if it is given, or new ones.
+        """Return the tensors that receive the next state: those of `out`, or new ones.
 
         Args:
-            out: a state whose tensors may be overwritten.
+            out: A state whose tensors may be overwritten.
+
+        Returns:
+            `out`, or a state whose tensors are not initialized.
 
         Raises:
-            ValueError: if `out` is this state, or of another shape, dtype or device.
+            InputError: If `out` is this state, or differs from it in shape, dtype or device.
         """
         if out is None:
             field, momentum, forces = (
@@ -111,32 +138,40 @@ class State:
                 for tensor in (self.field, self.momentum, self.forces)
             )
             return State(field, momentum, forces)
+        # A step reads the old state while it writes the new one, so the two must not share memory.
         one, other = self.field, out.field
         same = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
         if not same or one.data_ptr() == other.data_ptr():
             raise InputError(
-                f"out must be another state like {list(one.shape)} {one.dtype} on {one.device}, got "
-                f"{'this one' if same else f'{list(other.shape)} {other.dtype} on {other.device}'}. "
-                "Use state.workspace()."
+                f"out must be another state like {_in_words(one)}, got "
+                f"{'this one' if same else _in_words(other)}. Use state.workspace()."
             )
         return out
 
     def following(
         self, field: Tensor, momentum: Tensor, forces: Tensor, energy: Tensor | None
     ) -> State:
-        """The state one step after this one."""
+        """Return the state one step later, with the seed and the replicas of this one.
+
+        Args:
+            field: New field.
+            momentum: New momentum.
+            forces: Forces at the new field.
+            energy: Energy at the new field, or None.
+        """
         return State(field, momentum, forces, energy, self.step + 1, self.seed, self.first_replica)
 
 
 class Integrator(ABC):
-    """One step of a stochastic differential equation.
+    """A scheme for the time steps of a stochastic differential equation.
 
     Attributes:
-        dt: time step.
-        order: weak order at a fixed time: the error of ⟨f(field(t), momentum(t))⟩ is O(dt^order).
-        stationary_order: the error of stationary averages is O(dt^stationary_order).
-        n_evaluations: calls of the force field in a step.
-        moves_spins: whether it moves classical spins on the sphere rather than a field in a linear space.
+        dt: Time step.
+        order: Weak order at a fixed time: the error of ⟨f(field(t), momentum(t))⟩ is O(dt^order).
+        stationary_order: Order of stationary averages: their error is O(dt^stationary_order).
+        n_evaluations: Number of force evaluations per step.
+        moves_spins: Whether the scheme moves classical spins on the sphere, not a field in a
+            linear space.
     """
 
     dt: float
@@ -147,25 +182,32 @@ class Integrator(ABC):
 
     @abstractmethod
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
-        """The state one `dt` later; its forces are those at its field.
+        """Do one step of length dt.
 
         Args:
-            force_field: exact or learned.
-            state: left as it is.
-            out: a state whose tensors are overwritten with the new one (`state.workspace()`, or a state that is
-                no longer needed), so that nothing large is allocated; the numbers are the same without it.
+            force_field: Exact or learned force field.
+            state: The state, which is not changed.
+            out: A state whose tensors receive the new one (`state.workspace()`, or a state that is
+                no longer needed). A step with it allocates no memory and gives the same numbers.
+
+        Returns:
+            The new state, with the forces at its field.
         """
 
 
 def evaluate(
     force_field: ForceField, field: Tensor, out: Tensor | None = None
 ) -> tuple[Tensor | None, Tensor]:
-    """Energy and forces in the field's dtype, without an autograd graph that would grow from step to step.
+    """Compute energy and forces, detached: an autograd graph would grow from step to step.
 
     Args:
-        force_field: exact or learned.
-        field: where.
-        out: a tensor like the field that an `InPlaceForceField` fills with the forces; others ignore it.
+        force_field: Exact or learned force field.
+        field: Field, [n_replicas, *field_shape].
+        out: Tensor like the field. An `InPlaceForceField` writes its forces there; others ignore
+            it.
+
+    Returns:
+        Energy of each replica or None, and the forces in the dtype of the field.
     """
     if out is not None and getattr(force_field, "writes_in_place", False):
         energy, forces = cast(InPlaceForceField, force_field)(field, out=out)
@@ -174,12 +216,31 @@ def evaluate(
     return None if energy is None else energy.detach(), forces.detach().to(field.dtype)
 
 
-def thermal_momentum_std(mass: float, kT: float) -> float:
-    """Standard deviation sqrt(m kT) of one momentum component in equilibrium.
+def check_spins(shape: Sequence[int]) -> None:
+    """Refuse a field that cannot hold classical spins, three components per site.
 
     Args:
-        mass: mass of a site.
-        kT: temperature in units of the hopping.
+        shape: Shape of the field, with the axis of replicas.
+
+    Raises:
+        InputError: If the shape is not (n_replicas, n_sites, 3).
+    """
+    if len(shape) != 3 or shape[-1] != 3:
+        raise InputError(
+            f"the field must be spins [n_sites, 3], got {list(shape[1:])}. Use a model of spins, "
+            "or an integrator and an initial state for other fields."
+        )
+
+
+def thermal_momentum_std(mass: float, kT: float) -> float:
+    """Standard deviation of a momentum component in equilibrium, sqrt(m kT).
+
+    Args:
+        mass: Mass per site.
+        kT: Temperature, in units of the hopping.
+
+    Returns:
+        The standard deviation.
     """
     return math.sqrt(mass * kT)
 
@@ -193,22 +254,26 @@ def initial_state(
     dtype: torch.dtype = torch.float64,
     device: str | torch.device = "cpu",
 ) -> State:
-    """Gaussian start: field ~ N(0, field_std²), momentum ~ N(0, momentum_std²), each site for itself.
+    """Make a state of independent Gaussian fields and momenta on every site.
 
-    The quench of the Holstein papers is `field_std=(5 / 0.18) ** 0.5`, `momentum_std=(5 * mass) ** 0.5`
-    (velocities of variance 5/m); thermal momenta are `momentum_std=thermal_momentum_std(mass, kT)`.
+    The field is N(0, field_std²) and the momentum N(0, momentum_std²). The quench of the Holstein
+    papers has `field_std=(5 / 0.18) ** 0.5` and `momentum_std=(5 * mass) ** 0.5` (velocities of
+    variance 5/m). Thermal momenta have `momentum_std=thermal_momentum_std(mass, kT)`.
 
     Args:
-        force_field: evaluated once, for the forces of the start.
-        seed: seed of the start and of all the noise that follows.
-        n_replicas: independent replicas.
-        field_std: standard deviation of the field.
-        momentum_std: standard deviation of p = m v.
-        dtype: of field, momentum and forces; the draws are the same for all.
-        device: where the state lives.
+        force_field: Force field, evaluated once.
+        seed: Seed of the initial state and of the noise of the run.
+        n_replicas: Number of independent replicas.
+        field_std: Standard deviation of the field.
+        momentum_std: Standard deviation of the momentum p = m v.
+        dtype: Precision of the state. The random numbers are the same in every precision.
+        device: Device of the state.
+
+    Returns:
+        The state at step 0.
 
     Raises:
-        ValueError: if there is no replica, or a force field answers in another shape.
+        InputError: If n_replicas is below 1, or the forces are not shaped like the field.
     """
     shape = _batch_shape(force_field, n_replicas)
     start = (noise(seed, 0, shape, INITIAL_FIELD) * field_std).to(device=device, dtype=dtype)
@@ -225,37 +290,45 @@ def initial_spins(
     dtype: torch.dtype = torch.float64,
     device: str | torch.device = "cpu",
 ) -> State:
-    """Start of spins: each uniform on the sphere for itself, T = ∞, without momentum.
+    """Make a state of independent spins, uniform on the unit sphere (infinite temperature).
 
     Args:
-        force_field: evaluated once, for the effective fields of the start.
-        seed: seed of the start and of all the noise that follows.
-        n_replicas: independent replicas.
-        dtype: of spins and fields; the draws are the same for all.
-        device: where the state lives.
+        force_field: Force field, evaluated once.
+        seed: Seed of the initial state and of the noise of the run.
+        n_replicas: Number of independent replicas.
+        dtype: Precision of the state. The random numbers are the same in every precision.
+        device: Device of the state.
+
+    Returns:
+        The state at step 0.
 
     Raises:
-        ValueError: if there is no replica, or the field of a site has not three components.
+        InputError: If n_replicas is below 1, or the field is not [n_sites, 3].
     """
     shape = _batch_shape(force_field, n_replicas)
-    if len(shape) != 3 or shape[-1] != 3:
-        raise InputError(f"spins must be [n_sites, 3], got {list(shape[1:])}. Use initial_state.")
+    check_spins(shape)
+    # The direction of a Gaussian vector is uniform on the sphere.
     start = normalize(noise(seed, 0, shape, INITIAL_FIELD), dim=-1).to(device=device, dtype=dtype)
     return _evaluated(force_field, start, torch.zeros_like(start), seed)
 
 
+def _in_words(tensor: Tensor) -> str:
+    return f"{list(tensor.shape)} {tensor.dtype} on {tensor.device}"
+
+
 def _batch_shape(force_field: ForceField, n_replicas: int) -> tuple[int, ...]:
+    """Shape of the tensors of a state."""
     if n_replicas < 1:
         raise InputError(f"n_replicas must be at least 1, got {n_replicas!r}. Use 1.")
     return (n_replicas, *force_field.field_shape)
 
 
 def _evaluated(force_field: ForceField, field: Tensor, momentum: Tensor, seed: int) -> State:
-    """The state of a start, with the forces there."""
+    """The state at step 0, with its forces."""
     energy, forces = evaluate(force_field, field)
     if forces.shape != field.shape:
         shape, got = tuple(field.shape), tuple(forces.shape)
         raise InputError(
-            f"forces must have the field's shape {shape}, got {got}. Mend the force field."
+            f"forces must have the field's shape {shape}, got {got}. Correct the force field."
         )
     return State(field, momentum, forces, energy, seed=seed)

@@ -1,4 +1,4 @@
-"""Divide and conquer: diagonalize overlapping blocks, keep what belongs to their cores, O(n_states)."""
+"""Divide and conquer in O(n_states): diagonalize overlapping subsystems and keep their cores."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,45 +11,54 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from lattgnn.errors import InputError
-from lattgnn.solvers.ed import eigh, elementwise_products
+from lattgnn.solvers.ed import NEGLIGIBLE_OCCUPATION, eigh, elementwise_products
 from lattgnn.solvers.fermi import fermi_function, grand_potential
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
-from lattgnn.solvers.subsystems import Chunk, blocks, chunks, transposed
+from lattgnn.solvers.subsystems import (
+    SubsystemBatch,
+    batch_subsystems,
+    cut_into_subsystems,
+    transposed_elements,
+)
 
-_CPU_SIZE, _GPU_SIZE = 2**19, 2**27
-"""Matrix elements solved together: 4 MiB, near the caches, and 1 GiB."""
+# Matrix elements that are solved together, in float64: 4 MiB on a CPU, near its caches; 1 GiB on a
+# GPU.
+_MAX_ELEMENTS_CPU, _MAX_ELEMENTS_GPU = 2**19, 2**27
 
 
 @dataclass(frozen=True)
 class DomainDiagonalization(Solver):
-    r"""ρ and Ω at fixed μ from the eigenstates |k⟩ of blocks, each a core of cells with a buffer around it.
+    r"""ρ and Ω at fixed μ from the eigenstates |k⟩ of subsystems: cores of cells with buffers.
 
-        Ω    = Σ_blocks Σ_k Ω(e_k) Σ_{a ∈ core} |⟨a|k⟩|²,    Ω(e) = −kT ln(1 + exp((μ − e)/kT))
-        ρ_ab = ½ (ρ_ab in the block whose core has a + ρ_ab in the block whose core has b)
+        Ω    = Σ_subsystems Σ_k Ω(e_k) Σ_{a ∈ core} |⟨a|k⟩|²,    Ω(e) = −kT ln(1 + exp((μ − e)/kT))
+        ρ_ab = ½ (ρ_ab in the subsystem whose core has a + ρ_ab in the subsystem whose core has b)
 
-    An axis is cut into the fewest cores of at most `core` cells, as equal as can be, and left whole where
-    core + 2 buffer reaches its extent: with all axes whole the result is that of `ExactDiagonalization`. The
-    buffer is every cell that H reaches from the core in `buffer` hops: `buffer` cells along each axis, less
-    the corners that are more hops away. Where it ends, bonds are cut.
+    Each axis is cut into the fewest cores of at most `core` cells, as equal as possible. An axis is
+    not cut if core + 2 buffer reaches its extent; if no axis is cut, the result is that of
+    `ExactDiagonalization`. The buffer consists of all cells within `buffer` hops of H from the
+    core: for hops along the axes these are `buffer` cells along each axis, without the corners that
+        are farther.
+    Bonds across the outer edge of the buffer are cut.
 
-    The cost is linear in the number of sites. The error falls with the buffer as ρ does with distance: fast
-    in insulators and at high temperature, slowly in cold metals. Within the error alone, operations of the
-    lattice are symmetries (translations by a core are to rounding) and forces are derivatives of Ω. What
-    else is in its batch changes nothing for a field.
+    The cost is linear in the number of sites. The error falls with the buffer as ρ falls with
+    distance: fast in insulators and at high temperature, slowly in cold metals. Operations of the
+        lattice are
+    symmetries, and forces are derivatives of Ω, only within this error; translations by a core are
+    symmetries to rounding. The result for a field does not depend on the rest of its batch.
 
     Args:
-        kT: temperature of the electrons; 0 is the exact limit.
-        mu: chemical potential, in units of t.
-        core: cells of a core along every axis, or one number for each axis. In the plane one to two buffers
-            are cheapest, all alike.
-        buffer: hops around a core, at least 1.
+        kT: Temperature of the electrons; 0 is the exact limit.
+        mu: Chemical potential, in units of t.
+        core: Largest number of cells of a core along every axis, or one number per axis. In two
+            dimensions one to two times the buffer is cheapest.
+        buffer: Number of hops around a core, at least 1.
 
     Raises:
-        ValueError: kT is negative, or core or buffer is no whole number above 0.
+        InputError: If kT is negative, or core or buffer is not a whole number above 0.
 
     Reference:
-        W. Yang, Phys. Rev. Lett. 66, 1438 (1991), with cores in place of its smooth partition of space; at
-        fixed μ no common chemical potential has to be found.
+        W. Yang, Phys. Rev. Lett. 66, 1438 (1991). Here cores replace its smooth partition of space,
+        and μ is fixed, so no common chemical potential has to be found.
     """
 
     kT: float
@@ -71,14 +80,16 @@ class DomainDiagonalization(Solver):
 
         Args:
             hamiltonian: H(field), hashable.
-            field: [..., n_sites] or [..., n_sites, n_components], on the device that shall do the work.
+            field: Field [..., n_sites] or [..., n_sites, n_components], on the device that does the
+                work.
 
         Returns:
-            Energy Ω and μ [...], density elements [..., nnz], float64 (or complex128) on that device.
+            Energy Ω and μ [...], density elements [..., nnz], float64 (or complex128) on that
+            device.
 
         Raises:
-            ValueError: the field is not finite, or not one of this Hamiltonian; or `core` has another number
-                of axes than its lattice.
+            InputError: If the field is not finite or has the wrong shape, or `core` does not have
+                one number per axis of the lattice.
         """
         hamiltonian.check_field(field)
         shape, dim = hamiltonian.field_shape, hamiltonian.lattice.dim
@@ -87,52 +98,57 @@ class DomainDiagonalization(Solver):
             raise InputError(
                 f"core must be one number, or {dim} for {dim} axes, got {core}. Use {core[0]}."
             )
-        parts, partner = _partition(hamiltonian, core, self.buffer, field.device)
+        batches, transposed = _partition(hamiltonian, core, self.buffer, field.device)
         elements = hamiltonian.elements(field.to(torch.float64).reshape(-1, *shape))
-        solved = [self._solve(parts, partner, each) for each in elements]
+        # Field by field, so that no result depends on the rest of the batch.
+        solved = [self._solve(batches, transposed, one) for one in elements]
         energy, density = (torch.stack(part) for part in zip(*solved, strict=True))
         batch_shape = field.shape[: field.ndim - len(shape)]
         energy = energy.reshape(batch_shape)
-        return ElectronicState(
-            energy, torch.full_like(energy, self.mu), density.reshape(*batch_shape, -1)
-        )
+        mu = torch.full_like(energy, self.mu)
+        return ElectronicState(energy, mu, density.reshape(*batch_shape, -1))
 
     def _solve(
         self,
-        parts: tuple[Chunk, ...],
-        partner: Int[Tensor, " nnz"],
+        batches: tuple[SubsystemBatch, ...],
+        transposed: Int[Tensor, " nnz"],
         elements: Shaped[Tensor, " nnz"],
     ) -> tuple[Float[Tensor, ""], Shaped[Tensor, " nnz"]]:
         """Ω and density elements of one field."""
         energy, density = elements.real.new_zeros(()), torch.empty_like(elements)
-        for chunk in parts:
-            omega, density[chunk.owned] = self._solve_chunk(chunk, elements)
+        for batch in batches:
+            omega, density[batch.owned] = self._solve_batch(batch, elements)
             energy = energy + omega
-        return energy, (density + density[partner].conj()) / 2
+        # Each element has been written once, by the subsystem whose core has its row. The mean with
+        # the transposed element makes ρ Hermitian.
+        return energy, (density + density[transposed].conj()) / 2
 
-    def _solve_chunk(
-        self, chunk: Chunk, elements: Shaped[Tensor, " nnz"]
+    def _solve_batch(
+        self, batch: SubsystemBatch, elements: Shaped[Tensor, " nnz"]
     ) -> tuple[Float[Tensor, ""], Shaped[Tensor, " n_owned"]]:
-        """Ω of the cores of a chunk, and the density elements with their row in these."""
-        matrices = elements.new_zeros(chunk.n_blocks, chunk.n_states, chunk.n_states)
-        matrices.view(-1)[chunk.positions] = elements[chunk.elements]
+        """Ω of the cores of a batch, and the density elements whose row lies in one of them."""
+        matrices = elements.new_zeros(batch.n_subsystems, batch.n_states, batch.n_states)
+        matrices.view(-1)[batch.positions] = elements[batch.elements]
         energies, states = _eigenstates(matrices)
-        mu = energies.new_full((chunk.n_blocks,), self.mu)
-        in_core = states[:, : chunk.n_core].abs().square().sum(1)
-        omega = grand_potential(energies, mu, self.kT, in_core).sum()
+        mu = energies.new_full((batch.n_subsystems,), self.mu)
+        # The weight of a level is the part of its state that lies in the core, whose states come
+        # first.
+        weights = states[:, : batch.n_core].abs().square().sum(1)
+        omega = grand_potential(energies, mu, self.kT, weights).sum()
         occupations = fermi_function(energies, mu, self.kT)
-        # Levels are sorted; those above add less than the last bit.
-        n_occupied = int((occupations > 1e-18).sum(-1).max())
+        # Levels are sorted, so the occupied ones come first.
+        n_occupied = int((occupations > NEGLIGIBLE_OCCUPATION).sum(-1).max())
         vectors = states[..., :n_occupied] * occupations[:, None, :n_occupied].sqrt()
-        return omega, _products(vectors.flatten(0, 1), chunk.rows, chunk.cols)
+        return omega, _products(vectors.flatten(0, 1), batch.rows, batch.cols)
 
 
 def _eigenstates(
     matrices: Shaped[Tensor, "b n n"],
 ) -> tuple[Float[Tensor, "b n"], Shaped[Tensor, "b n n"]]:
-    """All eigenstates: on a CPU of one matrix after the other, which may be overwritten."""
+    """All eigenvalues and eigenstates; the matrices may be overwritten."""
     if not _on_cpu(matrices):
         return torch.linalg.eigh(matrices)
+    # On a CPU the matrices go through LAPACK one by one, as in `ExactDiagonalization`.
     solved = [eigh(matrix) for matrix in matrices.numpy()]
     energies, states = (torch.from_numpy(np.stack(part)) for part in zip(*solved, strict=True))
     return energies, states
@@ -141,9 +157,10 @@ def _eigenstates(
 def _products(
     vectors: Shaped[Tensor, "rows n"], rows: Int[Tensor, " n_owned"], cols: Int[Tensor, " n_owned"]
 ) -> Shaped[Tensor, " n_owned"]:
-    """(V V†)[cols, rows]; on a CPU a third of the time of a matrix product with the rows of the cores."""
+    """The elements (V V†)[cols, rows]."""
     if not _on_cpu(vectors):
         return torch.linalg.vecdot(vectors[rows], vectors[cols])
+    # A third of the time of a matrix product with all rows of the cores.
     return torch.from_numpy(elementwise_products(vectors.numpy(), rows.numpy(), cols.numpy()))
 
 
@@ -151,14 +168,16 @@ def _on_cpu(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu"
 
 
+# The partition depends on the pattern of H alone, so every step of a trajectory uses the same one.
 @lru_cache(maxsize=4)
 def _partition(
     hamiltonian: TightBinding, core: tuple[int, ...], buffer: int, device: torch.device
-) -> tuple[tuple[Chunk, ...], Tensor]:
-    """The chunks of all blocks, and the number of the transposed of each element, on a device."""
-    size = _CPU_SIZE if device.type == "cpu" else _GPU_SIZE
-    found = chunks(blocks(hamiltonian, core, buffer), size)
-    return tuple(chunk.to(device) for chunk in found), transposed(hamiltonian).to(device)
+) -> tuple[tuple[SubsystemBatch, ...], Int[Tensor, " nnz"]]:
+    """All subsystems in batches, and the positions of the transposed elements, on a device."""
+    max_elements = _MAX_ELEMENTS_CPU if device.type == "cpu" else _MAX_ELEMENTS_GPU
+    subsystems = cut_into_subsystems(hamiltonian, core, buffer)
+    batches = tuple(batch.to(device) for batch in batch_subsystems(subsystems, max_elements))
+    return batches, transposed_elements(hamiltonian).to(device)
 
 
 def _whole(name: str, value: Any) -> int:

@@ -13,27 +13,37 @@ from lattgnn.errors import InputError
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
+# Energy, μ and occupations from sorted levels.
 Occupy = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+
+# Levels with a smaller occupation are left out of ρ: they add less than its last bit.
+NEGLIGIBLE_OCCUPATION = 1e-18
+
+# Matrix elements that torch diagonalizes together, 1 GiB in float64.
+_MAX_ELEMENTS = 2**27
 
 
 @dataclass(frozen=True)
 class ExactDiagonalization(Solver):
     r"""ρ = Σ_k f_k |k⟩⟨k| from all eigenstates of H(field), in float64.
 
-    Exactly one of `mu` and `filling` is given: it is the electronic ensemble, and it decides whether forces
-    are local (fixed μ) or not (fixed filling, through the one global number μ).
+    Exactly one of `mu` and `filling` is given. It defines the electronic ensemble and decides
+    whether forces are local (fixed μ) or not (fixed filling, through the one global number μ).
 
-    On a CPU the fields of a batch go one by one through LAPACK's divide and conquer (`evd`), which wants one
-    thread and several processes; on a GPU they go through torch together. What else is in its batch changes
-    nothing for a field, on the CPU to the last bit.
+    On a CPU, fields are solved one by one with LAPACK's divide and conquer (`evd`), which is
+    fastest on one thread; use several processes for several cores. On a GPU, torch solves them
+    together. The result for a field does not depend on the rest of its batch, on a CPU to the last
+    bit.
 
     Args:
-        kT: temperature of the electrons; 0 is the exact limit.
-        mu: chemical potential, in units of t.
-        filling: electrons per state, strictly between 0 and 1 (n_states states, spin and orbitals included).
+        kT: Temperature of the electrons; 0 is the exact limit.
+        mu: Chemical potential, in units of t.
+        filling: Electrons per state, strictly between 0 and 1 (n_states states, spin and orbitals
+            included).
 
     Raises:
-        ValueError: kT is negative, or not exactly one of mu and filling is given, or filling is out of range.
+        InputError: If kT is negative, filling is out of range, or not exactly one of mu and filling
+            is given.
     """
 
     kT: float
@@ -42,14 +52,18 @@ class ExactDiagonalization(Solver):
 
     def __post_init__(self) -> None:
         self._check_ensemble()
-        if (self.mu is None) == (self.filling is None):
+        if self.mu is None and self.filling is None:
+            raise InputError("one of mu and filling must be given. Use mu=0.0 or filling=0.5.")
+        if self.mu is not None and self.filling is not None:
             raise InputError(
-                f"exactly one of mu and filling must be given, got mu={self.mu!r}, filling={self.filling!r}. "
-                "Use mu=0.0 or filling=0.5."
+                f"only one of mu and filling can be given, got mu={self.mu!r} and "
+                f"filling={self.filling!r}. Set the other one to None (in YAML `mu: null` or "
+                "`filling: null`)."
             )
         if self.filling is not None and not 0 < self.filling < 1:
             raise InputError(
-                f"filling must be above 0 and below 1, got {self.filling!r}. Use electrons per state."
+                f"filling must be above 0 and below 1, got {self.filling!r}. It is the number of "
+                "electrons per state."
             )
 
     @torch.no_grad()
@@ -58,23 +72,24 @@ class ExactDiagonalization(Solver):
 
         Args:
             hamiltonian: H(field).
-            field: [..., n_sites] or [..., n_sites, n_components], on the device that shall do the work.
+            field: Field [..., n_sites] or [..., n_sites, n_components], on the device that does the
+                work.
 
         Returns:
             Energy and μ [...], density elements [..., nnz], float64 (or complex128) on that device.
 
         Raises:
-            ValueError: the field is not finite, or not one of this Hamiltonian.
+            InputError: If the field is not finite or has the wrong shape.
         """
         hamiltonian.check_field(field)
         shape = hamiltonian.field_shape
         batch_shape = field.shape[: field.ndim - len(shape)]
         fields = field.to(torch.float64).reshape(-1, *shape)
-        on_cpu = fields.device.type == "cpu"
-        # Together, but no more than 1 GiB of matrices at a time.
-        together = max(2**27 // hamiltonian.n_states**2, 1)
-        engine, size = (solve_with_lapack, 1) if on_cpu else (solve_with_torch, together)
-        parts = [engine(hamiltonian, chunk, self._occupy) for chunk in fields.split(size)]
+        if fields.device.type == "cpu":
+            solve, n_together = solve_with_lapack, 1
+        else:
+            solve, n_together = solve_with_torch, max(_MAX_ELEMENTS // hamiltonian.n_states**2, 1)
+        parts = [solve(hamiltonian, some, self._occupy) for some in fields.split(n_together)]
         energy, mu, elements = (torch.cat(part) for part in zip(*parts, strict=True))
         return ElectronicState(
             energy.reshape(batch_shape), mu.reshape(batch_shape), elements.reshape(*batch_shape, -1)
@@ -85,7 +100,7 @@ class ExactDiagonalization(Solver):
         if self.mu is not None:
             mu = energies.new_full(energies.shape[:-1], self.mu)
             return grand_potential(energies, mu, self.kT), mu, fermi_function(energies, mu, self.kT)
-        assert self.filling is not None  # __post_init__ saw to it
+        assert self.filling is not None  # checked in __post_init__
         n_electrons = self.filling * energies.shape[-1]
         mu = chemical_potential(energies, n_electrons, self.kT)
         energy = grand_potential(energies, mu, self.kT) + mu * n_electrons
@@ -99,27 +114,43 @@ def solve_with_lapack(
     energies, states = eigh(hamiltonian.matrix(fields)[0].numpy())
     energy, mu, occupations = occupy(torch.from_numpy(energies)[None])
     weights = occupations[0].numpy()
-    n_occupied = int(
-        (weights > 1e-18).sum()
-    )  # levels are sorted; those above add less than the last bit
+    # Levels are sorted, so the occupied ones come first.
+    n_occupied = int((weights > NEGLIGIBLE_OCCUPATION).sum())
+    # V = sqrt(f_k) |k⟩, so that ρ = V V†. In C order a row, a state of the lattice, is contiguous.
     vectors = np.multiply(states[:, :n_occupied], np.sqrt(weights[:n_occupied]), order="C")
     density = elementwise_products(vectors, hamiltonian.rows.numpy(), hamiltonian.cols.numpy())
     return energy, mu, torch.from_numpy(density)[None]
 
 
 def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All eigenvalues and eigenvectors of a Hermitian matrix by LAPACK's `evd`, which may overwrite it."""
-    # LAPACK wants columns: the transpose of a Hermitian matrix is its conjugate, which costs no copy if real.
+    """All eigenvalues and eigenvectors of a Hermitian matrix, which may be overwritten.
+
+    The LAPACK driver is `evd`, divide and conquer: the fastest one if all eigenvectors are needed.
+    """
+    # LAPACK expects Fortran order. The transpose of a C-ordered matrix has it without a copy, and
+    # the conjugate, which costs nothing for a real matrix, makes the transpose of a Hermitian
+    # matrix equal H.
     return scipy.linalg.eigh(matrix.conj().T, driver="evd", overwrite_a=True, check_finite=False)
 
 
 def elementwise_products(
-    vectors: np.ndarray, rows: np.ndarray, cols: np.ndarray, block: int = 256
+    vectors: np.ndarray, rows: np.ndarray, cols: np.ndarray, n_together: int = 256
 ) -> np.ndarray:
-    """(V V†)[cols, rows] for V [n_states, n_occupied], without the O(n³) product; blocks fit the cache."""
+    """The elements (V V†)[cols, rows] without the O(n³) matrix product.
+
+    Args:
+        vectors: Matrix V, [n_states, n_occupied].
+        rows: Row of each element.
+        cols: Column of each element.
+        n_together: Number of elements computed at once; the default keeps their vectors in the
+            cache.
+
+    Returns:
+        One number per element.
+    """
     result = np.empty(len(rows), dtype=vectors.dtype)
-    for start in range(0, len(rows), block):
-        part = slice(start, start + block)
+    for start in range(0, len(rows), n_together):
+        part = slice(start, start + n_together)
         result[part] = np.vecdot(vectors[rows[part]], vectors[cols[part]])
     return result
 
@@ -127,7 +158,7 @@ def elementwise_products(
 def solve_with_torch(
     hamiltonian: TightBinding, fields: Tensor, occupy: Occupy
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Energy [b], μ [b] and density elements [b, nnz] of fields [b, ...] together, on their device."""
+    """Energy [b], μ [b] and density elements [b, nnz] of fields [b, ...], on their device."""
     energies, states = torch.linalg.eigh(hamiltonian.matrix(fields))
     energy, mu, occupations = occupy(energies)
     density = (states * occupations[:, None, :]) @ states.mH

@@ -1,7 +1,7 @@
-r"""Occupations, chemical potential and grand potential of independent electrons, at any temperature.
+r"""Occupations, chemical potential and grand potential of independent electrons at any temperature.
 
-Energies e_k and kT in units of the hopping t (k_B = 1); kT = 0 is the exact limit, not a small number.
-Every function takes a batch: energies are [..., n_states], sorted upwards, results [...].
+Energies e_k and kT are in units of the hopping t (k_B = 1). kT = 0 is the exact limit, not a small
+number. Every function takes a batch: energies [..., n_states] in ascending order, results [...].
 """
 
 import math
@@ -15,8 +15,9 @@ from torch.nn.functional import logsigmoid
 
 from lattgnn.errors import InputError
 
+# At kT = 0 levels count as degenerate if they are closer than this, times 1 + max |e|. It is far
+# above the rounding errors of an eigensolver, about 1e-14, which split degenerate levels.
 _DEGENERATE = 1e-10
-"""Levels closer than this (times 1 + max |e|) are one level at kT = 0; the eigensolver leaves 1e-14."""
 
 
 def fermi_function(
@@ -27,14 +28,14 @@ def fermi_function(
 ) -> Float[Tensor, "*batch n_states"]:
     r"""Occupations f_k = 1 / (exp((e_k − μ)/kT) + 1).
 
-    At kT = 0 this is a step. Levels that lie on μ share alike what the levels below leave of
-    `n_electrons`; without `n_electrons` (μ fixed) they are half filled, the limit kT → 0.
+    At kT = 0 this is a step. If `n_electrons` is given, levels at μ share equally the electrons
+    that the levels below leave over; otherwise (μ fixed) they are half filled, the limit kT → 0.
 
     Args:
-        energies: levels e_k, sorted upwards.
-        mu: chemical potential.
-        kT: temperature of the electrons.
-        n_electrons: their number, where it is fixed.
+        energies: Levels e_k in ascending order.
+        mu: Chemical potential.
+        kT: Temperature of the electrons.
+        n_electrons: Number of electrons, if it is fixed.
 
     Returns:
         Occupations in [0, 1].
@@ -46,6 +47,7 @@ def fermi_function(
     below = (1 - at_mu) * (distance < 0)
     if n_electrons is None:
         return below + 0.5 * at_mu
+    # clamp: there may be no level at μ, and then 0/1 instead of 0/0.
     left_over = n_electrons - below.sum(-1, keepdim=True)
     return below + at_mu * left_over / at_mu.sum(-1, keepdim=True).clamp(min=1)
 
@@ -59,14 +61,15 @@ def grand_potential(
     r"""Ω = −kT Σ_k w_k ln(1 + exp((μ − e_k)/kT)), and Σ_k w_k min(e_k − μ, 0) at kT = 0.
 
     Args:
-        energies: levels e_k.
-        mu: chemical potential.
-        kT: temperature of the electrons.
-        weights: w_k, the part of each level that counts; None for all of it, 1.
+        energies: Levels e_k.
+        mu: Chemical potential.
+        kT: Temperature of the electrons.
+        weights: Weights w_k of the levels; None stands for 1.
 
     Returns:
         Grand potential. The free energy at fixed electron number N is Ω + μN.
     """
+    # logsigmoid(x) = −ln(1 + exp(−x)) does not overflow for levels far from μ.
     distance = energies - mu[..., None]
     levels, unit = (logsigmoid(distance / kT), kT) if kT > 0 else (distance.clamp(max=0), 1.0)
     return unit * (levels if weights is None else weights * levels).sum(-1)
@@ -77,28 +80,29 @@ def chemical_potential(
 ) -> Float[Tensor, "*batch"]:
     r"""μ with Σ_k f_k(μ) = n_electrons.
 
-    With n the whole part of the electron number and r the rest, μ balances the electrons above level n
-    with the holes below it, in logarithms:
+    Let n be the integer part of the electron number and r the rest. μ balances the electrons above
+    level n with the holes below it, in logarithms:
 
         ln Σ_{k>n} f_k = ln(r + Σ_{k≤n} (1 − f_k)).
 
-    Both sides keep their relative precision however small they are, so μ in the gap of an insulator is as
-    sharp as anywhere, and both are nearly linear in μ: Newton's method, kept inside a bracket, needs
-    a handful of steps. At kT = 0 μ lies mid-gap, or on the level that is partly filled.
+    Both sides keep their relative precision even if they are tiny, so that μ is accurate in the gap
+    of an insulator too. Both are nearly linear in μ, so Newton's method, kept inside a bracket,
+    needs only a few steps. At kT = 0, μ lies in the middle of the gap or at the partly filled
+    level.
 
     Args:
-        energies: levels e_k, sorted upwards.
-        n_electrons: their number, between 0 and n_states, not necessarily whole.
-        kT: temperature of the electrons.
+        energies: Levels e_k in ascending order.
+        n_electrons: Number of electrons between 0 and n_states, not necessarily an integer.
+        kT: Temperature of the electrons.
 
     Returns:
         Chemical potential, to machine precision.
 
     Raises:
-        ValueError: no finite μ gives this number of electrons.
+        InputError: If no finite μ gives this number of electrons.
     """
     n_states = energies.shape[-1]
-    # 0.07 · 100 is 7.000000000000001: a filling written in decimals means a whole number of electrons.
+    # In floating point 0.07 · 100 is 7.000000000000001, but a filling of 0.07 means 7 electrons.
     rounding = 1e-12 * n_states
     if not rounding < n_electrons < n_states - rounding:
         raise InputError(
@@ -110,6 +114,8 @@ def chemical_potential(
     guess = energies[..., whole] if rest else (energies[..., whole - 1] + energies[..., whole]) / 2
     if kT == 0:
         return guess
+    # Bracket: with all levels at the lowest energy there are still too few electrons at `lower`;
+    # with all at the highest energy there are still too many at `upper`.
     lower = energies[..., 0] - kT * math.log(n_states / n_electrons)
     upper = energies[..., -1] + kT * math.log(n_states / (n_states - n_electrons))
     return _newton(
@@ -123,13 +129,15 @@ def chemical_potential(
 def _imbalance(
     below: Tensor, above: Tensor, rest: float, kT: float, mu: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """ln(electrons above) − ln(rest + holes below), and its slope in μ; both increase with μ."""
+    """ln(electrons above) − ln(rest + holes below), which increases with μ, and its slope."""
     filled = (mu[..., None] - above) / kT
     empty = (below - mu[..., None]) / kT
     log_electrons, log_holes = logsigmoid(filled), logsigmoid(empty)
+    # Sums are taken by logsumexp, because the terms themselves may underflow.
     total_electrons = torch.logsumexp(log_electrons, -1)
     log_rest = torch.full_like(mu, math.log(rest) if rest else -math.inf)
     total_holes = torch.logaddexp(torch.logsumexp(log_holes, -1), log_rest)
+    # d ln f/dμ = (1 − f)/kT, averaged with the share of each term in its sum.
     slope = ((log_electrons - total_electrons[..., None]).exp() * torch.sigmoid(-filled)).sum(-1)
     slope = slope + ((log_holes - total_holes[..., None]).exp() * torch.sigmoid(-empty)).sum(-1)
     return total_electrons - total_holes, slope / kT
@@ -138,24 +146,28 @@ def _imbalance(
 def _newton(
     x: Tensor, lower: Tensor, upper: Tensor, function: Callable[[Tensor], tuple[Tensor, Tensor]]
 ) -> Tensor:
-    """Root of an increasing function in [lower, upper]: Newton, bisection where its steps do not shrink."""
-    last_step = upper - lower
+    """Root of an increasing function in [lower, upper] by safeguarded Newton.
+
+    A step that leaves the bracket, or does not halve the one before it, is replaced by bisection.
+    """
+    last_size = upper - lower
     done = torch.zeros_like(x, dtype=torch.bool)
     for _ in range(200):
         value, slope = function(x)
         lower = torch.where(value < 0, x, lower)
         upper = torch.where(value > 0, x, upper)
         step = -value / slope
-        trusted = (x + step >= lower) & (x + step <= upper) & (step.abs() <= last_step / 2)
-        # A sample that is done stays as it is: what else is in the batch must not move its last bit.
+        trusted = (x + step >= lower) & (x + step <= upper) & (step.abs() <= last_size / 2)
+        # Converged samples are frozen, so that the rest of the batch cannot change their last bit.
         done |= step.abs() <= 2 * torch.finfo(x.dtype).eps * x.abs().clamp(min=1)
         if done.all():
             break
-        last_step = torch.where(trusted, step, (lower + upper) / 2 - x).masked_fill(done, 0.0)
-        x = x + last_step
-        last_step = last_step.abs()
+        step = torch.where(trusted, step, (lower + upper) / 2 - x).masked_fill(done, 0.0)
+        x = x + step
+        last_size = step.abs()
     return x
 
 
 def _degeneracy(energies: Tensor) -> Tensor:
+    """Largest distance of degenerate levels."""
     return _DEGENERATE * (1 + energies.abs().amax(-1, keepdim=True))

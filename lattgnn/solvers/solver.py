@@ -1,11 +1,11 @@
-"""What a solver asks of a Hamiltonian, what it answers, and what every solver is."""
+"""The interface of solvers: what they need from a Hamiltonian and what they return."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from lattgnn.errors import InputError
@@ -14,32 +14,60 @@ from lattgnn.lattice import Lattice
 
 @runtime_checkable
 class TightBinding(Protocol):
-    """What a solver asks of a Hamiltonian."""
+    """What a solver needs from a model: H(field), a Hermitian matrix with a fixed sparsity pattern.
+
+    Every `lattgnn.hamiltonians.Hamiltonian` has it. `DomainDiagonalization` also needs the model to
+    be hashable and its states to be numbered cell by cell, equally many per cell.
+    """
 
     @property
-    def lattice(self) -> Lattice: ...  # noqa: D102
+    def lattice(self) -> Lattice:
+        """The lattice of the model."""
+        ...
+
     @property
-    def field_shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    def field_shape(self) -> tuple[int, ...]:
+        """Shape of one field, (n_sites,) or (n_sites, n_components)."""
+        ...
+
     @property
-    def n_states(self) -> int: ...  # noqa: D102
+    def n_states(self) -> int:
+        """Number of one-electron states, the dimension of H."""
+        ...
+
     @property
-    def rows(self) -> Tensor: ...  # noqa: D102
+    def rows(self) -> Int[Tensor, " nnz"]:
+        """Row of each element that can differ from 0."""
+        ...
+
     @property
-    def cols(self) -> Tensor: ...  # noqa: D102
-    def elements(self, field: Tensor) -> Tensor: ...  # noqa: D102
-    def matrix(self, field: Tensor) -> Tensor: ...  # noqa: D102
-    def check_field(self, field: Tensor) -> None: ...  # noqa: D102
+    def cols(self) -> Int[Tensor, " nnz"]:
+        """Column of each element that can differ from 0."""
+        ...
+
+    def elements(self, field: Tensor) -> Tensor:
+        """The elements of H at `rows` and `cols`, [..., nnz]."""
+        ...
+
+    def matrix(self, field: Tensor) -> Tensor:
+        """H as a dense matrix, [..., n_states, n_states]."""
+        ...
+
+    def check_field(self, field: Tensor) -> None:
+        """Raise InputError if the field has the wrong shape or is not finite."""
+        ...
 
 
 @dataclass(frozen=True)
 class ElectronicState:
     """The electrons in a given field.
 
-    Args:
-        energy: grand potential Ω where μ is fixed, free energy Ω + μN where the filling is.
-        mu: chemical potential.
-        density_elements: ρ[cols, rows] at the pattern of H: Tr ρH = Σ_k density_elements[k] · elements[k].
-            Occupations are the entries with `rows == cols`.
+    Attributes:
+        energy: Grand potential Ω if μ is fixed, free energy Ω + μN if the filling is fixed.
+        mu: Chemical potential.
+        density_elements: ρ[cols, rows] at the pattern of H, so that
+            Tr ρH = Σ_k density_elements[k] · elements[k]. Occupations are the entries with
+            `rows == cols`.
     """
 
     energy: Float[Tensor, "*batch"]
@@ -48,11 +76,11 @@ class ElectronicState:
 
 
 class Solver(ABC):
-    """Finds the electrons of a Hamiltonian in a given field, in an ensemble: a frozen dataclass.
+    """Finds the electrons in a given field. Concrete solvers are frozen dataclasses.
 
     Attributes:
-        kT: temperature of the electrons; 0 is the exact limit.
-        mu: chemical potential, in units of t; None where the filling is fixed.
+        kT: Temperature of the electrons; 0 is the exact limit.
+        mu: Chemical potential, in units of t; None if the filling is fixed.
     """
 
     kT: float
@@ -65,9 +93,11 @@ class Solver(ABC):
     def _check_ensemble(self) -> None:
         if not 0 <= self.kT < np.inf:
             raise InputError(
-                f"kT must be finite and at least 0, got {self.kT!r}. Use 0.1, or 0 for the ground state."
+                f"kT must be finite and at least 0, got {self.kT!r}. Use 0.1, or 0 for the ground "
+                "state."
             )
         if self.mu is not None and not np.isfinite(self.mu):
             raise InputError(
-                f"mu must be finite, got {self.mu!r}. Use 0.0 for half filling of a bipartite lattice."
+                f"mu must be finite, got {self.mu!r}. Use 0.0 for half filling of a bipartite "
+                "lattice."
             )

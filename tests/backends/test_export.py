@@ -1,4 +1,4 @@
-"""Exported force fields: they run without lattgnn, on any batch and extent, and in C++."""
+"""Exported force fields run without lattgnn, for any batch and extent, and in C++."""
 
 import json
 import shutil
@@ -17,14 +17,15 @@ from lattgnn.dynamics import State, VerletLangevin
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.hamiltonians import Holstein, Peierls
 from lattgnn.lattice import chain, honeycomb, square
-from lattgnn.nn import OrbitNetwork
 from lattgnn.solvers import ExactDiagonalization
+from tests.orbit_networks import orbit_network
 
 EXAMPLE = Path(__file__).parents[2] / "scripts" / "export_example"
 HAS_COMPILER = shutil.which("g++") is not None
 needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason="needs g++")
 
-# torch and numpy only. Arguments: the program, how it is loaded, files of fields and of results.
+# Uses torch and numpy only. Arguments: the program, its format, and the files of fields and
+# results.
 ELSEWHERE = """
 import sys
 sys.modules["lattgnn"] = None  # importing it would raise
@@ -49,7 +50,7 @@ np.savez(results, **found)
 
 def force_field(lattice, **options) -> LearnedForceField:
     torch.manual_seed(0)
-    net = OrbitNetwork(lattice, 1.75, **{"channels": 3, "n_layers": 1, **options})
+    net = orbit_network(lattice, 1.75, **{"channels": 3, "n_layers": 1, **options})
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return LearnedForceField(net, Holstein(lattice), ExactDiagonalization(kT=0.1, mu=0.0))
@@ -62,7 +63,7 @@ def export(learned, path, kind, **options):
 
 
 def compile_package(checkpoint, path):
-    """By the command, in a process of its own: torch warns of itself when its compiler is imported."""
+    """Run the command in a subprocess, because importing the compiler of torch raises warnings."""
     command = [sys.executable, "-m", "lattgnn", "export", str(checkpoint), f"--out={path}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{path}\n", "")
@@ -188,7 +189,7 @@ def test_the_verb(tmp_path, capsys, rng):
     )
     assert capsys.readouterr().out == f"{path}\n"
     metadata = check_elsewhere(learned, path, "exported", tmp_path, rng)
-    # the version of the distribution, which is torch.__version__ with or without its local part (+cu130)
+    # The version of the distribution may lack the local part (+cu130) of torch.__version__.
     assert metadata["versions"]["torch"] == version("torch")
 
 
@@ -200,7 +201,7 @@ def test_networks_of_the_package(name, tmp_path, rng):
     check_elsewhere(learned, path, "exported", tmp_path, rng)
 
 
-def test_what_cannot_be_exported_is_told_in_one_line(tmp_path, capsys, monkeypatch):
+def test_what_cannot_be_exported_gives_a_one_line_error(tmp_path, capsys, monkeypatch):
     out = tmp_path / "program.pt2"
     for name in ("kondo-square", "peierls-square"):
         assert "net must be an OrbitNetwork of a scalar field" in refused(
@@ -231,14 +232,14 @@ def test_a_failure_leaves_nothing_and_keeps_the_old_file(tmp_path, monkeypatch):
 
 
 def test_a_field_of_another_kind_is_refused(tmp_path):
-    net = OrbitNetwork(square(4), 1.0, field="vector", channels=2, n_layers=1)
+    net = orbit_network(square(4), 1.0, field="vector", channels=2, n_layers=1)
     with pytest.raises(ValueError, match="scalar field.*field='vector'"):
         export_forces(net, Peierls(square(4)), tmp_path / "x.pt2", "exported")
 
 
 @pytest.fixture(scope="module")
 def quench(tmp_path_factory) -> Path:
-    """The C++ example, built."""
+    """Path of the compiled C++ example."""
     build = tmp_path_factory.mktemp("build")
     prefix = f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}"
     for command in (["cmake", "-S", EXAMPLE, "-B", build, prefix], ["cmake", "--build", build]):
@@ -251,7 +252,7 @@ def quench(tmp_path_factory) -> Path:
 @pytest.mark.skipif(not HAS_COMPILER or shutil.which("cmake") is None, reason="needs cmake and g++")
 @pytest.mark.parametrize("name", ["holstein-square", "holstein-square-energy"])
 def test_dynamics_in_cpp(name, quench, tmp_path):
-    """The same start, noise and steps as in Python; both generators are torch's."""
+    """The same start, noise and steps as in Python, because both use the generator of torch."""
     compile_package(name, tmp_path / "package.pt2")
     learned = LearnedForceField.pretrained(name, square(24))
     n_steps = 20

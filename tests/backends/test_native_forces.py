@@ -1,4 +1,4 @@
-"""The compiled kernel gives what the network gives, on any lattice, and the same bits however it is cut."""
+"""Compiled code: forces of the network on any lattice, and the same bits for any tiles."""
 
 import copy
 
@@ -9,7 +9,7 @@ from lattgnn.backends import NativeForces, linear_classical, stencil_network
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import Lattice, chain, cubic, honeycomb, kagome, lieb, square, triangular
 from lattgnn.native import library
-from lattgnn.nn import OrbitNetwork
+from tests.orbit_networks import orbit_network
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
 
@@ -33,7 +33,7 @@ def strip(*extent, periodic):
 @pytest.fixture
 def make_network(randomized):
     def make(lattice, channels=5, **options):
-        return randomized(OrbitNetwork(lattice, 1.75, channels=channels, **options), std=0.3)
+        return randomized(orbit_network(lattice, 1.75, channels=channels, **options), std=0.3)
 
     return make
 
@@ -44,14 +44,14 @@ def compiled(net, lattice, **options):
     return NativeForces(network, lattice, **options)
 
 
-def check(net, lattice, rng):
+def check(net, lattice, rng, float32_bound):
     """Against the network in double precision."""
     field = 3 * torch.randn(2, lattice.n_sites, generator=rng)
-    field[1, :] = 0.4  # as symmetric as can be
+    field[1, :] = 0.4  # a uniform field keeps every symmetry
     kernel = compiled(net, lattice)
     energy, forces = kernel(field)
     try:
-        torch.set_num_threads(3)  # of two samples: then it goes row by row
+        torch.set_num_threads(3)  # does not divide the batch of 2: the lattice is swept row by row
         assert torch.equal(kernel(field)[1], forces)
     finally:
         torch.set_num_threads(1)
@@ -59,17 +59,19 @@ def check(net, lattice, rng):
     with torch.no_grad():
         right_energy, right = exact(field.double(), exact.graph(lattice))
     assert right.abs().max() > 0.01
-    tolerance = 3e-6 * max(1.0, float(right.abs().max()))
-    torch.testing.assert_close(forces.double(), right, rtol=0, atol=tolerance)
+    energy_bound, force_bound = float32_bound(net, lattice, field)
+    torch.testing.assert_close(forces.double(), right, rtol=0, atol=force_bound)
     assert (energy is None) == (right_energy is None)
     if energy is not None:
-        torch.testing.assert_close(energy, right_energy, rtol=1e-6, atol=1e-6 * lattice.n_sites)
+        assert ((energy - right_energy).abs() < energy_bound).all()
 
 
 @pytest.mark.parametrize("conservative", [False, True])
 @pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: f"{lattice.name}{lattice.extent}")
-def test_forces_and_energies_are_those_of_the_network(lattice, conservative, make_network, rng):
-    check(make_network(lattice, conservative=conservative), lattice, rng)
+def test_forces_and_energies_are_those_of_the_network(
+    lattice, conservative, make_network, rng, float32_bound
+):
+    check(make_network(lattice, conservative=conservative), lattice, rng, float32_bound)
 
 
 @pytest.mark.parametrize("conservative", [False, True])
@@ -77,24 +79,24 @@ def test_forces_and_energies_are_those_of_the_network(lattice, conservative, mak
     "options",
     [
         {"odd": True},
-        {"hidden": "regular", "channels": 2},
-        {"hidden": "regular", "channels": 2, "odd": True},
+        {"representation": "regular", "channels": 2},
+        {"representation": "regular", "channels": 2, "odd": True},
         {"cutoff": 2.3},
         {"channels": 13, "n_layers": 1},  # more outputs than one set of registers holds
         {"channels": 27},
     ],
     ids=str,
 )
-def test_other_networks_of_scalars(options, conservative, make_network, rng):
+def test_other_networks_of_scalars(options, conservative, make_network, rng, float32_bound):
     lattice = square(10)
-    check(make_network(lattice, conservative=conservative, **options), lattice, rng)
+    check(make_network(lattice, conservative=conservative, **options), lattice, rng, float32_bound)
 
 
 @pytest.mark.parametrize("conservative", [False, True])
 @pytest.mark.parametrize("periodic", [(True, False), (False, True), (False, False)], ids=str)
-def test_open_boundaries(periodic, conservative, make_network, rng):
+def test_open_boundaries(periodic, conservative, make_network, rng, float32_bound):
     lattice = strip(7, 11, periodic=periodic)
-    check(make_network(lattice, conservative=conservative), lattice, rng)
+    check(make_network(lattice, conservative=conservative), lattice, rng, float32_bound)
 
 
 @pytest.mark.parametrize("conservative", [False, True])
@@ -127,20 +129,20 @@ def test_the_same_bits_in_any_tiles_threads_and_batch(
 @pytest.mark.parametrize(
     "lattice", [square(8), triangular(6), honeycomb(4), kagome(4), lieb(4), cubic(4)]
 )
-def test_equivariance(lattice, conservative, make_network, symmetry_error):
+def test_equivariance(lattice, conservative, make_network, symmetry_error, float32_symmetry_bound):
     net = make_network(lattice, conservative=conservative)
     forces = compiled(net, lattice)
-    assert (
-        symmetry_error(lambda q, _: forces(q), lattice, "trivial", graph=0, dtype=torch.float32)
-        < 1e-5
-    )
+    error = symmetry_error(lambda q, _: forces(q), lattice, "trivial", graph=0, dtype=torch.float32)
+    assert error < float32_symmetry_bound(net, lattice, "trivial") < 1e-4
 
 
-def test_odd_networks_are_odd(make_network, rng):
+def test_odd_networks_are_odd(make_network, rng, float32_bound):
     lattice = square(8)
-    forces = compiled(make_network(lattice, odd=True), lattice)
+    net = make_network(lattice, odd=True)
+    forces = compiled(net, lattice)
     field = torch.randn(1, 64, generator=rng)
-    torch.testing.assert_close(forces(-field)[1], -forces(field)[1], rtol=0, atol=1e-6)
+    _, bound = float32_bound(net, lattice, field)
+    torch.testing.assert_close(forces(-field)[1], -forces(field)[1], rtol=0, atol=2 * bound)
 
 
 def test_a_network_whose_weights_break_a_symmetry_is_noticed(make_network, symmetry_error):

@@ -233,8 +233,8 @@ def test_nonsense_is_refused(make: Callable, message: str):
 
 
 def test_scalar_fields_are_refused(harmonic):
-    with pytest.raises(ValueError, match=r"spins must be \[n_sites, 3\], got \[8\]"):
+    with pytest.raises(ValueError, match=r"must be spins \[n_sites, 3\], got \[8\]"):
         initial_spins(harmonic(), 0)
     field = torch.zeros(1, 3).double()
-    with pytest.raises(ValueError, match="field must be spins"):
+    with pytest.raises(ValueError, match=r"must be spins \[n_sites, 3\], got \[3\]"):
         MidpointLLG(0.1, 0.1, 0.1).step(harmonic(3), State(field, field, field))

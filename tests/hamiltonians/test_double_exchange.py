@@ -82,7 +82,7 @@ def test_both_engines_agree(rng):
     model, solver = DoubleExchange(square(3)), ExactDiagonalization(0.05, filling=0.3)
     field = spins(model.lattice, rng, 1)
     results = [
-        engine(model, field, solver._occupy) for engine in (solve_with_lapack, solve_with_torch)
+        solve(model, field, solver._occupy) for solve in (solve_with_lapack, solve_with_torch)
     ]
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)

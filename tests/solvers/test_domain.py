@@ -56,7 +56,7 @@ def random_field(model, rng, *batch: int):
 
 @pytest.fixture(scope="module")
 def quench() -> torch.Tensor:
-    """Steps 0, 40, 80, 120 of a quench at 24 × 24; a learned force drives it, which costs a moment."""
+    """Steps 0, 40, 80, 120 of a quench at 24 × 24, driven by a learned force, which is fast."""
     force_field = LearnedForceField.pretrained("holstein-square", square(24))
     start = initial_state(force_field, 3, 1, field_std=(5 / 0.18) ** 0.5, momentum_std=5.0)
     run = simulate(force_field, VerletLangevin(0.05, 0.1, 0.2, 5.0), start, 120, Regular(40))
@@ -74,8 +74,10 @@ def test_buffers_that_cover_the_lattice_leave_nothing_to_approximate(model, kT, 
 
 
 @pytest.mark.parametrize(("model", "core", "buffers"), CUT, ids=[name(model) for model, *_ in CUT])
-def test_blocks_converge_to_the_whole(model, core, buffers, rng):
-    """Hot electrons, whose ρ decays within a bond: at kT = 2 the error falls tenfold a hop at least."""
+def test_subsystems_converge_to_the_whole(model, core, buffers, rng):
+    """Hot electrons, whose ρ decays within a bond: at kT = 2 the error falls at least tenfold per
+    hop.
+    """
     field = random_field(model, rng)
     exact = ExactDiagonalization(2.0, mu=0.3).solve(model, field)
     errors = []
@@ -88,7 +90,9 @@ def test_blocks_converge_to_the_whole(model, core, buffers, rng):
 
 
 def test_forces_of_a_quench(quench):
-    """The goal: MSE below 1e-8 with a buffer of 5; and the energy, 5e-7 a site."""
+    """With a buffer of 5 the MSE of forces stays below 1e-8, the energy error below 5e-7 per
+    site.
+    """
     model = Holstein(square(24))
     energy, forces = ExactForceField(model, ExactDiagonalization(0.1, mu=0.0)).electronic(quench)
     found = ExactForceField(model, DomainDiagonalization(0.1, 0.0, core=10, buffer=5)).electronic(
@@ -99,7 +103,9 @@ def test_forces_of_a_quench(quench):
 
 
 def test_forces_are_derivatives_of_the_energy_within_the_error(quench):
-    """Hellmann–Feynman wants ρ of the whole lattice: what is missing falls with the buffer, and is there."""
+    """Hellmann–Feynman holds for ρ of the whole lattice; the rest here is not 0 but falls with the
+    buffer.
+    """
     model, field = Holstein(square(24)), quench[2]
     sites = torch.arange(0, 576, 150)
     step = 1e-4 * torch.eye(576, dtype=torch.float64)[sites]
@@ -128,7 +134,7 @@ def test_energy_of_a_tiling_is_four_times_that_of_the_tile(rng):
 
 
 def test_translations(rng):
-    """By a core's length they are exact; by less they move the blocks, and change what these leave out."""
+    """Translations by a core are exact; shorter ones move the subsystems and change their error."""
     force_field = ExactForceField(Holstein(square(12)), SOLVER)
     field = 2 * torch.randn(144, dtype=torch.float64, generator=rng)
     energy, forces = force_field(field)
@@ -161,7 +167,7 @@ def test_a_batch_changes_nothing_and_the_density_is_hermitian(model, rng):
 
 
 @pytest.mark.parametrize("model", [Holstein(square(12)), DoubleExchange(square(12))], ids=name)
-def test_both_engines_agree(model, rng, monkeypatch):
+def test_lapack_and_torch_agree(model, rng, monkeypatch):
     field = random_field(model, rng)
     state = SOLVER.solve(model, field)
     monkeypatch.setattr(domain, "_on_cpu", lambda tensor: False)
@@ -186,7 +192,7 @@ def test_empty_and_full_bands(mu, filling, kT, rng):
 
 
 def test_a_far_change_of_the_field_changes_nothing(rng):
-    """Locality is exact: beyond core and buffer a force does not know the field."""
+    """Locality is exact: a force does not depend on the field beyond core and buffer."""
     force_field = ExactForceField(Holstein(square(16)), SOLVER)
     field = torch.randn(16, 16, dtype=torch.float64, generator=rng)
     changed = field.clone()

@@ -134,7 +134,7 @@ def test_density_elements_are_the_density_matrix_at_the_pattern(solver, rng):
 
 
 @pytest.mark.parametrize("solver", ENSEMBLES)
-def test_both_engines_agree_and_a_batch_changes_nothing(solver, rng):
+def test_lapack_and_torch_agree_and_a_batch_changes_nothing(solver, rng):
     model = Holstein(square(4))
     fields = 2 * torch.randn(2, 3, 16, dtype=torch.float64, generator=rng)
     state = solver.solve(model, fields)
@@ -168,8 +168,8 @@ def test_single_precision_fields_are_solved_in_double(rng):
     [
         ({"kT": -0.1, "mu": 0.0}, "kT must be finite and at least 0, got -0.1"),
         ({"kT": float("nan"), "mu": 0.0}, "kT must be finite"),
-        ({"kT": 0.1}, "exactly one of mu and filling must be given, got mu=None, filling=None"),
-        ({"kT": 0.1, "mu": 0.0, "filling": 0.5}, "exactly one of mu and filling"),
+        ({"kT": 0.1}, "one of mu and filling must be given"),
+        ({"kT": 0.1, "mu": 0.0, "filling": 0.5}, "only one of mu and filling .* `mu: null`"),
         ({"kT": 0.1, "mu": float("inf")}, "mu must be finite"),
         ({"kT": 0.1, "filling": 1.0}, "filling must be above 0 and below 1, got 1.0"),
     ],

@@ -43,7 +43,9 @@ def test_chemical_potential_against_a_textbook_root_finder(rng):
 @pytest.mark.parametrize("kT", [1e-6, 1e-3, 0.1, 3.0])
 @pytest.mark.parametrize(("n_valence", "n_conduction"), [(1, 1), (3, 1), (2, 30), (500, 1)])
 def test_insulator_of_two_flat_levels(n_valence, n_conduction, kT):
-    """n_v f(−1) holes, n_c f(1) electrons; for kT → 0 μ = (kT/2) ln(n_v/n_c), also in a gap of 2e6 kT."""
+    """n_v f(−1) holes, n_c f(1) electrons; for kT → 0 μ = (kT/2) ln(n_v/n_c), also in a gap of 2e6
+    kT.
+    """
     energies = levels(*[-1.0] * n_valence, *[1.0] * n_conduction)
     mu = float(chemical_potential(energies, float(n_valence), kT))
     if kT <= 1e-3:
