@@ -143,7 +143,10 @@ data.train_statistics
 # %%
 lightning.seed_everything(0, verbose=False)
 lit = LitForceField(
-    partial(OrbitNetwork, cutoff=1.5, n_layers=4, hidden=HiddenChannels(channels=12)), model, solver, particle_hole=True
+    partial(OrbitNetwork, cutoff=1.5, n_layers=4, hidden=HiddenChannels(channels=12)),
+    model,
+    solver,
+    particle_hole=True,
 )
 trainer = lightning.Trainer(
     max_epochs=EPOCHS,
