@@ -211,7 +211,7 @@ def test_what_cannot_be_exported_gives_a_one_line_error(tmp_path, capsys, monkey
     assert "name must be one of" in refused(capsys, "holstein-sq", f"--out={out}")
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
-    assert "a C++ compiler must be there" in refused(capsys, "holstein-square", f"--out={out}")
+    assert "needs a C++ compiler" in refused(capsys, "holstein-square", f"--out={out}")
     assert not list(tmp_path.iterdir())
 
 
