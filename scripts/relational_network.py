@@ -29,7 +29,10 @@ class RelationalNetwork(nn.Module):
         z = [orbit.multiplicity for orbit in bond_orbits(lattice, net.cutoff).orbits]
         dtype = next(net.parameters()).dtype
         self.scales = torch.tensor(z, dtype=dtype).rsqrt()[:, None, None]
-        self.basis, self.force_bound = cast(FieldBasis, net.basis), net.force_bound or 1.0
+        self.basis, self.force_bound = (
+            cast(FieldBasis, net.basis),
+            net.field_type.force_bound or 1.0,
+        )
         layers: list[Any] = [net.embed, *net.blocks, net.readout]
         self.convs = nn.ModuleList(self._copied(layer.conv) for layer in layers)
         self.mixes = nn.ModuleList(self._copied(layer.mix) for layer in layers)

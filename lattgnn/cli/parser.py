@@ -8,12 +8,14 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import is_dataclass
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
 from lattgnn.cli.messages import debugging, one_line
 from lattgnn.errors import suggestion
+from lattgnn.serialize import describe
 
 # Parts of jsonargparse's messages, and what replaces them.
 _REPLACEMENTS = (
@@ -153,9 +155,10 @@ def _correction(message: str, known: list[str]) -> str:
     if match := re.search(r"unrecognized arguments: (--[\w.]+)", message):
         return suggestion(match[1], [name for name in known if name.startswith("--")])
     if match := re.search(r"(?:Option|accept option) '([\w.]+)'", message):
-        parameters = _parameters(message)
-        if parameters:
-            return suggestion(match[1], parameters)
+        owner = _class(message)
+        if owner is not None:
+            nested = _nested_option(owner, match[1])
+            return nested or suggestion(match[1], inspect.signature(owner).parameters)
         keys = [name for name in known if not name.startswith("-")]
         advice = suggestion(match[1], keys)
         # A list of all keys of a verb would be too long to help.
@@ -176,13 +179,26 @@ def _public_names(module_path: str) -> list[str]:
     return sorted(names)
 
 
-def _parameters(message: str) -> list[str]:
-    """Arguments of the class that an error is about, if it names one."""
+def _class(message: str) -> Any:
+    """The class that an error is about, or None if it names none."""
     paths = re.findall(r"class_path[ =]'([\w.]+)'", message)
     if not paths:
-        return []
+        return None
     module, _, name = paths[-1].rpartition(".")
-    return list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
+    return getattr(importlib.import_module(module), name)
+
+
+def _nested_option(owner: Any, wrong: str) -> str:
+    """Advice if the default object of an option of a class takes the argument, else "".
+
+    A class that makes the default of an option itself has it as the attribute `standard_OPTION`.
+    """
+    for option, parameter in inspect.signature(owner).parameters.items():
+        default = getattr(owner, f"standard_{option}", parameter.default)
+        if is_dataclass(default) and wrong in inspect.signature(type(default)).parameters:
+            yaml = str(describe(default)).replace("'", "")
+            return f"It is an argument of {option!r}; the default is {option}: {yaml}"
+    return ""
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

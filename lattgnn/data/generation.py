@@ -7,10 +7,7 @@ the number of processes, on their order, or on interruptions.
 
 import fcntl
 import json
-import logging
 import shutil
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -36,11 +33,9 @@ from lattgnn.files import atomic_directory, atomic_write_text
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
+from lattgnn.progress import progress_bar
 from lattgnn.serialize import config_hash, describe, versions
 from lattgnn.solvers import Solver
-
-_log = logging.getLogger(__name__)
-_LOG_SECONDS = 10.0
 
 
 def dataset_config(
@@ -118,7 +113,7 @@ def generate(
         name: first part of the directory's name; the hash of the resolved config is the second.
         n_workers: local processes of one thread each; None takes one a core, 0 or 1 stays in this process.
             With the environment variable DASK_SCHEDULER_ADDRESS set, the tasks go to that cluster instead.
-        progress: show a progress bar if stderr is a terminal, otherwise log a line now and then.
+        progress: Show a progress bar on a terminal, or print a line every ten seconds otherwise.
 
     Returns:
         The directory, `root/name-hash`.
@@ -168,7 +163,9 @@ def _finish(
     missing = [task for task in todo if task.name not in records]
     # The longest first, so that no process ends with a long one alone.
     missing.sort(key=lambda task: -task.n_solves)
-    with _report(path, todo, records, progress) as report:
+    total = sum(task.n_solves for task in todo)
+    done = total - sum(task.n_solves for task in missing)
+    with progress_bar(total, done, progress, name="label", unit="labels") as show:
         for task, frames in compute(exact, missing, n_workers):
             labels = {
                 "split": task.source.split,
@@ -177,7 +174,8 @@ def _finish(
             }
             with atomic_directory(path / task.name) as temporary:
                 records[task.name] = write_part(temporary, frames, name=task.name, **labels)
-            report()
+            done += task.n_solves
+            show(done)
     return [records[task.name] for task in todo]
 
 
@@ -205,50 +203,3 @@ def _locked(path: Path) -> Iterator[None]:
             ) from None
         yield
         lock.unlink()
-
-
-@contextmanager
-def _report(
-    path: Path, todo: list[Task], done: dict[str, Record], progress: bool
-) -> Iterator[Callable[[], None]]:
-    """A function to call after each task: it moves the progress bar, or logs now and then."""
-
-    def solved() -> int:
-        return sum(task.n_solves for task in todo if task.name in done)
-
-    total, before = sum(task.n_solves for task in todo), solved()
-    start = last = time.monotonic()
-
-    def line() -> str:
-        rate = (solved() - before) / max(time.monotonic() - start, 1e-9)
-        left = f", {(total - solved()) / rate:.0f} s left" if rate > 0 else ""
-        return f"{len(done)}/{len(todo)} tasks, {rate:.1f} labels/s{left}"
-
-    def log() -> None:
-        nonlocal last
-        if time.monotonic() - last > _LOG_SECONDS or len(done) == len(todo):
-            last = time.monotonic()
-            _log.info("%s: %s", path.name, line())
-
-    if progress and sys.stderr.isatty():
-        with _bar(path.name, total) as show:
-            show(before, line())
-            yield lambda: show(solved(), line())
-    else:
-        yield log
-
-
-@contextmanager
-def _bar(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[line]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total, line="")
-        yield lambda done, line: bar.update(task, completed=done, line=line)

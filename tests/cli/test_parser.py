@@ -20,6 +20,15 @@ class Circle(Shape):
     radius: float = 1.0
 
 
+@dataclass
+class Disk(Shape):
+    """A class with an object as an option, whose default it makes itself."""
+
+    border: Circle | None = None
+
+    standard_border = Circle(2.0)
+
+
 def draw(
     shape: Shape,
     recipe: Callable[[], Shape] | None = None,
@@ -48,6 +57,10 @@ CIRCLE = f"{__name__}.Circle"
         (["--shape=Sphere"], ["shape:", "Sphere"]),
         (["--shape=lattgnn.lattice.sqare"], ["shape:", "'sqare'", "Did you mean 'square'?"]),
         ([f"--shape={CIRCLE}", "--shape.raduis=2"], ["'raduis'", "Did you mean 'radius'?"]),
+        (
+            [f"--shape={__name__}.Disk", "--shape.radius=2"],
+            ["'radius'", "argument of 'border'", "border: {class_path: ", "radius: 2.0}}"],
+        ),
         ([f"--shape={CIRCLE}", "--shape.radius=x"], ["shape:", "radius:", "expected float", "x"]),
         ([f"--shape={CIRCLE}", "--n_times=x"], ["n_times: expected int. Got value: x"]),
         ([f"--shape={CIRCLE}", "--n_tims=1"], ["--n_tims", "Did you mean '--n_times'?"]),
