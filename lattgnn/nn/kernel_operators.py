@@ -67,9 +67,9 @@ def neighbor_gather(
         ends.append((own, own))
     if cutoff is not None:
         bonds = lattice.bonds(cutoff)
-        for kind, (start, end, _) in enumerate(bonds.kinds):
+        for number, (start, end, _) in enumerate(bonds.cell_bonds):
             if end == sublattice and start in members:
-                chosen = bonds.kind == kind
+                chosen = bonds.cell_bond == number
                 ends.append((bonds.source[chosen], bonds.destination[chosen]))
     if not ends:
         return None
@@ -116,8 +116,8 @@ def arriving_bonds(
     if sublattice in members:
         bonds.append((sublattice, sublattice, (0,) * lattice.dim))
     if cutoff is not None:
-        kinds = lattice.bonds(cutoff).kinds
-        bonds += [bond for bond in kinds if bond[1] == sublattice and bond[0] in members]
+        cell_bonds = lattice.bonds(cutoff).cell_bonds
+        bonds += [bond for bond in cell_bonds if bond[1] == sublattice and bond[0] in members]
     return bonds
 
 
@@ -198,7 +198,7 @@ def _kernel_entries(
     """Number of kernels on bonds, and the entries of all."""
     lattice = graph.lattice
     bonds = lattice.bonds(cutoff)
-    kind_of = {bond: kind for kind, bond in enumerate(bonds.kinds)}
+    number_of = {bond: number for number, bond in enumerate(bonds.cell_bonds)}
     n_out = class_size(graph, destination.site_class)
     n_kernels, entries = 0, []
     for orbit in orbit_kernels(lattice.cell, source, destination, cutoff):
@@ -206,7 +206,7 @@ def _kernel_entries(
             continue
         scale = (destination.dim / orbit.multiplicity) ** 0.5
         for bond, maps in orbit.kernels.items():
-            chosen = bonds.kind == kind_of[bond]
+            chosen = bonds.cell_bond == number_of[bond]
             start = place_in_class(graph, source.site_class, bonds.source[chosen])
             end = place_in_class(graph, destination.site_class, bonds.destination[chosen])
             entries.append(map_entries(maps, start, end, n_out, scale, n_kernels))
