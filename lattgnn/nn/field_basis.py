@@ -85,6 +85,7 @@ class FieldComponents(nn.Module):
             return field
         matrices = self.to_local.to(field)
         matrices = matrices.mT if inverse else matrices
+        # b: sample; n: cell; s: sublattice (fastest in the site number); c, d: components.
         cells = field.view(len(field), -1, len(matrices), self.n_components)
         return torch.einsum("scd,bnsd->bnsc", matrices, cells).reshape(field.shape)
 
@@ -112,7 +113,7 @@ class FieldBasis(nn.Module):
         self, lattice: Lattice, field: FieldRepresentation, scale: float = 1.0, odd: bool = False
     ):
         super().__init__()
-        # Persistent: a checkpoint keeps the widths that it was fitted with.
+        # Persistent buffers: a checkpoint keeps the widths that it was fitted with.
         self.register_buffer("steps", scale * torch.tensor(STEPS))
         self.register_buffer("bumps", scale * torch.tensor(BUMPS))
         self.components = FieldComponents(field)
@@ -138,6 +139,8 @@ class FieldBasis(nn.Module):
             if self._together(block.type.representation):
                 result.append(self._invariant(q))
                 continue
+            # Rows are ordered by site, then component: unfold them to sum over components, and
+            # repeat each site's factor for all of its components.
             square = q.view(-1, block.type.dim, *q.shape[1:]).square().sum(1)
             if block.type.dim == 1:
                 steps = torch.tanh(q / self.steps)

@@ -159,6 +159,7 @@ def select_blocks(
 
 def pack(x: Tensor, block: Block) -> Float[Tensor, "n_sites batch components"]:
     """A block with its components moved from the rows to the channel axis."""
+    # [site × component, batch, channel] to [site, batch, component × channel].
     sites = x.view(-1, block.type.dim, *x.shape[1:])
     return sites.transpose(1, 2).flatten(2)
 
