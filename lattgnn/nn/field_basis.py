@@ -15,8 +15,8 @@ from lattgnn.nn.features import EVEN, ODD, Block, Features, Internal
 from lattgnn.nn.kernel_operators import class_sites, in_site_order
 from lattgnn.symmetry import FieldRepresentation, Representation, SiteType, trivial
 
-# Widths in units of the field: from the thermal step kT/g of one site to the whole range of a
-# quench.
+# Widths in units of the field. They cover the range from the thermal step kT/g of one site to the
+# largest fields in a quench.
 STEPS = (0.15, 0.3, 0.5, 0.8, 1.3, 2.0, 3.5, 5.0)
 BUMPS = (0.15, 0.3, 0.5, 0.8, 1.2, 2.0, 4.0)
 
@@ -45,8 +45,8 @@ class FieldComponents(nn.Module):
         self.n_components = field.n_components
         to_local = field.to_local()
         identity = np.eye(field.n_components)
-        # Always float64: a rotation rounded to float32 is no longer a symmetry of a float64
-        # network.
+        # Always float64, because rounding the matrices to float32 would break the symmetry of a
+        # float64 network.
         self.to_local = (
             None if np.allclose(to_local, identity, atol=0) else torch.from_numpy(to_local)
         )

@@ -64,7 +64,7 @@ class EntrywiseSiLU(nn.Module):
 
     @staticmethod
     def _pair(even: Tensor, odd: Tensor) -> tuple[Tensor, Tensor]:
-        # There may be more even channels than odd ones; the rest of them has no partner.
+        # There may be more even channels than odd ones; the remaining ones have no partner.
         n = odd.shape[-1]
         plus, minus = (
             nn.functional.silu(even[..., :n] + odd),

@@ -61,7 +61,7 @@ class _ScalarLayer(torch.autograd.Function):
         weight, mixing, inner, hidden, x = ctx.saved_tensors
         grad = grads[0].flatten(1)
         of_inner = torch.ops.aten.silu_backward(mixing.T @ grad, inner)
-        # W acts on sums of x. Its gradient and that of x are made of the transposed sums of
+        # W acts on sums of x, so its gradient and that of x follow from the transposed sums of
         # `of_inner`.
         back = None if ctx.sums is None else ctx.sums.stacked_transposes
         joined = _with_sums(of_inner.view(-1, *x.shape[1:]), back)

@@ -50,7 +50,7 @@ class SparseMap:
     def from_scipy(cls, matrix: csr_array, dtype: torch.dtype, device: torch.device) -> SparseMap:
         """The same matrix as a torch tensor."""
         matrix.sort_indices()
-        # A matrix first used in inference mode may be used in training next.
+        # A matrix first used in inference mode may be used in training later.
         with torch.inference_mode(False), _without_beta_warning():
             row_starts, columns = (
                 torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices)
