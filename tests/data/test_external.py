@@ -24,7 +24,7 @@ def exact() -> ExactForceField:
 
 @pytest.fixture(scope="module")
 def published(exact, tmp_path_factory) -> Path:
-    """A file as others publish it: ten starts of three like snapshots each, shuffled, total forces."""
+    """A file as others publish it: ten groups of three similar snapshots, total forces."""
     rng = np.random.default_rng(4)
     starts = np.repeat(rng.normal(size=(N_GROUPS, 24, 2)), N_COPIES, axis=0)
     starts *= np.tile([1, -1, 1], N_GROUPS)[:, None, None]  # the mirror image is alike
