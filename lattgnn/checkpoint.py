@@ -1,26 +1,31 @@
-"""Checkpoints: what they hold beside the weights, and how they are read without running anything in them."""
+"""Checkpoints: weights with a header of plain data, read without running any code in them."""
 
 import pickle
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lattgnn.errors import InputError
+from lattgnn.files import atomic_file
 from lattgnn.hamiltonians import Hamiltonian
-from lattgnn.nn import ForceNetwork
-from lattgnn.serialize import describe, versions
+from lattgnn.lattice import Lattice
+from lattgnn.nn import ForceNetwork, HiddenChannels
+from lattgnn.serialize import build, describe, versions
 from lattgnn.solvers import Solver
 from lattgnn.symmetry import field_representation
 
-FORMAT_VERSION = 2
-"""Version of the checkpoint header; a checkpoint of another version is refused."""
+FORMAT_VERSION = 3
+"""Version of the checkpoint header; version 2 is upgraded when it is read."""
 
 
 def checkpoint_header(
     net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solver
 ) -> dict[str, Any]:
-    """Plain data that rebuilds a learned force field: network, Hamiltonian, ensemble, lattice, versions."""
+    """Plain data that rebuild a learned force field: network, Hamiltonian, solver and lattice."""
     return {
         "format_version": FORMAT_VERSION,
         "net": describe(net),
@@ -35,11 +40,12 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
     """The contents of a checkpoint; no code in it is run.
 
     Raises:
-        ValueError: the file is missing, damaged, or no checkpoint of tensors and plain data.
+        InputError: If the file is missing, is damaged, or holds more than tensors and plain data.
     """
     if not Path(path).is_file():
         raise InputError(
-            f"checkpoint must be a file, got {str(path)!r}, which does not exist. Run `lattgnn fit` first."
+            f"checkpoint must be a file, got {str(path)!r}, which does not exist. "
+            "Run `lattgnn fit` first."
         )
     try:
         checkpoint = torch.load(path, map_location=device, weights_only=True)
@@ -56,54 +62,168 @@ def read_header(checkpoint: dict[str, Any], name: str | Path = "checkpoint") -> 
     """The header of a loaded checkpoint.
 
     Raises:
-        ValueError: it has none, or one of another format version.
+        InputError: If it has none, or one of an unknown format version.
     """
     header = checkpoint.get("lattgnn")
     if header is None:
         raise InputError(
             f"{name} must be a checkpoint of `lattgnn fit`, got a file without its header."
         )
+    if header["format_version"] == 2:
+        return _upgraded(header)
     if header["format_version"] != FORMAT_VERSION:
         raise InputError(
-            f"{name} must have format version {FORMAT_VERSION}, got {header['format_version']!r}, written by "
-            f"lattgnn {header['versions']['lattgnn']}. Use that version of lattgnn, or train again."
+            f"{name} must have format version {FORMAT_VERSION}, got {header['format_version']!r}, "
+            f"written by lattgnn {header['versions']['lattgnn']}. Use that version of lattgnn, or "
+            "train again."
         )
     return header
+
+
+def load_model(
+    path: str | Path, lattice: Lattice | None = None, device: str | torch.device = "cpu"
+) -> tuple[ForceNetwork, Hamiltonian, Solver]:
+    """The network of a checkpoint with its weights, the Hamiltonian on a lattice, and the solver.
+
+    Args:
+        path: The file.
+        lattice: The lattice to be simulated: that of the training with any extent, by default with
+            the same.
+        device: Device of the network.
+
+    Raises:
+        InputError: The file is no checkpoint or has an unknown format version, its weights are not
+            those of the network, or the network was trained on another lattice.
+    """
+    checkpoint = load_checkpoint(path, device)
+    header = read_header(checkpoint, path)
+    trained_on = build(header["lattice"], Lattice)
+    lattice = trained_on if lattice is None else lattice
+    if (lattice.primitive_vectors, lattice.basis) != (
+        trained_on.primitive_vectors,
+        trained_on.basis,
+    ):
+        raise InputError(
+            f"lattice must be the one that {path} was trained on, {trained_on.name}, got "
+            f"{lattice.name}. Any extent of that lattice works."
+        )
+    net = build(header["net"], ForceNetwork, lattice).to(device)
+    _load_weights(net, checkpoint["state_dict"], path)
+    solver = build(header["solver"], Solver)
+    return net, build(header["hamiltonian"], Hamiltonian, lattice), solver
+
+
+def save_model(
+    path: str | Path, net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solver
+) -> None:
+    """Write a checkpoint of weights and header, without the state of the training.
+
+    Args:
+        path: The file, which appears only when it is complete.
+        net: The network.
+        hamiltonian: The Hamiltonian on the lattice of the network.
+        solver: The solver that computed the labels.
+    """
+    # `lattgnn fit` saves the network as the attribute `net` of a Lightning module.
+    weights = {f"net.{key}": value for key, value in net.state_dict().items()}
+    header = checkpoint_header(net, hamiltonian, solver)
+    with atomic_file(path) as temporary:
+        torch.save({"lattgnn": header, "state_dict": weights}, temporary)
+
+
+def pretrained_path(name: str) -> Path:
+    """The checkpoint of a force field that is part of the package.
+
+    Raises:
+        InputError: No force field has this name.
+    """
+    folder = Path(__file__).parent / "pretrained"
+    known = sorted(path.stem for path in folder.glob("*.ckpt"))
+    if name not in known:
+        raise InputError(f"name must be one of {known}, got {name!r}.")
+    return folder / f"{name}.ckpt"
 
 
 def check_hamiltonian(
     header: dict[str, Any], hamiltonian: Hamiltonian, name: str | Path = "checkpoint"
 ) -> None:
-    """Refuse the checkpoint of another Hamiltonian.
+    """Refuse a checkpoint of another Hamiltonian.
 
     Raises:
-        ValueError: the Hamiltonian of the header has another class or other parameters.
+        InputError: If the Hamiltonian of the header has another class or other parameters.
     """
     if header["hamiltonian"] != describe(hamiltonian):
         raise InputError(
-            f"{name} must belong to the Hamiltonian asked for, {_text(describe(hamiltonian))}, got one "
-            f"trained for {_text(header['hamiltonian'])}. Use its Hamiltonian, or train on this one."
+            f"{name} must belong to the chosen Hamiltonian, {_text(describe(hamiltonian))}, got "
+            f"one trained for {_text(header['hamiltonian'])}. Use its Hamiltonian, or train on "
+            "this one."
         )
 
 
-def check_representation(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
-    """Refuse a network made for a field that transforms otherwise than the Hamiltonian's.
+def check_field_type(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
+    """Refuse a network made for another kind of field than the Hamiltonian's.
 
     Raises:
-        ValueError: the representations or internal spaces differ, in whatever words they are named.
+        InputError: If the components of the field differ in number or in how they transform.
     """
-    lattice, name = hamiltonian.lattice, type(hamiltonian).__name__
-    declared = hamiltonian.field_type.representation
-    internal = "spin" if hamiltonian.field_type.is_spin else ""
-    same = field_representation(lattice.cell, net.field) == field_representation(
-        lattice.cell, declared
-    )
-    if not same or net.internal != internal:
+    cell, wanted, found = hamiltonian.lattice.cell, hamiltonian.field_type, net.field_type
+    # Two texts can name the same representation: "E" and "vector" do on the square lattice.
+    representations = [field_representation(cell, kind.representation) for kind in (wanted, found)]
+    same = representations[0] == representations[1]
+    if not same or (wanted.is_spin, wanted.n_components) != (found.is_spin, found.n_components):
         raise InputError(
-            f"field and internal of {type(net).__name__} must be the representation and internal space of "
-            f"the field of {name} on {lattice.name}, {declared!r} and {internal!r}, got {net.field!r} and "
-            f"{net.internal!r}. Use field: {declared!r} and internal: {internal!r}."
+            f"field_type of {type(net).__name__} must be that of {type(hamiltonian).__name__} on "
+            f"{hamiltonian.lattice.name}, {wanted}, got {found}. Make the network with "
+            "hamiltonian.field_type."
         )
+
+
+def _upgraded(header: dict[str, Any]) -> dict[str, Any]:
+    """A header of format version 2 as one of version 3.
+
+    In version 2 a network had the arguments force_bound, field and internal in place of field_type,
+    and an OrbitNetwork had those of HiddenChannels among its own.
+    """
+    lattice = build(header["lattice"], Lattice)
+    hamiltonian = build(header["hamiltonian"], Hamiltonian, lattice)
+    class_path, arguments = header["net"]["class_path"], dict(header["net"]["init_args"])
+    for name in ("field", "internal"):
+        arguments.pop(name, None)
+    field_type = replace(hamiltonian.field_type, force_bound=arguments.pop("force_bound"))
+    if class_path == "lattgnn.nn.OrbitNetwork":
+        arguments["representation"] = arguments.pop("hidden")
+        names = [field.name for field in fields(HiddenChannels)]
+        arguments["hidden"] = describe(
+            HiddenChannels(**{name: arguments.pop(name) for name in names})
+        )
+    arguments["field_type"] = describe(field_type)
+    net = {"class_path": class_path, "init_args": arguments}
+    return header | {"format_version": FORMAT_VERSION, "net": net}
+
+
+def _load_weights(net: ForceNetwork, state_dict: Mapping[str, Tensor], path: str | Path) -> None:
+    """Load the weights of a checkpoint, which must be exactly those of the network.
+
+    Raises:
+        InputError: A weight is missing, unexpected or of another shape.
+    """
+    # A checkpoint of `lattgnn fit` holds the whole Lightning module: the network, and metrics of
+    # the fit, which are not needed here.
+    found = {key: value for key, value in state_dict.items() if not key.startswith("errors.")}
+    wanted = {f"net.{key}": value for key, value in net.state_dict().items()}
+    shared = wanted.keys() & found.keys()
+    problems = {
+        "missing": sorted(wanted.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - wanted.keys()),
+        "of another shape": sorted(k for k in shared if wanted[k].shape != found[k].shape),
+    }
+    if any(problems.values()):
+        text = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)
+        raise InputError(
+            f"{path} must hold the weights of the {type(net).__name__} that its header describes, "
+            f"but some are {text}. Use another checkpoint."
+        )
+    net.load_state_dict({key.removeprefix("net."): value for key, value in found.items()})
 
 
 def _text(spec: dict[str, Any]) -> str:

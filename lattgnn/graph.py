@@ -1,4 +1,4 @@
-"""From lattice to network: the PyG graph, the sparse matrix of each orbit, and the group acting on fields.
+"""From lattice to network: the PyG graph that every network receives, and the group acting on fields.
 
 Topology belongs to the lattice, never to a sample: one graph is built for a lattice and a cutoff, and every
 batch of fields shares it.
@@ -6,11 +6,9 @@ batch of fields shares it.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,30 +19,152 @@ from torch_geometric.data import Data
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice, bond_orbits
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
-def lattice_graph(lattice: Lattice, cutoff: float) -> Data:
-    """The lattice as a directed PyG graph, every bond up to `cutoff` an edge typed by its orbit.
+
+class Operators(dict[tuple, Any]):
+    """What networks have computed from a graph, by name and arguments; see `graph_operator`.
+
+    Copies of a graph share it. A pickled graph leaves it behind, and computes it again where it is needed.
+    """
+
+    def __copy__(self) -> Operators:
+        return self
+
+    def __deepcopy__(self, memo: dict) -> Operators:
+        return self
+
+    def __reduce__(self) -> tuple:
+        return Operators, ()
+
+
+class LatticeGraph(Data):
+    """A finite lattice as a directed PyG graph, each bond up to a cutoff an edge typed by its orbit.
+
+    PyG attributes, made when one of them is first used:
+
+    - `edge_index`: int64 [2, n_edges], row 0 the source j and row 1 the destination i of each bond, sorted by
+      destination, then orbit, then source;
+    - `edge_type`: int64 [n_edges], the orbit of each bond;
+    - `pos`: float64 [n_sites, dim], Cartesian;
+    - `num_nodes` and `n_orbits`.
+
+    All graphs of a lattice share these tensors and their operators: do not write into them.
+
+    Args:
+        lattice: The finite lattice. None makes an empty graph, which PyG fills when it takes batches apart.
+        cutoff: Largest bond length, in the units of the lattice.
+        dtype: Precision of the operators that networks derive from the graph.
+        device: Where its tensors and operators live.
+
+    Raises:
+        InputError: If the extent is too small for the cutoff.
+    """
+
+    lattice: Lattice
+    cutoff: float
+    dtype: torch.dtype
+    device: torch.device
+    operators: Operators
+    """Results of the functions marked `graph_operator`."""
+
+    def __init__(
+        self,
+        lattice: Lattice | None = None,
+        cutoff: float = 1.0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        # Plain attributes, not PyG ones: they are no data of nodes or edges and are never collated.
+        attributes = {"lattice": lattice, "dtype": dtype, "device": torch.device(device)}
+        self.__dict__.update(attributes, cutoff=cutoff, _is_filled=lattice is None)
+        super().__init__()
+        if lattice is not None:
+            self._take_operators()
+
+    @property
+    def _store(self) -> Any:
+        """PyG's storage behind all of its attributes and methods, filled when it is first used.
+
+        Networks in production only need the check of the extent: for a million sites the edges would take
+        most of the memory, so nothing may make them before somebody asks.
+        """
+        store = self.__dict__["_store"]
+        if not self.__dict__["_is_filled"]:
+            self.__dict__["_is_filled"] = True
+            tensors = _graph_tensors(self.lattice, self.cutoff)
+            for name, tensor in zip(("edge_index", "edge_type", "pos"), tensors, strict=True):
+                store[name] = tensor.to(self.device)
+            store["num_nodes"] = self.lattice.n_sites
+            store["n_orbits"] = len(bond_orbits(self.lattice, self.cutoff))
+        return store
+
+    def apply(self, func: Callable, *args: str) -> LatticeGraph:
+        """Apply a function to all tensors, or to those named, in place as PyG does; `to` and `cuda` use it."""
+        super().apply(func, *args)
+        if self.lattice is not None and self._store["pos"].device != self.device:
+            self.__dict__["device"] = self._store["pos"].device
+            self._take_operators()
+        return self
+
+    def _take_operators(self) -> None:
+        key = (self.lattice, float(self.cutoff), self.dtype, self.device)
+        self.__dict__["operators"] = _shared_operators(*key)
+
+
+def lattice_graph(
+    lattice: Lattice,
+    cutoff: float,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> LatticeGraph:
+    """The graph of a lattice: see `LatticeGraph`.
 
     Args:
         lattice: The finite lattice.
-        cutoff: Largest length of a bond, in the units of the lattice.
-
-    Returns:
-        Data with `edge_index` int64 [2, n_edges] (row 0 source j, row 1 destination i, sorted by destination,
-        then orbit, then source), `edge_type` int64 [n_edges] (number of the orbit), `pos` float64
-        [n_sites, dim], `num_nodes` and `n_orbits`. All calls share the tensors: do not write into them.
+        cutoff: Largest bond length, in the units of the lattice.
+        dtype: Precision of the operators that networks derive from the graph.
+        device: Where its tensors and operators live.
 
     Raises:
-        ValueError: If the extent is too small for the cutoff.
+        InputError: If the extent is too small for the cutoff.
+
+    Example:
+        >>> from lattgnn.lattice import square
+        >>> lattice_graph(square(6), cutoff=1.5)
+        LatticeGraph(edge_index=[2, 288], edge_type=[288], pos=[36, 2], num_nodes=36, n_orbits=2)
     """
-    edge_index, edge_type, pos = _graph_tensors(lattice, float(cutoff))
-    return Data(
-        edge_index=edge_index,
-        edge_type=edge_type,
-        pos=pos,
-        num_nodes=lattice.n_sites,
-        n_orbits=len(bond_orbits(lattice, cutoff)),
-    )
+    return LatticeGraph(lattice, cutoff, dtype, device)
+
+
+def graph_operator(
+    function: Callable[Concatenate[LatticeGraph, P], T],
+) -> Callable[Concatenate[LatticeGraph, P], T]:
+    """Mark a function of a graph and hashable arguments whose result every caller shares.
+
+    The result is made at the first call and kept in `LatticeGraph.operators`. A matrix that is first used in
+    inference mode may be used in training next, so it is made outside of inference mode.
+    """
+
+    @wraps(function)
+    def shared(graph: LatticeGraph, *args: P.args, **kwargs: P.kwargs) -> T:
+        key = (function, *args, *sorted(kwargs.items()))
+        if key not in graph.operators:
+            with torch.inference_mode(False):
+                graph.operators[key] = function(graph, *args, **kwargs)
+        return graph.operators[key]
+
+    return cast(Callable[Concatenate[LatticeGraph, P], T], shared)
+
+
+@lru_cache(maxsize=16)
+def _shared_operators(
+    lattice: Lattice, cutoff: float, dtype: torch.dtype, device: torch.device
+) -> Operators:
+    # The check is not free; here it is made once per lattice and cutoff.
+    bond_orbits(lattice, cutoff).check_extent()
+    return Operators()
 
 
 @lru_cache(maxsize=8)
@@ -58,88 +178,6 @@ def _graph_tensors(lattice: Lattice, cutoff: float) -> tuple[Tensor, Tensor, Ten
     )
 
 
-@dataclass(frozen=True, eq=False)
-class OrbitMatrices:
-    """One sparse matrix for each orbit of bonds: (A_o x)_i = Σ x_j over the bonds j → i of orbit o.
-
-    Attributes:
-        matrices: For each orbit, torch.sparse_csr [n_sites, n_sites] of ones: A_o[i, j] = 1 for a bond j → i.
-        reverse: For each orbit the one of the reversed bonds: A_o^T = A_reverse[o].
-    """
-
-    matrices: tuple[Tensor, ...]
-    reverse: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.matrices)
-
-    def to(
-        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> OrbitMatrices:
-        """The same matrices on another device or in another precision."""
-        with _silent():
-            moved = tuple(m.to(device=device, dtype=dtype) for m in self.matrices)
-        return OrbitMatrices(moved, self.reverse)
-
-
-def orbit_matrices(
-    lattice: Lattice,
-    cutoff: float,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
-) -> OrbitMatrices:
-    """The CSR matrix of each orbit of bonds, cached.
-
-    Args:
-        lattice: The finite lattice.
-        cutoff: Largest length of a bond, in the units of the lattice.
-        dtype: Precision of the ones.
-        device: Where the matrices live.
-
-    Raises:
-        ValueError: If the extent is too small for the cutoff.
-    """
-    return _orbit_matrices(lattice, float(cutoff), dtype, torch.device(device))
-
-
-@lru_cache(maxsize=8)
-def _orbit_matrices(
-    lattice: Lattice, cutoff: float, dtype: torch.dtype, device: torch.device
-) -> OrbitMatrices:
-    edge_index, edge_type, _ = _graph_tensors(lattice, cutoff)
-    orbits = bond_orbits(lattice, cutoff).orbits
-    matrices = []
-    for orbit in orbits:
-        # Edges come sorted by (destination, orbit, source): within an orbit they are in CSR order already.
-        source, destination = edge_index[:, edge_type == orbit.index]
-        ends = torch.bincount(destination + 1, minlength=lattice.n_sites + 1).cumsum(0)
-        ones = torch.ones(len(source), dtype=dtype)
-        matrices.append(csr_tensor(ends, source, ones, (lattice.n_sites, lattice.n_sites), device))
-    return OrbitMatrices(tuple(matrices), tuple(orbit.reverse for orbit in orbits))
-
-
-def csr_tensor(
-    row_ends: Tensor,
-    columns: Tensor,
-    values: Tensor,
-    shape: tuple[int, int],
-    device: torch.device | str = "cpu",
-) -> Tensor:
-    """A torch.sparse_csr matrix from its arrays, right by construction: nothing is checked."""
-    with _silent():
-        return torch.sparse_csr_tensor(
-            row_ends, columns, values, shape, device=device, check_invariants=False
-        )
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Silence torch's notice that CSR support is in beta, and nothing else."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support", category=UserWarning)
-        yield
-
-
 def apply_operation(
     field: Shaped[Tensor, ...],
     permutation: Tensor | np.ndarray,
@@ -148,7 +186,7 @@ def apply_operation(
     """The field after a symmetry operation has moved its sites: (g φ)[perm[i]] = ρ(g) φ[i].
 
     Args:
-        field: [..., n_sites], one scalar a site; with `site_matrices` [..., n_sites, n_components].
+        field: [..., n_sites] for a scalar field, [..., n_sites, n_components] with `site_matrices`.
         permutation: [n_sites], a row of `site_permutations` or a `translation_permutation`.
         site_matrices: [n_sublattices, n_components, n_components], what the operation does to the components:
             `field_representation(lattice.cell, text).site_matrices(operation)`.
@@ -157,24 +195,25 @@ def apply_operation(
     if site_matrices is None:
         return torch.empty_like(field).index_copy(-1, target, field)
     matrices = torch.from_numpy(site_matrices).to(field)
+    # Sites of a cell are next to each other, so each sublattice gets its own matrix.
     cells = field.unflatten(-2, (-1, len(matrices)))
     turned = torch.einsum("scd,...nsd->...nsc", matrices, cells).reshape(field.shape)
     return torch.empty_like(field).index_copy(-2, target, turned)
 
 
 def to_pyg(sample: Mapping[str, Tensor], graph: Data) -> Data:
-    """One sample as a PyG `Data` of its own, for whoever wants to batch graphs the PyG way.
+    """One sample as a PyG `Data` of its own, to batch graphs the PyG way.
 
     Args:
-        sample: Tensors by name, such as field [n_sites], forces [n_sites] and energy []. Sites come first,
-            components after, as PyG has it.
-        graph: The graph of the lattice, from `lattice_graph`; its tensors are shared, not copied.
+        sample: Tensors by name, such as field [n_sites], forces [n_sites] and energy []. As usual in PyG, the
+            sites are the first axis.
+        graph: The graph of the lattice, from `lattice_graph`. Its tensors are shared, not copied.
 
     Returns:
         A new `Data` with the attributes of `graph` and of the sample.
 
     Raises:
-        ValueError: If a key is one of the graph's own, or a tensor has axes but not one row a site.
+        InputError: If a name is one of the graph's own, or a tensor with axes does not have one row per site.
     """
     data = Data(**graph.to_dict())
     for key, value in sample.items():

@@ -56,7 +56,7 @@ from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.graph import lattice_graph
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
-from lattgnn.nn import OrbitNetwork
+from lattgnn.nn import HiddenChannels, OrbitNetwork
 from lattgnn.report import (
     analysis_figures,
     analyze_trajectory,
@@ -142,7 +142,7 @@ data.train_statistics
 # %%
 lightning.seed_everything(0, verbose=False)
 lit = LitForceField(
-    partial(OrbitNetwork, cutoff=1.5, channels=12, n_layers=4), model, solver, particle_hole=True
+    partial(OrbitNetwork, cutoff=1.5, n_layers=4, hidden=HiddenChannels(channels=12)), model, solver, particle_hole=True
 )
 trainer = lightning.Trainer(
     max_epochs=EPOCHS,

@@ -40,8 +40,7 @@ from lattgnn.files import atomic_write_bytes, atomic_write_text
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import Lattice, square
-from lattgnn.nn import OrbitConv, OrbitNetwork
-from lattgnn.nn.baselines import PublishedGCN
+from lattgnn.nn import ConvLayers, GraphNetwork, HiddenChannels, OrbitConv, OrbitNetwork
 from lattgnn.report import write_quench_report
 from lattgnn.report.style import figure_png
 from lattgnn.serialize import versions
@@ -222,11 +221,25 @@ def spawned(worker: str, *arguments: Any) -> dict[str, Any]:
 # Steps and their floors
 
 
+def published_gcn(lattice: Lattice) -> GraphNetwork:
+    """The graph convolutional network of arXiv 2603.02039, as in configs/benchmark/gcn.yaml."""
+    layers = ConvLayers(
+        "torch_geometric.nn.GraphConv",
+        (128, 512, 1024, 2048, 1024, 512, 128),
+        edge_features="none",
+        normalize=True,
+        activation="relu",
+    )
+    return GraphNetwork(lattice, Holstein(lattice).field_type, layers, 1.0, bounded=False)
+
+
 def random_network(lattice: Lattice, network: str, head: str) -> OrbitNetwork:
     torch.manual_seed(0)
     channels, n_layers = NETWORKS[network]
-    cutoff, bound = CUTOFFS[lattice.name], Holstein(lattice).field_type.force_bound
-    return OrbitNetwork(lattice, bound, cutoff, channels, n_layers, conservative=head == "energy")
+    cutoff, kind = CUTOFFS[lattice.name], Holstein(lattice).field_type
+    return OrbitNetwork(
+        lattice, kind, cutoff, n_layers, HiddenChannels(channels), conservative=head == "energy"
+    )
 
 
 def random_force_field(lattice: Lattice, network: str, head: str) -> LearnedForceField:
@@ -358,7 +371,7 @@ def rivals_at(size: int, plan: Plan) -> list[dict[str, Any]]:
         name: partial(ExactForceField(model, solver), field) for name, solver in solvers().items()
     }
     for name in ("float64", "float32"):
-        gcn = PublishedGCN(lattice).to(getattr(torch, name))
+        gcn = published_gcn(lattice).to(getattr(torch, name))
         inputs = field.to(next(gcn.parameters()))[None], gcn.graph(lattice)
         calls[f"GCN {name}"] = torch.no_grad()(partial(gcn, *inputs))
     contestants = {

@@ -31,10 +31,9 @@ from lattgnn.solvers import ExactDiagonalization
 
 RECIPE = "configs/fit/holstein_weak.yaml"
 WAVES = {"(π, 0)": (np.pi, 0.0), "(π/2, π/2)": (np.pi / 2, np.pi / 2)}
-GCN = (
-    "{class_path: lattgnn.nn.baselines.PublishedGCN, "
-    "init_args: {channels: [16, 64, 128, 256, 128, 64, 16]}}"
-)
+GCN = """{class_path: lattgnn.nn.GraphNetwork, init_args: {cutoff: 1.0, bounded: false, layers: {
+conv: torch_geometric.nn.GraphConv, channels: [16, 64, 128, 256, 128, 64, 16], edge_features: none,
+normalize: true, activation: relu}}}"""
 
 
 def lindhard(k: tuple[float, float], size: int, kT: float = 0.1) -> float:

@@ -28,7 +28,10 @@ class RelationalNetwork(nn.Module):
         self.edge_type = orbits.repeat(batch)
         z = [orbit.multiplicity for orbit in bond_orbits(lattice, net.cutoff).orbits]
         self.scales = torch.tensor(z).rsqrt()[:, None, None]
-        self.basis, self.force_bound = cast(FieldBasis, net.basis), net.force_bound or 1.0
+        self.basis, self.force_bound = (
+            cast(FieldBasis, net.basis),
+            net.field_type.force_bound or 1.0,
+        )
         layers: list[Any] = [net.embed, *net.blocks, net.readout]
         self.convs = nn.ModuleList(self._copied(layer.conv) for layer in layers)
         self.mixes = nn.ModuleList(self._copied(layer.mix) for layer in layers)

@@ -1,6 +1,8 @@
 # PyG types every attribute of Data as optional, and a Batch has none.
 # pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportAttributeAccessIssue=false
 
+import copy
+import pickle
 import time
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from torch_geometric.data import Batch
 from torch_geometric.data.data import BaseData
 
-from lattgnn.graph import apply_operation, lattice_graph, orbit_matrices, to_pyg
+from lattgnn.graph import LatticeGraph, apply_operation, graph_operator, lattice_graph, to_pyg
 from lattgnn.lattice import (
     bond_orbits,
     chain,
@@ -52,40 +54,6 @@ def test_graph_is_the_bonds_of_the_lattice(lattice, cutoff):
     graph.validate(raise_on_error=True)
 
 
-@pytest.mark.parametrize(("lattice", "cutoff"), CASES, ids=ids)
-def test_matrices_are_the_edges_and_transpose_to_the_reverse(lattice, cutoff):
-    graph, found = lattice_graph(lattice, cutoff), orbit_matrices(lattice, cutoff, torch.float64)
-    assert len(found) == graph.n_orbits == len(found.reverse)
-    total = torch.zeros(lattice.n_sites, lattice.n_sites, dtype=torch.float64)
-    for orbit, matrix in enumerate(found.matrices):
-        assert matrix.layout == torch.sparse_csr
-        rebuilt = torch.sparse_csr_tensor(
-            matrix.crow_indices(),
-            matrix.col_indices(),
-            matrix.values(),
-            matrix.shape,
-            check_invariants=True,
-        )
-        dense = rebuilt.to_dense()
-        assert (dense.T == found.matrices[found.reverse[orbit]].to_dense()).all()
-        source, destination = graph.edge_index[:, graph.edge_type == orbit]
-        assert dense.sum() == len(source) and (dense[destination, source] == 1).all()
-        total += dense
-    assert total.max() == 1  # no pair of sites is joined twice
-
-
-@pytest.mark.parametrize(("lattice", "cutoff"), CASES, ids=ids)
-def test_matrices_commute_with_every_operation(lattice, cutoff, rng):
-    field = torch.randn(2, lattice.n_sites, generator=rng, dtype=torch.float64)
-    matrices = orbit_matrices(lattice, cutoff, torch.float64).matrices
-    for perm in site_permutations(lattice):
-        for matrix in matrices:
-            moved = (matrix @ apply_operation(field, perm).T).T
-            torch.testing.assert_close(
-                moved, apply_operation((matrix @ field.T).T, perm), rtol=0, atol=1e-12
-            )
-
-
 def test_apply_operation_moves_the_value_with_the_site():
     lattice = square(4, 5)
     field = torch.zeros(3, 20)
@@ -106,20 +74,44 @@ def test_apply_operation_is_differentiable_and_a_group_action(rng):
     torch.testing.assert_close(apply_operation(gradient, perms[5][perms[2]]), weight)
 
 
-def test_graph_and_matrices_are_cached_by_value():
+def test_graphs_of_a_lattice_share_tensors_and_operators():
     first, second = lattice_graph(square(6), 1.0), lattice_graph(square(6), 1.0)
     assert first is not second  # an attribute that one caller adds is not seen by another
     assert first.edge_index.data_ptr() == second.edge_index.data_ptr()
-    assert orbit_matrices(square(6), 1.0) is orbit_matrices(square(6), 1.0)
-    assert orbit_matrices(square(6), 1.0) is not orbit_matrices(square(6), 1.0, torch.float64)
+    calls = []
+
+    @graph_operator
+    def twice(graph, number):
+        calls.append(number)
+        return torch.ones(graph.lattice.n_sites, dtype=graph.dtype) * 2 * number
+
+    assert twice(first, 3) is twice(second, 3) and calls == [3]
+    other = lattice_graph(square(6), 1.0, torch.float64)
+    assert twice(other, 3).dtype == torch.float64 and len(calls) == 2
 
 
-def test_matrices_convert():
-    found = orbit_matrices(lieb(4), 1.0)
-    double = found.to("cpu", torch.float64)
-    assert {m.dtype for m in double.matrices} == {torch.float64}
-    assert double.reverse == found.reverse == (1, 0)
-    assert {m.dtype for m in found.matrices} == {torch.float32}
+def test_edges_are_made_when_they_are_first_used():
+    """The networks of a million sites only need the check of the extent."""
+    for use in (lambda g: g.num_nodes, lambda g: g.edge_type, lambda g: "pos" in g, list, repr):
+        graph = lattice_graph(square(6), 1.0)
+        assert not graph.__dict__["_store"].keys()
+        use(graph)
+        assert set(graph.keys()) == {"edge_index", "edge_type", "pos", "num_nodes", "n_orbits"}
+
+
+def test_copies_pickles_batches_and_devices():
+    graph = lattice_graph(kagome(4), 1.0)
+    for other in (copy.copy(graph), copy.deepcopy(graph), pickle.loads(pickle.dumps(graph))):
+        assert type(other) is LatticeGraph and other.lattice == graph.lattice
+        assert other.edge_index.equal(graph.edge_index) and other.cutoff == graph.cutoff
+        other.extra = torch.zeros(graph.num_nodes)
+        assert "extra" not in graph
+    batch = Batch.from_data_list([graph, lattice_graph(kagome(4), 1.0)])
+    assert batch.num_nodes == 2 * graph.num_nodes
+    assert batch.get_example(1).edge_index.equal(graph.edge_index)
+    moved = lattice_graph(kagome(4), 1.0).to("meta")
+    assert moved.device.type == moved.edge_index.device.type == "meta"
+    assert graph.device.type == "cpu" and moved.operators is not graph.operators
 
 
 def test_to_pyg_batches_like_any_graph(rng):
@@ -149,10 +141,9 @@ def test_to_pyg_refuses_what_does_not_fit(sample, message):
         to_pyg(sample, lattice_graph(square(5), 1.0))
 
 
-def test_too_small_an_extent_is_refused_by_both():
-    for build in (lattice_graph, orbit_matrices):
-        with pytest.raises(ValueError, match=r"Use \(5, 5\)"):
-            build(square(4), 2.3)
+def test_too_small_an_extent_is_refused():
+    with pytest.raises(ValueError, match=r"Use \(5, 5\)"):
+        lattice_graph(square(4), 2.3)
 
 
 @pytest.mark.slow

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from lattgnn.errors import InputError
+from lattgnn.graph import LatticeGraph
 from lattgnn.lattice import Lattice
 from lattgnn.nn import FieldBasis, ForceNetwork, OrbitNetwork
-from lattgnn.nn.expanded_conv import bond_kernels
 from lattgnn.nn.features import Block, Features
-from lattgnn.nn.kernel_matrices import KernelGraph
+from lattgnn.nn.kernel_weights import bond_kernels
+from lattgnn.nn.nonlinear_layer import NonlinearLayer
 from lattgnn.nn.nonlinearities import EntrywiseSiLU, Gate, NormGate
 from lattgnn.nn.orbit_conv import OrbitConv
-from lattgnn.nn.orbit_network import NonlinearLayer
 from lattgnn.symmetry import site_class_index, site_classes
 
 Bond = tuple[int, int, tuple[int, ...]]
@@ -117,7 +117,7 @@ def stencil_network(net: ForceNetwork, lattice: Lattice) -> StencilNetwork | Non
         The network in float64, or None if it has no such form: if the field is not a scalar, or a
         layer is more than SiLU between two linear maps.
     """
-    if not (isinstance(net, OrbitNetwork) and net.is_scalar and not net.internal):
+    if not (isinstance(net, OrbitNetwork) and net.is_scalar and not net.field_type.is_spin):
         return None
     exact = copy.deepcopy(net).double().cpu()
     graph = exact.graph(minimal_supercell(lattice, exact))
@@ -132,7 +132,8 @@ def stencil_network(net: ForceNetwork, lattice: Lattice) -> StencilNetwork | Non
         ]
     steps, bumps = basis.steps.numpy(), basis.bumps.numpy()
     linear = float(steps.max())
-    return StencilNetwork(steps, linear, bumps, tuple(layers), net.conservative, net.force_bound)
+    bound = net.field_type.force_bound
+    return StencilNetwork(steps, linear, bumps, tuple(layers), net.conservative, bound)
 
 
 def minimal_supercell(lattice: Lattice, net: ForceNetwork) -> Lattice:
@@ -157,7 +158,7 @@ def _is_plain(layer: torch.nn.Module) -> bool:
     return len(nonlinearity.silu.mapped) == len(nonlinearity.outputs)
 
 
-def _layers(layer: torch.nn.Module, graph: KernelGraph, residual: bool) -> list[StencilLayer]:
+def _layers(layer: torch.nn.Module, graph: LatticeGraph, residual: bool) -> list[StencilLayer]:
     """One layer, or two where the second linear map is over bonds as well."""
     assert isinstance(layer, NonlinearLayer) and isinstance(layer.nonlinearity, Gate | NormGate)
     sublattices = range(graph.lattice.n_sublattices)
@@ -185,7 +186,7 @@ def _layers(layer: torch.nn.Module, graph: KernelGraph, residual: bool) -> list[
     ]
 
 
-def _kernels(conv: OrbitConv, graph: KernelGraph, sublattice: int) -> list[Kernel]:
+def _kernels(conv: OrbitConv, graph: LatticeGraph, sublattice: int) -> list[Kernel]:
     """The kernels with a destination on a sublattice; bonds with equal matrices share one."""
     lattice = graph.lattice
     outs = _of_class(conv.outputs, site_class_index(lattice.cell, sublattice))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -68,18 +67,18 @@ class TiledForces:
     ) -> None:
         net.graph(lattice)  # raises where the extent is too small for the cutoff
         if core is None:
-            core = _default_core(lattice, net.reach)
+            core = _default_core(lattice, net.receptive_field)
         cells = (core,) * lattice.dim if isinstance(core, int) else tuple(core)
         if len(cells) != lattice.dim or min(cells) < 1 or (batch is not None and batch < 1):
             raise InputError(
                 f"core must be cells along each of {lattice.dim} axes, and batch a number of "
                 f"tiles, both at least 1, got {core!r} and {batch!r}. Use core=64."
             )
-        halo = lattice.extent if net.reach is None else net.reach
+        halo = lattice.extent if net.receptive_field is None else net.receptive_field
         axes = zip(lattice.extent, lattice.periodic, cells, halo, strict=True)
         cut = [_windows(*axis) for axis in axes]
-        # With frozen weights the layers compute what they derive from weights only once.
-        self.net = copy.deepcopy(net).requires_grad_(False).eval()
+        # A private copy whose weights never change, so that its layers can cache their kernels.
+        self.net = net.frozen_copy()
         self.lattice = lattice
         self.tile = lattice.with_extent(*(width for width, _ in cut))
         self.windows = list(product(*(windows for _, windows in cut)))

@@ -8,10 +8,7 @@ interruptions.
 
 import fcntl
 import json
-import logging
 import shutil
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -37,11 +34,9 @@ from lattgnn.files import atomic_directory, atomic_write_text
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
+from lattgnn.progress import progress_bar
 from lattgnn.serialize import config_hash, describe, versions
 from lattgnn.solvers import Solver
-
-_log = logging.getLogger(__name__)
-_LOG_SECONDS = 10.0
 
 
 def dataset_config(
@@ -122,7 +117,7 @@ def generate(
         n_workers: Number of local processes, each with one thread; None takes one per core, 0 or 1
             works in this process. If the environment variable DASK_SCHEDULER_ADDRESS is set, the
             tasks go to that cluster instead.
-        progress: Show a progress bar if stderr is a terminal; otherwise log a line now and then.
+        progress: Show a progress bar on a terminal, or print a line every ten seconds otherwise.
 
     Returns:
         The directory, `root/name-hash`.
@@ -176,7 +171,10 @@ def _finish(
     missing = [task for task in todo if task.name not in records]
     # The longest first, so that the others do not wait for a long task that started last.
     missing.sort(key=lambda task: -task.n_solves)
-    with _report(path, todo, records, progress) as report:
+    # Progress is measured in exact solutions, because tasks differ in length.
+    total = sum(task.n_solves for task in todo)
+    done = total - sum(task.n_solves for task in missing)
+    with progress_bar(total, done, progress, name="label", unit="labels") as show:
         for task, frames in compute(exact, missing, n_workers):
             with atomic_directory(path / task.name) as temporary:
                 records[task.name] = write_part(
@@ -187,7 +185,8 @@ def _finish(
                     kind=_kind(task.source),
                     seed=task.seed,
                 )
-            report()
+            done += task.n_solves
+            show(done)
     return [records[task.name] for task in todo]
 
 
@@ -219,53 +218,3 @@ def _locked(path: Path) -> Iterator[None]:
             ) from None
         yield
         lock.unlink()
-
-
-@contextmanager
-def _report(
-    path: Path, todo: list[Task], done: dict[str, Record], progress: bool
-) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each task: it moves the progress bar or writes to the log."""
-
-    # Progress is measured in exact solutions, because tasks differ in length.
-    def solved() -> int:
-        return sum(task.n_solves for task in todo if task.name in done)
-
-    total, before = sum(task.n_solves for task in todo), solved()
-    start = last = time.monotonic()
-
-    def line() -> str:
-        # The rate counts this run only; max() avoids a division by 0.
-        rate = (solved() - before) / max(time.monotonic() - start, 1e-9)
-        left = f", {(total - solved()) / rate:.0f} s left" if rate > 0 else ""
-        return f"{len(done)}/{len(todo)} tasks, {rate:.1f} labels/s{left}"
-
-    def log() -> None:
-        nonlocal last
-        if time.monotonic() - last > _LOG_SECONDS or len(done) == len(todo):
-            last = time.monotonic()
-            _log.info("%s: %s", path.name, line())
-
-    if progress and sys.stderr.isatty():
-        with _bar(path.name, total) as show:
-            show(before, line())
-            yield lambda: show(solved(), line())
-    else:
-        yield log
-
-
-@contextmanager
-def _bar(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
-    """A progress bar on stderr: yields a function of the work done and a line of text."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[line]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total, line="")
-        yield lambda done, line: bar.update(task, completed=done, line=line)

@@ -102,7 +102,7 @@ def simulate(
         if n_done > 0:
             state = trajectory.state(-1, state.field.device)
         n_sites = math.prod(state.field.shape[:2])
-        with progress_bar(int(steps[-1]), state.step, n_sites, progress) as show:
+        with progress_bar(int(steps[-1]), state.step, progress, weight=n_sites) as show:
             # Two workspaces alternate, so that no step allocates memory.
             workspaces = cycle((state.workspace(), state.workspace()))
             for frame, step in enumerate(steps[n_done:].tolist(), start=n_done):

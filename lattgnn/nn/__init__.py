@@ -1,12 +1,13 @@
-"""Networks: plain ``torch.nn`` on PyG message passing."""
+"""Networks: plain ``torch.nn``, and layers of PyG."""
 
 from lattgnn.nn.features import EVEN, ODD, SPIN, Block, Features, Internal, features, scalars
 from lattgnn.nn.field_basis import FieldBasis, FieldComponents, field_blocks
 from lattgnn.nn.force_network import ForceNetwork
-from lattgnn.nn.kernel_matrices import KernelGraph, SparseMap, kernel_graph
+from lattgnn.nn.graph_network import ConvLayers, GraphNetwork
 from lattgnn.nn.nonlinearities import Gate, NormGate, SquareGate, TensorProduct
 from lattgnn.nn.orbit_conv import OrbitConv
-from lattgnn.nn.orbit_network import OrbitNetwork
+from lattgnn.nn.orbit_network import HiddenChannels, OrbitNetwork
+from lattgnn.nn.sparse_map import SparseMap
 from lattgnn.nn.spin_basis import SpinBasis, SpinComponents, tangent_part
 
 __all__ = [
@@ -14,13 +15,15 @@ __all__ = [
     "ODD",
     "SPIN",
     "Block",
+    "ConvLayers",
     "Features",
     "FieldBasis",
     "FieldComponents",
     "ForceNetwork",
     "Gate",
+    "GraphNetwork",
+    "HiddenChannels",
     "Internal",
-    "KernelGraph",
     "NormGate",
     "OrbitConv",
     "OrbitNetwork",
@@ -31,7 +34,6 @@ __all__ = [
     "TensorProduct",
     "features",
     "field_blocks",
-    "kernel_graph",
     "scalars",
     "tangent_part",
 ]

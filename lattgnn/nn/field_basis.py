@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lattgnn.graph import LatticeGraph
 from lattgnn.lattice import Lattice
 from lattgnn.nn.features import EVEN, ODD, Block, Features, Internal
-from lattgnn.nn.kernel_matrices import KernelGraph
+from lattgnn.nn.kernel_operators import class_sites, in_site_order
 from lattgnn.symmetry import FieldRepresentation, Representation, SiteType, trivial
 
 # Widths in units of the field: from the thermal step kT/g of one site to the whole range of a quench.
@@ -43,25 +44,27 @@ class FieldComponents(nn.Module):
         self.n_components = field.n_components
         to_local = field.to_local()
         identity = np.eye(field.n_components)
-        # float64 whatever the network is in: a rotation rounded to float32 is no symmetry.
+        # Always float64: a rotation rounded to float32 is no longer a symmetry of a float64 network.
         self.to_local = (
             None if np.allclose(to_local, identity, atol=0) else torch.from_numpy(to_local)
         )
 
     def split(
-        self, field: Float[Tensor, "batch n_sites *components"], graph: KernelGraph
+        self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph
     ) -> list[Float[Tensor, "_rows _batch 1"]]:
         """Blocks of one channel."""
         local = self._turned(field.reshape(len(field), -1, self.n_components), inverse=False)
         blocks = []
         for number, representation in enumerate(self.representations):
-            chosen = local if len(self.representations) == 1 else local[:, graph.sites(number)]
+            chosen = (
+                local if len(self.representations) == 1 else local[:, class_sites(graph, number)]
+            )
             sizes = [summand.dim for summand in representation.blocks]
             blocks += [_rows(part) for part in chosen.split(sizes, dim=-1)]
         return blocks
 
     def join(
-        self, blocks: Sequence[Float[Tensor, "_rows _batch 1"]], graph: KernelGraph
+        self, blocks: Sequence[Float[Tensor, "_rows _batch 1"]], graph: LatticeGraph
     ) -> Float[Tensor, "batch n_sites components"]:
         """The field of such blocks."""
         pieces = iter(blocks)
@@ -73,7 +76,7 @@ class FieldComponents(nn.Module):
                 for summand in representation.blocks
             ]
             parts.append(columns[0] if len(columns) == 1 else torch.cat(columns, -1))
-        return self._turned(graph.in_order(parts, 1), inverse=True)
+        return self._turned(in_site_order(graph, parts, 1), inverse=True)
 
     def _turned(self, field: Tensor, inverse: bool) -> Tensor:
         if self.to_local is None:
@@ -85,17 +88,17 @@ class FieldComponents(nn.Module):
 
 
 class FieldBasis(nn.Module):
-    r"""Fixed functions of the local field, so that a network need not build them from its weights.
+    r"""Fixed functions of the local field, so that a network does not have to build them from its weights.
 
     A site switches from empty to filled within a narrow range of Q. An invariant component Q gives steps
     tanh(Q/s), Q/s_max and bumps exp(−Q²/2s²) of several widths s. Components q that a symmetry turns give
     the same as far as symmetry allows: vectors q/√(s² + |q|²) and q/s_max, and invariants exp(−|q|²/2s²).
 
     Args:
-        lattice: The lattice; its extent plays no part.
+        lattice: The lattice; its extent does not matter.
         field: How the field transforms.
         scale: Unit of the widths, in units of the field.
-        odd: Whether the field is odd under the Z2 symmetry; then odd functions and even ones are kept apart.
+        odd: Whether to keep odd functions and even ones apart, because the field is odd under a Z2 symmetry.
     """
 
     steps: Tensor
@@ -123,7 +126,7 @@ class FieldBasis(nn.Module):
         self.outputs: Features = tuple(blocks)
 
     def forward(
-        self, field: Float[Tensor, "batch n_sites *components"], graph: KernelGraph
+        self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph
     ) -> list[Float[Tensor, "_rows _batch _channels"]]:
         """Evaluate all functions at each site."""
         result = []

@@ -1,5 +1,6 @@
-"""What every force network offers, whatever is inside."""
+"""The interface of every force network."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -8,63 +9,76 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lattgnn.graph import LatticeGraph, lattice_graph
 from lattgnn.lattice import Lattice, bond_orbits
+from lattgnn.symmetry import FieldType
 
 
 class ForceNetwork(nn.Module, ABC):
     """A network from fields to electronic energy and forces, on any extent of one lattice.
 
-    A subclass is made by ``Net(lattice, force_bound, **hyperparameters)``; it may use the lattice's symmetry
-    but not its extent.
+    A subclass is made by ``Net(lattice, field_type, **hyperparameters)``. It may use the lattice's symmetry, but
+    not its extent.
     """
 
     hyperparameters: Mapping[str, Any]
-    """Arguments that rebuild the network, the lattice left out; a checkpoint stores them."""
+    """Arguments that rebuild the network, without the lattice; a checkpoint stores them."""
 
-    field: str = "trivial"
-    """How the field transforms that the network was made for, as `lattgnn.lattice.field_representation` reads
-    it; must be the Hamiltonian's `representation`."""
+    field_type: FieldType
+    """Kind of field that the network was made for."""
 
-    internal: str = ""
-    """What its components are in a space of their own, "spin" or ""; must be the Hamiltonian's `internal`."""
+    cutoff: float
+    """Longest bond of the graph that the network receives."""
 
     conservative: bool = False
-    """Whether forces are the gradient of an energy, which :meth:`site_energies` says site by site."""
+    """Whether forces are the gradient of an energy, which :meth:`site_energies` gives site by site."""
 
-    reach: tuple[int, ...] | None = None
-    """How many cells away along each axis the energy of a site, or its force where there is no energy, still
-    knows the field; None where nobody knows. Forces that are gradients know it twice as far."""
+    receptive_field: tuple[int, ...] | None = None
+    """How many cells away, along each axis, the field can change the energy of a site, or its force where
+    there is no energy. None where that is not known. Forces that are gradients see twice as far."""
 
-    @abstractmethod
-    def graph(self, lattice: Lattice) -> Any:
-        """What ``forward`` needs to know of a lattice, in this network's dtype and on its device."""
+    def graph(self, lattice: Lattice) -> LatticeGraph:
+        """The graph of a lattice for ``forward``, in this network's dtype and on its device.
+
+        Raises:
+            InputError: If the extent is too small for the cutoff.
+        """
+        parameter = next(self.parameters())
+        return lattice_graph(lattice, self.cutoff, parameter.dtype, parameter.device)
 
     @abstractmethod
     def forward(
-        self, field: Float[Tensor, "batch n_sites *components"], graph: Any
+        self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph
     ) -> tuple[Float[Tensor, " batch"] | None, Float[Tensor, "batch n_sites *components"]]:
         """Electronic energy (None where the network has none) and forces −∂E/∂field."""
 
     def site_energies(
-        self, field: Float[Tensor, "batch n_sites *components"], graph: Any
+        self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph
     ) -> Float[Tensor, "batch n_sites"]:
-        """The energies of sites that add up to the electronic energy.
+        """The energies of the sites, whose sum is the electronic energy.
 
         Raises:
-            NotImplementedError: The network has no energy.
+            NotImplementedError: If the network has no energy.
         """
         raise NotImplementedError(
             f"the network must be conservative to have energies, got {type(self).__name__} without. "
             "Use forward."
         )
 
+    def frozen_copy(self) -> "ForceNetwork":
+        """A private copy for production, whose weights must never change: layers may cache their kernels."""
+        net = copy.deepcopy(self).requires_grad_(False).eval()
+        for module in net.modules():
+            if hasattr(module, "is_frozen"):
+                module.is_frozen = True
+        return net
 
-def cells_reached(lattice: Lattice, cutoff: float, n_hops: int = 1) -> tuple[int, ...]:
-    """The most cells along each axis that so many bonds up to a cutoff span; the extent plays no part."""
+
+def cells_spanned(lattice: Lattice, cutoff: float, n_hops: int = 1) -> tuple[int, ...]:
+    """The most cells along each axis that a path of so many bonds spans; the extent does not matter."""
     bonds = [bond for orbit in bond_orbits(lattice, cutoff).orbits for bond in orbit.bonds]
-    farthest = np.zeros(
-        (lattice.n_sublattices, lattice.dim), dtype=np.int64
-    )  # from each sublattice
+    # farthest[s]: how far paths that start on sublattice s lead along each axis.
+    farthest = np.zeros((lattice.n_sublattices, lattice.dim), dtype=np.int64)
     for _ in range(n_hops):
         before = farthest.copy()
         for start, end, offset in bonds:

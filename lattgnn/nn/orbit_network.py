@@ -1,120 +1,116 @@
-"""The orbit message-passing network: any field in, the electrons' force on it out, on any lattice."""
+"""The orbit message-passing network: from any field to the electrons' force on it, on any lattice."""
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from lattgnn.errors import InputError
+from lattgnn.graph import LatticeGraph
 from lattgnn.lattice import Lattice
 from lattgnn.nn.energy_head import energy_and_forces
 from lattgnn.nn.features import EVEN, ODD, SPIN, Features, features, scalars
 from lattgnn.nn.field_basis import FieldBasis, field_blocks
-from lattgnn.nn.force_network import ForceNetwork, cells_reached
-from lattgnn.nn.kernel_matrices import KernelGraph, kernel_graph
-from lattgnn.nn.nonlinearities import Gate, Kind, nonlinearity
+from lattgnn.nn.force_network import ForceNetwork, cells_spanned
+from lattgnn.nn.kernel_operators import in_site_order
+from lattgnn.nn.nonlinear_layer import NonlinearLayer
+from lattgnn.nn.nonlinearities import Kind
 from lattgnn.nn.orbit_conv import OrbitConv
-from lattgnn.nn.scalar_layer import plain_layer
 from lattgnn.nn.spin_basis import SpinBasis, tangent_part
-from lattgnn.symmetry import field_representation
+from lattgnn.symmetry import FieldType, field_representation
 
 
-class NonlinearLayer(nn.Module):
-    """OrbitConv(nonlinearity(OrbitConv(x))): the first over bonds where asked, the second on each site.
+@dataclass(frozen=True)
+class HiddenChannels:
+    """The channels between the layers of an `OrbitNetwork`.
 
     Args:
-        lattice: Fixes the kernels; its extent plays no part.
-        inputs: Blocks that come in.
-        hidden: Blocks on which the nonlinearity acts.
-        outputs: Blocks that go out.
-        cutoff: Longest bond of the first convolution; None leaves it on each site.
-        kind: The nonlinearity.
-        last_cutoff: Longest bond of the second convolution.
+        channels: Copies of ``representation`` on each site.
+        representation: What one copy holds, such as "trivial", "regular" or "A1 + B1 + E"; one text for all
+            classes of equivalent sites, or one for each.
+        nonlinearity: "gate", "norm", "square" or "product", see `lattgnn.nn.nonlinearities`.
+        odd: Whether to make the force exactly odd under Q → −Q (particle–hole symmetry, μ = 0 on a bipartite
+            lattice): half of the channels are odd under it, half even.
+        spin_channels: Further copies that rotate with all spins. Only networks of spins have them.
     """
 
-    def __init__(
-        self,
-        lattice: Lattice,
-        inputs: Features,
-        hidden: Features,
-        outputs: Features,
-        cutoff: float | None,
-        kind: Kind,
-        last_cutoff: float | None = None,
-    ):
-        super().__init__()
-        self.nonlinearity = nonlinearity(kind, hidden)
-        self.conv = OrbitConv(lattice, inputs, self.nonlinearity.inputs, cutoff)
-        self.mix = OrbitConv(lattice, self.nonlinearity.outputs, outputs, last_cutoff)
-        self.is_plain = (
-            last_cutoff is None
-            and isinstance(self.nonlinearity, Gate)
-            and all(
-                len(blocks) == 1 and blocks[0].is_invariant
-                for blocks in (inputs, self.conv.outputs, outputs)
-            )
-        )
-        """Whether it is SiLU of scalars on equivalent sites: then it can be one operation."""
+    channels: int = 16
+    representation: str | list[str] | tuple[str, ...] = "trivial"
+    nonlinearity: Kind = "gate"
+    odd: bool = False
+    spin_channels: int = 8
 
-    def forward(
-        self, x: Sequence[Tensor], graph: KernelGraph, residual: bool = False, once: bool = False
-    ) -> list[Tensor]:
-        """Apply to the blocks ``inputs``, and add these if asked; `once`: no second derivative is needed."""
-        if self.is_plain and once:
-            conv, mix = self.conv, self.mix
-            block = conv.inputs[0]
-            sums = (
-                None if conv.cutoff is None else graph.sums(block.type, (block.type,), conv.cutoff)
+    def check(self, lattice: Lattice, field_type: FieldType) -> None:
+        """Refuse channels that a network of this field on this lattice cannot have.
+
+        Raises:
+            InputError: If there are too few channels, or they cannot be odd.
+        """
+        if self.channels < 1 + self.odd:
+            raise InputError(
+                f"channels must be at least {1 + self.odd}, got {self.channels}. Use channels=16."
             )
-            weights = (conv.weights["0"], conv.biases["0"], mix.weights["0"], mix.biases["0"])
-            return [plain_layer(x[0], sums, weights, residual)]
-        y = self.mix(self.nonlinearity(self.conv(x, graph)), graph)
-        return [own + new for own, new in zip(x, y, strict=True)] if residual else y
+        if self.odd and not lattice.is_bipartite:
+            raise InputError(
+                f"odd=True needs a bipartite lattice, got {lattice.name!r}, which is not. Use odd=False."
+            )
+        if field_type.is_spin and self.odd:
+            raise InputError(
+                "odd must be false for spins: S → −S is a symmetry of their network already."
+            )
+        if field_type.is_spin and self.spin_channels < 1:
+            raise InputError(
+                f"spin_channels must be at least 1, got {self.spin_channels}. Use spin_channels=8."
+            )
+
+    def blocks(self, lattice: Lattice, field_type: FieldType) -> Features:
+        """The blocks of these channels on each class of sites."""
+        if field_type.is_spin:
+            others, internal = self.spin_channels, SPIN
+        else:
+            others, internal = (self.channels // 2 if self.odd else 0), ODD
+        even = self.channels - (others if self.odd else 0)
+        return features(lattice, self.representation, even, others, internal)
 
 
 class OrbitNetwork(ForceNetwork):
     r"""Equivariant network on the orbits of bonds, for any lattice, point group and field.
 
-    Each site carries ``channels`` copies of the representation ``hidden``: "trivial" gives the network of
+    Each site carries copies of a representation (:class:`HiddenChannels`): "trivial" gives the network of
     orbit sums, "regular" the group convolution, irreps such as "A1 + B1 + E" the steerable network. Layers
     x + W φ(OrbitConv(x)) act between a layer that reads the field (:class:`FieldBasis`) and one that gives
     the force.
 
-    Direct head, a scalar field: F_i = b tanh(y_i), with b the Hamiltonian's bound on the electronic force
-    (Holstein: g/2, since 0 ≤ n ≤ 1); components that symmetry turns: F = y / √(1 + |y|²/b²). Energy head:
-    :math:`E = \sum_i y_i - b \sqrt{|Q_i|^2 + 1}` and F = −∂E/∂Q, conservative by construction; the second
+    The direct head of a scalar field is F_i = b tanh(y_i), with b the Hamiltonian's bound on the electronic
+    force (Holstein: g/2, since 0 ≤ n ≤ 1). For components that symmetry mixes it is F = y / √(1 + |y|²/b²). The energy head
+    is :math:`E = \sum_i y_i - b \sqrt{|Q_i|^2 + 1}` and F = −∂E/∂Q, conservative by construction; the second
     term is the energy of a site that is fully filled or empty, so the force tends to ±b for large fields,
     where the basis functions saturate.
 
-    Spins, ``internal="spin"``: :class:`SpinBasis` reads the field, and beside invariant channels there are
-    ``spin_channels`` copies of ``hidden`` that turn with all spins. Rotations of spin space are a symmetry
-    apart from the space group; S → −S, time reversal, leaves the energy alone. The energy is
+    Spins are read by :class:`SpinBasis`, and beside invariant channels there are channels that rotate with
+    all spins. Rotations of spin space are a symmetry apart from the space group; S → −S, time reversal,
+    leaves the energy unchanged. The energy is
     :math:`E = \sum_i y_i + \tfrac12 (1 - |S_i|^2) z_i - b \sqrt{|S_i|^2 + 1}`, with y and z functions of the
     directions of spins: of −∂E/∂S at unit length, y gives the part tangent to the sphere, z that along S.
 
-    Only the electronic part is learned; the elastic part is exact and belongs to the Hamiltonian.
+    Only the electronic part is learned. The elastic part is exact and belongs to the Hamiltonian.
 
     Args:
-        lattice: Fixes the orbits of bonds. Any extent: the parameters fit every extent of the same lattice.
-        force_bound: Largest electronic force on a site, b; None leaves the output unbounded.
-        cutoff: Longest bond, in units of the nearest-neighbour distance.
-        channels: Width of the network, in copies of ``hidden``.
-        n_layers: Orbit convolutions; information travels n_layers × cutoff (one further where the field or
-            the hidden channels can only be read, or the force only be given, along bonds).
-        conservative: Energy head instead of the direct head.
-        odd: Make the force exactly odd under Q → −Q (particle–hole symmetry, μ = 0 on a bipartite lattice):
-            half of the channels are odd under it, half even.
-        field: How the field transforms, such as "trivial", "vector" or "B1 + A1"; must be what the
-            Hamiltonian says.
-        hidden: What a channel holds; one text for all classes of equivalent sites, or one for each.
-        nonlinearity: "gate", "norm", "square" or "product", see `lattgnn.nn.nonlinearities`.
+        lattice: Fixes the orbits of bonds. The parameters fit every extent of the same lattice.
+        field_type: Kind of the field, from the Hamiltonian: how it transforms, whether it is a spin, and the
+            bound b of the electronic force (None leaves the output unbounded).
+        cutoff: Longest bond, in units of the nearest-neighbor distance.
+        n_layers: Orbit convolutions. Information travels n_layers × cutoff, one bond further where the field
+            can only be read, or the force only be given, along bonds.
+        hidden: The channels between the layers.
+        conservative: Whether to use the energy head instead of the direct head.
+        tangent: Whether to give only the part of the effective field that is tangent to the sphere of each
+            spin, which is the part that moves it.
         field_scale: Unit of the widths of the input functions: 1 for fields of order one to five.
-        internal: "spin" for a field of classical spins, "" for any other; must be what the Hamiltonian says.
-        spin_channels: Copies of ``hidden`` that turn with all spins.
-        tangent: Give the part of the effective field alone that is tangent to the sphere of each spin, the
-            part that moves it.
+
+    Raises:
+        InputError: If an argument does not fit the lattice or the field.
 
     Reference:
         Graph version of Fan and Chern, arXiv 2603.02039 and 2601.04104; there with the nearest-neighbour
@@ -125,97 +121,61 @@ class OrbitNetwork(ForceNetwork):
     def __init__(
         self,
         lattice: Lattice,
-        force_bound: float | None = None,
+        field_type: FieldType,
         cutoff: float = 1.5,
-        channels: int = 16,
         n_layers: int = 2,
+        hidden: HiddenChannels = HiddenChannels(),
         conservative: bool = False,
-        odd: bool = False,
-        field: str = "trivial",
-        hidden: str | list[str] | tuple[str, ...] = "trivial",
-        nonlinearity: Kind = "gate",
-        field_scale: float = 1.0,
-        internal: str = "",
-        spin_channels: int = 8,
         tangent: bool = False,
+        field_scale: float = 1.0,
     ):
         super().__init__()
-        _check(lattice, channels, n_layers, odd, field_scale)
-        if internal or tangent:
-            _check_spins(field, internal, spin_channels, odd, tangent)
-        self.force_bound, self.cutoff, self.conservative, self.odd = (
-            force_bound,
-            cutoff,
-            conservative,
-            odd,
-        )
-        self.field, self.internal, self.tangent = field, internal, tangent
-        self.hyperparameters: dict[str, Any] = dict(
-            force_bound=force_bound,
+        hidden.check(lattice, field_type)
+        _check(n_layers, field_scale, tangent and not field_type.is_spin)
+        self.field_type, self.cutoff, self.hidden = field_type, cutoff, hidden
+        self.conservative, self.tangent = conservative, tangent
+        self.hyperparameters = dict(
+            field_type=field_type,
             cutoff=cutoff,
-            channels=channels,
             n_layers=n_layers,
-            conservative=conservative,
-            odd=odd,
-            field=field,
             hidden=hidden,
-            nonlinearity=nonlinearity,
-            field_scale=field_scale,
-            internal=internal,
-            spin_channels=spin_channels,
+            conservative=conservative,
             tangent=tangent,
+            field_scale=field_scale,
         )
-        field_type = field_representation(lattice.cell, field)
-        self.is_scalar = field_type.is_scalar
-        if internal == "spin":
+        representation = field_representation(lattice.cell, field_type.representation)
+        self.is_scalar = representation.is_scalar
+        if field_type.is_spin:
             self.basis = SpinBasis(lattice, cutoff)
-            width = features(lattice, hidden, channels, spin_channels, SPIN)
             forces = scalars(lattice, 1, SPIN)
         else:
-            self.basis = FieldBasis(lattice, field_type, field_scale, odd)
-            width = features(lattice, hidden, channels - channels // 2 * odd, channels // 2 * odd)
-            forces = field_blocks(field_type, internal=ODD if odd else EVEN)
-        energies = scalars(lattice, 2 if internal == "spin" and not tangent else 1)
+            self.basis = FieldBasis(lattice, representation, field_scale, hidden.odd)
+            forces = field_blocks(representation, internal=ODD if hidden.odd else EVEN)
+        energies = scalars(lattice, 2 if field_type.is_spin and not tangent else 1)
         outputs = energies if conservative else forces
-        self.embed = self._layer(lattice, self.basis.outputs, width, width, nonlinearity)
+        width, kind = hidden.blocks(lattice, field_type), hidden.nonlinearity
+        self.embed = self._layer(lattice, self.basis.outputs, width, width, kind)
         self.blocks = nn.ModuleList(
-            NonlinearLayer(lattice, width, width, width, cutoff, nonlinearity)
-            for _ in range(n_layers)
+            NonlinearLayer(lattice, width, width, width, cutoff, kind) for _ in range(n_layers)
         )
-        self.readout = self._layer(lattice, width, width, outputs, nonlinearity)
-        if not (self.embed.conv.uses_all() and self.readout.mix.reaches_all()):
-            raise InputError(
-                f"hidden must have channels that bonds up to cutoff={cutoff:g} join with field={field!r}, "
-                f"got {hidden!r}. Add 'vector' to hidden, or use a longer cutoff."
-            )
-        if conservative and internal and nonlinearity not in ("square", "product"):
-            raise InputError(
-                f"nonlinearity must make invariants of spins for an energy, got {nonlinearity!r}. "
-                "Use 'square'."
-            )
+        self.readout = self._layer(lattice, width, width, outputs, kind)
+        self._check_channels()
         convolutions = [module for module in self.modules() if isinstance(module, OrbitConv)]
-        n_hops = sum(conv.cutoff is not None for conv in convolutions) + isinstance(
-            self.basis, SpinBasis
-        )
-        self.reach = cells_reached(lattice, cutoff, n_hops)
-
-    def graph(self, lattice: Lattice) -> KernelGraph:
-        """The kernels on ``lattice`` in this network's dtype and on its device."""
-        parameter = next(self.parameters())
-        return kernel_graph(lattice, self.cutoff, parameter.dtype, parameter.device)
+        n_hops = sum(conv.cutoff is not None for conv in convolutions) + field_type.is_spin
+        self.receptive_field = cells_spanned(lattice, cutoff, n_hops)
 
     def site_outputs(
-        self, field: Float[Tensor, "batch n_sites *components"], graph: KernelGraph
+        self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph
     ) -> list[Float[Tensor, "_rows _batch _outputs"]]:
         """The raw outputs y of each site: blocks of the force, or the energy (of spins y and z)."""
-        once = not self.conservative
-        x = self.embed(self.basis(field, graph), graph, once=once)
+        first_order = not self.conservative
+        x = self.embed(self.basis(field, graph), graph, first_order=first_order)
         for block in self.blocks:
-            x = block(x, graph, residual=True, once=once)
-        return self.readout(x, graph, once=once)
+            x = block(x, graph, residual=True, first_order=first_order)
+        return self.readout(x, graph, first_order=first_order)
 
     def forward(
-        self, field: Float[Tensor, "batch n_sites *components"], graph: KernelGraph
+        self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph
     ) -> tuple[Float[Tensor, " batch"] | None, Float[Tensor, "batch n_sites *components"]]:
         """Electronic energy (None for a direct head) and electronic force.
 
@@ -232,43 +192,52 @@ class OrbitNetwork(ForceNetwork):
         return None, self._direct_force(field, graph)
 
     def site_energies(
-        self, field: Float[Tensor, "batch n_sites *components"], graph: KernelGraph
+        self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph
     ) -> Float[Tensor, "batch n_sites"]:
-        """The energies of sites, whose sum is the electronic energy."""
+        """The energies of the sites, whose sum is the electronic energy."""
         if not self.conservative:
             return super().site_energies(field, graph)
         outputs = self.site_outputs(field, graph)
-        energies = graph.in_order([y[..., 0].T for y in outputs], 1)
+        energies = in_site_order(graph, [y[..., 0].T for y in outputs], 1)
         if self.tangent:
             return energies
         square = _square(field.reshape(*field.shape[:2], -1)).squeeze(-1)
-        if (
-            self.internal == "spin"
-        ):  # what only the length of a spin changes: no energy, but a field along it
-            energies = energies + 0.5 * (1 - square) * graph.in_order(
-                [y[..., 1].T for y in outputs], 1
-            )
-        if self.force_bound is None:
-            return energies
-        return energies - self.force_bound * torch.sqrt(square + 1)
+        if self.field_type.is_spin:
+            # It vanishes at unit length and only gives the effective field along the spin.
+            along = in_site_order(graph, [y[..., 1].T for y in outputs], 1)
+            energies = energies + 0.5 * (1 - square) * along
+        bound = self.field_type.force_bound
+        return energies if bound is None else energies - bound * torch.sqrt(square + 1)
 
     def _layer(
         self, lattice: Lattice, inputs: Features, hidden: Features, outputs: Features, kind: Kind
     ) -> NonlinearLayer:
-        """A layer on each site, its ends over bonds where a site alone cannot join all blocks."""
+        """A layer on each site, over bonds at an end where kernels on a site cannot join all blocks."""
         layer = NonlinearLayer(lattice, inputs, hidden, outputs, None, kind)
         whole = [conv.uses_all() and conv.reaches_all() for conv in (layer.conv, layer.mix)]
         ends = [None if complete else self.cutoff for complete in whole]
-        return (
-            layer
-            if ends == [None, None]
-            else NonlinearLayer(lattice, inputs, hidden, outputs, ends[0], kind, ends[1])
-        )
+        if ends == [None, None]:
+            return layer
+        return NonlinearLayer(lattice, inputs, hidden, outputs, ends[0], kind, ends[1])
 
-    def _direct_force(self, field: Tensor, graph: KernelGraph) -> Tensor:
+    def _check_channels(self) -> None:
+        """Refuse hidden channels through which no information can pass."""
+        if not (self.embed.conv.uses_all() and self.readout.mix.reaches_all()):
+            raise InputError(
+                f"representation of the hidden channels must be one that bonds up to cutoff={self.cutoff:g} "
+                f"join with the field, {self.field_type.representation!r}, got "
+                f"{self.hidden.representation!r}. Add 'vector' to it, or use a longer cutoff."
+            )
+        kind = self.hidden.nonlinearity
+        if self.conservative and self.field_type.is_spin and kind not in ("square", "product"):
+            raise InputError(
+                f"nonlinearity must make invariants of spins for an energy, got {kind!r}. Use 'square'."
+            )
+
+    def _direct_force(self, field: Tensor, graph: LatticeGraph) -> Tensor:
         y = self.basis.components.join(self.site_outputs(field, graph), graph)
-        if self.force_bound is not None:
-            b = self.force_bound
+        b = self.field_type.force_bound
+        if b is not None:
             y = b * torch.tanh(y) if self.is_scalar else y * torch.rsqrt(1 + _square(y) / b**2)
         y = y.reshape(field.shape)
         return tangent_part(y, field) if self.tangent else y
@@ -278,33 +247,10 @@ def _square(x: Float[Tensor, "batch n_sites components"]) -> Float[Tensor, "batc
     return x.square().sum(-1, keepdim=True)
 
 
-def _check(lattice: Lattice, channels: int, n_layers: int, odd: bool, field_scale: float) -> None:
-    if channels < 1 + odd or n_layers < 1:
-        raise InputError(
-            f"channels and n_layers must be at least {1 + odd} and 1, got {channels} and {n_layers}. "
-            "Use 16 and 2."
-        )
-    if odd and not lattice.is_bipartite:
-        raise InputError(
-            f"odd=True needs a bipartite lattice, got {lattice.name!r}, which is not. Use odd=False."
-        )
+def _check(n_layers: int, field_scale: float, is_tangent_without_spins: bool) -> None:
+    if n_layers < 1:
+        raise InputError(f"n_layers must be at least 1, got {n_layers}. Use n_layers=2.")
     if not 0 < field_scale < float("inf"):
         raise InputError(f"field_scale must be positive and finite, got {field_scale!r}. Use 1.0.")
-
-
-def _check_spins(field: str, internal: str, spin_channels: int, odd: bool, tangent: bool) -> None:
-    if internal not in ("", "spin"):
-        raise InputError(
-            f"internal must be '' or 'spin', got {internal!r}. Use what the Hamiltonian says."
-        )
-    if tangent and not internal:
-        raise InputError(
-            "tangent must be false without spins, got true. Use internal='spin' with it."
-        )
-    if field != "3 trivial" or odd:
-        raise InputError(
-            f"spins must have field='3 trivial' and odd=False, got {field!r} and {odd}. Operations of the "
-            "lattice leave spin space alone, and S → −S is among its symmetries already."
-        )
-    if spin_channels < 1:
-        raise InputError(f"spin_channels must be at least 1, got {spin_channels}. Use 8.")
+    if is_tangent_without_spins:
+        raise InputError("tangent must be false for a field that is not a spin, got true.")

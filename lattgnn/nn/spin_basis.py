@@ -6,9 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lattgnn.graph import LatticeGraph
 from lattgnn.lattice import Lattice, bond_orbits
+from lattgnn.nn.bond_operators import bond_ends, bond_sums
 from lattgnn.nn.features import SPIN, Features, scalars
-from lattgnn.nn.kernel_matrices import KernelGraph
+from lattgnn.nn.kernel_operators import class_sites, in_site_order
 from lattgnn.symmetry import site_class_index, site_classes
 
 N_FUNCTIONS = 5
@@ -18,23 +20,23 @@ class SpinComponents:
     """A field of spins as spin-vector channels, and one such channel as a field."""
 
     def split(
-        self, field: Float[Tensor, "batch n_sites components"], graph: KernelGraph
+        self, field: Float[Tensor, "batch n_sites components"], graph: LatticeGraph
     ) -> list[Float[Tensor, "_rows _batch 1"]]:
         """One block for each class of sites; components ride along with the batch."""
         n_classes = len(site_classes(graph.lattice.cell))
         sites = (
             [field]
             if n_classes == 1
-            else [field[:, graph.sites(number)] for number in range(n_classes)]
+            else [field[:, class_sites(graph, number)] for number in range(n_classes)]
         )
         return [part.permute(1, 2, 0).flatten(1).unsqueeze(-1) for part in sites]
 
     def join(
-        self, blocks: Sequence[Float[Tensor, "_rows _batch 1"]], graph: KernelGraph
+        self, blocks: Sequence[Float[Tensor, "_rows _batch 1"]], graph: LatticeGraph
     ) -> Float[Tensor, "batch n_sites 3"]:
         """The field of such blocks."""
         parts = [block.view(len(block), 3, -1).permute(2, 0, 1) for block in blocks]
-        return graph.in_order(parts, 1)
+        return in_site_order(graph, parts, 1)
 
 
 class SpinBasis(nn.Module):
@@ -49,7 +51,7 @@ class SpinBasis(nn.Module):
     S → −S, time reversal, changes their sign.
 
     Args:
-        lattice: The lattice; its extent plays no part.
+        lattice: The lattice; its extent does not matter.
         cutoff: Longest bond.
 
     Reference:
@@ -73,16 +75,17 @@ class SpinBasis(nn.Module):
         self.outputs: Features = even + spin
 
     def forward(
-        self, field: Float[Tensor, "batch n_sites 3"], graph: KernelGraph
+        self, field: Float[Tensor, "batch n_sites 3"], graph: LatticeGraph
     ) -> list[Float[Tensor, "_rows _batch _channels"]]:
         """Evaluate all functions at each site."""
         unit = nn.functional.normalize(field, dim=-1)
-        start, end = (ends(unit.permute(1, 2, 0)) for ends in graph.bond_ends(self.cutoff))
+        start, end = (ends(unit.permute(1, 2, 0)) for ends in bond_ends(graph, self.cutoff))
         values = _functions((start * end).sum(1).unsqueeze(-1))
         turned = (values.unsqueeze(1) * start.unsqueeze(-1)).flatten(1, 2)
         own = self.components.split(unit, graph)
         sizes = [len(own[number]) for number in self.arrivals]
-        even, spin = (graph.bond_sums(self.cutoff)(x).split(sizes) for x in (values, turned))
+        sums = bond_sums(graph, self.cutoff)
+        even, spin = (sums(x).split(sizes) for x in (values, turned))
         return [
             *(self._arriving(even, number) for number in range(len(own))),
             *(torch.cat([x, self._arriving(spin, number)], -1) for number, x in enumerate(own)),
@@ -98,7 +101,7 @@ class SpinBasis(nn.Module):
 def tangent_part(
     vectors: Float[Tensor, "*batch n_sites 3"], spins: Float[Tensor, "*batch n_sites 3"]
 ) -> Float[Tensor, "*batch n_sites 3"]:
-    """What is left of vectors without their parts along the spins."""
+    """Vectors without their parts along the spins."""
     unit = nn.functional.normalize(spins, dim=-1)
     return vectors - (vectors * unit).sum(-1, keepdim=True) * unit
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lattgnn.checkpoint import (
+    check_field_type,
     check_hamiltonian,
-    check_representation,
     checkpoint_header,
     read_header,
 )
@@ -23,6 +23,7 @@ from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork, tangent_part
 from lattgnn.serialize import describe
 from lattgnn.solvers import Solver
+from lattgnn.symmetry import FieldType
 from lattgnn.training.metrics import ForceErrors
 
 WARMUP = 0.02
@@ -46,7 +47,7 @@ class LitForceField(LightningModule):
     networks end with a quarter less error than with AdamW (README).
 
     Args:
-        net: ``net(lattice, force_bound)`` makes the network, e.g. ``partial(OrbitNetwork, channels=16)``.
+        net: ``net(lattice, field_type)`` makes the network, e.g. ``partial(OrbitNetwork, n_layers=4)``.
         hamiltonian: Model behind the labels, on the lattice of the training data; stored in the checkpoint.
         solver: How the labels were computed; stored in the checkpoint.
         lr: Peak learning rate.
@@ -63,7 +64,7 @@ class LitForceField(LightningModule):
 
     def __init__(
         self,
-        net: Callable[[Lattice, float | None], ForceNetwork],
+        net: Callable[[Lattice, FieldType], ForceNetwork],
         hamiltonian: Hamiltonian,
         solver: Solver,
         lr: float = 6e-3,
@@ -87,8 +88,8 @@ class LitForceField(LightningModule):
         self.hamiltonian, self.solver = hamiltonian, solver
         self.lr, self.energy_weight, self.particle_hole = lr, energy_weight, particle_hole
         self.tangent_weight, self.optimizer = tangent_weight, optimizer
-        self.net = net(hamiltonian.lattice, hamiltonian.field_type.force_bound)
-        check_representation(self.net, hamiltonian)
+        self.net = net(hamiltonian.lattice, hamiltonian.field_type)
+        check_field_type(self.net, hamiltonian)
         self.windows = (*WINDOWS, TANGENT) if self.has_spins else WINDOWS
         names = [f"{stage}_{window}" for stage in ("val", "test") for window in self.windows]
         self.errors = nn.ModuleDict({name: ForceErrors() for name in names})

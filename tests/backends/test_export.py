@@ -17,8 +17,8 @@ from lattgnn.dynamics import State, VerletLangevin
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.hamiltonians import Holstein, Peierls
 from lattgnn.lattice import chain, honeycomb, square
-from lattgnn.nn import OrbitNetwork
 from lattgnn.solvers import ExactDiagonalization
+from tests.orbit_networks import orbit_network
 
 EXAMPLE = Path(__file__).parents[2] / "scripts" / "export_example"
 HAS_COMPILER = shutil.which("g++") is not None
@@ -50,7 +50,7 @@ np.savez(results, **found)
 
 def force_field(lattice, **options) -> LearnedForceField:
     torch.manual_seed(0)
-    net = OrbitNetwork(lattice, 1.75, **{"channels": 3, "n_layers": 1, **options})
+    net = orbit_network(lattice, 1.75, **{"channels": 3, "n_layers": 1, **options})
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return LearnedForceField(net, Holstein(lattice), ExactDiagonalization(kT=0.1, mu=0.0))
@@ -211,7 +211,7 @@ def test_what_cannot_be_exported_gives_a_one_line_error(tmp_path, capsys, monkey
     assert "name must be one of" in refused(capsys, "holstein-sq", f"--out={out}")
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
-    assert "a C++ compiler must be there" in refused(capsys, "holstein-square", f"--out={out}")
+    assert "needs a C++ compiler" in refused(capsys, "holstein-square", f"--out={out}")
     assert not list(tmp_path.iterdir())
 
 
@@ -232,7 +232,7 @@ def test_a_failure_leaves_nothing_and_keeps_the_old_file(tmp_path, monkeypatch):
 
 
 def test_a_field_of_another_kind_is_refused(tmp_path):
-    net = OrbitNetwork(square(4), 1.0, field="vector", channels=2, n_layers=1)
+    net = orbit_network(square(4), 1.0, field="vector", channels=2, n_layers=1)
     with pytest.raises(ValueError, match="scalar field.*field='vector'"):
         export_forces(net, Peierls(square(4)), tmp_path / "x.pt2", "exported")
 

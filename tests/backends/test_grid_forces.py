@@ -21,6 +21,7 @@ from lattgnn.lattice import (
     triangular,
 )
 from lattgnn.nn import OrbitNetwork
+from tests.orbit_networks import orbit_network
 
 BOUND = 1.75
 LATTICES = [chain(6), square(4, 6), triangular(4), honeycomb(4), kagome(3), lieb(3), cubic(4)]
@@ -34,7 +35,7 @@ def name(lattice) -> str:
 
 def make_network(lattice, bound: float | None = BOUND, std: float = 0.2, **options) -> OrbitNetwork:
     options = {"cutoff": 1.5 if lattice.dim < 3 else 1.0, "channels": 4, "n_layers": 2, **options}
-    net = OrbitNetwork(lattice, bound, **options).double()
+    net = orbit_network(lattice, bound, **options).double()
     torch.manual_seed(1)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=std)
@@ -70,7 +71,7 @@ def test_like_the_network(lattice, kind, rng):
 @pytest.mark.parametrize("kind", KINDS, ids=["direct", "energy"])
 @pytest.mark.parametrize(
     "options",
-    [{"hidden": "regular"}, {"odd": True}, {"bound": None}, {"field_scale": 0.3}],
+    [{"representation": "regular"}, {"odd": True}, {"bound": None}, {"field_scale": 0.3}],
     ids=["regular", "odd", "unbounded", "scale"],
 )
 def test_like_every_kind_of_network(options, kind, rng):
@@ -208,11 +209,13 @@ import torch
 from lattgnn.backends import stencil_network
 from lattgnn.backends.grid_forces import GridForces
 from lattgnn.lattice import square
-from lattgnn.nn import OrbitNetwork
+from lattgnn.nn import HiddenChannels, OrbitNetwork
+from lattgnn.symmetry import FieldType
 
 torch.manual_seed(0)
 for conservative in (False, True):
-    net = OrbitNetwork(square(8), 1.75, channels=4, n_layers=2, conservative=conservative)
+    kind, hidden = FieldType(force_bound=1.75), HiddenChannels(channels=4)
+    net = OrbitNetwork(square(8), kind, hidden=hidden, conservative=conservative)
     forces = GridForces(stencil_network(net, square(8)), (True, True)).float()
     compiled = torch.compile(forces, fullgraph=True, dynamic=True)
     for extent in ((8, 8), (12, 10)):

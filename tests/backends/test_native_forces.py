@@ -9,7 +9,7 @@ from lattgnn.backends import NativeForces, linear_classical, stencil_network
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import Lattice, chain, cubic, honeycomb, kagome, lieb, square, triangular
 from lattgnn.native import library
-from lattgnn.nn import OrbitNetwork
+from tests.orbit_networks import orbit_network
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
 
@@ -33,7 +33,7 @@ def strip(*extent, periodic):
 @pytest.fixture
 def make_network(randomized):
     def make(lattice, channels=5, **options):
-        return randomized(OrbitNetwork(lattice, 1.75, channels=channels, **options), std=0.3)
+        return randomized(orbit_network(lattice, 1.75, channels=channels, **options), std=0.3)
 
     return make
 
@@ -79,8 +79,8 @@ def test_forces_and_energies_are_those_of_the_network(
     "options",
     [
         {"odd": True},
-        {"hidden": "regular", "channels": 2},
-        {"hidden": "regular", "channels": 2, "odd": True},
+        {"representation": "regular", "channels": 2},
+        {"representation": "regular", "channels": 2, "odd": True},
         {"cutoff": 2.3},
         {"channels": 13, "n_layers": 1},  # more outputs than one set of registers holds
         {"channels": 27},

@@ -14,8 +14,8 @@ from lattgnn.forcefield import LearnedForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
 from lattgnn.native import library
-from lattgnn.nn import OrbitNetwork
 from lattgnn.solvers import ExactDiagonalization
+from tests.orbit_networks import orbit_network
 
 SOLVER = ExactDiagonalization(kT=0.1, mu=0.0)
 needs_compiler = pytest.mark.skipif(library() is None, reason="no C++ compiler")
@@ -25,7 +25,7 @@ needs_compiler = pytest.mark.skipif(library() is None, reason="no C++ compiler")
 def make(randomized):
     def force_field(fast=True, **options):
         lattice = square(8)
-        net = randomized(OrbitNetwork(lattice, 1.75, channels=4, **options), std=0.2)
+        net = randomized(orbit_network(lattice, 1.75, channels=4, **options), std=0.2)
         return LearnedForceField(net, Holstein(lattice), SOLVER, fast=fast)
 
     return force_field

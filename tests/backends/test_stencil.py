@@ -7,7 +7,7 @@ import torch
 from lattgnn.backends import StencilNetwork, linear_classical, stencil_network
 from lattgnn.hamiltonians import DoubleExchange, Holstein, Peierls
 from lattgnn.lattice import honeycomb, kagome, lieb, square, triangular
-from lattgnn.nn import OrbitNetwork
+from tests.orbit_networks import orbit_network
 
 
 def stencil(net, lattice) -> StencilNetwork:
@@ -22,7 +22,7 @@ def stencil(net, lattice) -> StencilNetwork:
     ids=lambda x: getattr(x, "name", x),
 )
 def test_orbits_of_equivalent_sites_are_sums_over_bonds(lattice, orbits):
-    network = stencil(OrbitNetwork(lattice, channels=3), lattice)
+    network = stencil(orbit_network(lattice, channels=3), lattice)
     for kernels in network.layers[1].kernels:
         assert len(kernels) == orbits
         n_bonds = sum(bond[1] == kernels[0].bonds[0][1] for bond in lattice.bonds(1.5).kinds)
@@ -31,14 +31,14 @@ def test_orbits_of_equivalent_sites_are_sums_over_bonds(lattice, orbits):
 
 def test_inequivalent_sites_have_matrices_of_their_own():
     lattice = lieb(4)
-    network = stencil(OrbitNetwork(lattice, channels=3), lattice)
+    network = stencil(orbit_network(lattice, channels=3), lattice)
     corner, *edges = [kernels[0].matrix for kernels in network.layers[1].kernels]
     assert not np.allclose(corner, edges[0]) and np.array_equal(edges[0], edges[1])
 
 
 def test_transposed_kernels_are_the_transpose(rng):
     lattice = kagome(4)
-    layer = stencil(OrbitNetwork(lattice, channels=3), lattice).layers[1]
+    layer = stencil(orbit_network(lattice, channels=3), lattice).layers[1]
 
     def dense(all_kernels, n_out, n_in):
         matrix = np.zeros((lattice.n_sites, n_out, lattice.n_sites, n_in))
@@ -58,10 +58,10 @@ def test_transposed_kernels_are_the_transpose(rng):
 @pytest.mark.parametrize(
     "net",
     [
-        OrbitNetwork(square(4), channels=3, field="vector", hidden="A1 + E"),
-        OrbitNetwork(square(4), channels=3, hidden="A1 + E"),
-        OrbitNetwork(square(4), channels=3, hidden="trivial", nonlinearity="product"),
-        OrbitNetwork(square(4), channels=3, field="3 trivial", internal="spin"),
+        orbit_network(square(4), channels=3, field="vector", representation="A1 + E"),
+        orbit_network(square(4), channels=3, representation="A1 + E"),
+        orbit_network(square(4), channels=3, representation="trivial", nonlinearity="product"),
+        orbit_network(square(4), channels=3, field="3 trivial", is_spin=True),
     ],
 )
 def test_other_networks_have_no_stencil_form(net):
@@ -70,7 +70,7 @@ def test_other_networks_have_no_stencil_form(net):
 
 def test_the_form_does_not_depend_on_the_extent():
     torch.manual_seed(0)
-    net = OrbitNetwork(square(4), channels=3)
+    net = orbit_network(square(4), channels=3)
     small, large = stencil(net, square(4)), stencil(net, square(2000))
     assert np.array_equal(
         small.layers[1].kernels[0][1].matrix, large.layers[1].kernels[0][1].matrix

@@ -22,11 +22,12 @@ from lattgnn.lattice import (
     translation_permutation,
     triangular,
 )
-from lattgnn.nn import OrbitNetwork, baselines
-from lattgnn.symmetry import field_representation
+from lattgnn.nn import ConvLayers, GraphNetwork, baselines
+from lattgnn.symmetry import FieldType, field_representation
+from tests.orbit_networks import orbit_network
 
-SPINS = {"field": "3 trivial", "internal": "spin", "spin_channels": 2, "nonlinearity": "square"}
-VECTORS = {"field": "vector", "hidden": "trivial + vector"}
+SPINS = {"field": "3 trivial", "is_spin": True, "spin_channels": 2, "nonlinearity": "square"}
+VECTORS = {"field": "vector", "representation": "trivial + vector"}
 MIXED = (False, True)
 
 
@@ -38,13 +39,13 @@ def randomized(net, std=0.3):
 
 
 def network(lattice, **options):
-    return randomized(OrbitNetwork(lattice, 1.75, **{"channels": 3, "n_layers": 1, **options}))
+    return randomized(orbit_network(lattice, 1.75, **{"channels": 3, "n_layers": 1, **options}))
 
 
 def sample(lattice, net, rng, batch=2):
-    n = field_representation(lattice.cell, net.field).n_components
+    n = field_representation(lattice.cell, net.field_type.representation).n_components
     field = torch.randn(batch, lattice.n_sites, n, generator=rng, dtype=torch.float64)
-    return nn.functional.normalize(field, dim=-1) if net.internal else field.squeeze(-1)
+    return nn.functional.normalize(field, dim=-1) if net.field_type.is_spin else field.squeeze(-1)
 
 
 def whole(net, lattice, field):
@@ -58,10 +59,10 @@ def rms(x):
 
 CASES = [
     (square(14, 11), {}, 5),
-    (square(14, 11, periodic=False), {**VECTORS, "hidden": "regular", "n_layers": 2}, 5),
+    (square(14, 11, periodic=False), {**VECTORS, "representation": "regular", "n_layers": 2}, 5),
     (
         square(14, 12, periodic=MIXED),
-        {"conservative": True, "odd": True, "hidden": "regular"},
+        {"conservative": True, "odd": True, "representation": "regular"},
         4,
     ),
     (square(13, periodic=MIXED), {**SPINS, "conservative": True}, 3),
@@ -95,12 +96,16 @@ def test_tiles_give_the_forces_of_the_whole_lattice(lattice, options, core, rng)
 
 @pytest.mark.parametrize(
     "kind",
-    [baselines.PublishedGCN, baselines.EnergyMPNN, baselines.BehlerParrinello],
+    [GraphNetwork, baselines.EnergyMPNN, baselines.BehlerParrinello],
     ids=lambda k: k.__name__,
 )
 def test_baselines_in_tiles(kind, rng):
     lattice = square(22)
-    net = randomized(kind(lattice, channels=(4, 3)))
+    if kind is GraphNetwork:
+        net = kind(lattice, FieldType(), ConvLayers("torch_geometric.nn.RGCNConv", (4, 3)))
+    else:
+        net = kind(lattice, channels=(4, 3))
+    net = randomized(net)
     field = sample(lattice, net, rng)
     tiled = TiledForces(net, lattice, 7)
     assert len(tiled.windows) == 16
@@ -114,13 +119,13 @@ def test_baselines_in_tiles(kind, rng):
 @pytest.mark.parametrize(
     "lattice, options",
     [
-        (square(17), {**VECTORS, "hidden": "regular"}),
+        (square(17), {**VECTORS, "representation": "regular"}),
         (square(17), {"cutoff": 2.0}),
         (square(17), {**SPINS, "conservative": True}),
         (triangular(13), {"conservative": True, "n_layers": 2}),
         (kagome(9), {**VECTORS, "n_layers": 2, "cutoff": 1.0}),
         # A field of type A2 can be read along bonds only.
-        (square(17), {"field": "A2", "hidden": "A1 + vector"}),
+        (square(17), {"field": "A2", "representation": "A1 + vector"}),
     ],
 )
 def test_the_receptive_field_is_exact(lattice, options, rng):
@@ -133,12 +138,12 @@ def test_the_receptive_field_is_exact(lattice, options, rng):
     (gradient,) = torch.autograd.grad(y[0, center].square().sum(), field)
     seen = gradient[0].reshape(lattice.n_sites, -1).abs().amax(1).numpy() > 0
     away = np.abs(lattice.cells - np.array(cell))
-    assert net.reach is not None and 2 * max(net.reach) < min(lattice.extent)
-    assert tuple(away[seen].max(0)) == net.reach
+    assert net.receptive_field is not None and 2 * max(net.receptive_field) < min(lattice.extent)
+    assert tuple(away[seen].max(0)) == net.receptive_field
 
 
 @pytest.mark.parametrize(
-    "options", [{**VECTORS, "hidden": "regular"}, {**SPINS, "conservative": True}]
+    "options", [{**VECTORS, "representation": "regular"}, {**SPINS, "conservative": True}]
 )
 def test_tiles_are_as_symmetric_as_the_lattice(options, rng):
     """Every operation of the lattice, followed by a translation that moves the cuts, to 1e-10."""
@@ -146,7 +151,7 @@ def test_tiles_are_as_symmetric_as_the_lattice(options, rng):
     net = network(lattice, cutoff=1.0, **options)
     field, tiled = sample(lattice, net, rng), TiledForces(net, lattice, 3)
     energy, forces = tiled(field)
-    representation = field_representation(lattice.cell, net.field)
+    representation = field_representation(lattice.cell, net.field_type.representation)
     shift = torch.from_numpy(translation_permutation(lattice, (1, 2)))
     permutations = torch.from_numpy(site_permutations(lattice))
     for operation, permutation in zip(compatible_operations(lattice), permutations, strict=True):
@@ -165,10 +170,10 @@ def test_tiles_are_as_symmetric_as_the_lattice(options, rng):
 def test_an_axis_that_a_tile_would_fill_stays_whole(rng):
     lattice = square(30, 8)
     net = network(lattice)
-    assert net.reach == (1, 1)
+    assert net.receptive_field == (1, 1)
     assert TiledForces(net, lattice, 6).tile.extent == (8, 6)
     assert TiledForces(net, lattice, 30).tile.extent == lattice.extent
-    net.reach = None  # unknown receptive field
+    net.receptive_field = None  # unknown receptive field
     assert TiledForces(net, lattice, 6).tile.extent == lattice.extent
 
 

@@ -3,13 +3,14 @@
 import pytest
 import torch
 
+from lattgnn.graph import lattice_graph
 from lattgnn.lattice import cubic, honeycomb, kagome, lieb, square, triangular
-from lattgnn.nn import EVEN, ODD, FieldBasis, FieldComponents, kernel_graph
+from lattgnn.nn import EVEN, ODD, FieldBasis, FieldComponents
 from lattgnn.symmetry import field_representation
 
 
 def graph_of(lattice):
-    return kernel_graph(lattice, 1.0, torch.float64, torch.device("cpu"))
+    return lattice_graph(lattice, 1.0, torch.float64)
 
 
 @pytest.mark.parametrize("text", ["trivial", "vector", "axial", "2 trivial + vector"])

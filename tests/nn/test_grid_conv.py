@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from lattgnn.graph import lattice_graph
 from lattgnn.lattice import chain, cubic, honeycomb, square, triangular
-from lattgnn.nn import SPIN, OrbitConv, features, kernel_graph
-from lattgnn.nn.grid_conv import is_grid
+from lattgnn.nn import SPIN, OrbitConv, features
+from lattgnn.nn.grid_conv import fits_grid
+from lattgnn.nn.kernel_operators import block_rows
 
 CASES = [
     (square(6, 5), 1.5),
@@ -25,10 +27,11 @@ def frozen(lattice, cutoff, other=SPIN):
     conv = OrbitConv(lattice, blocks, blocks, cutoff).double()
     for parameter in conv.parameters():
         nn.init.normal_(parameter)
-    graph = kernel_graph(lattice, cutoff, torch.float64, torch.device("cpu"))
-    rows = [(graph.n_rows(b.type), 2 * b.internal.dim, b.channels) for b in blocks]
+    graph = lattice_graph(lattice, cutoff, torch.float64)
+    rows = [(block_rows(graph, b.type), 2 * b.internal.dim, b.channels) for b in blocks]
     x = [torch.randn(shape, dtype=torch.float64) for shape in rows]
-    return conv.requires_grad_(False), x, graph
+    conv.requires_grad_(False).is_frozen = True
+    return conv, x, graph
 
 
 @pytest.mark.parametrize("lattice, cutoff", CASES)
@@ -36,9 +39,9 @@ def test_the_same_map_and_gradient(lattice, cutoff):
     """Several samples, spins, open ends, one to three dimensions."""
     conv, x, graph = frozen(lattice, cutoff)
     conv.expands = True
-    assert is_grid(conv, x, graph)
+    assert fits_grid(conv, graph)
     x = [value.requires_grad_() for value in x]
-    results = conv(x, graph), conv.expanded(x, graph)
+    results = conv(x, graph), conv.by_bond_kernels(x, graph)
     weights = [torch.randn_like(y) for y in results[0]]
     gradients = [
         torch.autograd.grad(
@@ -55,10 +58,10 @@ def test_the_same_map_and_gradient(lattice, cutoff):
 def test_where_it_serves():
     """Not while weights are fitted, nor where a box would be empty for the most part."""
     conv, x, graph = frozen(square(6), 1.5)
-    assert conv.expands and is_grid(conv, x, graph)
-    conv.requires_grad_(True)
-    assert not is_grid(conv, x, graph)
+    assert conv.expands and fits_grid(conv, graph)
+    conv.is_frozen = False
+    assert not fits_grid(conv, graph)
     for lattice in (honeycomb(4), cubic(4)):
         conv, x, graph = frozen(lattice, 1.0)
         conv.expands = True
-        assert not is_grid(conv, x, graph)
+        assert not fits_grid(conv, graph)

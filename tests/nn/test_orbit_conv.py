@@ -1,13 +1,15 @@
-"""The orbit convolution: three ways to compute it, derivatives, symmetry, number of weights."""
+"""The orbit convolution: its ways of computing, derivatives, symmetry, number of weights."""
 
 from functools import partial
+from unittest import mock
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch_geometric.nn import MessagePassing
 
-from lattgnn.graph import apply_operation
+from lattgnn.graph import apply_operation, lattice_graph
 from lattgnn.lattice import (
     bond_orbits,
     chain,
@@ -27,11 +29,12 @@ from lattgnn.nn import (
     Block,
     FieldComponents,
     OrbitConv,
+    SparseMap,
     features,
     field_blocks,
-    kernel_graph,
     scalars,
 )
+from lattgnn.nn.kernel_operators import block_rows, kernel_sums
 from lattgnn.symmetry import (
     SiteType,
     field_representation,
@@ -51,19 +54,43 @@ def make(lattice, inputs, outputs, cutoff: float | None = CUTOFF):
     conv = OrbitConv(lattice, inputs, outputs, cutoff).double()
     for parameter in conv.parameters():
         torch.nn.init.normal_(parameter)
-    graph = kernel_graph(lattice, CUTOFF, torch.float64, torch.device("cpu"))
+    graph = lattice_graph(lattice, CUTOFF, torch.float64)
     return conv, graph
 
 
 def random_blocks(blocks, graph, rng, batch=2):
-    shapes = [(graph.n_rows(b.type), batch * b.internal.dim, b.channels) for b in blocks]
+    shapes = [(block_rows(graph, b.type), batch * b.internal.dim, b.channels) for b in blocks]
     return [torch.randn(shape, generator=rng, dtype=torch.float64) for shape in shapes]
+
+
+class Scatter(MessagePassing):
+    """A sparse product by PyG's gather and scatter, which torch-scatter serves where it is installed."""
+
+    def __init__(self):
+        super().__init__(aggr="add", node_dim=0)
+
+    def forward(self, sparse, x):
+        matrix = sparse.matrix
+        rows = torch.arange(len(matrix)).repeat_interleave(matrix.crow_indices().diff())
+        edge_index, (n_rows, n_columns) = torch.stack([matrix.col_indices(), rows]), matrix.shape
+        return self.propagate(
+            edge_index, x=(x, None), weight=matrix.values(), size=(n_columns, n_rows)
+        )
+
+    def message(self, x_j, weight):
+        return weight[:, None, None] * x_j
+
+
+def by_scatter(conv, x, graph):
+    """The reference form of a layer: every basis kernel by gather and scatter, then the weights."""
+    with mock.patch.object(SparseMap, "__call__", lambda sparse, value: Scatter()(sparse, value)):
+        return conv.by_basis_kernels(x, graph)
 
 
 @pytest.mark.aggregation
 @pytest.mark.parametrize("hidden", ["trivial", "vector", "regular"])
 @pytest.mark.parametrize("lattice", [*LATTICES, OPEN], ids=lambda lattice: lattice.name)
-def test_sparse_products_written_out_kernels_and_gather_and_scatter_agree(lattice, hidden, rng):
+def test_basis_kernels_bond_kernels_and_gather_and_scatter_agree(lattice, hidden, rng):
     inputs, outputs = (
         features(lattice, hidden, 3, 2),
         features(lattice, f"trivial + {hidden}", 2, 1),
@@ -71,7 +98,11 @@ def test_sparse_products_written_out_kernels_and_gather_and_scatter_agree(lattic
     for cutoff in (CUTOFF, None):
         conv, graph = make(lattice, inputs, outputs, cutoff)
         x = random_blocks(inputs, graph, rng)
-        results = [conv.reduced(x, graph), conv.expanded(x, graph), conv.reference(x, graph)]
+        results = [
+            conv.by_basis_kernels(x, graph),
+            conv.by_bond_kernels(x, graph),
+            by_scatter(conv, x, graph),
+        ]
         for other in results[1:]:
             torch.testing.assert_close(other, results[0], rtol=1e-11, atol=1e-11)
 
@@ -86,7 +117,7 @@ def test_gradients_of_all_ways_agree_to_second_order(hidden, rng):
     conv, graph = make(lattice, inputs, inputs)
     x = random_blocks(inputs, graph, rng)
     results = []
-    for apply in (conv.reduced, conv.expanded, conv.reference):
+    for apply in (conv.by_basis_kernels, conv.by_bond_kernels, partial(by_scatter, conv)):
         leaves = [value.clone().requires_grad_() for value in x]
         total = torch.stack([y.sin().sum() for y in apply(leaves, graph)]).sum()
         first = torch.autograd.grad(total, leaves, create_graph=True)
@@ -96,19 +127,23 @@ def test_gradients_of_all_ways_agree_to_second_order(hidden, rng):
         torch.testing.assert_close(other, results[0], rtol=1e-10, atol=1e-10)
 
 
-def test_kernels_are_written_out_once_and_again_when_a_weight_changes(rng):
+def test_kernels_are_cached_only_where_weights_are_frozen(rng):
     lattice = square(6)
     blocks = features(lattice, "regular", 2)
     conv, graph = make(lattice, blocks, blocks)
     x = random_blocks(blocks, graph, rng)
     with torch.no_grad():
         before = conv(x, graph)[0]
-        ((_, first),) = conv.written_out.values()
-        assert conv(x, graph)[0].equal(before)
-        ((_, second),) = conv.written_out.values()
-        assert first is second
-        conv.weights["0"].mul_(2)
+        assert not conv.cached_kernels
+        # Neither the version of the tensor nor its address tells of this change.
+        conv.weights["0"].data.mul_(2)
         torch.testing.assert_close(conv(x, graph)[0], 2 * before)
+        conv.is_frozen = True
+        after = conv(x, graph)[0]
+        (first,) = conv.cached_kernels.values()
+        assert conv(x, graph)[0].equal(after)
+        (second,) = conv.cached_kernels.values()
+        assert first is second
 
 
 def test_the_cheaper_way_is_chosen():
@@ -132,7 +167,7 @@ def test_commutes_with_every_operation(lattice, text, symmetry_error):
             self.conv = make(lattice, blocks, blocks)[0]
 
         def graph(self, lattice):
-            return kernel_graph(lattice, CUTOFF, torch.float64, torch.device("cpu"))
+            return lattice_graph(lattice, CUTOFF, torch.float64)
 
         def forward(self, field, graph):
             joined = self.components.join(
@@ -267,9 +302,9 @@ def test_sums_in_single_precision_are_those_in_double(rng):
     lattice, one = kagome(4), scalars(kagome(4), 1)[0].type
     results = []
     for dtype in (torch.float32, torch.float64):
-        graph = kernel_graph(lattice, 1.0, dtype, torch.device("cpu"))
+        graph = lattice_graph(lattice, 1.0, dtype)
         x = torch.linspace(-1, 1, lattice.n_sites * 6).view(-1, 2, 3).to(dtype).requires_grad_()
-        y = graph.sums(one, (one,), 1.0)(x)
+        y = kernel_sums(graph, one, (one,), 1.0)(x)
         (slope,) = torch.autograd.grad((y**3).sum(), x, create_graph=True)
         (curvature,) = torch.autograd.grad(slope.square().sum(), x)
         results.append([y, slope, curvature])

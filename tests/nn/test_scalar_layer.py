@@ -5,7 +5,8 @@ import torch
 
 from lattgnn.lattice import Lattice, chain, cubic, honeycomb, kagome, square, triangular
 from lattgnn.native import library
-from lattgnn.nn import OrbitNetwork, scalar_layer
+from lattgnn.nn import scalar_layer
+from tests.orbit_networks import orbit_network
 
 CHAIN = Lattice([[1.0]], [[0], ["1/3"]], 6)  # bonds whose reverse belongs to another orbit
 EPS = torch.finfo(torch.float32).eps
@@ -15,18 +16,18 @@ LATTICES = [square(6), triangular(5), honeycomb(4), kagome(4), chain(7), cubic(4
 def parts_and_whole(lattice, dtype, rng, batch=10):
     """Outputs and gradients of a network by parts and as whole layers."""
     torch.manual_seed(0)
-    net = OrbitNetwork(lattice, channels=5, n_layers=2).to(dtype)
+    net = orbit_network(lattice, channels=5, n_layers=2).to(dtype)
     graph = net.graph(lattice)
     field = torch.randn(batch, lattice.n_sites, generator=rng, dtype=torch.float64).to(dtype)
     found = []
-    for once in (False, True):
+    for first_order in (False, True):
         net.zero_grad()
         (x,) = net.basis(field, graph)
         x = [x.clone().requires_grad_()]
-        y = net.embed(x, graph, once=once)
+        y = net.embed(x, graph, first_order=first_order)
         for block in net.blocks:
-            y = block(y, graph, residual=True, once=once)
-        y = net.readout(y, graph, once=once)
+            y = block(y, graph, residual=True, first_order=first_order)
+        y = net.readout(y, graph, first_order=first_order)
         y[0].square().sum().backward()
         gradients = [x[0].grad, *(parameter.grad for parameter in net.parameters())]
         found.append([y[0].detach(), *(gradient.clone() for gradient in gradients)])
@@ -74,20 +75,20 @@ def test_the_same_without_a_compiler(monkeypatch, rng):
 @pytest.mark.skipif(library() is None, reason="no C++ compiler")
 def test_the_same_on_any_threads(rng):
     lattice = square(40)
-    net = OrbitNetwork(lattice, channels=16)
+    net = orbit_network(lattice, channels=16)
     graph, layer = net.graph(lattice), net.blocks[0]
     x = torch.randn(lattice.n_sites, 11, 16, generator=rng)
     try:
         torch.set_num_threads(3)
-        three = layer([x], graph, once=True)[0]
+        three = layer([x], graph, first_order=True)[0]
     finally:
         torch.set_num_threads(1)
-    torch.testing.assert_close(three, layer([x], graph, once=True)[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(three, layer([x], graph, first_order=True)[0], rtol=0, atol=1e-6)
 
 
 def test_which_layers_are_plain():
-    assert all(block.is_plain for block in OrbitNetwork(kagome(4)).blocks)
+    assert all(block.is_scalar for block in orbit_network(kagome(4)).blocks)
     lattice = square(4)
-    others = [OrbitNetwork(lattice, odd=True), OrbitNetwork(lattice, nonlinearity="product")]
-    others += [OrbitNetwork(lattice, hidden=hidden) for hidden in ("A1 + E", "regular")]
-    assert not any(block.is_plain for net in others for block in net.blocks)
+    others = [orbit_network(lattice, odd=True), orbit_network(lattice, nonlinearity="product")]
+    others += [orbit_network(lattice, representation=hidden) for hidden in ("A1 + E", "regular")]
+    assert not any(block.is_scalar for net in others for block in net.blocks)

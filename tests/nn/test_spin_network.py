@@ -3,18 +3,19 @@
 import pytest
 import torch
 
-from lattgnn.checkpoint import check_representation
+from lattgnn.checkpoint import check_field_type
 from lattgnn.dynamics import HeunLLG, State
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.hamiltonians import DoubleExchange
 from lattgnn.lattice import chain, kagome, lieb, square, triangular
-from lattgnn.nn import ForceNetwork, OrbitNetwork, tangent_part
+from lattgnn.nn import ForceNetwork, tangent_part
 from lattgnn.serialize import build, describe
 from lattgnn.solvers import ExactDiagonalization
+from tests.orbit_networks import orbit_network
 
 BOUND = 3.5
 LATTICES = [square(4), triangular(4), kagome(3), lieb(3)]
-SPINS = {"field": "3 trivial", "internal": "spin", "channels": 5, "spin_channels": 3}
+SPINS = {"field": "3 trivial", "is_spin": True, "channels": 5, "spin_channels": 3}
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def make_network(randomized):
     def make(lattice=None, std=0.3, **options):
         options = {"nonlinearity": "square", "conservative": True, **SPINS, **options}
         return randomized(
-            OrbitNetwork(square(6) if lattice is None else lattice, BOUND, **options).double(), std
+            orbit_network(square(6) if lattice is None else lattice, BOUND, **options).double(), std
         )
 
     return make
@@ -48,7 +49,10 @@ CASES = [
     (square(4), {"tangent": True}),
     (square(4), {"conservative": False, "nonlinearity": "gate"}),
     (kagome(3), {"conservative": False, "tangent": True}),
-    (square(4), {"hidden": "trivial + vector", "n_layers": 1, "channels": 2, "spin_channels": 2}),
+    (
+        square(4),
+        {"representation": "trivial + vector", "n_layers": 1, "channels": 2, "spin_channels": 2},
+    ),
 ]
 
 
@@ -100,7 +104,10 @@ def test_tangent_fields_are_the_whole_ones_without_their_part_along_the_spins(
 ):
     """The energy's second output, which the tangent field does without, only acts along the spins."""
     lattice = square(6)
-    field, options = spins(lattice, rng), {"conservative": conservative, "hidden": "trivial"}
+    field, options = (
+        spins(lattice, rng),
+        {"conservative": conservative, "representation": "trivial"},
+    )
     whole, part = (make_network(lattice, tangent=tangent, **options) for tangent in (False, True))
     state = whole.state_dict()
     part.load_state_dict({k: v[:1] if k.startswith("readout.mix") else v for k, v in state.items()})
@@ -183,18 +190,16 @@ def test_a_learned_field_moves_spins(make_network, tmp_path, rng):
 
 def test_fields_and_options_that_do_not_fit_are_told_in_one_line(make_network):
     lattice = square(6)
-    plain = OrbitNetwork(lattice, BOUND, field="3 trivial")
+    plain = orbit_network(lattice, BOUND, field="3 trivial")
     with pytest.raises(
-        ValueError, match="'3 trivial' and 'spin', got '3 trivial' and ''. Use .*internal: 'spin'"
+        ValueError, match="is_spin=True.* got .*is_spin=False.* hamiltonian.field_type"
     ):
-        check_representation(plain, DoubleExchange(lattice))
-    check_representation(make_network(lattice), DoubleExchange(lattice))
+        check_field_type(plain, DoubleExchange(lattice))
+    check_field_type(make_network(lattice), DoubleExchange(lattice))
     for wrong, words in [
-        ({"internal": "isospin"}, "internal must be '' or 'spin', got 'isospin'"),
-        ({"field": "vector"}, "field='3 trivial' and odd=False, got 'vector'"),
-        ({"odd": True}, "odd=False, got '3 trivial' and True"),
+        ({"odd": True}, "odd must be false for spins"),
         ({"nonlinearity": "gate"}, "invariants of spins for an energy, got 'gate'. Use 'square'"),
-        ({"internal": "", "tangent": True}, "tangent must be false without spins"),
+        ({"is_spin": False, "nonlinearity": "gate", "tangent": True}, "tangent must be false for"),
         ({"spin_channels": 0}, "spin_channels must be at least 1, got 0"),
     ]:
         with pytest.raises(ValueError, match=words):

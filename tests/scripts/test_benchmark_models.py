@@ -30,12 +30,11 @@ from torch import nn
 from lattgnn.nn import ForceNetwork
 
 class OnSite(ForceNetwork):
-    def __init__(self, lattice, force_bound=None, width: int = 4):
+    def __init__(self, lattice, field_type, width: int = 4):
         super().__init__()
-        self.hyperparameters = {"force_bound": force_bound, "width": width}
+        self.field_type, self.cutoff = field_type, 1.0
+        self.hyperparameters = {"field_type": field_type, "width": width}
         self.net = nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Linear(width, 1))
-    def graph(self, lattice):
-        return None
     def forward(self, field, graph):
         return None, self.net(field.unsqueeze(-1)).squeeze(-1)
 """

@@ -9,9 +9,10 @@ import torch
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
-from lattgnn.nn import OrbitNetwork
-from lattgnn.nn.baselines import PublishedGCN
+from lattgnn.nn import ConvLayers, GraphNetwork
 from lattgnn.solvers import ExactDiagonalization
+from lattgnn.symmetry import FieldType
+from tests.orbit_networks import orbit_network
 
 spec = importlib.util.spec_from_file_location(
     "scripts.directional_response", Path(__file__).parents[2] / "scripts/directional_response.py"
@@ -39,7 +40,15 @@ def test_the_infinite_lattice_tells_the_two_directions_apart():
 def test_a_network_blind_to_direction_answers_both_alike_and_an_orbit_network_does_not():
     lattice = square(12)
     answers = []
-    for net in (PublishedGCN(lattice, channels=[16, 16]), OrbitNetwork(lattice, 1.75, channels=8)):
+    for net in (
+        GraphNetwork(
+            lattice,
+            FieldType(),
+            ConvLayers("torch_geometric.nn.GraphConv", (16, 16), normalize=True, activation="relu"),
+            cutoff=1.0,
+        ),
+        orbit_network(lattice, 1.75, channels=8),
+    ):
         torch.manual_seed(0)
         for parameter in net.parameters():
             torch.nn.init.normal_(parameter, std=0.3)

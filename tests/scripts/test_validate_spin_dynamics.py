@@ -12,8 +12,8 @@ import torch
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.hamiltonians import DoubleExchange
 from lattgnn.lattice import square
-from lattgnn.nn import OrbitNetwork
 from lattgnn.solvers import ExactDiagonalization
+from tests.orbit_networks import orbit_network
 
 spec = importlib.util.spec_from_file_location(
     "scripts.validate_spin_dynamics",
@@ -47,9 +47,9 @@ def test_an_untrained_network_starts_right_and_goes_astray(tmp_path):
     lattice = square(4)
     model, solver = DoubleExchange(lattice), ExactDiagonalization(kT=0.1, mu=-3.5)
     settings: dict[str, Any] = dict(
-        cutoff=1.0, channels=2, spin_channels=2, n_layers=1, field="3 trivial", internal="spin"
+        cutoff=1.0, channels=2, spin_channels=2, n_layers=1, field="3 trivial", is_spin=True
     )
-    net = OrbitNetwork(
+    net = orbit_network(
         lattice, model.field_type.force_bound, **settings, conservative=True, nonlinearity="square"
     )
     checkpoint = tmp_path / "net.ckpt"

@@ -49,7 +49,7 @@ def workspace(tmp_path_factory) -> Path:
         "model": {
             "net": {
                 "class_path": "lattgnn.nn.OrbitNetwork",
-                "init_args": {"channels": 4, "n_layers": 1, "conservative": True},
+                "init_args": {"hidden": {"channels": 4}, "n_layers": 1, "conservative": True},
             },
             "energy_weight": 0.1,
         },
@@ -152,19 +152,19 @@ def test_the_command_line_beats_the_checkpoint(workspace, finished):
 def test_mistakes_are_one_line_and_write_nothing(workspace, finished, capsys):
     for options, words in [
         (["--model.net=lattgnn.nn.OrbitNetwrk"], "OrbitNetwork"),
-        (["--model.net.init_args.chanels=3"], "channels"),
+        (["--model.net.init_args.n_layer=3"], "n_layers"),
         (
             ["--model.net.init_args.field=vector"],
             "the field of Holstein on square, 'trivial' and '', got 'vector' and ''",
         ),
-        (["--model.net.init_args.hidden=F1"], "must be one of A1, A2, B1, B2, E"),
+        (["--model.net.init_args.hidden.representation=F1"], "must be one of A1, A2, B1, B2, E"),
         (["--data.lattice.init_args.extent=[2,2]"], "extent"),
         ([f"--ckpt_path={workspace / 'none.ckpt'}"], "does not exist"),
         (
             [f"--ckpt_path={finished / 'last.ckpt'}", "--data.hamiltonian.init_args.g=3"],
             "Hamiltonian",
         ),
-        ([f"--ckpt_path={finished / 'last.ckpt'}", "--model.net.init_args.channels=5"], "network"),
+        ([f"--ckpt_path={finished / 'last.ckpt'}", "--model.net.init_args.hidden.channels=5"], "network"),
     ]:
         try:
             code = main(command(workspace, "fit", "wrong", *options))

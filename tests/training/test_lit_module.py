@@ -8,18 +8,18 @@ import torch
 from lattgnn.data.dataset import window_index
 from lattgnn.hamiltonians import DoubleExchange, Holstein
 from lattgnn.lattice import square
-from lattgnn.nn import OrbitNetwork
+from lattgnn.nn import HiddenChannels, OrbitNetwork
 from lattgnn.solvers import ExactDiagonalization
 from lattgnn.training.lit_module import LitForceField
 
-SPINS = {"field": "3 trivial", "internal": "spin", "nonlinearity": "square", "conservative": True}
+SPINS = HiddenChannels(channels=3, spin_channels=2, nonlinearity="square")
 
 
 @pytest.fixture
 def make_module():
     def make(**options):
         torch.manual_seed(0)
-        net = partial(OrbitNetwork, channels=3, spin_channels=2, n_layers=1, **SPINS)
+        net = partial(OrbitNetwork, n_layers=1, hidden=SPINS, conservative=True)
         solver = ExactDiagonalization(kT=0.1, filling=0.48)
         return LitForceField(net, DoubleExchange(square(4)), solver, **options)
 
@@ -59,7 +59,7 @@ def test_tangent_errors_are_weighed_and_reported(make_module, batch):
 def test_without_spins_there_is_nothing_tangent():
     solver = ExactDiagonalization(kT=0.1, mu=0.0)
     module = LitForceField(
-        partial(OrbitNetwork, channels=2, n_layers=1), Holstein(square(4)), solver
+        partial(OrbitNetwork, n_layers=1), Holstein(square(4)), solver
     )
     assert "test_all" in module.errors and "test_tangent" not in module.errors
     with pytest.raises(ValueError, match=r"tangent_weight must be 0.0 for Holstein, .*got 1.0"):

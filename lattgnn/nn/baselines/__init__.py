@@ -6,8 +6,7 @@ networks here they learn the electronic force.
 
 from lattgnn.nn.baselines.behler_parrinello import BehlerParrinello
 from lattgnn.nn.baselines.energy_mpnn import EnergyMPNN
-from lattgnn.nn.baselines.gcn import PublishedGCN
 from lattgnn.nn.baselines.group_average import GroupAveragedMLP
 from lattgnn.nn.baselines.irreps_fcnn import IrrepsFCNN
 
-__all__ = ["BehlerParrinello", "EnergyMPNN", "GroupAveragedMLP", "IrrepsFCNN", "PublishedGCN"]
+__all__ = ["BehlerParrinello", "EnergyMPNN", "GroupAveragedMLP", "IrrepsFCNN"]

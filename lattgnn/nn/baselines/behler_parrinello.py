@@ -6,17 +6,24 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from lattgnn.errors import InputError
+from lattgnn.graph import LatticeGraph
 from lattgnn.lattice import Lattice
-from lattgnn.nn.baselines.dense_layers import checked_channels, checked_scale, mlp
+from lattgnn.nn.baselines.dense_layers import (
+    SCALAR_FIELD,
+    checked_channels,
+    checked_scalar,
+    checked_scale,
+    mlp,
+)
 from lattgnn.nn.baselines.irreps_network import Constant, PatchDecomposition
-from lattgnn.nn.baselines.neighbourhood import patch_table, patch_values
+from lattgnn.nn.baselines.site_patch import check_periodic, patch_table, patch_values
 from lattgnn.nn.energy_head import energy_and_forces
-from lattgnn.nn.force_network import ForceNetwork, cells_reached
-from lattgnn.symmetry import clebsch_gordan
+from lattgnn.nn.force_network import ForceNetwork, cells_spanned
+from lattgnn.symmetry import FieldType, clebsch_gordan
 
 
 class ReferenceInvariants(nn.Module):
@@ -84,12 +91,12 @@ class BehlerParrinello(ForceNetwork):
 
     The hidden layers are those of arXiv:2603.02039, where a network on such invariants is the comparison:
     eight linear maps, 10.8 million parameters. There it gives the force directly, with ReLU; here the energy,
-    as Behler and Parrinello have it, with SiLU, since the force is its gradient. Any lattice with one site a
-    cell will do. The published network has no bound on the force; ``force_bound`` is ignored.
+    as Behler and Parrinello have it, with SiLU, since the force is its gradient. Any lattice with one site per
+    cell will do. The published network has no bound on the force; the bound of ``field_type`` is ignored.
 
     Args:
         lattice: The lattice, of any extent, periodic.
-        force_bound: Not used.
+        field_type: Must be one scalar per site; its bound is not used.
         cutoff: Radius of the patch; √13 holds 45 sites of the square lattice.
         channels: Widths of the hidden layers.
         field_scale: Field that enters as 1; below it the references fade out.
@@ -104,37 +111,43 @@ class BehlerParrinello(ForceNetwork):
     def __init__(
         self,
         lattice: Lattice,
-        force_bound: float | None = None,
+        field_type: FieldType = SCALAR_FIELD,
         cutoff: float = math.sqrt(13),
         channels: Sequence[int] = (4096, 2048, 750, 592, 256, 127, 69),
         field_scale: float = 1.0,
     ):
         super().__init__()
-        self.cutoff, self.field_scale = cutoff, checked_scale(field_scale)
+        self.patch_radius, self.field_scale = cutoff, checked_scale(field_scale)
+        # The graph only has to hold nearest neighbors: a wider patch meets its own images.
+        self.cutoff = lattice.neighbor_distance
         channels = checked_channels(channels)
+        self.field_type = checked_scalar(field_type)
         self.hyperparameters = dict(
-            force_bound=force_bound, cutoff=cutoff, channels=channels, field_scale=field_scale
+            field_type=field_type, cutoff=cutoff, channels=channels, field_scale=field_scale
         )
         self.decomposition = PatchDecomposition(lattice, cutoff)
         self.invariants = ReferenceInvariants(self.decomposition)
         self.site_energy = mlp((self.invariants.n_invariants, *channels, 1), nn.SiLU)
-        self.reach = cells_reached(lattice, cutoff)
+        self.receptive_field = cells_spanned(lattice, cutoff)
 
-    def graph(self, lattice: Lattice) -> Int[Tensor, "n_sites n_patch"]:
-        """The sites of the patch around each site of ``lattice``, on this network's device."""
-        return patch_table(lattice, self.cutoff, next(self.parameters()).device)
+    def graph(self, lattice: Lattice) -> LatticeGraph:
+        """The graph of a lattice, in this network's dtype and on its device."""
+        check_periodic(lattice)
+        return super().graph(lattice)
 
     def forward(
-        self, field: Float[Tensor, "batch n_sites"], graph: Int[Tensor, "n_sites n_patch"]
+        self, field: Float[Tensor, "batch n_sites"], graph: LatticeGraph
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch n_sites"]]:
         """Electronic energy and force."""
         return energy_and_forces(lambda q: self.site_energies(q, graph).sum(1), field)
 
     def site_energies(
-        self, field: Float[Tensor, "batch n_sites"], graph: Int[Tensor, "n_sites n_patch"]
+        self, field: Float[Tensor, "batch n_sites"], graph: LatticeGraph
     ) -> Float[Tensor, "batch n_sites"]:
         """The energies of sites, whose sum is the electronic energy."""
-        f = self.decomposition(patch_values(field, graph) / self.field_scale)
+        f = self.decomposition(
+            patch_values(field, patch_table(graph, self.patch_radius)) / self.field_scale
+        )
         return self.site_energy(self.invariants(f)).squeeze(-1).T
 
 

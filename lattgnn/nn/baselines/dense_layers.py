@@ -1,4 +1,4 @@
-"""Plain fully connected layers, and checks of what networks are made with."""
+"""Fully connected layers, and checks of the arguments of networks."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -6,13 +6,17 @@ from itertools import pairwise
 from torch import nn
 
 from lattgnn.errors import InputError
+from lattgnn.symmetry import FieldType
+
+SCALAR_FIELD = FieldType()
+"""One scalar per site, its force unbounded."""
 
 
 def checked_channels(channels: Sequence[int]) -> tuple[int, ...]:
     """The widths of the hidden layers as a tuple.
 
     Raises:
-        ValueError: If there is none, or one is below 1.
+        ValueError: If there are none, or one is below 1.
     """
     if not channels or any(width < 1 for width in channels):
         raise InputError(
@@ -30,6 +34,19 @@ def checked_scale(field_scale: float) -> float:
     if not field_scale > 0:
         raise InputError(f"field_scale must be positive, got {field_scale!r}. Use 1.0.")
     return field_scale
+
+
+def checked_scalar(field_type: FieldType) -> FieldType:
+    """The kind of field of a network that reads one scalar per site.
+
+    Raises:
+        InputError: If the field is of another kind.
+    """
+    if field_type.n_components or field_type.representation != "trivial":
+        raise InputError(
+            f"field_type must be one scalar per site for this network, got {field_type}. Use OrbitNetwork."
+        )
+    return field_type
 
 
 def mlp(widths: Sequence[int], activation: type[nn.Module]) -> nn.Sequential:

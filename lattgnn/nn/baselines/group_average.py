@@ -4,13 +4,21 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from lattgnn.graph import LatticeGraph
 from lattgnn.lattice import Lattice
-from lattgnn.nn.baselines.dense_layers import checked_channels, checked_scale, mlp
-from lattgnn.nn.baselines.neighbourhood import patch, patch_table, patch_values
-from lattgnn.nn.force_network import ForceNetwork, cells_reached
+from lattgnn.nn.baselines.dense_layers import (
+    SCALAR_FIELD,
+    checked_channels,
+    checked_scalar,
+    checked_scale,
+    mlp,
+)
+from lattgnn.nn.baselines.site_patch import check_periodic, patch, patch_table, patch_values
+from lattgnn.nn.force_network import ForceNetwork, cells_spanned
+from lattgnn.symmetry import FieldType
 
 
 class GroupAveragedMLP(ForceNetwork):
@@ -21,7 +29,7 @@ class GroupAveragedMLP(ForceNetwork):
 
     Args:
         lattice: The lattice, of any extent, periodic; fixes the point group.
-        force_bound: Largest electronic force on a site, b; None leaves the output unbounded.
+        field_type: Must be one scalar per site; its `force_bound` is b, None leaves the output unbounded.
         cutoff: Radius of the patch, in the units of the lattice; √13 holds 45 sites of the square lattice.
         channels: Widths of the hidden layers.
         field_scale: Field that enters as 1.
@@ -36,31 +44,36 @@ class GroupAveragedMLP(ForceNetwork):
     def __init__(
         self,
         lattice: Lattice,
-        force_bound: float | None = None,
+        field_type: FieldType = SCALAR_FIELD,
         cutoff: float = math.sqrt(13),
         channels: Sequence[int] = (256, 256, 128),
         field_scale: float = 1.0,
     ):
         super().__init__()
         channels = checked_channels(channels)
+        self.field_type = checked_scalar(field_type)
         self.hyperparameters = dict(
-            force_bound=force_bound, cutoff=cutoff, channels=channels, field_scale=field_scale
+            field_type=field_type, cutoff=cutoff, channels=channels, field_scale=field_scale
         )
-        self.force_bound, self.cutoff = force_bound, cutoff
+        self.patch_radius = cutoff
+        # The graph only has to hold nearest neighbors: a wider patch meets its own images.
+        self.cutoff = lattice.neighbor_distance
         self.field_scale = checked_scale(field_scale)
         sites = patch(lattice, cutoff)
         self.register_buffer("permutations", torch.from_numpy(sites.permutations), persistent=False)
         self.mlp = mlp((len(sites), *channels, 1), nn.SiLU)
-        self.reach = cells_reached(lattice, cutoff)
+        self.receptive_field = cells_spanned(lattice, cutoff)
 
-    def graph(self, lattice: Lattice) -> Int[Tensor, "n_sites n_patch"]:
-        """The sites of the patch around each site of ``lattice``, on this network's device."""
-        return patch_table(lattice, self.cutoff, next(self.parameters()).device)
+    def graph(self, lattice: Lattice) -> LatticeGraph:
+        """The graph of a lattice, in this network's dtype and on its device."""
+        check_periodic(lattice)
+        return super().graph(lattice)
 
     def forward(
-        self, field: Float[Tensor, "batch n_sites"], graph: Int[Tensor, "n_sites n_patch"]
+        self, field: Float[Tensor, "batch n_sites"], graph: LatticeGraph
     ) -> tuple[None, Float[Tensor, "batch n_sites"]]:
         """No energy, and the electronic force."""
-        values = patch_values(field, graph) / self.field_scale
+        values = patch_values(field, patch_table(graph, self.patch_radius)) / self.field_scale
         y = self.mlp(values[..., self.permutations]).mean(-2).squeeze(-1).T
-        return None, y if self.force_bound is None else self.force_bound * torch.tanh(y)
+        bound = self.field_type.force_bound
+        return None, y if bound is None else bound * torch.tanh(y)

@@ -4,15 +4,21 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from lattgnn.graph import LatticeGraph
 from lattgnn.lattice import Lattice
-from lattgnn.nn.baselines.dense_layers import checked_channels, checked_scale
+from lattgnn.nn.baselines.dense_layers import (
+    SCALAR_FIELD,
+    checked_channels,
+    checked_scalar,
+    checked_scale,
+)
 from lattgnn.nn.baselines.irreps_network import PatchDecomposition, ProductLinear
-from lattgnn.nn.baselines.neighbourhood import patch_table, patch_values
-from lattgnn.nn.force_network import ForceNetwork, cells_reached
-from lattgnn.symmetry import Representation
+from lattgnn.nn.baselines.site_patch import check_periodic, patch_table, patch_values
+from lattgnn.nn.force_network import ForceNetwork, cells_spanned
+from lattgnn.symmetry import FieldType, Representation
 
 
 class Gate(nn.Module):
@@ -65,11 +71,11 @@ class IrrepsFCNN(ForceNetwork):
     a doublet get one factor, of its length √(x² + y²); unequal factors, as one may read the paper, break the
     fourfold rotation.
 
-    The published network has no bound on the force; ``force_bound`` is ignored.
+    The published network has no bound on the force; the bound of ``field_type`` is ignored.
 
     Args:
         lattice: The lattice, of any extent, periodic.
-        force_bound: Not used.
+        field_type: Must be one scalar per site; its bound is not used.
         cutoff: Radius of the patch; √13 holds 45 sites of the square lattice.
         channels: Copies of each irrep after each layer.
         field_scale: Field that enters as 1. Published: the largest value in the training set.
@@ -81,16 +87,19 @@ class IrrepsFCNN(ForceNetwork):
     def __init__(
         self,
         lattice: Lattice,
-        force_bound: float | None = None,
+        field_type: FieldType = SCALAR_FIELD,
         cutoff: float = math.sqrt(13),
         channels: Sequence[int] = (32, 8, 4),
         field_scale: float = 5.0,
     ):
         super().__init__()
-        self.cutoff, self.field_scale = cutoff, checked_scale(field_scale)
+        self.patch_radius, self.field_scale = cutoff, checked_scale(field_scale)
+        # The graph only has to hold nearest neighbors: a wider patch meets its own images.
+        self.cutoff = lattice.neighbor_distance
         channels = checked_channels(channels)
+        self.field_type = checked_scalar(field_type)
         self.hyperparameters = dict(
-            force_bound=force_bound, cutoff=cutoff, channels=channels, field_scale=field_scale
+            field_type=field_type, cutoff=cutoff, channels=channels, field_scale=field_scale
         )
         self.decomposition = PatchDecomposition(lattice, cutoff)
         irreps = self.decomposition.irreps
@@ -101,17 +110,20 @@ class IrrepsFCNN(ForceNetwork):
         )
         self.readout = ProductLinear(irreps, copies[-1], 1, n_targets=1)
         self.readout_bias = nn.Parameter(torch.zeros(1))
-        self.reach = cells_reached(lattice, cutoff)
+        self.receptive_field = cells_spanned(lattice, cutoff)
 
-    def graph(self, lattice: Lattice) -> Int[Tensor, "n_sites n_patch"]:
-        """The sites of the patch around each site of ``lattice``, on this network's device."""
-        return patch_table(lattice, self.cutoff, next(self.parameters()).device)
+    def graph(self, lattice: Lattice) -> LatticeGraph:
+        """The graph of a lattice, in this network's dtype and on its device."""
+        check_periodic(lattice)
+        return super().graph(lattice)
 
     def forward(
-        self, field: Float[Tensor, "batch n_sites"], graph: Int[Tensor, "n_sites n_patch"]
+        self, field: Float[Tensor, "batch n_sites"], graph: LatticeGraph
     ) -> tuple[None, Float[Tensor, "batch n_sites"]]:
         """No energy, and the electronic force."""
-        f = self.decomposition(patch_values(field, graph) / self.field_scale)
+        f = self.decomposition(
+            patch_values(field, patch_table(graph, self.patch_radius)) / self.field_scale
+        )
         for layer in self.layers:
             f = layer(f)
         return None, (self.readout(f)[0][..., 0, 0] + self.readout_bias).T

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lattgnn.lattice import Lattice
-from lattgnn.nn.baselines.neighbourhood import patch
+from lattgnn.nn.baselines.site_patch import patch
 from lattgnn.symmetry import Representation, clebsch_gordan, irreps, permutation, site_point_group
 
 

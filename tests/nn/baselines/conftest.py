@@ -6,9 +6,9 @@ from torch import nn
 
 from lattgnn.lattice import square
 from lattgnn.nn import baselines
+from lattgnn.symmetry import FieldType
 
 SMALL = {
-    baselines.PublishedGCN: {"channels": (6, 8, 5)},
     baselines.EnergyMPNN: {"channels": (6, 8)},
     baselines.IrrepsFCNN: {"channels": (4, 3)},
     baselines.BehlerParrinello: {"channels": (12, 6)},
@@ -37,7 +37,9 @@ def make_network():
     def make(network, lattice=None, dtype=torch.float64, **options):
         torch.manual_seed(1)
         net = network(
-            square(8) if lattice is None else lattice, 1.75, **(SMALL[network] | options)
+            square(8) if lattice is None else lattice,
+            FieldType(force_bound=1.75),
+            **(SMALL[network] | options),
         ).to(dtype)
         for parameter in net.parameters():
             nn.init.normal_(parameter, std=0.3)

@@ -7,7 +7,7 @@ from lattgnn.lattice import square
 from lattgnn.nn.baselines import BehlerParrinello
 from lattgnn.nn.baselines.behler_parrinello import ReferenceInvariants
 from lattgnn.nn.baselines.irreps_network import PatchDecomposition
-from lattgnn.nn.baselines.neighbourhood import patch
+from lattgnn.nn.baselines.site_patch import patch
 
 
 def make_invariants(cutoff=13**0.5):

@@ -5,7 +5,7 @@ import torch
 
 from lattgnn.lattice import square, triangular
 from lattgnn.nn.baselines.irreps_network import PatchDecomposition, ProductLinear
-from lattgnn.nn.baselines.neighbourhood import patch
+from lattgnn.nn.baselines.site_patch import patch
 
 CASES = [(square(8), 13**0.5), (triangular(8), 7**0.5)]
 

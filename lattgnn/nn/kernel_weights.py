@@ -1,0 +1,172 @@
+"""The weights of an orbit convolution, one matrix per equivariant kernel."""
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lattgnn.graph import LatticeGraph
+from lattgnn.lattice import Lattice
+from lattgnn.nn.features import Block, Features, Internal
+from lattgnn.nn.kernel_operators import basis_kernels, block_rows
+from lattgnn.symmetry import SiteType, orbit_kernels
+
+T = TypeVar("T")
+NumberedBlocks = list[tuple[int, Block]]
+"""Blocks with their positions among all blocks of a layer."""
+
+
+class KernelWeights(nn.Module):
+    r"""Weights :math:`W_p` of the kernels :math:`K = \sum_p W_p \otimes B_p` between blocks, and biases.
+
+    Args:
+        lattice: Fixes orbits and kernels; its extent does not matter.
+        inputs: Blocks of channels that come in.
+        outputs: Blocks of channels that go out.
+        cutoff: Longest bond; None acts on each site alone.
+        bias: Whether invariant channels get a bias.
+    """
+
+    is_frozen = False
+    """Whether the weights never change again, so that kernels made of them are cached.
+
+    Only the owner of a private copy may say so, as `ForceNetwork.frozen_copy` does.
+    """
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        inputs: Features,
+        outputs: Features,
+        cutoff: float | None = None,
+        bias: bool = True,
+    ):
+        super().__init__()
+        self.inputs, self.outputs, self.cutoff = inputs, outputs, cutoff
+        self.n_kernels: dict[tuple[int, int], tuple[int, int]] = {}
+        """Kernels of a site with itself and of bonds, by number of the input and number of the output."""
+        for b, out in enumerate(outputs):
+            for a, into in enumerate(inputs):
+                # Channels of different internal spaces never mix linearly.
+                counts = _count(lattice, into.type, out.type, cutoff)
+                if into.internal == out.internal and sum(counts):
+                    self.n_kernels[a, b] = counts
+        self.cached_kernels: dict[Hashable, object] = {}
+        self.weights, self.biases = nn.ParameterDict(), nn.ParameterDict()
+        for b, block in enumerate(outputs):
+            fan_in = sum(self.widths(b).values())
+            if fan_in:
+                self.weights[str(b)] = nn.Parameter(torch.empty(block.channels, fan_in))
+                nn.init.kaiming_uniform_(self.weights[str(b)], a=math.sqrt(5))
+            if bias and block.is_invariant:
+                self.biases[str(b)] = nn.Parameter(torch.zeros(block.channels))
+
+    def widths(self, b: int) -> dict[int, int]:
+        """Columns of an output's weights that belong to each input."""
+        return {
+            a: sum(counts) * self.inputs[a].channels
+            for (a, to), counts in self.n_kernels.items()
+            if to == b
+        }
+
+    def weight_of(self, a: int, b: int) -> Float[Tensor, "channels_out kernels channels_in"] | None:
+        """The weights of each basis kernel between an input and an output block; None if there is none."""
+        if (a, b) not in self.n_kernels:
+            return None
+        widths = self.widths(b)
+        position = list(widths).index(a)
+        columns = self.weights[str(b)].split(list(widths.values()), dim=1)[position]
+        return columns.unflatten(1, (-1, self.inputs[a].channels))
+
+    def uses_all(self) -> bool:
+        """Whether a kernel leads from every input block."""
+        return len({a for a, _ in self.n_kernels}) == len(self.inputs)
+
+    def reaches_all(self) -> bool:
+        """Whether a kernel leads to every output block."""
+        return len({b for _, b in self.n_kernels}) == len(self.outputs)
+
+    def with_bias(
+        self, b: int, result: Tensor | None, x: Sequence[Tensor], graph: LatticeGraph
+    ) -> Tensor:
+        """An output with its bias added; zeros where no kernel leads to it."""
+        block = self.outputs[b]
+        if result is None:
+            # Components of an internal space ride along with the batch.
+            batch = x[0].shape[1] // self.inputs[0].internal.dim
+            shape = (block_rows(graph, block.type), batch * block.internal.dim, block.channels)
+            result = x[0].new_zeros(shape)
+        return result + self.biases[str(b)] if str(b) in self.biases else result
+
+    def cached(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` makes of the weights: anew in every call, or once where the weights are frozen."""
+        if not self.is_frozen:
+            return make()
+        weight = next(self.parameters())
+        key = (key, weight.dtype, weight.device)
+        if key not in self.cached_kernels:
+            self.cached_kernels[key] = make()
+        return self.cached_kernels[key]  # type: ignore[return-value]
+
+
+def bond_kernels(
+    layer: KernelWeights,
+    graph: LatticeGraph,
+    sublattice: int,
+    outs: NumberedBlocks,
+    ins: NumberedBlocks,
+) -> Float[Tensor, "out bonds into"]:
+    """The kernel of each bond that arrives on a sublattice; channels are faster than components."""
+    rows = []
+    for b, out in outs:
+        columns = []
+        for a, into in ins:
+            basis = basis_kernels(graph, into.type, out.type, sublattice, layer.cutoff)
+            weight = layer.weight_of(a, b)
+            if weight is None:
+                shape = (out.type.dim, out.channels, len(basis), into.type.dim, into.channels)
+                columns.append(basis.new_zeros(shape))
+            else:
+                # o, i: channels out and in; c, d: components out and in; k: bond; p: kernel.
+                columns.append(torch.einsum("opi,kpcd->cokdi", weight, basis))
+        rows.append(torch.cat([c.flatten(3) for c in columns], -1).flatten(0, 1))
+    return torch.cat(rows)
+
+
+def select_blocks(
+    blocks: Sequence[Block], site_class: int, internal: Internal | None = None
+) -> NumberedBlocks:
+    """The blocks on a class of sites, or only those of one internal space, with their numbers."""
+    return [
+        (number, block)
+        for number, block in enumerate(blocks)
+        if block.type.site_class == site_class and internal in (None, block.internal)
+    ]
+
+
+def pack(x: Tensor, block: Block) -> Float[Tensor, "n_sites batch components"]:
+    """A block with its components beside its channels."""
+    sites = x.view(-1, block.type.dim, *x.shape[1:])
+    return sites.transpose(1, 2).flatten(2)
+
+
+def unpack(parts: list[Tensor], blocks: list[Block]) -> list[Tensor]:
+    """Blocks in their own layout, from results [n_cells, batch, all components] on each sublattice."""
+    joined = torch.stack(parts, 1)  # [n_cells, n_sublattices, batch, components]
+    pieces = joined.split([block.type.dim * block.channels for block in blocks], -1)
+    return [
+        piece.unflatten(-1, (block.type.dim, block.channels)).transpose(2, 3).flatten(0, 2)
+        for piece, block in zip(pieces, blocks, strict=True)
+    ]
+
+
+def _count(
+    lattice: Lattice, source: SiteType, destination: SiteType, cutoff: float | None
+) -> tuple[int, int]:
+    """Kernels of a site with itself, and of bonds."""
+    found = orbit_kernels(lattice.cell, source, destination, cutoff)
+    on_site = sum(len(kernels) for kernels in found if kernels.orbit < 0)
+    return on_site, sum(map(len, found)) - on_site

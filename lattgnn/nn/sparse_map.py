@@ -1,0 +1,141 @@
+"""Sparse matrices that multiply all channels of a batch and can be differentiated twice."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.sparse import coo_array, csr_array, vstack
+from torch import Tensor, nn
+
+Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Rows, columns and values of some entries of a matrix."""
+
+
+@dataclass(frozen=True, eq=False)
+class SparseMap:
+    """A sparse matrix with its transpose, for a product that can be differentiated twice.
+
+    PyTorch's own backward transposes a CSR matrix anew in every call, at five times the cost of the product.
+
+    Attributes:
+        matrix: torch.sparse_csr.
+        workspaces: Memory that layers use again in every call, by thread and shape.
+    """
+
+    matrix: Tensor
+    workspaces: dict[Any, Tensor] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_entries(
+        cls,
+        entries: list[Entries],
+        shape: tuple[int, int],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> SparseMap:
+        """The matrix with these entries; entries at one place are added."""
+        rows, columns, values = (np.concatenate(arrays) for arrays in zip(*entries, strict=True))
+        return cls.from_scipy(coo_array((values, (rows, columns)), shape).tocsr(), dtype, device)
+
+    @classmethod
+    def from_scipy(cls, matrix: csr_array, dtype: torch.dtype, device: torch.device) -> SparseMap:
+        """The same matrix in torch."""
+        matrix.sort_indices()
+        # A matrix first used in inference mode may be used in training next.
+        with torch.inference_mode(False), _without_beta_warning():
+            row_starts, columns = (
+                torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices)
+            )
+            values = torch.from_numpy(matrix.data).to(dtype)
+            shape = cast(tuple[int, int], matrix.shape)
+            # Right by construction, so nothing is checked.
+            return cls(
+                torch.sparse_csr_tensor(
+                    row_starts, columns, values, shape, device=device, check_invariants=False
+                )
+            )
+
+    @cached_property
+    def transpose(self) -> SparseMap:
+        """The transposed matrix, made at first use."""
+        result = SparseMap.from_scipy(
+            self._to_scipy().T.tocsr(), self.matrix.dtype, self.matrix.device
+        )
+        # The transpose of the transpose is this matrix: no third copy is ever made.
+        result.__dict__["transpose"] = self
+        return result
+
+    @cached_property
+    def csr_arrays(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Columns and values of all rows one after another, and where each row starts; on the CPU."""
+        m = self.matrix
+        with torch.inference_mode(False):
+            # Through numpy: tensors that belong to a sparse tensor cannot be compiled.
+            columns, values, row_starts = (
+                torch.from_numpy(part.numpy())
+                for part in (m.col_indices(), m.values(), m.crow_indices())
+            )
+        return columns, values, row_starts
+
+    @cached_property
+    def stacked_transposes(self) -> SparseMap:
+        """Of a stack of square matrices the transposes of each, stacked in the same order."""
+        n = self.matrix.shape[1]
+        matrix = self._to_scipy()
+        squares = [matrix[first : first + n].T for first in range(0, matrix.shape[0], n)]
+        stacked = cast(csr_array, vstack(squares, format="csr"))
+        return SparseMap.from_scipy(stacked, self.matrix.dtype, self.matrix.device)
+
+    def __call__(
+        self, x: Float[Tensor, "columns batch channels"]
+    ) -> Float[Tensor, "_rows _batch _channels"]:
+        """The product with each channel of each sample."""
+        return _SparseProduct.apply(x, self)
+
+    def _to_scipy(self) -> csr_array:
+        m = self.matrix
+        parts = (m.values(), m.col_indices(), m.crow_indices())
+        return csr_array(tuple(part.cpu().numpy() for part in parts), shape=tuple(m.shape))
+
+
+class _SparseProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, sparse: SparseMap) -> Tensor:
+        flat = x.reshape(len(x), -1)
+        if flat.dtype != torch.float32 or flat.is_cuda:
+            return (sparse.matrix @ flat).view(-1, *x.shape[1:])
+        # A weighted sum of rows is what an embedding bag computes.
+        columns, values, row_starts = sparse.csr_arrays
+        sums = nn.functional.embedding_bag(
+            columns,
+            flat,
+            row_starts,
+            mode="sum",
+            per_sample_weights=values,
+            include_last_offset=True,
+        )
+        return sums.view(-1, *x.shape[1:])
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.sparse = inputs[1]
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor):
+        return _SparseProduct.apply(grads[0], ctx.sparse.transpose), None
+
+
+@contextmanager
+def _without_beta_warning() -> Iterator[None]:
+    """Silence torch's notice that CSR support is in beta, and nothing else."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support", category=UserWarning)
+        yield
