@@ -204,8 +204,9 @@ class LatticeDataset:
             )
         if expect is not None and config_hash(dict(expect)) != stored:
             raise InputError(
-                f"dataset {path} was made from another config: its {_difference(config, expect)} "
-                "differ. Generate a dataset with your config, or use the stored config."
+                f"dataset {path} was made from another config, with another "
+                f"{_difference(config, expect)}. Generate a dataset with your config, or use the "
+                "stored config."
             )
         records = tuple(Record(**entry) for entry in manifest["parts"])
         if checksums is None:
