@@ -1,8 +1,7 @@
 """Sources of labeled trajectories: exact dynamics after a quench, by any integrator.
 
 Symbols: field Q, spin S with |S| = 1, mass m, momentum p = m v, temperature kT of the field. The
-    electrons
-have a temperature of their own, in the solver. Units t = a = k_B = ħ = 1.
+electrons have a temperature of their own, in the solver. Units t = a = k_B = ħ = 1.
 """
 
 from abc import abstractmethod
@@ -42,8 +41,7 @@ class Trajectories(Source):
         integrator: What a step is; None takes `standard_integrator`.
 
     Raises:
-        InputError: If there are more frames than steps, or the integrator moves another kind of
-            field.
+        InputError: If there are too many frames or the integrator moves another kind of field.
     """
 
     n_trajectories: int = 8
@@ -161,8 +159,7 @@ class SpinQuench(Trajectories):
         n_steps: Time steps of a trajectory.
         n_frames: Frames to keep, log-spaced in time from step 0 to `n_steps`, no step twice.
         integrator: What a step is. The default is `HeunLLG(dt=0.1, kT=0.01, alpha=0.1)`, which
-            needs two exact fields per step; the one at the spins where the step arrives is the
-            label.
+            needs two exact effective fields per step; that of the final spins is the label.
 
     Raises:
         InputError: See `Trajectories`.
