@@ -27,7 +27,8 @@ class RelationalNetwork(nn.Module):
         self.edge_index = torch.cat([edges + k * lattice.n_sites for k in range(batch)], 1)
         self.edge_type = orbits.repeat(batch)
         z = [orbit.multiplicity for orbit in bond_orbits(lattice, net.cutoff).orbits]
-        self.scales = torch.tensor(z).rsqrt()[:, None, None]
+        dtype = next(net.parameters()).dtype
+        self.scales = torch.tensor(z, dtype=dtype).rsqrt()[:, None, None]
         self.basis, self.force_bound = (
             cast(FieldBasis, net.basis),
             net.field_type.force_bound or 1.0,

@@ -200,7 +200,7 @@ def _kernels(conv: OrbitConv, graph: LatticeGraph, sublattice: int) -> list[Kern
             else []
         )
         if conv.cutoff is not None:
-            everything = lattice.bonds(conv.cutoff).kinds
+            everything = lattice.bonds(conv.cutoff).cell_bonds
             kinds += [k for k in everything if k[1] == sublattice and k[0] in sites.sublattices]
         if not kinds:
             continue
