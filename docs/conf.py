@@ -44,6 +44,7 @@ nb_execution_show_tb = True
 
 # The reference is written from the docstrings. `x` in a docstring is code.
 default_role = "code"
+highlight_language = "text"  # formulas; Python blocks name their language
 autodoc_default_options = {"member-order": "bysource"}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"

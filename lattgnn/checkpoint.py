@@ -25,7 +25,7 @@ FORMAT_VERSION = 3
 def checkpoint_header(
     net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solver
 ) -> dict[str, Any]:
-    """Plain data that rebuild a learned force field: network, Hamiltonian, solver and lattice."""
+    """Plain data to rebuild a learned force field: network, Hamiltonian, solver and lattice."""
     return {
         "format_version": FORMAT_VERSION,
         "net": describe(net),
@@ -37,7 +37,7 @@ def checkpoint_header(
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
-    """The contents of a checkpoint; no code in it is run.
+    """The contents of a checkpoint, read without running any code in it.
 
     Raises:
         InputError: If the file is missing, is damaged, or holds more than tensors and plain data.
@@ -54,7 +54,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
             f"checkpoint must be a file of `lattgnn fit`, got {str(path)!r}, which cannot be read "
             f"({type(error).__name__}). Use another checkpoint."
         ) from None
-    # A lone tensor is a readable file too: it has no header, which `read_header` says.
+    # A file with a single tensor can be read too, but it has no header: `read_header` reports it.
     return checkpoint if isinstance(checkpoint, dict) else {}
 
 
@@ -62,7 +62,7 @@ def read_header(checkpoint: dict[str, Any], name: str | Path = "checkpoint") -> 
     """The header of a loaded checkpoint.
 
     Raises:
-        InputError: If it has none, or one of an unknown format version.
+        InputError: If there is no header, or its format version is unknown.
     """
     header = checkpoint.get("lattgnn")
     if header is None:
@@ -86,14 +86,14 @@ def load_model(
     """The network of a checkpoint with its weights, the Hamiltonian on a lattice, and the solver.
 
     Args:
-        path: The file.
-        lattice: The lattice to be simulated: that of the training with any extent, by default with
-            the same.
+        path: The checkpoint file.
+        lattice: The lattice to be simulated: that of the training with any extent. None uses the
+            extent of the training.
         device: Device of the network.
 
     Raises:
-        InputError: The file is no checkpoint or has an unknown format version, its weights are not
-            those of the network, or the network was trained on another lattice.
+        InputError: If the file is not a checkpoint or has an unknown format version, its weights
+            do not fit the network, or the network was trained on another lattice.
     """
     checkpoint = load_checkpoint(path, device)
     header = read_header(checkpoint, path)
@@ -116,7 +116,7 @@ def load_model(
 def save_model(
     path: str | Path, net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solver
 ) -> None:
-    """Write a checkpoint of weights and header, without the state of the training.
+    """Write a checkpoint of weights and header, without the training state.
 
     Args:
         path: The file, which appears only when it is complete.
@@ -135,7 +135,7 @@ def pretrained_path(name: str) -> Path:
     """The checkpoint of a force field that is part of the package.
 
     Raises:
-        InputError: No force field has this name.
+        InputError: If no force field has this name.
     """
     folder = Path(__file__).parent / "pretrained"
     known = sorted(path.stem for path in folder.glob("*.ckpt"))
@@ -167,7 +167,8 @@ def check_field_type(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
         InputError: If the components of the field differ in number or in how they transform.
     """
     cell, wanted, found = hamiltonian.lattice.cell, hamiltonian.field_type, net.field_type
-    # Two texts can name the same representation: "E" and "vector" do on the square lattice.
+    # Two texts can name the same representation, as "E" and "vector" do on the square lattice, so
+    # the representations are compared, not the texts.
     representations = [field_representation(cell, kind.representation) for kind in (wanted, found)]
     same = representations[0] == representations[1]
     if not same or (wanted.is_spin, wanted.n_components) != (found.is_spin, found.n_components):
@@ -179,7 +180,7 @@ def check_field_type(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
 
 
 def _upgraded(header: dict[str, Any]) -> dict[str, Any]:
-    """A header of format version 2 as one of version 3.
+    """A header of format version 2, converted to version 3.
 
     In version 2 a network had the arguments force_bound, field and internal in place of field_type,
     and an OrbitNetwork had those of HiddenChannels among its own.
@@ -205,10 +206,10 @@ def _load_weights(net: ForceNetwork, state_dict: Mapping[str, Tensor], path: str
     """Load the weights of a checkpoint, which must be exactly those of the network.
 
     Raises:
-        InputError: A weight is missing, unexpected or of another shape.
+        InputError: If a weight is missing, unexpected or of another shape.
     """
-    # A checkpoint of `lattgnn fit` holds the whole Lightning module: the network, and metrics of
-    # the fit, which are not needed here.
+    # A checkpoint of `lattgnn fit` holds the whole Lightning module: the network, and the metrics
+    # of the fit, which are not needed here.
     found = {key: value for key, value in state_dict.items() if not key.startswith("errors.")}
     wanted = {f"net.{key}": value for key, value in net.state_dict().items()}
     shared = wanted.keys() & found.keys()

@@ -31,7 +31,8 @@ class RelationalNetwork(nn.Module):
         self.edge_type = orbits.repeat(batch)
         z = [orbit.multiplicity for orbit in bond_orbits(lattice, net.cutoff).orbits]
         # OrbitConv divides the sum over an orbit of z neighbors by √z; here the weights do.
-        self.scales = torch.tensor(z).rsqrt()[:, None, None]
+        dtype = next(net.parameters()).dtype
+        self.scales = torch.tensor(z, dtype=dtype).rsqrt()[:, None, None]
         self.basis = cast(FieldBasis, net.basis)
         self.force_bound = net.field_type.force_bound or 1.0
         layers: list[Any] = [net.embed, *net.blocks, net.readout]

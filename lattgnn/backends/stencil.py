@@ -214,7 +214,7 @@ def _kernels(conv: OrbitConv, graph: LatticeGraph, sublattice: int) -> tuple[Ker
         if sublattice in sites.sublattices:
             kinds.append((sublattice, sublattice, (0,) * lattice.dim))
         if conv.cutoff is not None:
-            for kind in lattice.bonds(conv.cutoff).kinds:
+            for kind in lattice.bonds(conv.cutoff).cell_bonds:
                 if kind[1] == sublattice and kind[0] in sites.sublattices:
                     kinds.append(kind)
         if not kinds:

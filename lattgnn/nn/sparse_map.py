@@ -23,11 +23,12 @@ Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
 class SparseMap:
     """A sparse matrix with its transpose, for a product that can be differentiated twice.
 
-    PyTorch's own backward transposes a CSR matrix anew in every call, at five times the cost of the product.
+    PyTorch's own backward transposes a CSR matrix in every call, which costs five times as much as
+    the product.
 
     Attributes:
-        matrix: torch.sparse_csr.
-        workspaces: Memory that layers use again in every call, by thread and shape.
+        matrix: The matrix, as a tensor of layout torch.sparse_csr.
+        workspaces: Memory that layers reuse in every call, by thread and shape.
     """
 
     matrix: Tensor
@@ -41,13 +42,13 @@ class SparseMap:
         dtype: torch.dtype,
         device: torch.device,
     ) -> SparseMap:
-        """The matrix with these entries; entries at one place are added."""
+        """The matrix with these entries; entries at the same position are added."""
         rows, columns, values = (np.concatenate(arrays) for arrays in zip(*entries, strict=True))
         return cls.from_scipy(coo_array((values, (rows, columns)), shape).tocsr(), dtype, device)
 
     @classmethod
     def from_scipy(cls, matrix: csr_array, dtype: torch.dtype, device: torch.device) -> SparseMap:
-        """The same matrix in torch."""
+        """The same matrix as a torch tensor."""
         matrix.sort_indices()
         # A matrix first used in inference mode may be used in training next.
         with torch.inference_mode(False), _without_beta_warning():
@@ -65,7 +66,7 @@ class SparseMap:
 
     @cached_property
     def transpose(self) -> SparseMap:
-        """The transposed matrix, made at first use."""
+        """The transposed matrix, computed at first use."""
         result = SparseMap.from_scipy(
             self._to_scipy().T.tocsr(), self.matrix.dtype, self.matrix.device
         )
@@ -75,7 +76,7 @@ class SparseMap:
 
     @cached_property
     def csr_arrays(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Columns and values of all rows one after another, and where each row starts; on the CPU."""
+        """Columns, values and row starts of the matrix, on the CPU."""
         m = self.matrix
         with torch.inference_mode(False):
             # Through numpy: tensors that belong to a sparse tensor cannot be compiled.
@@ -87,7 +88,7 @@ class SparseMap:
 
     @cached_property
     def stacked_transposes(self) -> SparseMap:
-        """Of a stack of square matrices the transposes of each, stacked in the same order."""
+        """For a stack of square matrices, the stack of their transposes in the same order."""
         n = self.matrix.shape[1]
         matrix = self._to_scipy()
         squares = [matrix[first : first + n].T for first in range(0, matrix.shape[0], n)]
@@ -97,7 +98,7 @@ class SparseMap:
     def __call__(
         self, x: Float[Tensor, "columns batch channels"]
     ) -> Float[Tensor, "_rows _batch _channels"]:
-        """The product with each channel of each sample."""
+        """Multiply each channel of each sample."""
         return _SparseProduct.apply(x, self)
 
     def _to_scipy(self) -> csr_array:

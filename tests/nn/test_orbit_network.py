@@ -1,4 +1,6 @@
-"""The orbit network: exact symmetry, forces that are gradients, bounds, independence of batch and extent."""
+"""The orbit network: exact symmetry, forces that are gradients, bounds, independence of batch and
+extent.
+"""
 
 import pytest
 import torch
@@ -38,7 +40,9 @@ def fields(sample_fields):
 def test_equivariance(
     lattice, field, conservative, dtype, make_network, symmetry_error, float32_symmetry_bound
 ):
-    """Random, uniform, vanishing and staggered fields; every operation followed by a translation."""
+    """Random, uniform, vanishing and staggered fields; every operation followed by a
+    translation.
+    """
     options = {
         "representation": "trivial + vector",
         "cutoff": 1.5 if lattice.dim == 2 else 1.0,

@@ -46,8 +46,9 @@ def test_the_same_output_and_gradients(lattice, rng):
 def check_float32(lattice, rng):
     """As near to float64 as the parts in float32 are.
 
-    The errors of both have the same conditioning; sums in another order, with other instructions, may
-    make one of them larger than the other by chance, and either of them zero to the last place: hence a
+    The errors of both have the same conditioning; sums in another order, with other instructions,
+    may make one of them larger than the other by chance, and either of them zero to the last place:
+        hence a
     factor of 8 and 8 units in the last place, of 1 or of the largest number.
     """
     state = rng.get_state()

@@ -1,4 +1,6 @@
-"""The orbit network of classical spins: rotations of spin space, space group, fields that are gradients."""
+"""The orbit network of classical spins: rotations of spin space, space group, fields that are
+gradients.
+"""
 
 import pytest
 import torch
@@ -58,7 +60,9 @@ CASES = [
 
 @pytest.mark.parametrize("lattice, options", CASES, ids=lambda x: getattr(x, "name", str(x)))
 def test_spin_space_and_space_group(lattice, options, make_network, symmetry_error, rng):
-    """Rotations and reflections of all spins at once; every operation of the lattice times a translation."""
+    """Rotations and reflections of all spins at once; every operation of the lattice times a
+    translation.
+    """
     net, field = make_network(lattice, **options), spins(lattice, rng)
     graph = net.graph(lattice)
     energy, forces = net(field, graph)
@@ -102,7 +106,9 @@ def test_the_field_is_minus_the_gradient_of_the_energy(lattice, tangent, make_ne
 def test_tangent_fields_are_the_whole_ones_without_their_part_along_the_spins(
     conservative, make_network, rng
 ):
-    """The energy's second output, which the tangent field does without, only acts along the spins."""
+    """The energy's second output, which the tangent field does without, only acts along the
+    spins.
+    """
     lattice = square(6)
     field, options = (
         spins(lattice, rng),
@@ -149,7 +155,9 @@ def test_same_parameters_on_every_extent(make_network, rng):
 
 
 def test_open_boundaries_have_fewer_neighbours(make_network, rng):
-    """Sites at an end sum over the bonds that are there; a chain of one more cell only changes its end."""
+    """Sites at an end sum over the bonds that are there; a chain of one more cell only changes its
+    end.
+    """
     net = make_network(chain(6, periodic=False), cutoff=1.0, n_layers=1)
     field = spins(chain(12, periodic=False), rng)
     long = net(field, net.graph(chain(12, periodic=False)))[1]
@@ -168,7 +176,9 @@ def test_description_rebuilds_the_network(make_network, rng):
 
 
 def test_a_learned_field_moves_spins(make_network, tmp_path, rng):
-    """Saved, loaded on another extent, in the LLG equation: lengths stay, and the energy falls at kT = 0."""
+    """Saved, loaded on another extent, in the LLG equation: lengths stay, and the energy falls at
+    kT = 0.
+    """
     trained_on, lattice = square(4), square(6)
     solver = ExactDiagonalization(kT=0.1, filling=0.48)
     LearnedForceField(make_network(trained_on, std=0.2), DoubleExchange(trained_on), solver).save(

@@ -1,4 +1,6 @@
-"""What holds for every rebuilt network: sizes, symmetry, gradients, independence of batch and extent."""
+"""What holds for every rebuilt network: sizes, symmetry, gradients, independence of batch and
+extent.
+"""
 
 import pytest
 import torch
@@ -19,7 +21,8 @@ from lattgnn.serialize import build, describe
 COUNTS = {
     baselines.EnergyMPNN: 7_355_909,
     baselines.IrrepsFCNN: 143_135,  # 143 thousand
-    # Published with 45 inputs, 10.75 million; with the power spectrum and the bispectrum they are 58.
+    # Published with 45 inputs, 10.75 million; with the power spectrum and the bispectrum they are
+    # 58.
     baselines.BehlerParrinello: 10_753_763 + 13 * 4096,
     baselines.GroupAveragedMLP: 110_593,
 }
@@ -137,7 +140,9 @@ def test_samples_do_not_see_each_other(network, make_network, make_fields):
 
 @pytest.mark.parametrize("extent", [8, 6])
 def test_same_parameters_on_every_extent(network, extent, make_network, make_fields):
-    """A field tiled 2 × 2 has the tiled forces and four times the energy, also where the patch is wider."""
+    """A field tiled 2 × 2 has the tiled forces and four times the energy, also where the patch is
+    wider.
+    """
     small, large = square(extent), square(2 * extent)
     net, field = make_network(network, small), make_fields(small)
     tiled = field.view(-1, extent, extent).repeat(1, 2, 2).flatten(1)

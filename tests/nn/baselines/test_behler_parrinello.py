@@ -1,4 +1,6 @@
-"""The invariants: unchanged by every operation, telling patches apart, smooth where a reference vanishes."""
+"""The invariants: unchanged by every operation, telling patches apart, smooth where a reference
+vanishes.
+"""
 
 import pytest
 import torch
@@ -43,5 +45,5 @@ def test_invariants_are_smooth_where_all_references_vanish(uniform):
 
 
 def test_references_need_a_shell_of_eight_sites():
-    with pytest.raises(ValueError, match="cutoff must reach a shell of 8 sites"):
+    with pytest.raises(ValueError, match="cutoff must include a shell of 8 sites"):
         BehlerParrinello(square(8), cutoff=2.0)
