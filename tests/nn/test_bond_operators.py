@@ -1,4 +1,4 @@
-"""Sums over neighbors and bonds as sparse matrices: checked against the edges, and for symmetry."""
+"""Sums over neighbors and bonds as sparse matrices: compared with the edges; symmetry."""
 
 import pytest
 import torch

@@ -1,6 +1,4 @@
-"""Networks of PyG layers: what they receive, the symmetry that they keep, and one layer against a
-formula.
-"""
+"""Networks of PyG layers: their inputs, the symmetry they preserve, one layer by its formula."""
 
 from typing import Any, cast
 
@@ -103,9 +101,7 @@ def test_forces_are_minus_the_gradient_of_the_energy(rng):
     ],
 )
 def test_the_published_graph_convolutional_network(channels, count, rng):
-    """y_i = W x_i + b + V Σ_j x_j / √(d_i d_j): on the square lattice a mean over four
-    neighbors.
-    """
+    """y_i = W x_i + b + V Σ_j x_j / √(d_i d_j): on the square lattice a mean over neighbors."""
     lattice = square(6)
     layers = ConvLayers("torch_geometric.nn.GraphConv", channels, {}, "none", True, "relu")
     net = GraphNetwork(lattice, SCALAR, layers, cutoff=1.0, bounded=False)
