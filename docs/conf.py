@@ -1,6 +1,7 @@
 """Sphinx configuration. `make docs` builds the site without network; a warning is an error."""
 
 import importlib
+import inspect
 import pkgutil
 import re
 import sys
@@ -43,7 +44,8 @@ nb_execution_show_tb = True
 
 # The reference is written from the docstrings. `x` in a docstring is code.
 default_role = "code"
-autodoc_default_options = {"show-inheritance": True, "member-order": "bysource"}
+highlight_language = "text"  # formulas; Python blocks name their language
+autodoc_default_options = {"member-order": "bysource"}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 napoleon_google_docstring = True
@@ -54,6 +56,8 @@ napoleon_attr_annotations = False
 
 html_theme = "furo"
 html_title = f"lattgnn {release}"
+# Code of 100 columns fits the page.
+html_theme_options = {"light_css_variables": {"code-font-size": "0.75em"}}
 html_static_path = ["_static"]
 html_css_files = ["lattgnn.css"]
 html_math_renderer = "mathml"
@@ -65,6 +69,9 @@ SECTIONS += ("Example:", "Examples:", "Note:")
 
 def show_formulas(app, what, name, obj, options, lines):
     """Turn indented formulas of a docstring into literal blocks, so that they keep their lines."""
+    if what == "module":  # the pages have their own introduction
+        lines.clear()
+        return
     shown = []
     in_section = in_doctest = False
     for number, line in enumerate(lines):
@@ -84,6 +91,14 @@ def show_formulas(app, what, name, obj, options, lines):
     lines[:] = shown
 
 
+def keep_sentences(app, what, name, obj, options, lines):
+    """Undo napoleon where it reads "Shape of one field: ..." of a property as a type."""
+    if what in ("property", "attribute", "data") and any(":type:" in line for line in lines):
+        original = (inspect.getdoc(obj) or "").splitlines()
+        if original and not any(line.strip() in SECTIONS for line in original):
+            lines[:] = [plain_text(line) for line in original]
+
+
 def plain_text(line):
     """Keep |x| and *x outside of backticks from being read as markup."""
     parts = re.split(r"(:math:`[^`]*`|`+[^`]*`+)", line)
@@ -91,8 +106,10 @@ def plain_text(line):
 
 
 def mathml(node, as_block):
-    """The formula of a node, with a name for dots that docutils knows."""
-    return tex2mathml(node.astext().replace(r"\dots", r"\ldots"), as_block=as_block)
+    """The formula of a node, with dots and fractions written as docutils knows them."""
+    formula = node.astext().replace(r"\dots", r"\ldots")
+    formula = re.sub(r"\\t?frac(\d)(\d)", r"\\tfrac{\1}{\2}", formula)
+    return tex2mathml(formula, as_block=as_block)
 
 
 def mathml_inline(self, node):
@@ -130,5 +147,6 @@ def check_reference(app, exception):
 def setup(app):
     """Register what this configuration adds to Sphinx."""
     app.connect("autodoc-process-docstring", show_formulas, priority=400)  # before napoleon's 500
+    app.connect("autodoc-process-docstring", keep_sentences, priority=600)
     app.connect("build-finished", check_reference)
     app.add_html_math_renderer("mathml", (mathml_inline, None), (mathml_block, None))

@@ -1,13 +1,16 @@
-"""Checkpoints: what they hold beside the weights, and how they are read without running code in them."""
+"""Checkpoints: weights with a header of plain data, read without running any code in them."""
 
 import pickle
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lattgnn.errors import InputError
+from lattgnn.files import atomic_file
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork, HiddenChannels
@@ -22,7 +25,7 @@ FORMAT_VERSION = 3
 def checkpoint_header(
     net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solver
 ) -> dict[str, Any]:
-    """Plain data that rebuilds a learned force field: network, Hamiltonian, ensemble, lattice, versions."""
+    """Plain data to rebuild a learned force field: network, Hamiltonian, solver and lattice."""
     return {
         "format_version": FORMAT_VERSION,
         "net": describe(net),
@@ -34,14 +37,15 @@ def checkpoint_header(
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
-    """The contents of a checkpoint; no code in it is run.
+    """The contents of a checkpoint, read without running any code in it.
 
     Raises:
         InputError: If the file is missing, is damaged, or holds more than tensors and plain data.
     """
     if not Path(path).is_file():
         raise InputError(
-            f"checkpoint must be a file, got {str(path)!r}, which does not exist. Run `lattgnn fit` first."
+            f"checkpoint must be a file, got {str(path)!r}, which does not exist. "
+            "Run `lattgnn fit` first."
         )
     try:
         checkpoint = torch.load(path, map_location=device, weights_only=True)
@@ -50,7 +54,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
             f"checkpoint must be a file of `lattgnn fit`, got {str(path)!r}, which cannot be read "
             f"({type(error).__name__}). Use another checkpoint."
         ) from None
-    # A lone tensor is a readable file too: it has no header, which `read_header` says.
+    # A file with a single tensor can be read too, but it has no header: `read_header` reports it.
     return checkpoint if isinstance(checkpoint, dict) else {}
 
 
@@ -58,7 +62,7 @@ def read_header(checkpoint: dict[str, Any], name: str | Path = "checkpoint") -> 
     """The header of a loaded checkpoint.
 
     Raises:
-        InputError: If it has none, or one of an unknown format version.
+        InputError: If there is no header, or its format version is unknown.
     """
     header = checkpoint.get("lattgnn")
     if header is None:
@@ -69,10 +73,75 @@ def read_header(checkpoint: dict[str, Any], name: str | Path = "checkpoint") -> 
         return _upgraded(header)
     if header["format_version"] != FORMAT_VERSION:
         raise InputError(
-            f"{name} must have format version {FORMAT_VERSION}, got {header['format_version']!r}, written by "
-            f"lattgnn {header['versions']['lattgnn']}. Use that version of lattgnn, or train again."
+            f"{name} must have format version {FORMAT_VERSION}, got {header['format_version']!r}, "
+            f"written by lattgnn {header['versions']['lattgnn']}. Use that version of lattgnn, or "
+            "train again."
         )
     return header
+
+
+def load_model(
+    path: str | Path, lattice: Lattice | None = None, device: str | torch.device = "cpu"
+) -> tuple[ForceNetwork, Hamiltonian, Solver]:
+    """The network of a checkpoint with its weights, the Hamiltonian on a lattice, and the solver.
+
+    Args:
+        path: The checkpoint file.
+        lattice: The lattice to be simulated: that of the training with any extent. None uses the
+            extent of the training.
+        device: Device of the network.
+
+    Raises:
+        InputError: If the file is not a checkpoint or has an unknown format version, its weights
+            do not fit the network, or the network was trained on another lattice.
+    """
+    checkpoint = load_checkpoint(path, device)
+    header = read_header(checkpoint, path)
+    trained_on = build(header["lattice"], Lattice)
+    lattice = trained_on if lattice is None else lattice
+    if (lattice.primitive_vectors, lattice.basis) != (
+        trained_on.primitive_vectors,
+        trained_on.basis,
+    ):
+        raise InputError(
+            f"lattice must be the one that {path} was trained on, {trained_on.name}, got "
+            f"{lattice.name}. Any extent of that lattice works."
+        )
+    net = build(header["net"], ForceNetwork, lattice).to(device)
+    _load_weights(net, checkpoint["state_dict"], path)
+    solver = build(header["solver"], Solver)
+    return net, build(header["hamiltonian"], Hamiltonian, lattice), solver
+
+
+def save_model(
+    path: str | Path, net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solver
+) -> None:
+    """Write a checkpoint of weights and header, without the training state.
+
+    Args:
+        path: The file, which appears only when it is complete.
+        net: The network.
+        hamiltonian: The Hamiltonian on the lattice of the network.
+        solver: The solver that computed the labels.
+    """
+    # `lattgnn fit` saves the network as the attribute `net` of a Lightning module.
+    weights = {f"net.{key}": value for key, value in net.state_dict().items()}
+    header = checkpoint_header(net, hamiltonian, solver)
+    with atomic_file(path) as temporary:
+        torch.save({"lattgnn": header, "state_dict": weights}, temporary)
+
+
+def pretrained_path(name: str) -> Path:
+    """The checkpoint of a force field that is part of the package.
+
+    Raises:
+        InputError: If no force field has this name.
+    """
+    folder = Path(__file__).parent / "pretrained"
+    known = sorted(path.stem for path in folder.glob("*.ckpt"))
+    if name not in known:
+        raise InputError(f"name must be one of {known}, got {name!r}.")
+    return folder / f"{name}.ckpt"
 
 
 def check_hamiltonian(
@@ -85,8 +154,9 @@ def check_hamiltonian(
     """
     if header["hamiltonian"] != describe(hamiltonian):
         raise InputError(
-            f"{name} must belong to the chosen Hamiltonian, {_text(describe(hamiltonian))}, got one "
-            f"trained for {_text(header['hamiltonian'])}. Use its Hamiltonian, or train on this one."
+            f"{name} must belong to the chosen Hamiltonian, {_text(describe(hamiltonian))}, got "
+            f"one trained for {_text(header['hamiltonian'])}. Use its Hamiltonian, or train on "
+            "this one."
         )
 
 
@@ -97,7 +167,8 @@ def check_field_type(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
         InputError: If the components of the field differ in number or in how they transform.
     """
     cell, wanted, found = hamiltonian.lattice.cell, hamiltonian.field_type, net.field_type
-    # Two texts can name the same representation: "E" and "vector" do on the square lattice.
+    # Two texts can name the same representation, as "E" and "vector" do on the square lattice, so
+    # the representations are compared, not the texts.
     representations = [field_representation(cell, kind.representation) for kind in (wanted, found)]
     same = representations[0] == representations[1]
     if not same or (wanted.is_spin, wanted.n_components) != (found.is_spin, found.n_components):
@@ -109,10 +180,10 @@ def check_field_type(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
 
 
 def _upgraded(header: dict[str, Any]) -> dict[str, Any]:
-    """A header of format version 2 as one of version 3.
+    """A header of format version 2, converted to version 3.
 
-    In version 2 a network had the arguments force_bound, field and internal in place of field_type, and an
-    OrbitNetwork had those of HiddenChannels among its own.
+    In version 2 a network had the arguments force_bound, field and internal in place of field_type,
+    and an OrbitNetwork had those of HiddenChannels among its own.
     """
     lattice = build(header["lattice"], Lattice)
     hamiltonian = build(header["hamiltonian"], Hamiltonian, lattice)
@@ -129,6 +200,31 @@ def _upgraded(header: dict[str, Any]) -> dict[str, Any]:
     arguments["field_type"] = describe(field_type)
     net = {"class_path": class_path, "init_args": arguments}
     return header | {"format_version": FORMAT_VERSION, "net": net}
+
+
+def _load_weights(net: ForceNetwork, state_dict: Mapping[str, Tensor], path: str | Path) -> None:
+    """Load the weights of a checkpoint, which must be exactly those of the network.
+
+    Raises:
+        InputError: If a weight is missing, unexpected or of another shape.
+    """
+    # A checkpoint of `lattgnn fit` holds the whole Lightning module: the network, and the metrics
+    # of the fit, which are not needed here.
+    found = {key: value for key, value in state_dict.items() if not key.startswith("errors.")}
+    wanted = {f"net.{key}": value for key, value in net.state_dict().items()}
+    shared = wanted.keys() & found.keys()
+    problems = {
+        "missing": sorted(wanted.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - wanted.keys()),
+        "of another shape": sorted(k for k in shared if wanted[k].shape != found[k].shape),
+    }
+    if any(problems.values()):
+        text = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)
+        raise InputError(
+            f"{path} must hold the weights of the {type(net).__name__} that its header describes, "
+            f"but some are {text}. Use another checkpoint."
+        )
+    net.load_state_dict({key.removeprefix("net."): value for key, value in found.items()})
 
 
 def _text(spec: dict[str, Any]) -> str:

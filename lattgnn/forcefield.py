@@ -1,6 +1,6 @@
 """Force fields: from a field to its energy and forces, exactly or by a trained network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -11,13 +11,11 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from lattgnn.backends import Backend
-from lattgnn.checkpoint import check_field_type, checkpoint_header, load_checkpoint, read_header
+from lattgnn.checkpoint import check_field_type, load_model, pretrained_path, save_model
 from lattgnn.errors import InputError
-from lattgnn.files import atomic_file
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
-from lattgnn.serialize import build
 from lattgnn.solvers import Solver
 
 
@@ -180,22 +178,7 @@ class LearnedForceField:
             InputError: The file is no checkpoint, has another format version or other weights than
                 the network, or the network was trained on another lattice.
         """
-        checkpoint = load_checkpoint(path, device)
-        header = read_header(checkpoint, path)
-        trained_on = build(header["lattice"], Lattice)
-        lattice = trained_on if lattice is None else lattice
-        if (lattice.primitive_vectors, lattice.basis) != (
-            trained_on.primitive_vectors,
-            trained_on.basis,
-        ):
-            raise InputError(
-                f"lattice must be the one that {path} was trained on, {trained_on.name}, got "
-                f"{lattice.name}. Any extent of that lattice works."
-            )
-        net = build(header["net"], ForceNetwork, lattice).to(device)
-        _load_weights(net, checkpoint["state_dict"], path)
-        solver = build(header["solver"], Solver)
-        hamiltonian = build(header["hamiltonian"], Hamiltonian, lattice)
+        net, hamiltonian, solver = load_model(path, lattice, device)
         return cls(net, hamiltonian, solver, filling, fast)
 
     @classmethod
@@ -237,11 +220,7 @@ class LearnedForceField:
         Raises:
             InputError: No force field has this name.
         """
-        folder = Path(__file__).parent / "pretrained"
-        known = sorted(path.stem for path in folder.glob("*.ckpt"))
-        if name not in known:
-            raise InputError(f"name must be one of {known}, got {name!r}.")
-        return cls.load(folder / f"{name}.ckpt", lattice, filling, device, fast)
+        return cls.load(pretrained_path(name), lattice, filling, device, fast)
 
     def save(self, path: str | Path) -> None:
         """Write a small checkpoint: the network and its header, without the state of the training.
@@ -249,10 +228,7 @@ class LearnedForceField:
         Args:
             path: The file, which appears only when it is complete.
         """
-        weights = {f"net.{key}": value for key, value in self.net.state_dict().items()}
-        header = checkpoint_header(self.net, self.hamiltonian, self.solver)
-        with atomic_file(path) as temporary:
-            torch.save({"lattgnn": header, "state_dict": weights}, temporary)
+        save_model(path, self.net, self.hamiltonian, self.solver)
 
     @property
     def lattice(self) -> Lattice:
@@ -362,32 +338,6 @@ class LearnedForceField:
             background = model.background_energy(field) - model.background_energy(shifted)
             energy = energy + background + (self.solver.mu + mu) * count
         return energy, forces
-
-
-def _load_weights(net: ForceNetwork, state_dict: Mapping[str, Tensor], path: str | Path) -> None:
-    """Load the weights of a checkpoint, which must be exactly those of the network.
-
-    Raises:
-        InputError: A weight is missing, unexpected or of another shape.
-    """
-    # A checkpoint of `lattgnn fit` holds the whole Lightning module: the network, and metrics of
-    # the fit, which play no part here.
-    found = {key: value for key, value in state_dict.items() if not key.startswith("errors.")}
-    wanted = {f"net.{key}": value for key, value in net.state_dict().items()}
-    problems = {
-        "missing": sorted(wanted.keys() - found.keys()),
-        "unexpected": sorted(found.keys() - wanted.keys()),
-        "of another shape": sorted(
-            key for key in wanted.keys() & found.keys() if wanted[key].shape != found[key].shape
-        ),
-    }
-    if any(problems.values()):
-        text = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)
-        raise InputError(
-            f"{path} must hold the weights of the {type(net).__name__} that its header describes, "
-            f"but some are {text}. Use another checkpoint."
-        )
-    net.load_state_dict({key.removeprefix("net."): value for key, value in found.items()})
 
 
 def _check_out(field: Tensor, out: Tensor) -> None:

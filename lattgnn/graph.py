@@ -1,7 +1,7 @@
-"""From lattice to network: the PyG graph that every network receives, and the group acting on fields.
+"""The PyG graph that every network receives, and the action of the group on fields.
 
-Topology belongs to the lattice, never to a sample: one graph is built for a lattice and a cutoff, and every
-batch of fields shares it.
+Topology belongs to the lattice, never to a sample: one graph is built for a lattice and a cutoff,
+and all batches of fields share it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 
 class Operators(dict[tuple, Any]):
-    """What networks have computed from a graph, by name and arguments; see `graph_operator`.
+    """Results computed from a graph, by function and arguments; see `graph_operator`.
 
-    Copies of a graph share it. A pickled graph leaves it behind, and computes it again where it is needed.
+    Copies of a graph share them. They are not pickled with a graph but computed again when needed.
     """
 
     def __copy__(self) -> Operators:
@@ -40,23 +40,24 @@ class Operators(dict[tuple, Any]):
 
 
 class LatticeGraph(Data):
-    """A finite lattice as a directed PyG graph, each bond up to a cutoff an edge typed by its orbit.
+    """A finite lattice as a directed PyG graph with an edge for each bond, typed by its orbit.
 
-    PyG attributes, made when one of them is first used:
+    PyG attributes, computed when one of them is first used:
 
-    - `edge_index`: int64 [2, n_edges], row 0 the source j and row 1 the destination i of each bond, sorted by
-      destination, then orbit, then source;
+    - `edge_index`: int64 [2, n_edges], row 0 the source j and row 1 the destination i of each bond,
+      sorted by destination, then orbit, then source;
     - `edge_type`: int64 [n_edges], the orbit of each bond;
     - `pos`: float64 [n_sites, dim], Cartesian;
     - `num_nodes` and `n_orbits`.
 
-    All graphs of a lattice share these tensors and their operators: do not write into them.
+    All graphs of a lattice share these tensors and their operators: do not write to them.
 
     Args:
-        lattice: The finite lattice. None makes an empty graph, which PyG fills when it takes batches apart.
+        lattice: The finite lattice. None creates an empty graph, which PyG fills when it takes
+            batches apart.
         cutoff: Largest bond length, in the units of the lattice.
         dtype: Precision of the operators that networks derive from the graph.
-        device: Where its tensors and operators live.
+        device: Device of its tensors and operators.
 
     Raises:
         InputError: If the extent is too small for the cutoff.
@@ -76,7 +77,8 @@ class LatticeGraph(Data):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        # Plain attributes, not PyG ones: they are no data of nodes or edges and are never collated.
+        # These are plain attributes, not PyG ones: they are not data of nodes or edges, and PyG
+        # must not collate them.
         attributes = {"lattice": lattice, "dtype": dtype, "device": torch.device(device)}
         self.__dict__.update(attributes, cutoff=cutoff, _is_filled=lattice is None)
         super().__init__()
@@ -85,10 +87,10 @@ class LatticeGraph(Data):
 
     @property
     def _store(self) -> Any:
-        """PyG's storage behind all of its attributes and methods, filled when it is first used.
+        """PyG's storage behind all of its attributes and methods, filled at first use.
 
-        Networks in production only need the check of the extent: for a million sites the edges would take
-        most of the memory, so nothing may make them before somebody asks.
+        Networks in production only need the check of the extent. For a million sites the edges
+        would take most of the memory, so they must not be computed before they are needed.
         """
         store = self.__dict__["_store"]
         if not self.__dict__["_is_filled"]:
@@ -101,7 +103,10 @@ class LatticeGraph(Data):
         return store
 
     def apply(self, func: Callable, *args: str) -> LatticeGraph:
-        """Apply a function to all tensors, or to those named, in place as PyG does; `to` and `cuda` use it."""
+        """Apply a function to all tensors, or to the named ones, in place.
+
+        PyG's `to` and `cuda` call it.
+        """
         super().apply(func, *args)
         if self.lattice is not None and self._store["pos"].device != self.device:
             self.__dict__["device"] = self._store["pos"].device
@@ -119,13 +124,13 @@ def lattice_graph(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> LatticeGraph:
-    """The graph of a lattice: see `LatticeGraph`.
+    """The graph of a lattice; see `LatticeGraph`.
 
     Args:
         lattice: The finite lattice.
         cutoff: Largest bond length, in the units of the lattice.
         dtype: Precision of the operators that networks derive from the graph.
-        device: Where its tensors and operators live.
+        device: Device of its tensors and operators.
 
     Raises:
         InputError: If the extent is too small for the cutoff.
@@ -141,10 +146,11 @@ def lattice_graph(
 def graph_operator(
     function: Callable[Concatenate[LatticeGraph, P], T],
 ) -> Callable[Concatenate[LatticeGraph, P], T]:
-    """Mark a function of a graph and hashable arguments whose result every caller shares.
+    """Mark a function of a graph and hashable arguments whose result all callers share.
 
-    The result is made at the first call and kept in `LatticeGraph.operators`. A matrix that is first used in
-    inference mode may be used in training next, so it is made outside of inference mode.
+    The result is computed in the first call and kept in `LatticeGraph.operators`. It is computed
+    outside of inference mode, because a matrix first used in inference mode may be used in training
+    later.
     """
 
     @wraps(function)
@@ -162,7 +168,7 @@ def graph_operator(
 def _shared_operators(
     lattice: Lattice, cutoff: float, dtype: torch.dtype, device: torch.device
 ) -> Operators:
-    # The check is not free; here it is made once per lattice and cutoff.
+    # The check takes time; cached here, it runs only once per lattice and cutoff.
     bond_orbits(lattice, cutoff).check_extent()
     return Operators()
 
@@ -188,43 +194,46 @@ def apply_operation(
     Args:
         field: [..., n_sites] for a scalar field, [..., n_sites, n_components] with `site_matrices`.
         permutation: [n_sites], a row of `site_permutations` or a `translation_permutation`.
-        site_matrices: [n_sublattices, n_components, n_components], what the operation does to the components:
-            `field_representation(lattice.cell, text).site_matrices(operation)`.
+        site_matrices: [n_sublattices, n_components, n_components], the action of the operation on
+            the components: `field_representation(lattice.cell, text).site_matrices(operation)`.
     """
     target = torch.as_tensor(permutation, device=field.device)
     if site_matrices is None:
         return torch.empty_like(field).index_copy(-1, target, field)
     matrices = torch.from_numpy(site_matrices).to(field)
-    # Sites of a cell are next to each other, so each sublattice gets its own matrix.
+    # Sites are numbered cell by cell with the sublattice fastest: unflatten to [cell, sublattice]
+    # to apply the matrix of each sublattice.
     cells = field.unflatten(-2, (-1, len(matrices)))
     turned = torch.einsum("scd,...nsd->...nsc", matrices, cells).reshape(field.shape)
     return torch.empty_like(field).index_copy(-2, target, turned)
 
 
 def to_pyg(sample: Mapping[str, Tensor], graph: Data) -> Data:
-    """One sample as a PyG `Data` of its own, to batch graphs the PyG way.
+    """One sample as a separate PyG `Data`, to batch graphs with PyG.
 
     Args:
-        sample: Tensors by name, such as field [n_sites], forces [n_sites] and energy []. As usual in PyG, the
-            sites are the first axis.
+        sample: Tensors by name, such as field [n_sites], forces [n_sites] and energy []. As usual
+            in PyG, sites are the first axis.
         graph: The graph of the lattice, from `lattice_graph`. Its tensors are shared, not copied.
 
     Returns:
         A new `Data` with the attributes of `graph` and of the sample.
 
     Raises:
-        InputError: If a name is one of the graph's own, or a tensor with axes does not have one row per site.
+        InputError: If a name is an attribute of the graph, or a tensor with axes does not have one
+        row per site.
     """
     data = Data(**graph.to_dict())
     for key, value in sample.items():
         if key in data:
             raise InputError(
-                f"a sample must not overwrite {sorted(graph.to_dict())} of the graph, got {key!r}. Rename it."
+                f"a sample must not overwrite {sorted(graph.to_dict())} of the graph, got "
+                f"{key!r}. Rename it."
             )
         if value.ndim and value.shape[0] != graph.num_nodes:
             raise InputError(
-                f"{key} must be a number or have one row for each of the {graph.num_nodes} sites, got shape"
-                f" {tuple(value.shape)}. Pass one sample, not a batch."
+                f"{key} must be a number or have one row for each of the {graph.num_nodes} sites, "
+                f"got shape {tuple(value.shape)}. Pass one sample, not a batch."
             )
         data[key] = value
     return data

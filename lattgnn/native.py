@@ -1,8 +1,8 @@
-"""Compiled code for the CPU: C++ sources in the package, compiled on the machine where they run.
+"""Compiled code for the CPU, built from the C++ sources of the package when it is first needed.
 
-The local compiler makes code for the exact processor. The library is kept in the user's cache, so
-this is done once. Without a compiler, or with LATTGNN_NATIVE=0, `library` returns None and PyTorch
-is used instead.
+Compiling on the machine itself allows all vector instructions of its processor. The library is kept
+in the cache directory of the user, so it is compiled only once. Without a compiler, or with
+LATTGNN_NATIVE=0, `library` returns None and PyTorch is used instead.
 """
 
 import ctypes
@@ -32,12 +32,17 @@ FLAGS = (
     "-fno-math-errno",
     "-fno-trapping-math",
 )
-# Apple's clang knows its own processors by this name only.
+# On ARM, compilers select the processor with -mcpu; clang of Apple accepts only this one.
 NATIVE = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
 
 
 def compiler() -> list[str] | None:
-    """The C++ compiler: $CXX, or the first of g++, clang++ and c++; None where there is none."""
+    """The command of the C++ compiler.
+
+    Returns:
+        $CXX with its options if its program exists, otherwise the first of g++, clang++ and c++
+        that is installed, or None.
+    """
     named = shlex.split(os.environ.get("CXX", ""))
     found = (command for command in (named, ["g++"], ["clang++"], ["c++"]) if command)
     return next((command for command in found if shutil.which(command[0])), None)
@@ -45,7 +50,11 @@ def compiler() -> list[str] | None:
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled library, or None; the first call may compile it, which takes seconds."""
+    """The compiled library; the first call may compile it, which takes a few seconds.
+
+    Returns:
+        The library, or None if there is no compiler, it fails, or LATTGNN_NATIVE is 0.
+    """
     command = compiler()
     if command is None or os.environ.get("LATTGNN_NATIVE") == "0":
         return None
@@ -60,10 +69,10 @@ def library() -> ctypes.CDLL | None:
 
 
 def _compiled(command: list[str]) -> Path:
-    """Path of the library for these sources, this compiler and this processor."""
+    """Path of the library for these sources, this compiler and this processor; built if missing."""
     sources = sorted(SOURCES.glob("*.cpp"))
-    # The macros name the compiler and the features of the processor, so that different nodes of a
-    # cluster can share a cache.
+    # The predefined macros contain the compiler version and the instruction sets. The digest thus
+    # differs between processors, and the nodes of a cluster can share one cache directory.
     macros = _run([*command, NATIVE, "-dM", "-E", "-x", "c++", os.devnull])
     digest = hashlib.sha256("\n".join([*FLAGS, macros, *(s.read_text() for s in sources)]).encode())
     cache_root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

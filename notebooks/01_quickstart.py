@@ -16,18 +16,19 @@
 # %% [markdown]
 # # From exact diagonalization to a coarsening quench
 #
-# The same road as `lattgnn quickstart`, in Python: exact forces on a small lattice, an equivariant graph
-# network that learns them, learned against exact dynamics with the same noise, and a quench of a lattice that
-# is out of reach of the exact solver.
+# The workflow of `lattgnn quickstart`, in Python: exact forces on a small lattice, an equivariant
+# graph network that learns them, learned against exact dynamics with the same noise, and a quench
+# of a lattice that is out of reach of the exact solver.
 #
-# The model is Holstein's on the square lattice (arXiv 2601.04104), with one displacement $Q_i$ a site,
+# The model is Holstein's on the square lattice (arXiv 2601.04104), with one displacement $Q_i$ per
+# site,
 #
-# $$H = -t\sum_{\langle ij\rangle} (c^\dagger_i c_j + \mathrm{h.c.}) - g \sum_i (n_i - \tfrac12) Q_i, \qquad
-# E_\mathrm{cl} = \tfrac12 k_0 \sum_i Q_i^2 + k_1 \sum_{\langle ij\rangle} Q_i Q_j ,$$
+# $$H = -t\sum_{\langle ij\rangle} (c^\dagger_i c_j + \mathrm{h.c.}) - g \sum_i (n_i - \tfrac12)
+# Q_i, \qquad E_\mathrm{cl} = \tfrac12 k_0 \sum_i Q_i^2 + k_1 \sum_{\langle ij\rangle} Q_i Q_j ,$$
 #
-# and the force on a displacement is
-# $F_i = g(\langle n_i\rangle - \tfrac12) - k_0 Q_i - k_1 \sum_{j\in nn(i)} Q_j$.
-# Only the first term has to be learned. It costs $O(N^3)$ by diagonalization and $O(N)$ by the network.
+# and the force on a displacement is $F_i = g(\langle n_i\rangle - \tfrac12) - k_0 Q_i - k_1
+# \sum_{j\in nn(i)} Q_j$. Only the first term has to be learned. It costs $O(N^3)$ by
+# diagonalization and $O(N)$ by the network.
 
 # %% tags=["parameters"]
 import os
@@ -81,8 +82,8 @@ def show(figure, width=450):
 # %% [markdown]
 # ## Lattice, graph, symmetry
 #
-# Directed bonds that an operation of the space group maps onto each other form an *orbit*, and share the
-# weights of the network. That makes it equivariant, exactly and on every extent.
+# Directed bonds that an operation of the space group maps onto each other form an *orbit*, and
+# share the weights of the network. That makes it equivariant, exactly and on every extent.
 
 # %%
 lattice = square(SIZE)
@@ -107,9 +108,9 @@ print(f"energy {energy:.4f}, largest force {forces.abs().max():.2f}")
 # %% [markdown]
 # ## Data: exact quenches
 #
-# Trajectories of exact dynamics make the labels. Most of them are short, for the beginning of a quench is the
-# hard part. Each source belongs to one split as a whole: snapshots of one trajectory are alike, and must not
-# end on both sides.
+# Trajectories of exact dynamics make the labels. Most of them are short, for the beginning of a
+# quench is the hard part. Each source belongs to one split as a whole: snapshots of one trajectory
+# are alike, and must not end on both sides.
 
 # %%
 steps = 60 if FAST else 400
@@ -136,13 +137,16 @@ data.train_statistics
 # %% [markdown]
 # ## Fit
 #
-# The network is an argument of the Lightning module. It predicts the electronic force alone: the elastic part
-# is exact. `lattgnn fit` does the same with checkpoints, logs and resumption.
+# The network is an argument of the Lightning module. It predicts the electronic force alone: the
+# elastic part is exact. `lattgnn fit` does the same with checkpoints, logs and resumption.
 
 # %%
 lightning.seed_everything(0, verbose=False)
 lit = LitForceField(
-    partial(OrbitNetwork, cutoff=1.5, n_layers=4, hidden=HiddenChannels(channels=12)), model, solver, particle_hole=True
+    partial(OrbitNetwork, cutoff=1.5, n_layers=4, hidden=HiddenChannels(channels=12)),
+    model,
+    solver,
+    particle_hole=True,
 )
 trainer = lightning.Trainer(
     max_epochs=EPOCHS,
@@ -167,8 +171,8 @@ show(parity_plot(exact_forces, learned_forces))
 # %% [markdown]
 # ## Learned against exact dynamics
 #
-# The noise is a function of seed, replica and step. So the exact and the learned run have the same, and their
-# difference is the network's alone. The lattice is larger than that of the training.
+# The noise is a function of seed, replica and step. So the exact and the learned run have the same,
+# and their difference is the network's alone. The lattice is larger than that of the training.
 
 # %%
 larger = square(COMPARED_SIZE)
@@ -188,16 +192,15 @@ runs = {
     "learned": quench(LearnedForceField(lit.net, larger_model, solver), COMPARED_STEPS, 3, seed=1),
 }
 c1 = {name: nearest_neighbor_correlation(run.fields[:], larger) for name, run in runs.items()}
-print(
-    f"deviation of C(1) at the end: {100 * relative_deviation(c1['learned'], c1['exact'])[-1]:.2f} %"
-)
+deviation = relative_deviation(c1["learned"], c1["exact"])[-1]
+print(f"deviation of C(1) at the end: {100 * deviation:.2f} %")
 show(dynamics_comparison(runs["exact"].times, c1["exact"], c1["learned"]))
 
 # %% [markdown]
 # ## A large quench
 #
-# Same network, another lattice: its cost is linear in the number of sites. Checkerboard domains of both signs
-# form and coarsen.
+# Same network, another lattice: its cost is linear in the number of sites. Checkerboard domains of
+# both signs form and coarsen.
 
 # %%
 large = square(LARGE)
@@ -213,6 +216,6 @@ show(figures["structure_factor"], width=850)
 quench_metrics(run, result)
 
 # %% [markdown]
-# The domain length grows as a power of time; the growth exponent stands in the table with an interval from a
-# bootstrap over the replicas. For figures to be published take more replicas, longer runs, and a network
-# fitted to the standard benchmark (`configs/fit/holstein_square.yaml`).
+# The domain length grows as a power of time; the growth exponent stands in the table with an
+# interval from a bootstrap over the replicas. For a publication use more replicas,
+# longer runs, and a network fitted to the standard benchmark (`configs/fit/holstein_square.yaml`).

@@ -71,7 +71,7 @@ def transformations(lattice, text):
 
 
 def float32_bound(net, lattice, field, n_trials=4):
-    """How far float32 code may be from the network in float64, on any processor:.
+    """How far float32 code may be from the network in float64, on any processor.
 
     Floating-point arithmetic gives the exact result of slightly different numbers (backward error
     analysis: N. J. Higham, Accuracy and Stability of Numerical Algorithms, SIAM 2002, section 3.1).

@@ -157,7 +157,8 @@ def test_parts_add_up_and_the_electronic_force_is_bounded(rng):
     electronic_energy, electronic_forces = force_field.electronic(field)
     torch.testing.assert_close(energy, electronic_energy + model.classical_energy(field))
     torch.testing.assert_close(forces, electronic_forces + model.classical_forces(field))
-    assert electronic_forces.abs().max() <= model.field_type.force_bound
+    bound = model.field_type.force_bound
+    assert bound is not None and electronic_forces.abs().max() <= bound
     assert force_field.lattice is model.lattice and force_field.field_shape == (16,)
 
 

@@ -70,18 +70,22 @@ def test_the_elastic_part_is_exact_and_never_learned(field):
 
 
 @pytest.mark.parametrize("filling", [0.5, 0.3])
-def test_filling_fixes_the_number_of_electrons(filling, field):
+def test_filling_fixes_the_number_of_electrons(filling, field, float32_bound):
     """And each field has its own chemical potential, whatever else is in the batch."""
     lattice = square(6)
     trained = LearnedForceField.pretrained("holstein-square", lattice, filling)
     _, electronic = trained.electronic(2 * field)
-    density = trained.hamiltonian.field_type.density(electronic)
+    field_type = trained.hamiltonian.field_type
+    density = field_type.density(electronic)
+    # The network runs in float32. The root is exact to 1e-7 in μ, and there a site's density rises
+    # by less than one per unit of μ; rounding moves what is solved for and what is found then.
+    _, bound = float32_bound(trained.net, lattice, 2 * field)
+    off = 2 * bound / field_type.density_coupling + 1e-7
     torch.testing.assert_close(
-        density.mean(-1), torch.full((3,), filling, dtype=torch.float64), rtol=0, atol=1e-5
+        density.mean(-1), torch.full((3,), filling, dtype=torch.float64), rtol=0, atol=off
     )
-    torch.testing.assert_close(
-        trained.electronic(2 * field[1])[1], electronic[1], rtol=0, atol=1e-5
-    )
+    alone = trained.electronic(2 * field[1])[1]
+    torch.testing.assert_close(alone, electronic[1], rtol=0, atol=2 * bound)
 
 
 @pytest.mark.parametrize(

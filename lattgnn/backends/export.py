@@ -1,4 +1,4 @@
-"""Export of force fields as programs that run without lattgnn: `torch.export` and AOTInductor."""
+"""Export of force fields with `torch.export` or AOTInductor, to run without lattgnn."""
 
 import json
 import warnings
@@ -24,10 +24,11 @@ METADATA = "lattgnn.json"
 
 
 class ForceProgram(nn.Module):
-    """The exported program: field → (forces,) or (forces, energy), classical part included.
+    """The exported program, whose outputs are (forces,) or (forces, energy).
 
     Args:
-        grid_forces: The same as a module whose first output may be None.
+        grid_forces: Energies, which may be None, and forces. An exported program cannot return
+            None.
     """
 
     def __init__(self, grid_forces: GridForces) -> None:
@@ -35,7 +36,7 @@ class ForceProgram(nn.Module):
         self.grid_forces = grid_forces
 
     def forward(self, field: Tensor) -> tuple[Tensor, ...]:
-        """Forces like the field [batch, *extent, n_sublattices], and energies [batch] if any."""
+        """Forces of the field [batch, *extent, n_sublattices], and energies [batch] if any."""
         energy, forces = self.grid_forces(field)
         return (forces,) if energy is None else (forces, energy)
 
@@ -49,29 +50,30 @@ def export_forces(
     device: str = "cpu",
     solver: Any = None,
 ) -> dict[str, Any]:
-    """Write a force field, classical part included, as a program of any batch and extent.
+    """Write a force field as a program that works for any batch size and extent.
 
-    Fields are [batch, *extent, n_sublattices]; an AOTInductor package does not check extents
-    against `smallest_extent` in the metadata, and gives wrong results below it.
+    The program maps fields [batch, *extent, n_sublattices] to the total forces, including the
+    classical part. The metadata state the smallest extent. An AOTInductor package does not check
+    it, and gives wrong results below it.
 
     Args:
         net: Trained network of a scalar field.
-        hamiltonian: The model; its lattice defines which boundaries are open, its extent is not
+        hamiltonian: The model. Its lattice determines which boundaries are open; its extent is not
             used.
-        path: File to write, `.pt2`; it appears only when it is complete.
-        format: "aoti" for a library compiled for this machine, for Python and C++ without Python;
-            "exported" for a `torch.export` program, for any machine.
-        dtype: Of fields and forces.
-        device: Where it will run; an AOTInductor package runs nowhere else.
-        solver: How the labels were computed, for the metadata.
+        path: File to write, ending in `.pt2`; it appears only when it is complete.
+        format: "aoti" for a library that is compiled for this kind of machine and runs from Python
+            or from C++ without Python; "exported" for a `torch.export` program for any machine.
+        dtype: Type of fields and forces.
+        device: Device of the program. An AOTInductor package runs on no other device.
+        solver: The solver that computed the labels, for the metadata.
 
     Returns:
-        The metadata that the file holds, as JSON under `METADATA`.
+        The metadata, which the file also holds as JSON under the name `METADATA`.
 
     Raises:
-        InputError: The network or the classical force is not of a scalar field's simple kind, or
-            the name of the file has another ending, or there is no such device.
-        FileNotFoundError: There is no C++ compiler.
+        InputError: The force field has no exportable form, the name of the file has another ending,
+            or there is no such device.
+        FileNotFoundError: There is no C++ compiler, which "aoti" needs.
     """
     path = Path(path)
     if path.suffix != ".pt2":
@@ -80,11 +82,11 @@ def export_forces(
         )
     if format == "aoti" and compiler() is None:
         raise FileNotFoundError(
-            "a C++ compiler must be there for format 'aoti', got none. "
-            "Install g++, set CXX, or use 'exported'."
+            "format 'aoti' needs a C++ compiler, and none was found. "
+            "Install g++, set CXX, or use format 'exported'."
         )
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device must be there, got {device!r} without a GPU. Use 'cpu'.")
+        raise InputError(f"device {device!r} needs a GPU that PyTorch can use. Use device 'cpu'.")
     forces = _grid_forces(net, hamiltonian).to(device=device, dtype=getattr(torch, dtype))
     metadata = _metadata(forces, hamiltonian, solver, dtype, device)
     program = _program(forces, hamiltonian.lattice.n_sublattices)
@@ -94,6 +96,11 @@ def export_forces(
 
 
 def _grid_forces(net: ForceNetwork, hamiltonian: Hamiltonian) -> GridForces:
+    """The torch form of a force field.
+
+    Raises:
+        InputError: The network or the classical force has no such form.
+    """
     network = stencil_network(net, hamiltonian.lattice)
     if network is None:
         raise InputError(
@@ -111,10 +118,10 @@ def _grid_forces(net: ForceNetwork, hamiltonian: Hamiltonian) -> GridForces:
 
 
 def _program(forces: GridForces, n_sublattices: int) -> ExportedProgram:
-    """Traced for two fields; batch and extents stay free."""
+    """Trace the forces with two fields; batch size and extents remain free."""
     first = next(forces.buffers())
     smallest = _smallest(forces)
-    # Extents of all axes differ, and none is the batch: equal ones would be taken for one number.
+    # All sizes differ: the tracer would assume that equal sizes are equal in every call.
     example = [2, *(4 + n + axis for axis, n in enumerate(smallest)), n_sublattices]
     field = torch.zeros(example, dtype=first.dtype, device=first.device)
     extents = {axis: Dim(f"extent_{axis - 1}", min=n) for axis, n in enumerate(smallest, start=1)}
@@ -127,13 +134,14 @@ def _program(forces: GridForces, n_sublattices: int) -> ExportedProgram:
 
 
 def _smallest(forces: GridForces) -> list[int]:
-    """Fewest cells along each axis: fewer would be traced as special cases."""
+    """Fewest cells along each axis; shorter axes would need other code, see `BondSums`."""
     return [1 + max(1, reach) for reach in forces.reach]
 
 
 def _metadata(
     forces: GridForces, hamiltonian: Hamiltonian, solver: Any, dtype: str, device: str
 ) -> dict[str, Any]:
+    """Plain data that describe the program, its inputs and its outputs."""
     lattice = hamiltonian.lattice
     layout = ["batch", *(f"extent_{axis}" for axis in range(lattice.dim)), "n_sublattices"]
     return {
@@ -152,20 +160,22 @@ def _metadata(
 
 
 def _write(program: ExportedProgram, path: Path, format: str, metadata: str) -> None:
+    """Write the program with its metadata in the chosen format."""
     if format == "exported":
         torch.export.save(program, path, extra_files={METADATA: metadata})
         return
-    from torch._inductor import aoti_compile_and_package  # seconds to import
+    from torch._inductor import aoti_compile_and_package  # takes seconds to import
 
     command = compiler()
     assert command is not None
     settings: dict[str, Any] = {
         "aot_inductor.metadata": {METADATA: metadata},
         "cpp.cxx": command[:1],
-        "cpp.dynamic_threads": True,  # as many as there are when it runs, not when it is compiled
+        # The number of threads is chosen when the program runs, not when it is compiled.
+        "cpp.dynamic_threads": True,
     }
     with warnings.catch_warnings():
-        # torch 2.13 uses an API that it deprecates itself
+        # torch 2.13 uses an interface that it has deprecated itself.
         warnings.filterwarnings(
             "ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning
         )

@@ -1,10 +1,10 @@
-"""Forces of a network of scalars by torch operations on the grid of cells, on any device."""
+"""Forces of a scalar network by tensor operations on the grid of unit cells, on any device."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 
 import numpy as np
 import torch
@@ -15,17 +15,17 @@ from lattgnn.backends.stencil import Bond, Kernel, StencilLayer, StencilNetwork
 
 
 class GridForces(nn.Module):
-    """Energies and forces of a network of scalars, of any extent; it can be exported and compiled.
+    """Energies and forces of a scalar network on a lattice of any extent.
 
-    The gradient of an energy is written out by hand, so that no autograd graph is kept. Weights are
-    buffers, in float64 by default; half precision costs more accuracy than it saves time. An extent
-    below the reach of a bond is repeated periodically.
+    The module can be exported and compiled. The gradient of an energy is written by hand, so that
+    no autograd graph is kept. Weights are buffers, in float64 unless the module is converted. Half
+    precision is not worthwhile: it loses much accuracy and saves little time. A periodic axis may
+    be shorter than a bond, which then wraps around more than once.
 
     Args:
         network: The network as matrices on bonds.
         periodic: Whether each axis is periodic; beyond an open end there are no sites.
-        classical: Kernels of a linear classical force for each destination sublattice, 1×1
-            matrices.
+        classical: 1×1 kernels of a linear classical force, for each destination sublattice.
     """
 
     steps: Tensor
@@ -61,11 +61,16 @@ class GridForces(nn.Module):
     def forward(
         self, field: Float[Tensor, "batch *extent n_sublattices"]
     ) -> tuple[Float[Tensor, " batch"] | None, Float[Tensor, "batch *extent n_sublattices"]]:
-        """Energies (float64, None without an energy head) and total forces −∂E/∂field.
+        """Total energies and forces −∂E/∂field.
 
         Args:
-            field: In the dtype of the buffers.
+            field: Values on the sites, in the dtype of the buffers; [batch, *extent,
+                n_sublattices].
+
+        Returns:
+            Energies [batch] in float64, or None without an energy head, and forces like the field.
         """
+        # Channels come first, so that a layer is one matrix product over all cells.
         q = field.movedim(-1, 1)
         y, inner = self._outputs(q)
         if self.conservative:
@@ -88,12 +93,20 @@ class GridForces(nn.Module):
     def on_sites(
         self, field: Float[Tensor, "batch n_sites"], extent: Sequence[int]
     ) -> tuple[Float[Tensor, " batch"] | None, Float[Tensor, "batch n_sites"]]:
-        """As a call, for fields in the order of sites: cells row-major, sublattices fastest."""
+        """The same for fields in site order: cells in row-major order, sublattices fastest.
+
+        Args:
+            field: Values on the sites; [batch, n_sites].
+            extent: Number of cells along each axis.
+
+        Returns:
+            Energies [batch] or None, and forces [batch, n_sites].
+        """
         energy, forces = self(field.reshape(len(field), *extent, -1))
         return energy, forces.flatten(1)
 
     def _outputs(self, q: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Outputs of the last layer, and the input of each nonlinearity."""
+        """Outputs of the last layer, and the inputs of all nonlinearities for the gradient."""
         x, inner = self._functions(q), []
         for layer in self.layers:
             x, hidden = layer(x)
@@ -103,7 +116,7 @@ class GridForces(nn.Module):
     def _functions(
         self, q: Float[Tensor, "batch n_sublattices *extent"]
     ) -> Float[Tensor, "batch _ *extent"]:
-        """Functions of the field, channels of one sublattice together."""
+        """Scalar functions of the field; all channels of a sublattice are adjacent."""
         steps, bumps = self._widths(q)
         value = q.unsqueeze(2)
         functions = [
@@ -114,7 +127,7 @@ class GridForces(nn.Module):
         return torch.cat(functions, 2).flatten(1, 2)
 
     def _gradient(self, q: Tensor, inner: list[Tensor]) -> Tensor:
-        """∂(Σ y)/∂field."""
+        """The gradient ∂(Σ y)/∂field by backpropagation, with the derivatives of `_functions`."""
         gradient = torch.ones_like(q)
         for layer, hidden in zip(reversed(self.layers), reversed(inner), strict=True):
             assert isinstance(layer, _Layer)
@@ -129,12 +142,13 @@ class GridForces(nn.Module):
         return (gradient.unflatten(1, (q.shape[1], -1)) * torch.cat(slopes, 2)).sum(2)
 
     def _widths(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Widths of steps and bumps, shaped to broadcast along the channel axis of the field."""
         shape = (-1,) + (1,) * (q.ndim - 2)
         return self.steps.view(shape), self.bumps.view(shape)
 
 
 class _Layer(nn.Module):
-    """A `StencilLayer`, and its gradient if `back` is set."""
+    """The tensor form of a `StencilLayer`, with its gradient if `back` is set."""
 
     def __init__(
         self, layer: StencilLayer, n_in: Sequence[int], periodic: Sequence[bool], back: bool
@@ -158,7 +172,7 @@ class _Layer(nn.Module):
         return (x + y if self.residual else y), hidden
 
     def backward(self, gradient: Tensor, hidden: Tensor) -> Tensor:
-        """From the gradient with respect to the output to that with respect to the input."""
+        """The gradient with respect to the input from that with respect to the output."""
         back = self.back_mix(gradient)
         if self.silu:
             back = torch.ops.aten.silu_backward(back, hidden)
@@ -169,15 +183,16 @@ class _Layer(nn.Module):
 class BondSums(nn.Module):
     """bias + Σ kernels · x on each cell; neighbors that share a matrix are summed first.
 
-    A product of matrices rather than a convolution, because on a GPU PyTorch rounds the factors of
-    a convolution to ten bits (TF32) by default, and because it is faster on a CPU.
+    Matrix products are used rather than convolutions for two reasons. On a GPU, PyTorch rounds the
+    inputs of a convolution to ten bits of mantissa (TF32) by default, and on a CPU matrix products
+    are faster.
 
     Args:
-        kernels: Of each destination sublattice.
+        kernels: Kernels of each destination sublattice.
         n_in: Channels of each source sublattice.
         n_out: Channels of each destination sublattice.
         periodic: Whether each axis is periodic.
-        bias: [n_out] of each destination sublattice; none by default.
+        bias: Bias of each destination sublattice, [n_out]; zero by default.
     """
 
     def __init__(
@@ -191,47 +206,60 @@ class BondSums(nn.Module):
         super().__init__()
         self.periodic = tuple(periodic)
         self.bonds = [[kernel.bonds for kernel in into] for into in kernels]
-        offsets = [bond[2] for into in self.bonds for bonds in into for bond in bonds]
+        offsets = []
+        for bonds in chain.from_iterable(self.bonds):
+            offsets += [bond[2] for bond in bonds]
         self.reach = tuple(int(n) for n in np.abs(offsets).max(0))
+        # First and last channel of each source sublattice.
         self.channels = list(pairwise(accumulate(n_in, initial=0)))
         for d, (into, n) in enumerate(zip(kernels, n_out, strict=True)):
             start = np.zeros(n) if bias is None else bias[d]
             self.register_buffer(f"bias_{d}", torch.tensor(start, dtype=torch.float64)[:, None])
             for k, kernel in enumerate(into):
-                matrix = np.ascontiguousarray(kernel.matrix)  # archives hold no transposed arrays
+                # An exported archive cannot hold transposed arrays.
+                matrix = np.ascontiguousarray(kernel.matrix)
                 self.register_buffer(f"matrix_{d}_{k}", torch.tensor(matrix, dtype=torch.float64))
 
     def forward(
         self, x: Float[Tensor, "batch n_in *extent"]
     ) -> Float[Tensor, "batch n_out *extent"]:
-        """Apply to channels that are grouped by sublattice."""
+        """Sums for all cells.
+
+        Args:
+            x: Channels on the cells, grouped by sublattice; [batch, n_in, *extent].
+
+        Returns:
+            Output channels, grouped by sublattice; [batch, n_out, *extent].
+        """
         (batch, _, *extent), padded = x.shape, x
         n_cells = math.prod(extent)
-        for axis, (reach, periodic) in enumerate(
-            zip(self.reach, self.periodic, strict=True), start=2
-        ):
+        axes = zip(self.reach, self.periodic, strict=True)
+        for axis, (reach, periodic) in enumerate(axes, start=2):
             padded = _padded(padded, axis, reach, periodic)
         parts = []
         for d, kernels in enumerate(self.bonds):
             total = self.get_buffer(f"bias_{d}").expand(batch, -1, n_cells).clone()
             for k, bonds in enumerate(kernels):
                 matrix = self.get_buffer(f"matrix_{d}_{k}").expand(batch, -1, -1)
+                # In place, so that only one output is kept in memory.
                 total.baddbmm_(matrix, self._sum(x, padded, bonds).flatten(2))
             parts.append(total)
         whole = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         return whole.unflatten(2, extent)
 
     def _sum(self, x: Tensor, padded: Tensor, bonds: tuple[Bond, ...]) -> Tensor:
+        """Sum of the sources of all bonds, for each cell."""
         first, *others = (self._shifted(x, padded, bond) for bond in bonds)
         if not others:
             return first
+        # The first sum makes a new tensor, as views must not be overwritten; the others reuse it.
         total = first + others[0]
         for other in others[1:]:
             total += other
         return total
 
     def _shifted(self, x: Tensor, padded: Tensor, bond: Bond) -> Tensor:
-        """The source of a bond for each cell, as a view."""
+        """The source of a bond for each cell, as a view of the padded tensor."""
         source, _, offset = bond
         start, stop = self.channels[source]
         if not any(offset):
@@ -243,16 +271,15 @@ class BondSums(nn.Module):
 
 
 def _padded(x: Tensor, axis: int, reach: int, periodic: bool) -> Tensor:
-    """Padded by `reach` cells at both ends of an axis: periodic copies, or zeros if open."""
+    """Extend an axis by `reach` cells at both ends, with periodic copies or zeros."""
     if reach == 0:
         return x
     extent = x.shape[axis]
     if periodic:
+        # A short axis is repeated until it is as long as the bond (the quotient is rounded up).
         copies = x if extent >= reach else torch.cat([x] * -(-reach // extent), axis)
-        before, after = (
-            copies.narrow(axis, copies.shape[axis] - reach, reach),
-            copies.narrow(axis, 0, reach),
-        )
+        before = copies.narrow(axis, copies.shape[axis] - reach, reach)
+        after = copies.narrow(axis, 0, reach)
     else:
         shape = list(x.shape)
         shape[axis] = reach
@@ -261,5 +288,6 @@ def _padded(x: Tensor, axis: int, reach: int, periodic: bool) -> Tensor:
 
 
 def _on_site(matrices: Sequence[np.ndarray], periodic: Sequence[bool]) -> list[tuple[Kernel, ...]]:
+    """One matrix of each sublattice as kernels that act within a site."""
     here = (0,) * len(periodic)
     return [(Kernel(((d, d, here),), matrix),) for d, matrix in enumerate(matrices)]

@@ -1,27 +1,32 @@
-"""The classical force of a scalar field where it is linear: kernels on bonds, like a layer's."""
+"""Linear classical forces of scalar fields in the form of a layer: kernels on bonds."""
 
 import numpy as np
 
-from lattgnn.backends.stencil import Kernel
+from lattgnn.backends.stencil import Bond, Kernel
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import bond_orbits
 
 
 def linear_classical(hamiltonian: Hamiltonian) -> tuple[tuple[Kernel, ...], ...] | None:
-    """−k0 φ_i − k1 Σ_{j nn i} φ_j as 1×1 kernels of each destination; None where it is not that."""
+    """The classical force −k0 φ_i − k1 Σ_{j nn i} φ_j as kernels on bonds.
+
+    Args:
+        hamiltonian: The model.
+
+    Returns:
+        1×1 kernels for each destination sublattice, or None if the classical force has another form
+        or the field is not a scalar.
+    """
     stiffness, lattice = hamiltonian.stiffness, hamiltonian.lattice
     if stiffness is None or hamiltonian.field_type.n_components:
         return None
     onsite, between = (np.array([[-k]]) for k in stiffness)
-    near = [
-        bond
-        for orbit in bond_orbits(lattice, lattice.neighbor_distance).orbits
-        for bond in orbit.bonds
-    ]
-    return tuple(
-        (
-            Kernel(((s, s, (0,) * lattice.dim),), onsite),
-            Kernel(tuple(bond for bond in near if bond[1] == s), between),
-        )
-        for s in range(lattice.n_sublattices)
-    )
+    neighbors: list[Bond] = []
+    for orbit in bond_orbits(lattice, lattice.neighbor_distance).orbits:
+        neighbors += orbit.bonds
+    kernels = []
+    for sublattice in range(lattice.n_sublattices):
+        here: Bond = (sublattice, sublattice, (0,) * lattice.dim)
+        into = tuple(bond for bond in neighbors if bond[1] == sublattice)
+        kernels.append((Kernel((here,), onsite), Kernel(into, between)))
+    return tuple(kernels)

@@ -1,4 +1,4 @@
-"""Forces by the compiled code of `csrc/stencil.cpp`: the tables that it reads."""
+"""Forces of a scalar network by the compiled code of `csrc/stencil.cpp`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from lattgnn.lattice import Lattice
 from lattgnn.native import library
 
 FLAT_BYTES = 2 * 2**20
-"""A lattice whose channels take less than this stays in the cache: it is swept as one row."""
+"""A lattice whose channels take at most this much memory stays in the cache and is one row."""
 
+# The structures below mirror those of `csrc/stencil.cpp` field by field; the comments are there.
 _int, _long, _float, _pointer = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
 
 
@@ -65,18 +66,18 @@ class _Geometry(ctypes.Structure):
 
 
 class NativeForces:
-    """Energies and forces of a network of scalars on one lattice, float32, on the CPU.
+    """Energies and forces of a scalar network on one lattice, in float32 on the CPU.
 
     Args:
         network: The network as matrices on bonds.
         lattice: The lattice of the fields.
-        classical: Kernels of a linear classical force for each destination sublattice, 1×1
-            matrices.
-        tile_bytes: Memory for rows in flight; it cuts rows into tiles. A lattice that takes no more
-            than `FLAT_BYTES` is one row where there are as many samples as threads.
+        classical: 1×1 kernels of a linear classical force, for each destination sublattice.
+        tile_bytes: Memory for the rows that a sweep keeps; longer rows are cut into tiles. A
+            lattice that takes at most `FLAT_BYTES` is a single row if the number of samples is a
+            multiple of the number of threads.
 
     Raises:
-        RuntimeError: Nothing could be compiled here; see `lattgnn.native.library`.
+        RuntimeError: There is no compiled code on this machine; see `lattgnn.native.library`.
     """
 
     def __init__(
@@ -98,15 +99,19 @@ class NativeForces:
         field: Float[Tensor, "batch n_sites"],
         out: Float[Tensor, "batch n_sites"] | None = None,
     ) -> tuple[Float[Tensor, " batch"] | None, Float[Tensor, "batch n_sites"]]:
-        """Energies (float64, None without an energy head) and total forces.
+        """Total energies and forces.
 
         Args:
-            field: float32, contiguous, on the CPU.
+            field: Contiguous float32 tensor on the CPU; [batch, n_sites].
             out: Tensor like `field` that receives the forces.
+
+        Returns:
+            Energies [batch] in float64, or None without an energy head, and forces like the field.
 
         Raises:
             InputError: A field is not finite.
         """
+        # A single row cannot be divided: with one, each thread must get the same number of samples.
         out, n_threads = torch.empty_like(field) if out is None else out, torch.get_num_threads()
         whole = self._flat if len(field) % n_threads == 0 else None
         finite, energies = (whole or self._rows)(field, out, n_threads)
@@ -120,14 +125,15 @@ class NativeForces:
 
 
 class _Plan:
-    """The tables of a network on a grid, and the plan that the compiled code makes of them."""
+    """A network on a grid as tables, and the plan that the compiled code builds from them."""
 
     def __init__(
         self, network: StencilNetwork, classical: tuple[tuple[Kernel, ...], ...], grid: Grid
     ) -> None:
         functions = library()
         if functions is None:
-            raise RuntimeError("a C++ compiler must be there, got none. Install g++, or set CXX.")
+            raise RuntimeError("there is no compiled code: install g++, or set CXX.")
+        # The plan holds pointers into these arrays, so they must live as long as it does.
         self._kept: list[Any] = []
         self._energies = (len(grid.tiles), grid.extent[0])
         net, geometry = self._network(network, classical, grid), self._geometry(grid)
@@ -139,31 +145,38 @@ class _Plan:
         self._plan = functions.lattgnn_plan(ctypes.byref(net), ctypes.byref(geometry))
 
     def __del__(self) -> None:
-        if getattr(self, "_plan", None):
+        if getattr(self, "_plan", None):  # missing if the constructor has failed
             self._free(self._plan)
 
     def __call__(self, field: Tensor, out: Tensor, n_threads: int) -> tuple[bool, Tensor]:
-        """Whether the fields are finite, and energies (zero without any); `out` gets the forces."""
+        """Write the forces to `out`; return whether all fields are finite, and the energies."""
+        # One partial sum per tile and row: energies do not depend on the number of threads.
         energies = torch.zeros(len(field), *self._energies, dtype=torch.float64)
         pointers = (tensor.data_ptr() for tensor in (field, out, energies))
         finite = self._forces(self._plan, *pointers, len(field), n_threads)
         return bool(finite), energies.sum((1, 2))
 
     def _array(self, values: Any, dtype: Any) -> int:
-        """Address of an array that lives as long as this object."""
+        """Address of a contiguous copy of the values that lives as long as this object."""
         array = np.ascontiguousarray(values, dtype=dtype)
         self._kept.append(array)
         return array.ctypes.data
 
     def _structures(self, kind: type[ctypes.Structure], values: Sequence[ctypes.Structure]) -> int:
+        """Address of an array of structures that lives as long as this object."""
         array = (kind * len(values))(*values)
         self._kept.append(array)
         return ctypes.addressof(array)
 
     def _sum(self, kernels: tuple[Kernel, ...], first: Sequence[int], grid: Grid) -> _Sum:
-        """A sum over kernels that reads rows with `first`, the first channel of each sublattice."""
-        steps = [(first[s], grid.offset(step)) for k in kernels for s, _, step in k.bonds]
-        bonds = [(channel, -step[0], -grid.shift(step)) for channel, step in steps]
+        """A sum over kernels, whose inputs start at channel `first` of each source sublattice."""
+        bonds = []
+        for kernel in kernels:
+            for source, _, step in kernel.bonds:
+                offset = grid.offset(step)
+                # The source lies at minus the offset of the bond: first channel, rows, slots.
+                bonds.append((first[source], -offset[0], -grid.shift(offset)))
+        # Matrices are stored one after another with the input channel as the slow index.
         return _Sum(
             len(kernels),
             len(kernels[0].matrix),
@@ -174,15 +187,18 @@ class _Plan:
         )
 
     def _sums(self, kernels: Sequence[tuple[Kernel, ...]], first: Sequence[int], grid: Grid) -> int:
+        """Address of the sums of all destination sublattices."""
         return self._structures(_Sum, [self._sum(k, first, grid) for k in kernels])
 
     def _layer(
         self, layer: StencilLayer, first_in: Sequence[int], grid: Grid
     ) -> tuple[_Layer, list[int]]:
+        """The table of a layer, and the first output channel of each sublattice."""
         first_hidden, first_out = _firsts(layer.bias), _firsts(layer.out_bias)
         here = (0,) * grid.dim
         mixing = [(Kernel(((d, d, here),), m),) for d, m in enumerate(layer.mixing)]
         back_mixing = [(Kernel(((d, d, here),), m.T),) for d, m in enumerate(layer.mixing)]
+        # Mixing reads the channels of one sublattice from a buffer of its own, not from rows.
         zeros = [0] * len(mixing)
         entry = _Layer(
             first_hidden[-1],
@@ -202,6 +218,7 @@ class _Plan:
         return entry, first_out
 
     def _network(self, network: StencilNetwork, classical: Sequence, grid: Grid) -> _Network:
+        """The table of the whole network."""
         n_sublattices = len(network.layers[0].bias)
         layers, first = [], [0] * n_sublattices
         for layer in network.layers:
@@ -212,6 +229,7 @@ class _Plan:
             len(layers),
             len(network.steps),
             len(network.bumps),
+            # Inverse widths: the inner loops multiply rather than divide.
             self._array(1 / network.steps, np.float32),
             self._array(1 / network.bumps, np.float32),
             1 / network.linear,
@@ -223,8 +241,10 @@ class _Plan:
         )
 
     def _geometry(self, grid: Grid) -> _Geometry:
+        """The table of rows and tiles."""
         tiles = []
         for tile in grid.tiles:
+            # Slots that the tile computes, its halo included, lie between the first and the last.
             begin, *_, last = np.flatnonzero(tile.core >= 0)
             arrays = [self._array(a, np.int32) for a in (tile.cells, tile.copies, tile.core > 0)]
             tiles.append(_Tile(len(tile.cells), begin, last + 1, len(tile.copies), *arrays))
@@ -234,4 +254,5 @@ class _Plan:
 
 
 def _firsts(parts: Sequence[np.ndarray]) -> list[int]:
+    """Start of each part in their concatenation, and the total length."""
     return [0, *np.cumsum([len(p) for p in parts]).tolist()]

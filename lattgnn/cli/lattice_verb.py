@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
             )
         periodic = [axis not in options.open for axis in range(lattice.dim)]
         lattice = named_lattice(*options.extent, periodic=periodic)
-    print(symmetry_table(lattice, options.cutoff))
+    print(symmetry_table(lattice, options.cutoff), end="")
     if options.plot is not None:
         from lattgnn.report.lattice_plot import plot_lattice
 

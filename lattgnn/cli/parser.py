@@ -153,18 +153,21 @@ def _correction(message: str, known: list[str]) -> str:
     if re.search(r"[Ee]xpected a (<class ')?tuple", message):
         return "Write a pair in brackets and without spaces, such as [10,100]."
     if match := re.search(r"unrecognized arguments: (--[\w.]+)", message):
-        return suggestion(match[1], [name for name in known if name.startswith("--")])
+        return _near(match[1], [name for name in known if name.startswith("--")], "See --help.")
     if match := re.search(r"(?:Option|accept option) '([\w.]+)'", message):
         owner = _class(message)
         if owner is not None:
             nested = _nested_option(owner, match[1])
             return nested or suggestion(match[1], inspect.signature(owner).parameters)
         keys = [name for name in known if not name.startswith("-")]
-        advice = suggestion(match[1], keys)
-        # A list of all keys of a verb would be too long to help.
-        is_near = advice.startswith("Did you mean")
-        return advice if is_near else "Is it in the configuration of another verb? See --help."
+        return _near(match[1], keys, "Is it in the configuration of another verb? See --help.")
     return ""
+
+
+def _near(wrong: str, known: list[str], otherwise: str) -> str:
+    """The option that was probably meant. A list of all options of a verb would be too long."""
+    advice = suggestion(wrong, known)
+    return advice if advice.startswith("Did you mean") else otherwise
 
 
 def _public_names(module_path: str) -> list[str]:

@@ -22,24 +22,25 @@ from lattgnn.lattice.unit_cell import IntVector, UnitCell
 class Bonds:
     """Directed bonds of a finite lattice, sorted by (destination, orbit, source).
 
-    Arrays are read-only. Every bond is a copy of one bond of the unit cell; `kind` is the number
-    of that bond in `kinds`.
+    Arrays are read-only. Every bond of the finite lattice is a translated copy of one bond of the
+    unit cell: bond b is a copy of `cell_bonds[cell_bond[b]]`.
 
     Attributes:
         source: Site where the bond starts, int64 [n_bonds].
         destination: Site where the bond ends, int64 [n_bonds].
-        kind: Number of the unit cell's bond, int32 [n_bonds].
-        kinds: Bonds of the unit cell: (source sublattice, destination sublattice, offset).
-        kind_orbit: Orbit of each of `kinds`, int64 [n_kinds].
-        kind_displacement: Cartesian vector of each of `kinds`, float64 [n_kinds, dim].
+        cell_bond: Number of the bond of the unit cell that each bond is a copy of, int32 [n_bonds].
+        cell_bonds: The bonds of the unit cell: (source sublattice, destination sublattice, offset).
+        cell_bond_orbit: Orbit of each bond of the unit cell, int64 [n_cell_bonds].
+        cell_bond_displacement: Cartesian vector of each bond of the unit cell, float64
+            [n_cell_bonds, dim].
     """
 
     source: np.ndarray
     destination: np.ndarray
-    kind: np.ndarray = field(repr=False)
-    kinds: tuple[Bond, ...] = field(repr=False)
-    kind_orbit: np.ndarray = field(repr=False)
-    kind_displacement: np.ndarray = field(repr=False)
+    cell_bond: np.ndarray = field(repr=False)
+    cell_bonds: tuple[Bond, ...] = field(repr=False)
+    cell_bond_orbit: np.ndarray = field(repr=False)
+    cell_bond_displacement: np.ndarray = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -47,12 +48,12 @@ class Bonds:
     @cached_property
     def orbit(self) -> np.ndarray:
         """Orbit of each bond, int64 [n_bonds]."""
-        return _read_only(self.kind_orbit[self.kind])
+        return _read_only(self.cell_bond_orbit[self.cell_bond])
 
     @cached_property
     def displacement(self) -> np.ndarray:
         """Cartesian vector from source to destination, float64 [n_bonds, dim]."""
-        return _read_only(self.kind_displacement[self.kind])
+        return _read_only(self.cell_bond_displacement[self.cell_bond])
 
 
 def list_bonds(
@@ -74,16 +75,16 @@ def list_bonds(
     """
     check_extent(cell, extent, periodic, cutoff)
     orbits = orbits_within(cell, cutoff)
-    kinds = [(bond, orbit.index) for orbit in orbits for bond in orbit.bonds]
-    kinds.sort(key=lambda kind: (kind[0][1], kind[1]))  # by destination sublattice, then orbit
-    source, destination, kind = _sorted_bonds(cell, extent, periodic, kinds)
-    vectors = [cell.cartesian(cell.separation(*bond)) for bond, _ in kinds]
+    cell_bonds = [(bond, orbit.index) for orbit in orbits for bond in orbit.bonds]
+    cell_bonds.sort(key=lambda entry: (entry[0][1], entry[1]))  # by destination, then orbit
+    source, destination, cell_bond = _sorted_bonds(cell, extent, periodic, cell_bonds)
+    vectors = [cell.cartesian(cell.separation(*bond)) for bond, _ in cell_bonds]
     return Bonds(
         _read_only(source),
         _read_only(destination),
-        _read_only(kind),
-        tuple(bond for bond, _ in kinds),
-        _read_only(np.array([orbit for _, orbit in kinds], dtype=np.int64)),
+        _read_only(cell_bond),
+        tuple(bond for bond, _ in cell_bonds),
+        _read_only(np.array([orbit for _, orbit in cell_bonds], dtype=np.int64)),
         _read_only(np.array(vectors).reshape(-1, cell.dim)),
     )
 
@@ -156,32 +157,32 @@ def _sorted_bonds(
     cell: UnitCell,
     extent: IntVector,
     periodic: tuple[bool, ...],
-    kinds: list[tuple[Bond, int]],
+    cell_bonds: list[tuple[Bond, int]],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Source, destination and kind of every bond, sorted by (destination, orbit, source).
+    """Source, destination and cell bond of every bond, sorted by (destination, orbit, source).
 
     Args:
         cell: The unit cell.
         extent: Number of cells along each axis.
         periodic: Whether each axis is periodic.
-        kinds: Bonds of the unit cell with their orbits, sorted by destination sublattice.
+        cell_bonds: Bonds of the unit cell with their orbits, sorted by destination sublattice.
     """
     n_cells = math.prod(extent)
     n_sites = n_cells * cell.n_sublattices
     # Each bond is packed into one integer whose bits are, from high to low, orbit, source and
-    # kind. Integers sort much faster than triples, and shifts and masks unpack them. The
+    # cell bond. Integers sort much faster than triples, and shifts and masks unpack them. The
     # destination needs no bits: it is given by the row (cell) and the group of columns
     # (sublattice) of the integer.
-    kind_bits, site_bits = len(kinds).bit_length(), n_sites.bit_length()
+    cell_bond_bits, site_bits = len(cell_bonds).bit_length(), n_sites.bit_length()
     absent = np.iinfo(np.int64).max  # for bonds that would cross an open boundary; sorts last
-    keys = np.empty((n_cells, len(kinds)), dtype=np.int64)
-    for k, ((source, _, offset), orbit) in enumerate(kinds):
+    keys = np.empty((n_cells, len(cell_bonds)), dtype=np.int64)
+    for k, ((source, _, offset), orbit) in enumerate(cell_bonds):
         cells, present = _shifted_cells(extent, periodic, offset)
-        # The source site is cells · n_sublattices + source, shifted left by kind_bits.
-        tag = (orbit << site_bits + kind_bits) + (source << kind_bits) + k
-        keys[:, k] = np.where(present, cells * (cell.n_sublattices << kind_bits) + tag, absent)
+        # The source site is cells · n_sublattices + source, shifted left by cell_bond_bits.
+        tag = (orbit << site_bits + cell_bond_bits) + (source << cell_bond_bits) + k
+        keys[:, k] = np.where(present, cells * (cell.n_sublattices << cell_bond_bits) + tag, absent)
     # Columns are grouped by destination sublattice; sort the bonds that end at each site.
-    ending = [sum(bond[1] == s for bond, _ in kinds) for s in range(cell.n_sublattices)]
+    ending = [sum(bond[1] == s for bond, _ in cell_bonds) for s in range(cell.n_sublattices)]
     for start, stop in pairwise(np.concatenate([[0], np.cumsum(ending)])):
         keys[:, start:stop].sort(axis=1)
     sites = np.arange(n_sites).reshape(n_cells, cell.n_sublattices)
@@ -190,9 +191,9 @@ def _sorted_bonds(
     if not all(periodic):
         present = keys != absent
         keys, destination = keys[present], destination[present]
-    kind = (keys & (1 << kind_bits) - 1).astype(np.int32)
-    source = keys >> kind_bits & (1 << site_bits) - 1
-    return source, destination, kind
+    cell_bond = (keys & (1 << cell_bond_bits) - 1).astype(np.int32)
+    source = keys >> cell_bond_bits & (1 << site_bits) - 1
+    return source, destination, cell_bond
 
 
 def _shifted_cells(

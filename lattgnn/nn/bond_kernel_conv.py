@@ -1,7 +1,8 @@
-"""The orbit convolution with the kernel of each bond: one gather of neighbors, one GEMM per sublattice.
+"""The orbit convolution with the kernel of each bond: a gather of neighbors and a GEMM.
 
-Large representations, such as the regular one, have more basis kernels than neighbors times components. It is
-then cheaper to add up the kernel of each bond, K_b = Σ_p W_p ⊗ B_p(b), than to apply every B_p.
+Large representations, such as the regular one, have more basis kernels than neighbors times
+components. It is then cheaper to add up the kernel of each bond, K_b = Σ_p W_p ⊗ B_p(b), than to
+apply every B_p.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def apply_bond_kernels(
     x: Sequence[Float[Tensor, "_rows _batch _channels"]],
     graph: LatticeGraph,
 ) -> list[Tensor | None]:
-    """Σ_j K_ij x_j for each output block of a layer, without biases; None where no kernel leads."""
+    """Σ_j K_ij x_j for each output block, without biases; None for outputs without kernels."""
     results: list[Tensor | None] = [None] * len(layer.outputs)
     groups = dict.fromkeys((out.type.site_class, out.internal) for out in layer.outputs)
     for site_class, internal in groups:

@@ -1,4 +1,4 @@
-"""Sparse matrices between sites and bonds: values at the ends of bonds, sums over the bonds that arrive."""
+"""Sparse matrices between sites and bonds: values at bond ends, and sums over incoming bonds."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ def bond_ends(graph: LatticeGraph, cutoff: float) -> tuple[SparseMap, SparseMap]
 
 @graph_operator
 def bond_sums(graph: LatticeGraph, cutoff: float) -> SparseMap:
-    """Sums over the bonds that arrive at a site: rows by orbit, then site of the class where it arrives.
+    """Sums over the incoming bonds of each orbit.
 
-    Scaled so that independent bonds of variance one give sums of variance one.
+    The rows are ordered by orbit, then by destination site within its class. They are scaled so
+    that independent bond values of variance one give sums of variance one.
     """
     lattice, entries, n_rows = graph.lattice, [], 0
     bonds = lattice.bonds(cutoff)
@@ -43,7 +44,7 @@ def bond_sums(graph: LatticeGraph, cutoff: float) -> SparseMap:
 
 @graph_operator
 def neighbor_sum(graph: LatticeGraph) -> SparseMap:
-    """Sum over all bonds of the graph that arrive at a site."""
+    """The sum over all bonds of the graph that end on a site."""
     bonds = graph.lattice.bonds(graph.cutoff)
     n_sites = graph.lattice.n_sites
     entries = (bonds.destination, bonds.source, np.ones(len(bonds)))
@@ -52,7 +53,7 @@ def neighbor_sum(graph: LatticeGraph) -> SparseMap:
 
 @graph_operator
 def degrees(graph: LatticeGraph) -> Float[Tensor, "n_sites 1 1"]:
-    """Bonds of the graph that arrive at each site, at least 1."""
+    """The number of bonds of the graph that end on each site, at least 1."""
     counts = np.bincount(
         graph.lattice.bonds(graph.cutoff).destination, minlength=graph.lattice.n_sites
     )

@@ -13,11 +13,12 @@ def energy_and_forces(
     """Energy and F = −∂E/∂field.
 
     Args:
-        energy_of: Energy [batch] of fields [batch, n_sites, ...].
+        energy_of: Function from fields [batch, n_sites, ...] to energies [batch].
         field: The fields; no gradient flows back into them.
 
     Returns:
-        Energies and forces. They carry a graph back to the parameters only where grad mode is on.
+        Energies and forces. They are attached to the autograd graph of the parameters only if grad
+        mode is on.
     """
     training = torch.is_grad_enabled()
     with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""What the channels of a layer are: copies of representations on classes of sites."""
+"""Descriptions of the channels of a layer: copies of representations on classes of sites."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from lattgnn.symmetry import Representation, SiteType, parse_representation, sit
 
 @dataclass(frozen=True)
 class Internal:
-    """How channels transform under a symmetry that leaves sites in place, such as a rotation of all spins.
+    """How channels transform under a symmetry that does not move sites, such as spin rotations.
 
-    A layer that acts on all components alike commutes with any such symmetry, so the components of an
-    internal space ride along with the batch, and channels of different internal spaces never mix linearly.
+    A layer that treats all components alike commutes with any such symmetry. The components of an
+    internal space are therefore stored along the batch axis, and channels of different internal
+    spaces never mix linearly.
 
     Attributes:
-        name: Which space.
-        dim: Its dimension.
-        invariant: Whether the symmetry leaves the channels alone.
+        name: Name of the space.
+        dim: Dimension of the space.
+        invariant: Whether the symmetry leaves the channels unchanged.
     """
 
     name: str
@@ -33,14 +34,16 @@ EVEN = Internal("even", invariant=True)
 ODD = Internal("odd")
 """Changes sign under the Z2 symmetry of the field, such as particle–hole symmetry, Q → −Q."""
 SPIN = Internal("spin", dim=3)
-"""Turns like a spin under a rotation of all spins."""
+"""Transforms like a spin under a rotation of all spins."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some channels of one type: a tensor [n_sites of the class × type.dim, internal.dim × batch, channels].
+    """Channels of one type: a tensor [class sites × type.dim, internal.dim × batch, channels].
 
-    Components are fastest among the rows: row i·dim + c is component c on the i-th site of the class.
+    Components are fastest within the rows: row i·dim + c is component c on site i of the class.
+    Samples are fastest within the second axis: index m·batch + z is internal component m of sample
+    z.
     """
 
     type: SiteType
@@ -49,14 +52,20 @@ class Block:
 
     @property
     def is_invariant(self) -> bool:
-        """Whether no symmetry changes the channels, so that any function of them, and a bias, is allowed."""
+        """Whether no symmetry changes the channels.
+
+        Any function of such channels, and a bias, is equivariant.
+        """
         return (
             self.type.representation.is_trivial and self.type.dim == 1 and self.internal.invariant
         )
 
     @property
     def is_pointwise(self) -> bool:
-        """Whether symmetries only permute the entries, so that a function of each entry is equivariant."""
+        """Whether symmetries only permute the entries.
+
+        Any function applied to each entry is then equivariant.
+        """
         return self.type.representation.is_permutation and self.internal.invariant
 
 
@@ -70,25 +79,26 @@ def features(
     other_channels: int = 0,
     other: Internal = ODD,
 ) -> Features:
-    """Channels of a hidden layer on every class of sites.
+    """The channels of a hidden layer on every class of sites.
 
     Args:
-        lattice: Its site groups name the irreps.
-        hidden: What one channel holds, such as "trivial", "regular" or "A1 + B1 + E"; one text for all
-            classes of sites, or one for each.
-        channels: Copies of it, unchanged by internal symmetries.
-        other_channels: Copies that internal symmetries do change.
-        other: How they change.
+        lattice: The lattice, whose site groups define the irreps.
+        hidden: Representation of one channel, such as "trivial", "regular" or "A1 + B1 + E"; one
+            text for all classes of sites, or one text per class.
+        channels: Number of copies that are unchanged by internal symmetries.
+        other_channels: Number of copies that change under internal symmetries.
+        other: How those copies change.
 
     Raises:
-        ValueError: If a name is none of a site group, or there are not as many texts as classes.
+        InputError: If a name is not an irrep of the site group, or the number of texts differs from
+        the number of classes.
     """
     classes = site_classes(lattice.cell)
     texts = (hidden,) * len(classes) if isinstance(hidden, str) else tuple(hidden)
     if len(texts) != len(classes):
         raise InputError(
-            f"hidden must be one text, or one for each of the {len(classes)} classes of equivalent sites, "
-            f"got {hidden!r}. Use 'trivial' or 'regular' for all."
+            f"hidden must be one text, or one for each of the {len(classes)} classes of "
+            f"equivalent sites, got {hidden!r}. Use 'trivial' or 'regular' for all."
         )
     blocks = []
     for number, (sites, text) in enumerate(zip(classes, texts, strict=True)):

@@ -15,7 +15,8 @@ from lattgnn.nn.features import EVEN, ODD, Block, Features, Internal
 from lattgnn.nn.kernel_operators import class_sites, in_site_order
 from lattgnn.symmetry import FieldRepresentation, Representation, SiteType, trivial
 
-# Widths in units of the field: from the thermal step kT/g of one site to the whole range of a quench.
+# Widths in units of the field. They cover the range from the thermal step kT/g of one site to the
+# largest fields in a quench.
 STEPS = (0.15, 0.3, 0.5, 0.8, 1.3, 2.0, 3.5, 5.0)
 BUMPS = (0.15, 0.3, 0.5, 0.8, 1.2, 2.0, 4.0)
 
@@ -32,10 +33,10 @@ def field_blocks(
 
 
 class FieldComponents(nn.Module):
-    """A field as the blocks of its representation, in local frames, and blocks as a field.
+    """Converts a field to the blocks of its representation, in local frames, and back.
 
     Args:
-        field: How it transforms.
+        field: Representation of the field.
     """
 
     def __init__(self, field: FieldRepresentation):
@@ -44,7 +45,8 @@ class FieldComponents(nn.Module):
         self.n_components = field.n_components
         to_local = field.to_local()
         identity = np.eye(field.n_components)
-        # Always float64: a rotation rounded to float32 is no longer a symmetry of a float64 network.
+        # Always float64, because rounding the matrices to float32 would break the symmetry of a
+        # float64 network.
         self.to_local = (
             None if np.allclose(to_local, identity, atol=0) else torch.from_numpy(to_local)
         )
@@ -52,7 +54,7 @@ class FieldComponents(nn.Module):
     def split(
         self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph
     ) -> list[Float[Tensor, "_rows _batch 1"]]:
-        """Blocks of one channel."""
+        """The blocks of a field, with one channel each."""
         local = self._turned(field.reshape(len(field), -1, self.n_components), inverse=False)
         blocks = []
         for number, representation in enumerate(self.representations):
@@ -66,7 +68,7 @@ class FieldComponents(nn.Module):
     def join(
         self, blocks: Sequence[Float[Tensor, "_rows _batch 1"]], graph: LatticeGraph
     ) -> Float[Tensor, "batch n_sites components"]:
-        """The field of such blocks."""
+        """The field that consists of the given blocks."""
         pieces = iter(blocks)
         batch = blocks[0].shape[1]
         parts = []
@@ -83,22 +85,25 @@ class FieldComponents(nn.Module):
             return field
         matrices = self.to_local.to(field)
         matrices = matrices.mT if inverse else matrices
+        # b: sample; n: cell; s: sublattice (fastest in the site number); c, d: components.
         cells = field.view(len(field), -1, len(matrices), self.n_components)
         return torch.einsum("scd,bnsd->bnsc", matrices, cells).reshape(field.shape)
 
 
 class FieldBasis(nn.Module):
-    r"""Fixed functions of the local field, so that a network does not have to build them from its weights.
+    """Fixed functions of the local field, so that a network need not learn them.
 
-    A site switches from empty to filled within a narrow range of Q. An invariant component Q gives steps
-    tanh(Q/s), Q/s_max and bumps exp(−Q²/2s²) of several widths s. Components q that a symmetry turns give
-    the same as far as symmetry allows: vectors q/√(s² + |q|²) and q/s_max, and invariants exp(−|q|²/2s²).
+    A site switches from empty to filled within a narrow range of Q. An invariant component Q
+    therefore gives steps tanh(Q/s), a linear function Q/s_max and bumps exp(−Q²/2s²), for several
+    widths s. For components q that mix under a symmetry, the corresponding functions are the
+    vectors q/√(s² + |q|²) and q/s_max, and the invariants exp(−|q|²/2s²).
 
     Args:
         lattice: The lattice; its extent does not matter.
-        field: How the field transforms.
+        field: Representation of the field.
         scale: Unit of the widths, in units of the field.
-        odd: Whether to keep odd functions and even ones apart, because the field is odd under a Z2 symmetry.
+        odd: Whether to keep odd and even functions in separate blocks, because the field is odd
+            under a Z2 symmetry.
     """
 
     steps: Tensor
@@ -108,7 +113,7 @@ class FieldBasis(nn.Module):
         self, lattice: Lattice, field: FieldRepresentation, scale: float = 1.0, odd: bool = False
     ):
         super().__init__()
-        # Persistent: a checkpoint keeps the widths that it was fitted with.
+        # Persistent buffers: a checkpoint keeps the widths that it was fitted with.
         self.register_buffer("steps", scale * torch.tensor(STEPS))
         self.register_buffer("bumps", scale * torch.tensor(BUMPS))
         self.components = FieldComponents(field)
@@ -134,6 +139,8 @@ class FieldBasis(nn.Module):
             if self._together(block.type.representation):
                 result.append(self._invariant(q))
                 continue
+            # Rows are ordered by site, then component: unfold them to sum over components, and
+            # repeat each site's factor for all of its components.
             square = q.view(-1, block.type.dim, *q.shape[1:]).square().sum(1)
             if block.type.dim == 1:
                 steps = torch.tanh(q / self.steps)
@@ -146,7 +153,7 @@ class FieldBasis(nn.Module):
         return result
 
     def _invariant(self, q: Float[Tensor, "rows batch 1"]) -> Float[Tensor, "rows batch _channels"]:
-        """All functions of an invariant component, channels slowest in memory."""
+        """All functions of an invariant component, with channels slowest in memory."""
         value, steps, bumps = q.movedim(-1, 0), self.steps[:, None, None], self.bumps[:, None, None]
         even = torch.exp(-0.5 * value.square() / bumps.square())
         return torch.cat([torch.tanh(value / steps), value / steps.max(), even]).movedim(0, -1)

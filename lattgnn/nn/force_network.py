@@ -15,27 +15,30 @@ from lattgnn.symmetry import FieldType
 
 
 class ForceNetwork(nn.Module, ABC):
-    """A network from fields to electronic energy and forces, on any extent of one lattice.
+    """A network from fields to electronic energy and forces, for any extent of one lattice.
 
-    A subclass is made by ``Net(lattice, field_type, **hyperparameters)``. It may use the lattice's symmetry, but
-    not its extent.
+    A subclass is constructed as ``Net(lattice, field_type, **hyperparameters)``. It may use the
+    lattice's symmetry, but not its extent.
     """
 
     hyperparameters: Mapping[str, Any]
-    """Arguments that rebuild the network, without the lattice; a checkpoint stores them."""
+    """Arguments that rebuild the network, except for the lattice; a checkpoint stores them."""
 
     field_type: FieldType
-    """Kind of field that the network was made for."""
+    """Kind of field that the network is made for."""
 
     cutoff: float
     """Longest bond of the graph that the network receives."""
 
     conservative: bool = False
-    """Whether forces are the gradient of an energy, which :meth:`site_energies` gives site by site."""
+    """Whether forces are the gradient of an energy, which is the sum of :meth:`site_energies`."""
 
     receptive_field: tuple[int, ...] | None = None
-    """How many cells away, along each axis, the field can change the energy of a site, or its force where
-    there is no energy. None where that is not known. Forces that are gradients see twice as far."""
+    """Receptive field of a site's energy, or of its force if there is no energy.
+
+    It is the number of cells along each axis beyond which the field has no effect; None if unknown.
+    Forces that are gradients have twice this receptive field.
+    """
 
     def graph(self, lattice: Lattice) -> LatticeGraph:
         """The graph of a lattice for ``forward``, in this network's dtype and on its device.
@@ -55,18 +58,21 @@ class ForceNetwork(nn.Module, ABC):
     def site_energies(
         self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph
     ) -> Float[Tensor, "batch n_sites"]:
-        """The energies of the sites, whose sum is the electronic energy.
+        """The energy of each site; the electronic energy is their sum.
 
         Raises:
             NotImplementedError: If the network has no energy.
         """
         raise NotImplementedError(
-            f"the network must be conservative to have energies, got {type(self).__name__} without. "
-            "Use forward."
+            f"the network must be conservative to have energies, got {type(self).__name__} "
+            "without. Use forward."
         )
 
     def frozen_copy(self) -> "ForceNetwork":
-        """A private copy for production, whose weights must never change: layers may cache their kernels."""
+        """A private copy for production, whose layers may cache their kernels.
+
+        The weights of the copy must never change.
+        """
         net = copy.deepcopy(self).requires_grad_(False).eval()
         for module in net.modules():
             if hasattr(module, "is_frozen"):
@@ -75,7 +81,10 @@ class ForceNetwork(nn.Module, ABC):
 
 
 def cells_spanned(lattice: Lattice, cutoff: float, n_hops: int = 1) -> tuple[int, ...]:
-    """The most cells along each axis that a path of so many bonds spans; the extent does not matter."""
+    """The largest number of cells along each axis that a path of `n_hops` bonds spans.
+
+    The extent of the lattice does not matter.
+    """
     bonds = [bond for orbit in bond_orbits(lattice, cutoff).orbits for bond in orbit.bonds]
     # farthest[s]: how far paths that start on sublattice s lead along each axis.
     farthest = np.zeros((lattice.n_sublattices, lattice.dim), dtype=np.int64)

@@ -27,14 +27,14 @@ class ConvLayers:
     """The convolutions of a `GraphNetwork`.
 
     Args:
-        conv: Import path of the PyG class, such as "torch_geometric.nn.GATv2Conv". Its ``forward`` takes
-            (x, edge_index, ...).
+        conv: Import path of the PyG class, such as "torch_geometric.nn.GATv2Conv". Its ``forward``
+            takes (x, edge_index, ...).
         channels: Widths of the layers between the field and the result.
         arguments: Further arguments of the class, such as {"heads": 1, "concat": False}.
-        edge_features: What the layers know of a bond, where the class takes ``edge_attr``: "orbit" (one-hot),
+        edge_features: Features of a bond, for classes that take ``edge_attr``: "orbit" (one-hot),
             "distance", "vector" (Cartesian components, source to destination) or "none".
-        normalize: Whether to pass the weights 1/√(d_i d_j), with d the number of neighbors, to a class that
-            takes ``edge_weight``.
+        normalize: Whether to pass the weights 1/√(d_i d_j), where d is the number of neighbors, to
+            a class that takes ``edge_weight``.
         activation: Name of the function between the layers, from `torch.nn.functional`.
     """
 
@@ -75,28 +75,30 @@ class ConvLayers:
 
 
 class GraphNetwork(ForceNetwork):
-    r"""Convolutions of PyG on the bonds up to a cutoff, between the field and the force or the energy.
+    r"""Convolutions of PyG on the bonds up to a cutoff, followed by a direct or an energy head.
 
     The layers receive what their signatures ask for: ``edge_type``, the orbit of each bond (with
-    ``num_relations``), ``edge_attr`` (with ``edge_dim``) and ``edge_weight``. The samples of a batch are
-    a disjoint union of copies of the graph, so every layer of PyG works.
+    ``num_relations``), ``edge_attr`` (with ``edge_dim``) and ``edge_weight``. The samples of a
+    batch are a disjoint union of copies of the graph, so every layer of PyG works.
 
-    The direct head gives F = b tanh(y) per component, with b the bound on the electronic force. The energy
-    head gives :math:`E = \sum_i y_i` and F = −∂E/∂field.
+    The direct head gives F = b tanh(y) per component, where b is the bound on the electronic force.
+    The energy head gives :math:`E = \sum_i y_i` and F = −∂E/∂field.
 
-    **Symmetry.** Layers that only know the orbits or lengths of bonds keep the whole space group for a scalar
-    field. Layers that know the vectors of bonds keep translations only, and so does every network of a field
-    with components, because the layers mix the components freely; see :attr:`symmetry`.
+    **Symmetry.** Layers that only depend on the orbits or lengths of bonds preserve the whole space
+    group for a scalar field. Layers that depend on bond vectors preserve translations only, and so
+    does every network of a field with components, because the layers mix the components freely; see
+    :attr:`symmetry`.
 
     Args:
-        lattice: Fixes the orbits of bonds. The parameters fit every extent of the same lattice.
+        lattice: Determines the orbits of bonds. The parameters fit every extent of the same
+            lattice.
         field_type: Kind of the field, from the Hamiltonian; its ``force_bound`` is b.
         layers: The convolutions.
         cutoff: Longest bond.
-        conservative: Whether to use the energy head instead of the direct head. It needs layers that can be
-            differentiated twice.
+        conservative: Whether to use the energy head instead of the direct head. It needs layers
+            that can be differentiated twice.
         bounded: Whether the direct head has the bound b.
-        field_scale: Field that enters as 1.
+        field_scale: Value of the field that enters as 1.
 
     Raises:
         InputError: If an argument does not fit the lattice or the field.
@@ -138,14 +140,14 @@ class GraphNetwork(ForceNetwork):
             self.convs = nn.ModuleList(made(a, b, **arguments) for a, b in pairwise(widths))
         except TypeError as error:
             raise InputError(
-                f"arguments must be those of {layers.conv}, got {sorted(layers.arguments)}: {error}. "
-                "See its documentation."
+                f"arguments must be those of {layers.conv}, got {sorted(layers.arguments)}: "
+                f"{error}. See its documentation."
             ) from None
         self.receptive_field = cells_spanned(lattice, cutoff, len(self.convs))
 
     @property
     def symmetry(self) -> str:
-        """Which symmetry the network keeps: "space group" or "translations"."""
+        """The symmetry that the network preserves: "space group" or "translations"."""
         has_components = self.field_type.n_components > 0
         knows_directions = "edge_attr" in self._inputs and self.layers.edge_features == "vector"
         if has_components or knows_directions or self.field_type.representation != "trivial":
@@ -165,7 +167,7 @@ class GraphNetwork(ForceNetwork):
     def site_energies(
         self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph
     ) -> Float[Tensor, "batch n_sites"]:
-        """The energies of the sites, whose sum is the electronic energy."""
+        """The energy of each site; the electronic energy is their sum."""
         if not self.conservative:
             return super().site_energies(field, graph)
         return self._outputs(field, graph).view(field.shape[:2])
@@ -182,7 +184,7 @@ class GraphNetwork(ForceNetwork):
         return set(inspect.signature(self.layers.conv_class().forward).parameters)
 
     def _edges(self, graph: LatticeGraph, batch: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The edges of the union of as many copies of the graph, and what the layers take beside them."""
+        """The edges of `batch` copies of the graph, and the further inputs of the layers."""
         known, inputs = self._inputs, {}
         if "edge_type" in known:
             inputs["edge_type"] = edge_types(graph).repeat(batch)
@@ -207,7 +209,7 @@ class GraphNetwork(ForceNetwork):
 
 @graph_operator
 def batched_edges(graph: LatticeGraph, batch: int) -> Tensor:
-    """edge_index of the disjoint union of as many copies of the graph."""
+    """The edge_index of a disjoint union of `batch` copies of the graph."""
     edges = graph.edge_index
     assert edges is not None
     first = graph.lattice.n_sites * torch.arange(batch, device=edges.device)
@@ -224,7 +226,7 @@ def edge_types(graph: LatticeGraph) -> Tensor:
 def edge_features(
     graph: LatticeGraph, kind: Literal["orbit", "distance", "vector"]
 ) -> Float[Tensor, "n_edges features"]:
-    """What a layer knows of each bond: its orbit (one-hot), its length, or its vector."""
+    """Features of each bond: its orbit (one-hot), its length, or its vector."""
     if kind == "orbit":
         return nn.functional.one_hot(edge_types(graph), graph["n_orbits"]).to(graph.dtype)
     vectors = torch.from_numpy(graph.lattice.bonds(graph.cutoff).displacement.copy())
@@ -235,7 +237,7 @@ def edge_features(
 
 @graph_operator
 def normalized_weights(graph: LatticeGraph) -> Float[Tensor, " n_edges"]:
-    """1/√(d_i d_j) for each bond, with d the number of bonds that arrive at a site."""
+    """1/√(d_i d_j) for each bond, where d is the number of bonds that end on a site."""
     edges = graph.edge_index
     assert edges is not None
     degree = torch.bincount(edges[1], minlength=graph.lattice.n_sites).clamp(min=1)

@@ -1,7 +1,7 @@
 """The orbit convolution as a dense convolution on the grid of cells, for frozen weights.
 
-Where a lattice has one site per cell, and most cells of the smallest box around a site hold one of its
-neighbors, PyTorch's convolution takes a fraction of the time of gathering neighbors.
+If the lattice has one site per cell and the neighbors of a site fill most of the smallest box
+around it, PyTorch's dense convolution is much faster than gathering neighbors.
 """
 
 from __future__ import annotations
@@ -28,11 +28,17 @@ from lattgnn.nn.kernel_weights import (
 from lattgnn.nn.sparse_map import SparseMap
 
 MIN_FILLING = 0.5
-"""Share of the cells of the box that must hold neighbors. Below it, too many products are with zeros."""
+"""Smallest fraction of the box that must hold neighbors.
+
+Below it, too many products are with zeros.
+"""
 
 
 def fits_grid(layer: KernelWeights, graph: LatticeGraph) -> bool:
-    """Whether `apply_on_grid` can and should be used: frozen weights on the CPU, bonds that fill a box."""
+    """Whether `apply_on_grid` can be used and is worthwhile.
+
+    It needs frozen weights on the CPU, one site per cell, and neighbors that fill most of a box.
+    """
     if not layer.is_frozen or layer.cutoff is None or graph.lattice.n_sublattices > 1:
         return False
     if next(layer.parameters()).is_cuda:
@@ -46,7 +52,7 @@ def apply_on_grid(
     x: Sequence[Float[Tensor, "_rows _batch _channels"]],
     graph: LatticeGraph,
 ) -> list[Tensor | None]:
-    """Σ_j K_ij x_j for each output block of a layer, biases included; None where no kernel leads."""
+    """Σ_j K_ij x_j plus bias for each output block; None for outputs without kernels."""
     assert layer.cutoff is not None
     results: list[Tensor | None] = [None] * len(layer.outputs)
     for internal in dict.fromkeys(block.internal for block in layer.outputs):
@@ -97,7 +103,7 @@ def _box_kernel(
     ins: NumberedBlocks,
     internal: Internal,
 ) -> tuple[Tensor, Tensor]:
-    """Weights [out, in, *box] of the convolution and its bias, for each component of the internal space."""
+    """Weights [out, in, *box] and bias of the convolution, repeated per internal component."""
     assert layer.cutoff is not None
     kernels, box = bond_kernels(layer, graph, 0, outs, ins), _box(graph, layer.cutoff)
     weight = kernels.new_zeros(len(kernels), kernels.shape[-1], *(2 * r + 1 for r in box))
@@ -111,18 +117,18 @@ def _box_kernel(
         biases.append(layer.biases[str(b)] if str(b) in layer.biases else zeros)
     weight = weight.repeat(internal.dim, 1, *(1 for _ in box))
     if weight.ndim == 4:
-        # oneDNN's fastest layout of a two-dimensional convolution.
+        # This is oneDNN's fastest memory layout for two-dimensional convolutions.
         weight = weight.to(memory_format=torch.channels_last)
     return weight, torch.cat(biases).repeat(internal.dim)
 
 
 def _offsets(graph: LatticeGraph, cutoff: float) -> list[tuple[int, ...]]:
-    """Cells of a site minus those of its neighbors, itself first, in the order of `bond_kernels`."""
+    """Cell of a site minus cell of each neighbor, itself first, in the order of `bond_kernels`."""
     return [offset for _, _, offset in _bonds(graph, cutoff)]
 
 
 def _box(graph: LatticeGraph, cutoff: float) -> tuple[int, ...]:
-    """Most cells between a site and its neighbors along each axis."""
+    """Largest distance between a site and its neighbors along each axis, in cells."""
     return tuple(max(map(abs, axis)) for axis in zip(*_offsets(graph, cutoff), strict=True))
 
 
@@ -133,7 +139,10 @@ def _bonds(graph: LatticeGraph, cutoff: float) -> list:
 
 @graph_operator
 def _padding(graph: LatticeGraph, cutoff: float) -> SparseMap:
-    """Copies the cells of the lattice, continued by `_box` on all sides; zeros beyond an open boundary."""
+    """A matrix that pads the cells of the lattice by `_box` on all sides.
+
+    Periodic axes are continued periodically; beyond an open boundary there are zeros.
+    """
     lattice = graph.lattice
     cell, exists = np.zeros(1, dtype=np.int64), np.ones(1, dtype=bool)
     # Row-major numbers of the padded cells, built axis by axis.

@@ -1,6 +1,7 @@
-"""Equivariant kernels on a finite lattice as sparse matrices: a layer's geometry without its weights.
+"""Equivariant kernels on a finite lattice as sparse matrices.
 
-Rows and columns of a block of channels are numbered by site of its class, then component.
+They hold the geometry of a layer, without its weights. Rows and columns of a block of channels are
+numbered by the site within its class, then by component (fastest).
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ UnitCellBond = tuple[int, int, tuple[int, ...]]
 def kernel_sums(
     graph: LatticeGraph, source: SiteType, destinations: tuple[SiteType, ...], cutoff: float
 ) -> SparseMap:
-    """Every kernel on bonds up to `cutoff` from `source` to each of `destinations`, as one matrix.
+    """All kernels on bonds up to `cutoff` from `source` to each of `destinations`, as one matrix.
 
-    Its rows are ordered by destination type, then kernel, then site, then component. They are scaled so that
-    independent components of variance one give components of variance one. Kernels of a site with itself are
-    left out: see `on_site_kernels`.
+    The rows are ordered by destination type, then kernel, then site, then component. They are
+    scaled so that independent components of variance one give components of variance one. On-site
+    kernels are not included; see `on_site_kernels`.
     """
     entries, n_rows = [], 0
     for destination in destinations:
@@ -41,7 +42,7 @@ def kernel_sums(
 
 @graph_operator
 def on_site_kernels(graph: LatticeGraph, source: SiteType, destination: SiteType) -> SparseMap:
-    """The kernels of a site with itself, rows ordered by kernel, then site, then component."""
+    """The on-site kernels as one matrix, rows ordered by kernel, then site, then component."""
     (kernels,) = orbit_kernels(graph.lattice.cell, source, destination, None)
     maps = next(iter(kernels.kernels.values()))
     n_sites = class_size(graph, source.site_class)
@@ -55,9 +56,10 @@ def on_site_kernels(graph: LatticeGraph, source: SiteType, destination: SiteType
 def neighbor_gather(
     graph: LatticeGraph, source_class: int, sublattice: int, cutoff: float | None
 ) -> SparseMap | None:
-    """Copies the neighbors of a sublattice's sites in a class, rows ordered by bond of the unit cell, then cell.
+    """A matrix that copies the neighbors, in one class, of each site of a sublattice.
 
-    The bond of a site with itself comes first. None where no bond leads from the class.
+    Its rows are ordered by bond of the unit cell, then by cell. The bond of a site with itself
+    comes first. The result is None if no bond starts in the class.
     """
     lattice = graph.lattice
     members = site_classes(lattice.cell)[source_class].sublattices
@@ -67,9 +69,9 @@ def neighbor_gather(
         ends.append((own, own))
     if cutoff is not None:
         bonds = lattice.bonds(cutoff)
-        for kind, (start, end, _) in enumerate(bonds.kinds):
+        for number, (start, end, _) in enumerate(bonds.cell_bonds):
             if end == sublattice and start in members:
-                chosen = bonds.kind == kind
+                chosen = bonds.cell_bond == number
                 ends.append((bonds.source[chosen], bonds.destination[chosen]))
     if not ends:
         return None
@@ -92,7 +94,7 @@ def basis_kernels(
 ) -> Float[Tensor, "bonds kernels dim_out dim_in"]:
     """The basis kernels of each bond of `neighbor_gather`, scaled as in `kernel_sums`.
 
-    Each bond has an entry for the kernels of all orbits, zero for those that are not its own.
+    The second axis runs over the kernels of all orbits; the kernels of other orbits are zero.
     """
     bonds = arriving_bonds(graph.lattice, source.site_class, sublattice, cutoff)
     orbits = orbit_kernels(graph.lattice.cell, source, destination, cutoff)
@@ -110,14 +112,14 @@ def basis_kernels(
 def arriving_bonds(
     lattice: Lattice, source_class: int, sublattice: int, cutoff: float | None
 ) -> list[UnitCellBond]:
-    """Bonds of the unit cell from a class of sites to a sublattice, that of a site with itself first."""
+    """Bonds of the unit cell from a class of sites to a sublattice, the on-site one first."""
     members = site_classes(lattice.cell)[source_class].sublattices
     bonds: list[UnitCellBond] = []
     if sublattice in members:
         bonds.append((sublattice, sublattice, (0,) * lattice.dim))
     if cutoff is not None:
-        kinds = lattice.bonds(cutoff).kinds
-        bonds += [bond for bond in kinds if bond[1] == sublattice and bond[0] in members]
+        cell_bonds = lattice.bonds(cutoff).cell_bonds
+        bonds += [bond for bond in cell_bonds if bond[1] == sublattice and bond[0] in members]
     return bonds
 
 
@@ -133,14 +135,14 @@ def class_size(graph: LatticeGraph, site_class: int) -> int:
 
 @graph_operator
 def class_sites(graph: LatticeGraph, site_class: int) -> Tensor:
-    """The sites of a class, in the order of its rows."""
+    """The sites of a class in the order of its rows."""
     members = site_classes(graph.lattice.cell)[site_class].sublattices
     chosen = np.isin(graph.lattice.sublattices, members)
     return torch.from_numpy(np.flatnonzero(chosen)).to(graph.device)
 
 
 def in_site_order(graph: LatticeGraph, parts: Sequence[Tensor], dim: int) -> Tensor:
-    """Joins values of the sites of each class, along axis `dim`, to values of all sites in their order."""
+    """Join values given class by class along axis `dim` into values in the order of all sites."""
     if len(parts) == 1:
         return parts[0]
     return torch.cat(list(parts), dim).index_select(dim, _class_order(graph, len(parts)))
@@ -148,14 +150,15 @@ def in_site_order(graph: LatticeGraph, parts: Sequence[Tensor], dim: int) -> Ten
 
 @graph_operator
 def _class_order(graph: LatticeGraph, n_classes: int) -> Tensor:
-    """Where the value of each site is when the sites of all classes follow one another."""
+    """For each site, its position when the classes are listed one after another."""
     return torch.cat([class_sites(graph, number) for number in range(n_classes)]).argsort()
 
 
 def place_in_class(graph: LatticeGraph, site_class: int, sites: np.ndarray) -> np.ndarray:
-    """Position of sites among those of their class."""
+    """Positions of sites within their class."""
     members = site_classes(graph.lattice.cell)[site_class].sublattices
-    # Sites are numbered cell by cell with the sublattice fastest, and those of a class in the same order.
+    # Sites are numbered cell by cell with the sublattice fastest, and those of a class in the same
+    # order.
     cell, sublattice = np.divmod(sites, graph.lattice.n_sublattices)
     return cell * len(members) + np.searchsorted(members, sublattice)
 
@@ -177,15 +180,16 @@ def map_entries(
 
     Args:
         maps: The kernels, [n_kernels, dim_out, dim_in].
-        source: Place of the source of each bond among the sites of its class.
-        destination: Place of the destination of each bond.
+        source: Position of the source of each bond within its class.
+        destination: Position of the destination of each bond within its class.
         n_out: Number of destination sites.
-        scale: Factor of all kernels.
-        first: Number of kernels whose rows come before.
+        scale: Factor applied to all kernels.
+        first: Number of kernels whose rows precede these.
     """
     kernel, out, into = maps.nonzero()
     dim_out, dim_in = maps.shape[1:]
-    # One line per nonzero element of the kernels, one column per bond.
+    # Arrays with one row per nonzero element of the kernels and one column per bond. A matrix row
+    # is numbered by kernel, then site, then component; a matrix column by site, then component.
     rows = ((first + kernel[:, None]) * n_out + destination) * dim_out + out[:, None]
     columns = source * dim_in + into[:, None]
     values = np.repeat(scale * maps[kernel, out, into], len(source))
@@ -195,18 +199,18 @@ def map_entries(
 def _kernel_entries(
     graph: LatticeGraph, source: SiteType, destination: SiteType, cutoff: float
 ) -> tuple[int, list[Entries]]:
-    """Number of kernels on bonds, and the entries of all."""
+    """The number of bond kernels, and their matrix entries."""
     lattice = graph.lattice
     bonds = lattice.bonds(cutoff)
-    kind_of = {bond: kind for kind, bond in enumerate(bonds.kinds)}
+    number_of = {bond: number for number, bond in enumerate(bonds.cell_bonds)}
     n_out = class_size(graph, destination.site_class)
     n_kernels, entries = 0, []
     for orbit in orbit_kernels(lattice.cell, source, destination, cutoff):
-        if orbit.orbit < 0:  # kernels of a site with itself
+        if orbit.orbit < 0:  # on-site kernels
             continue
         scale = (destination.dim / orbit.multiplicity) ** 0.5
         for bond, maps in orbit.kernels.items():
-            chosen = bonds.kind == kind_of[bond]
+            chosen = bonds.cell_bond == number_of[bond]
             start = place_in_class(graph, source.site_class, bonds.source[chosen])
             end = place_in_class(graph, destination.site_class, bonds.destination[chosen])
             entries.append(map_entries(maps, start, end, n_out, scale, n_kernels))

@@ -20,20 +20,20 @@ NumberedBlocks = list[tuple[int, Block]]
 
 
 class KernelWeights(nn.Module):
-    r"""Weights :math:`W_p` of the kernels :math:`K = \sum_p W_p \otimes B_p` between blocks, and biases.
+    r"""Weights :math:`W_p` of the kernels :math:`K = \sum_p W_p \otimes B_p`, and biases.
 
     Args:
-        lattice: Fixes orbits and kernels; its extent does not matter.
-        inputs: Blocks of channels that come in.
-        outputs: Blocks of channels that go out.
-        cutoff: Longest bond; None acts on each site alone.
+        lattice: Determines the orbits and kernels; its extent does not matter.
+        inputs: Blocks of channels that the layer reads.
+        outputs: Blocks of channels that the layer returns.
+        cutoff: Longest bond; None makes the layer act on each site separately.
         bias: Whether invariant channels get a bias.
     """
 
     is_frozen = False
-    """Whether the weights never change again, so that kernels made of them are cached.
+    """Whether the weights never change again, so that the kernels made from them may be cached.
 
-    Only the owner of a private copy may say so, as `ForceNetwork.frozen_copy` does.
+    Only the owner of a private copy may set it, as `ForceNetwork.frozen_copy` does.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class KernelWeights(nn.Module):
         super().__init__()
         self.inputs, self.outputs, self.cutoff = inputs, outputs, cutoff
         self.n_kernels: dict[tuple[int, int], tuple[int, int]] = {}
-        """Kernels of a site with itself and of bonds, by number of the input and number of the output."""
+        """Numbers of on-site and of bond kernels for each pair (input number, output number)."""
         for b, out in enumerate(outputs):
             for a, into in enumerate(inputs):
                 # Channels of different internal spaces never mix linearly.
@@ -65,7 +65,7 @@ class KernelWeights(nn.Module):
                 self.biases[str(b)] = nn.Parameter(torch.zeros(block.channels))
 
     def widths(self, b: int) -> dict[int, int]:
-        """Columns of an output's weights that belong to each input."""
+        """Number of columns of an output's weight matrix that belong to each input."""
         return {
             a: sum(counts) * self.inputs[a].channels
             for (a, to), counts in self.n_kernels.items()
@@ -73,7 +73,10 @@ class KernelWeights(nn.Module):
         }
 
     def weight_of(self, a: int, b: int) -> Float[Tensor, "channels_out kernels channels_in"] | None:
-        """The weights of each basis kernel between an input and an output block; None if there is none."""
+        """Weights of each basis kernel from input block a to output block b, or None.
+
+        None means that no equivariant kernel connects the two blocks.
+        """
         if (a, b) not in self.n_kernels:
             return None
         widths = self.widths(b)
@@ -82,27 +85,31 @@ class KernelWeights(nn.Module):
         return columns.unflatten(1, (-1, self.inputs[a].channels))
 
     def uses_all(self) -> bool:
-        """Whether a kernel leads from every input block."""
+        """Whether every input block has a kernel to some output."""
         return len({a for a, _ in self.n_kernels}) == len(self.inputs)
 
     def reaches_all(self) -> bool:
-        """Whether a kernel leads to every output block."""
+        """Whether every output block has a kernel from some input."""
         return len({b for _, b in self.n_kernels}) == len(self.outputs)
 
     def with_bias(
         self, b: int, result: Tensor | None, x: Sequence[Tensor], graph: LatticeGraph
     ) -> Tensor:
-        """An output with its bias added; zeros where no kernel leads to it."""
+        """An output block with its bias added; zeros plus bias if no kernel leads to it."""
         block = self.outputs[b]
         if result is None:
-            # Components of an internal space ride along with the batch.
+            # Components of an internal space are part of the batch axis.
             batch = x[0].shape[1] // self.inputs[0].internal.dim
             shape = (block_rows(graph, block.type), batch * block.internal.dim, block.channels)
             result = x[0].new_zeros(shape)
         return result + self.biases[str(b)] if str(b) in self.biases else result
 
     def cached(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` makes of the weights: anew in every call, or once where the weights are frozen."""
+        """The value of `make()`, recomputed in every call unless the weights are frozen.
+
+        Frozen weights give the same value every time, so it is computed in the first call and then
+        kept.
+        """
         if not self.is_frozen:
             return make()
         weight = next(self.parameters())
@@ -119,7 +126,10 @@ def bond_kernels(
     outs: NumberedBlocks,
     ins: NumberedBlocks,
 ) -> Float[Tensor, "out bonds into"]:
-    """The kernel of each bond that arrives on a sublattice; channels are faster than components."""
+    """The kernel of each bond that ends on a sublattice.
+
+    Both axes of size "out" and "into" list blocks, then components, then channels (fastest).
+    """
     rows = []
     for b, out in outs:
         columns = []
@@ -139,7 +149,7 @@ def bond_kernels(
 def select_blocks(
     blocks: Sequence[Block], site_class: int, internal: Internal | None = None
 ) -> NumberedBlocks:
-    """The blocks on a class of sites, or only those of one internal space, with their numbers."""
+    """The numbered blocks on one class of sites, optionally of one internal space only."""
     return [
         (number, block)
         for number, block in enumerate(blocks)
@@ -148,13 +158,20 @@ def select_blocks(
 
 
 def pack(x: Tensor, block: Block) -> Float[Tensor, "n_sites batch components"]:
-    """A block with its components beside its channels."""
+    """A block with its components moved from the rows to the channel axis."""
+    # [site × component, batch, channel] to [site, batch, component × channel].
     sites = x.view(-1, block.type.dim, *x.shape[1:])
     return sites.transpose(1, 2).flatten(2)
 
 
 def unpack(parts: list[Tensor], blocks: list[Block]) -> list[Tensor]:
-    """Blocks in their own layout, from results [n_cells, batch, all components] on each sublattice."""
+    """The inverse of `pack` for several blocks at once.
+
+    Args:
+        parts: For each sublattice of the class, results of shape [n_cells, batch, components of all
+            blocks].
+        blocks: The blocks that the last axis holds, one after another.
+    """
     joined = torch.stack(parts, 1)  # [n_cells, n_sublattices, batch, components]
     pieces = joined.split([block.type.dim * block.channels for block in blocks], -1)
     return [
@@ -166,7 +183,7 @@ def unpack(parts: list[Tensor], blocks: list[Block]) -> list[Tensor]:
 def _count(
     lattice: Lattice, source: SiteType, destination: SiteType, cutoff: float | None
 ) -> tuple[int, int]:
-    """Kernels of a site with itself, and of bonds."""
+    """Number of on-site kernels, and number of bond kernels."""
     found = orbit_kernels(lattice.cell, source, destination, cutoff)
     on_site = sum(len(kernels) for kernels in found if kernels.orbit < 0)
     return on_site, sum(map(len, found)) - on_site

@@ -14,16 +14,17 @@ from lattgnn.nn.scalar_layer import scalar_layer_output
 
 
 class NonlinearLayer(nn.Module):
-    """OrbitConv(nonlinearity(OrbitConv(x))), each convolution over bonds or on each site alone.
+    """OrbitConv(nonlinearity(OrbitConv(x))), each convolution over bonds or on each site.
 
     Args:
-        lattice: Fixes the kernels; its extent does not matter.
-        inputs: Blocks of channels that come in.
-        hidden: Blocks on which the nonlinearity acts.
-        outputs: Blocks of channels that go out.
-        cutoff: Longest bond of the first convolution; None acts on each site alone.
+        lattice: Determines the kernels; its extent does not matter.
+        inputs: Blocks of channels that the layer reads.
+        hidden: Blocks that the nonlinearity returns.
+        outputs: Blocks of channels that the layer returns.
+        cutoff: Longest bond of the first convolution; None makes it act on each site separately.
         kind: The nonlinearity.
-        last_cutoff: Longest bond of the second convolution; None acts on each site alone.
+        last_cutoff: Longest bond of the second convolution; None makes it act on each site
+            separately.
     """
 
     def __init__(
@@ -48,7 +49,10 @@ class NonlinearLayer(nn.Module):
                 for blocks in (inputs, self.conv.outputs, outputs)
             )
         )
-        """Whether it is SiLU of scalars on equivalent sites, which `scalar_layer` computes as one operation."""
+        """Whether the layer is SiLU of scalars on equivalent sites.
+
+        `scalar_layer` then computes it as one operation.
+        """
 
     def forward(
         self,
@@ -63,7 +67,7 @@ class NonlinearLayer(nn.Module):
             x: The blocks ``inputs``.
             graph: The finite lattice.
             residual: Whether to add x to the result.
-            first_order: Whether no second derivative is needed: a faster form can then be used.
+            first_order: Whether second derivatives are not needed, which allows a faster form.
         """
         if self.is_scalar and first_order:
             conv, mix = self.conv, self.mix

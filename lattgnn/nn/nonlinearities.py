@@ -1,6 +1,7 @@
-"""Equivariant nonlinearities: smooth everywhere, symmetric sites included, so that forces have derivatives.
+"""Equivariant nonlinearities that are smooth everywhere, so that forces have derivatives.
 
-Each is made for the blocks that it shall give, and says in `inputs` what it needs for that.
+They are smooth at symmetric sites too, where components vanish. Each one is constructed from the
+blocks that it returns; `inputs` lists the blocks that it needs.
 """
 
 from collections.abc import Sequence
@@ -19,18 +20,19 @@ Kind = Literal["gate", "norm", "product", "square"]
 
 
 class Nonlinearity(nn.Module):
-    """From blocks `inputs` to blocks `outputs`."""
+    """Maps the blocks `inputs` to the blocks `outputs`."""
 
     inputs: Features
     outputs: Features
 
 
 class EntrywiseSiLU(nn.Module):
-    """SiLU of each entry of the blocks where that is equivariant; the others are left to the caller.
+    """SiLU of each entry of the blocks for which this is equivariant.
 
-    These are blocks whose entries symmetries only permute: invariants, and permutation representations such
-    as the regular one. Odd channels o join even ones e of the same kind: e + o and e − o are swapped by the
-    Z2 symmetry, each may be mapped, and their sum and difference are even and odd again.
+    These are the blocks whose entries are only permuted by symmetries: invariants, and permutation
+    representations such as the regular one. The caller handles the other blocks. Odd channels o are
+    paired with even channels e of the same type. The Z2 symmetry swaps e + o and e − o, so SiLU may
+    be applied to both; their half sum and half difference are even and odd again.
 
     Args:
         blocks: All blocks.
@@ -45,12 +47,12 @@ class EntrywiseSiLU(nn.Module):
             for number, b in enumerate(blocks)
             if b.internal == ODD and b.type in even and b.channels <= blocks[even[b.type]].channels
         }
-        """For a block of even channels the block of odd ones that goes with it."""
+        """Maps the number of an even block to that of the odd block paired with it."""
         self.mapped = {*even.values(), *self.partners.values()}
-        """Numbers of the blocks that are mapped."""
+        """Numbers of the blocks to which SiLU is applied."""
 
     def forward(self, x: Sequence[Tensor]) -> dict[int, Tensor]:
-        """The mapped blocks by number."""
+        """The blocks to which SiLU was applied, by number."""
         results = {}
         for number in self.mapped - set(self.partners.values()):
             if number in self.partners:
@@ -62,6 +64,7 @@ class EntrywiseSiLU(nn.Module):
 
     @staticmethod
     def _pair(even: Tensor, odd: Tensor) -> tuple[Tensor, Tensor]:
+        # There may be more even channels than odd ones; the remaining ones have no partner.
         n = odd.shape[-1]
         plus, minus = (
             nn.functional.silu(even[..., :n] + odd),
@@ -72,9 +75,9 @@ class EntrywiseSiLU(nn.Module):
 
 
 class Gate(Nonlinearity):
-    """SiLU of each entry where that is equivariant; other blocks are multiplied by sigmoids of invariants.
+    """SiLU of each entry where that is equivariant; other blocks are multiplied by gates.
 
-    The gates come as additional invariant channels of the input.
+    A gate is the sigmoid of an additional invariant channel of the input.
 
     Reference:
         M. Weiler et al., NeurIPS 2018, arXiv 1807.02547 (gates).
@@ -89,7 +92,7 @@ class Gate(Nonlinearity):
         self.inputs = (*outputs, *gates)
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
-        """Apply to the blocks; gates come after them."""
+        """Apply to the blocks `outputs`, followed by the gates."""
         results = self.silu(x)
         for number, gate in zip(self.gated, x[len(self.outputs) :], strict=True):
             results[number] = _scaled(x[number], torch.sigmoid(gate), self.outputs[number])
@@ -97,12 +100,13 @@ class Gate(Nonlinearity):
 
 
 class NormGate(Nonlinearity):
-    r"""SiLU of each entry where that is equivariant; other channels are scaled by a function of their length.
+    r"""SiLU of each entry where that is equivariant; other channels are scaled by their length.
 
     .. math:: x \to x \, \sigma\!\left(a + b\, \frac{|x|^2}{1 + |x|^2}\right)
 
-    with a and b of each channel. A function of :math:`|x|^2` and not of :math:`x/|x|`: nothing is divided by
-    zero where a site is symmetric and its x vanishes, and the function is smooth there.
+    Each channel has its own a and b. The factor depends on :math:`|x|^2` rather than on
+    :math:`x/|x|`. It is therefore smooth at symmetric sites, where x vanishes, and nothing is
+    divided by zero.
     """
 
     def __init__(self, outputs: Features):
@@ -131,10 +135,10 @@ class NormGate(Nonlinearity):
 
 
 class TensorProduct(Nonlinearity):
-    """A gate, and beside it the products of all pairs of blocks, decomposed by Clebsch–Gordan coefficients.
+    """A gate, and the products of all pairs of blocks, decomposed with Clebsch–Gordan coefficients.
 
-    Channel k of one block is multiplied by channel k of the other. Lengths are first squeezed below one,
-    x/√(1 + |x|²), so that layers can be stacked.
+    Channel k of one block is multiplied by channel k of the other. Lengths are first limited to
+    below one, x/√(1 + |x|²), so that layers can be stacked.
 
     Reference:
         N. Thomas et al., arXiv 1802.08219 (tensor-product layers).
@@ -145,20 +149,21 @@ class TensorProduct(Nonlinearity):
         self.gate = Gate(outputs)
         self.inputs = self.gate.inputs
         self.blocks = outputs
-        self.paths: list[
-            tuple[int, int, Tensor]
-        ] = []  # coefficients in float64, whatever the network is in
+        # The coefficients stay in float64, so that they are exact in a network of any precision.
+        self.paths: list[tuple[int, int, Tensor]] = []
         products = []
         for a, b in combinations_with_replacement(range(len(outputs)), 2):
             for block, coefficients in _products(outputs[a], outputs[b]):
+                # Channels multiply channels of the same number. If both blocks are the same, an
+                # antisymmetric product is therefore one of a channel with itself: it is zero.
                 antisymmetric = a == b and np.allclose(coefficients, -coefficients.swapaxes(1, 2))
-                if not antisymmetric:  # else the product of a channel with itself vanishes
+                if not antisymmetric:
                     self.paths.append((a, b, torch.from_numpy(coefficients)))
                     products.append(block)
         self.outputs = (*outputs, *products)
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
-        """Gated blocks, then the products."""
+        """The gated blocks, followed by the products."""
         squeezed = [
             _scaled(value, torch.rsqrt(1 + squared_length(value, block)), block)
             for block, value in zip(self.blocks, x, strict=False)
@@ -173,12 +178,12 @@ class TensorProduct(Nonlinearity):
 
 
 class SquareGate(Nonlinearity):
-    r"""SiLU of each entry where that is equivariant; gates, made with their lengths, of other channels.
+    r"""SiLU of each entry where that is equivariant; other channels get gates with their length.
 
-    .. math:: h = a + c |x|^2, \qquad x \to x \, \sigma(h), \qquad \text{and beside it SiLU}(h)
+    .. math:: h = a + c |x|^2, \qquad x \to x \, \sigma(h), \qquad \text{and in addition SiLU}(h)
 
-    with an additional invariant input a and a weight c for each channel. So invariants learn of all products
-    of channels, which are squares of linear maps, at the cost of a gate.
+    Here a is an additional invariant input and c a weight for each channel. The invariants thus
+    receive all products of channels, which are squares of linear maps, at the cost of a gate.
     """
 
     def __init__(self, outputs: Features):
@@ -191,7 +196,7 @@ class SquareGate(Nonlinearity):
         )
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
-        """Apply to the blocks; what comes beside them is after them."""
+        """Apply to the blocks; the additional invariants follow them."""
         gated, n = self.gate.gated, len(self.gate.outputs)
         gates = [
             gate + c * squared_length(x[number], self.outputs[number])
@@ -201,7 +206,7 @@ class SquareGate(Nonlinearity):
 
 
 def nonlinearity(kind: Kind, outputs: Features) -> Nonlinearity:
-    """A gate, a norm gate or a tensor product for these blocks."""
+    """The nonlinearity of the given kind that returns these blocks."""
     return {"gate": Gate, "norm": NormGate, "product": TensorProduct, "square": SquareGate}[kind](
         outputs
     )
@@ -213,18 +218,29 @@ def squared_length(x: Tensor, block: Block) -> Tensor:
 
 
 def _product(x: Tensor, y: Tensor, first: Block, second: Block, coefficients: Tensor) -> Tensor:
-    """Products of equal channels by [dim_out, dim_first, dim_second] coefficients."""
+    """Products of channels with the same number.
+
+    Args:
+        x: Channels of `first`.
+        y: Channels of `second`.
+        first: Block of x.
+        second: Block of y.
+        coefficients: Clebsch–Gordan maps, [dim_out, dim_first, dim_second].
+    """
     n = min(first.channels, second.channels)
     x, y = _unfolded(x[..., :n], first), _unfolded(y[..., :n], second)
-    if first.internal == second.internal:  # the scalar product of the internal space
+    # i: site; a, b, c: components of x, y and the product; m, n: internal components of x and y;
+    # z: sample; k: channel. Equal internal spaces are contracted to their scalar product.
+    if first.internal == second.internal:
         result = torch.einsum("cab,iamzk,ibmzk->iczk", coefficients, x, y)
         return result.reshape(-1, *result.shape[2:])
-    result = torch.einsum("cab,iamzk,ibnzk->icmnzk", coefficients, x, y)  # m or n is 1
+    # One of the two internal spaces is invariant and has dimension 1, so m × n is the other one.
+    result = torch.einsum("cab,iamzk,ibnzk->icmnzk", coefficients, x, y)
     return result.reshape(result.shape[0] * result.shape[1], -1, n)
 
 
 def _products(first: Block, second: Block) -> list[tuple[Block, np.ndarray]]:
-    """What the product of two blocks contains: a block for each Clebsch–Gordan map."""
+    """The blocks in the product of two blocks, one for each Clebsch–Gordan map."""
     if first.type.site_class != second.type.site_class:
         return []
     if first.internal != second.internal and not (
@@ -259,12 +275,12 @@ def _invariant(block: Block, channels: int) -> Block:
 
 
 def _unfolded(x: Tensor, block: Block) -> Tensor:
-    """[n_sites, components, internal components, batch, channels]."""
+    """A view with axes [n_sites, components, internal components, batch, channels]."""
     return x.reshape(
         -1, block.type.dim, block.internal.dim, x.shape[1] // block.internal.dim, x.shape[2]
     )
 
 
 def _scaled(x: Tensor, factor: Tensor, block: Block) -> Tensor:
-    """Every channel times a factor [n_sites, batch, channels]."""
+    """Each channel multiplied by a factor [n_sites, batch, channels]."""
     return (_unfolded(x, block) * factor[:, None, None]).reshape(x.shape)

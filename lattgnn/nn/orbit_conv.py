@@ -1,4 +1,4 @@
-"""The orbit convolution: a weight for each equivariant kernel, sparse products, then one GEMM."""
+"""The orbit convolution: a weight matrix for each equivariant kernel."""
 
 from collections.abc import Sequence
 
@@ -17,30 +17,35 @@ from lattgnn.symmetry import SiteType
 
 
 class OrbitConv(KernelWeights):
-    r"""The most general linear map between channels that commutes with the space group, up to a cutoff.
+    r"""The most general linear map with a cutoff that commutes with the space group.
 
-    .. math:: y_i = b + \sum_{j \to i} K_{ij} x_j, \qquad K_{g(ij)} = \rho_{out}(g) K_{ij} \rho_{in}(g)^{-1}
+    .. math::
+        y_i = b + \sum_{j \to i} K_{ij} x_j, \qquad
+        K_{g(ij)} = \rho_{out}(g) K_{ij} \rho_{in}(g)^{-1}
 
-    The kernel of an orbit of bonds is :math:`K = \sum_p W_p \otimes B_p`, with the lattice's fixed basis
-    :math:`B_p` (`lattgnn.symmetry.orbit_kernels`) and one weight matrix :math:`W_p` between channels for each
-    of its elements. Scalars have one weight matrix per orbit. The regular representation gives the group
-    convolution, and irreps the steerable one. Only invariant channels have biases.
+    The kernel of an orbit of bonds is :math:`K = \sum_p W_p \otimes B_p`. The basis kernels
+    :math:`B_p` are determined by the lattice (`lattgnn.symmetry.orbit_kernels`), and each has a
+    learned weight matrix :math:`W_p` between channels. Scalars have one weight matrix per orbit.
+    The regular representation gives the group convolution, and irreps give the steerable
+    convolution. Only invariant channels have biases.
 
-    There are three ways to compute it. `forward` takes the cheapest one:
+    There are three ways to compute it, and `forward` takes the cheapest:
 
-    - :meth:`by_basis_kernels`: the sums :math:`\sum_j B_p x_j` are one sparse product per input block, and
-      the weights follow in one GEMM per output block. Best for scalars and small irreps (three times as fast
-      as the next for A1 + E).
-    - :meth:`by_bond_kernels`: the kernel :math:`K_{ij}` of each bond, then one gather of neighbors and one
-      GEMM. Best where kernels outnumber neighbors (ten times as fast for the regular representation).
-    - `grid_conv`: the same as a dense convolution on the grid of cells. Best for frozen weights where
-      neighbors fill a box (two to three times as fast as the gather for the Peierls network).
+    - :meth:`by_basis_kernels`: the sums :math:`\sum_j B_p x_j` are one sparse product per input
+      block, followed by one GEMM per output block with the weights. It is best for scalars and
+      small irreps (three times as fast as the next for A1 + E).
+    - :meth:`by_bond_kernels`: the kernel :math:`K_{ij}` of each bond is computed first, followed by
+      one gather of neighbors and one GEMM. It is best if there are more kernels than neighbors (ten
+      times as fast for the regular representation).
+    - :meth:`on_grid`: the same as a dense convolution on the grid of cells. It is best for frozen
+      weights if neighbors fill a box (two to three times as fast as the gather for the Peierls
+      network).
 
     Args:
-        lattice: Fixes orbits and kernels; its extent does not matter.
-        inputs: Blocks of channels that come in.
-        outputs: Blocks of channels that go out.
-        cutoff: Longest bond; None acts on each site alone.
+        lattice: Determines the orbits and kernels; its extent does not matter.
+        inputs: Blocks of channels that the layer reads.
+        outputs: Blocks of channels that the layer returns.
+        cutoff: Longest bond; None makes the layer act on each site separately.
         bias: Whether invariant channels get a bias.
     """
 
@@ -55,7 +60,7 @@ class OrbitConv(KernelWeights):
         super().__init__(lattice, inputs, outputs, cutoff, bias)
         self.targets = [self._targets(a) for a in range(len(inputs))]
         self.expands = self._basis_width() > self._bond_width(lattice)
-        """Whether the kernel of each bond takes less memory than the sums of every basis kernel."""
+        """Whether the kernels of all bonds take less memory than the sums of all basis kernels."""
 
     def forward(
         self, x: Sequence[Float[Tensor, "_rows _batch _channels"]], graph: LatticeGraph
@@ -66,7 +71,7 @@ class OrbitConv(KernelWeights):
         return self.on_grid(x, graph) if fits_grid(self, graph) else self.by_bond_kernels(x, graph)
 
     def on_grid(self, x: Sequence[Tensor], graph: LatticeGraph) -> list[Tensor]:
-        """Apply the kernels by a dense convolution on the grid of cells."""
+        """Apply the kernels as a dense convolution on the grid of cells."""
         results = apply_on_grid(self, x, graph)
         # The dense convolution has added the biases already.
         return [
@@ -75,7 +80,7 @@ class OrbitConv(KernelWeights):
         ]
 
     def by_bond_kernels(self, x: Sequence[Tensor], graph: LatticeGraph) -> list[Tensor]:
-        """Add up the kernel of each bond, then apply it to the gathered neighbors."""
+        """Compute the kernel of each bond, then apply it to the gathered neighbors."""
         results = apply_bond_kernels(self, x, graph)
         return [self.with_bias(b, result, x, graph) for b, result in enumerate(results)]
 
@@ -87,13 +92,15 @@ class OrbitConv(KernelWeights):
             for b, out in enumerate(self.outputs):
                 on_site, _ = self.n_kernels.get((a, b), (0, 0))
                 if on_site == 1 and block.type == out.type:
-                    columns[b].append(value)  # the kernel is the identity
+                    # The only equivariant on-site kernel is then the identity.
+                    columns[b].append(value)
                 elif on_site:
                     own = on_site_kernels(graph, block.type, out.type)(value)
                     columns[b] += own.chunk(on_site)
                 if (a, b) in self.n_kernels:
                     columns[b] += bonds.get(out.type, [])
-        # A gate reads the same columns as the channels it scales: they are joined only once.
+        # A gate reads the same columns as the channels it scales. Lists of identical tensors are
+        # recognized by their ids and concatenated only once.
         joined: dict[tuple[int, ...], Tensor] = {}
         results = []
         for b, parts in enumerate(columns):
@@ -109,11 +116,12 @@ class OrbitConv(KernelWeights):
     def _bond_sums(
         self, a: int, value: Tensor, graph: LatticeGraph
     ) -> dict[SiteType, list[Tensor]]:
-        """Sums over neighbors of an input block: for each type of outputs one tensor per kernel."""
+        """Sums over the neighbors of an input block: one tensor per output type and kernel."""
         targets = self.targets[a]
         if not targets or self.cutoff is None:
             return {}
         sums = kernel_sums(graph, self.inputs[a].type, tuple(targets), self.cutoff)(value)
+        # The rows of the product are ordered by output type, then kernel: split them accordingly.
         sizes = []
         for target, n_kernels in targets.items():
             sizes += n_kernels * [block_rows(graph, target)]
@@ -127,13 +135,13 @@ class OrbitConv(KernelWeights):
         )
 
     def _bond_width(self, lattice: Lattice) -> int:
-        """Numbers per site and sample that the gather of neighbors makes."""
+        """Numbers per site and sample that the gather of neighbors produces."""
         orbits = () if self.cutoff is None else bond_orbits(lattice, self.cutoff).orbits
         neighbors = 1 + sum(orbit.multiplicity for orbit in orbits)
         return neighbors * sum(block.type.dim * block.channels for block in self.inputs)
 
     def _targets(self, a: int) -> dict[SiteType, int]:
-        """The types of outputs that bonds reach from an input block, with the number of kernels."""
+        """The output types connected to an input block by bonds, with their number of kernels."""
         return {
             self.outputs[b].type: n
             for (source, b), (_, n) in self.n_kernels.items()

@@ -1,4 +1,4 @@
-"""The orbit message-passing network: from any field to the electrons' force on it, on any lattice."""
+"""The orbit message-passing network, from a field to the electronic force on it."""
 
 from dataclasses import dataclass
 
@@ -26,13 +26,14 @@ class HiddenChannels:
     """The channels between the layers of an `OrbitNetwork`.
 
     Args:
-        channels: Copies of ``representation`` on each site.
-        representation: What one copy holds, such as "trivial", "regular" or "A1 + B1 + E"; one text for all
-            classes of equivalent sites, or one for each.
-        nonlinearity: "gate", "norm", "square" or "product", see `lattgnn.nn.nonlinearities`.
-        odd: Whether to make the force exactly odd under Q → −Q (particle–hole symmetry, μ = 0 on a bipartite
-            lattice): half of the channels are odd under it, half even.
-        spin_channels: Further copies that rotate with all spins. Only networks of spins have them.
+        channels: Number of copies of ``representation`` on each site.
+        representation: Representation of one copy, such as "trivial", "regular" or "A1 + B1 + E";
+            one text for all classes of equivalent sites, or one text per class.
+        nonlinearity: "gate", "norm", "square" or "product"; see `lattgnn.nn.nonlinearities`.
+        odd: Whether to make the force exactly odd under Q → −Q (particle–hole symmetry at μ = 0 on
+            a bipartite lattice). Half of the channels are then odd and half even.
+        spin_channels: Number of additional copies that rotate with all spins. Only networks of
+            spins have them.
     """
 
     channels: int = 16
@@ -42,10 +43,10 @@ class HiddenChannels:
     spin_channels: int = 8
 
     def check(self, lattice: Lattice, field_type: FieldType) -> None:
-        """Refuse channels that a network of this field on this lattice cannot have.
+        """Refuse channels that do not fit the field or the lattice.
 
         Raises:
-            InputError: If there are too few channels, or they cannot be odd.
+            InputError: If there are too few channels, or if they cannot be odd.
         """
         if self.channels < 1 + self.odd:
             raise InputError(
@@ -53,7 +54,8 @@ class HiddenChannels:
             )
         if self.odd and not lattice.is_bipartite:
             raise InputError(
-                f"odd=True needs a bipartite lattice, got {lattice.name!r}, which is not. Use odd=False."
+                f"odd=True needs a bipartite lattice, got {lattice.name!r}, which is not. Use "
+                "odd=False."
             )
         if field_type.is_spin and self.odd:
             raise InputError(
@@ -77,45 +79,48 @@ class HiddenChannels:
 class OrbitNetwork(ForceNetwork):
     r"""Equivariant network on the orbits of bonds, for any lattice, point group and field.
 
-    Each site carries copies of a representation (:class:`HiddenChannels`): "trivial" gives the network of
-    orbit sums, "regular" the group convolution, irreps such as "A1 + B1 + E" the steerable network. Layers
-    x + W φ(OrbitConv(x)) act between a layer that reads the field (:class:`FieldBasis`) and one that gives
-    the force.
+    Each site carries copies of a representation (:class:`HiddenChannels`): "trivial" gives a
+    network of orbit sums, "regular" the group convolution, and irreps such as "A1 + B1 + E" a
+    steerable network. The layers x + W φ(OrbitConv(x)) lie between a first layer that reads the
+    field (:class:`FieldBasis`) and a last layer that returns the force or energy.
 
-    The direct head of a scalar field is F_i = b tanh(y_i), with b the Hamiltonian's bound on the electronic
-    force (Holstein: g/2, since 0 ≤ n ≤ 1). For components that symmetry mixes it is F = y / √(1 + |y|²/b²). The energy head
-    is :math:`E = \sum_i y_i - b \sqrt{|Q_i|^2 + 1}` and F = −∂E/∂Q, conservative by construction; the second
-    term is the energy of a site that is fully filled or empty, so the force tends to ±b for large fields,
-    where the basis functions saturate.
+    The direct head of a scalar field is F_i = b tanh(y_i), where b is the Hamiltonian's bound on
+    the electronic force (Holstein: g/2, since 0 ≤ n ≤ 1). For components that mix under a symmetry
+    it is F = y / √(1 + |y|²/b²). The energy head is :math:`E = \sum_i y_i - b \sqrt{|Q_i|^2 + 1}`
+    and F = −∂E/∂Q, conservative by construction. The second term is the energy of a site that is
+    completely filled or empty. With it, the force tends to ±b for large fields, where the basis
+    functions saturate.
 
-    Spins are read by :class:`SpinBasis`, and beside invariant channels there are channels that rotate with
-    all spins. Rotations of spin space are a symmetry apart from the space group; S → −S, time reversal,
-    leaves the energy unchanged. The energy is
-    :math:`E = \sum_i y_i + \tfrac12 (1 - |S_i|^2) z_i - b \sqrt{|S_i|^2 + 1}`, with y and z functions of the
-    directions of spins: of −∂E/∂S at unit length, y gives the part tangent to the sphere, z that along S.
+    Spins are read by :class:`SpinBasis`, and in addition to invariant channels there are channels
+    that rotate with all spins. Rotations of spin space are independent of the space group. S → −S,
+    time reversal, leaves the energy unchanged. The energy is :math:`E = \sum_i y_i + \tfrac12 (1 -
+    |S_i|^2) z_i - b \sqrt{|S_i|^2 + 1}`, where y and z are functions of the directions of the
+    spins. At unit length, y determines the part of −∂E/∂S that is tangent to the sphere, and z the
+    part along S.
 
     Only the electronic part is learned. The elastic part is exact and belongs to the Hamiltonian.
 
     Args:
-        lattice: Fixes the orbits of bonds. The parameters fit every extent of the same lattice.
-        field_type: Kind of the field, from the Hamiltonian: how it transforms, whether it is a spin, and the
-            bound b of the electronic force (None leaves the output unbounded).
+        lattice: Determines the orbits of bonds. The parameters fit every extent of the same
+            lattice.
+        field_type: Kind of the field, from the Hamiltonian: how it transforms, whether it is a
+            spin, and the bound b of the electronic force (None leaves the output unbounded).
         cutoff: Longest bond, in units of the nearest-neighbor distance.
-        n_layers: Orbit convolutions. Information travels n_layers × cutoff, one bond further where the field
-            can only be read, or the force only be given, along bonds.
+        n_layers: Number of orbit convolutions. Information travels n_layers × cutoff, plus one bond
+            if the field can only be read, or the force only returned, along bonds.
         hidden: The channels between the layers.
         conservative: Whether to use the energy head instead of the direct head.
-        tangent: Whether to give only the part of the effective field that is tangent to the sphere of each
-            spin, which is the part that moves it.
+        tangent: Whether to return only the part of the effective field that is tangent to the
+            sphere of each spin, which is the part that moves it.
         field_scale: Unit of the widths of the input functions: 1 for fields of order one to five.
 
     Raises:
         InputError: If an argument does not fit the lattice or the field.
 
     Reference:
-        Graph version of Fan and Chern, arXiv 2603.02039 and 2601.04104; there with the nearest-neighbour
-        shell alone and without input basis, bound or energy head. Steerable kernels: M. Weiler and G. Cesa,
-        NeurIPS 2019, arXiv 1911.08251.
+        Graph version of Fan and Chern, arXiv 2603.02039 and 2601.04104, whose networks use only the
+        nearest-neighbor shell and have no input basis, bound or energy head. Steerable kernels: M.
+        Weiler and G. Cesa, NeurIPS 2019, arXiv 1911.08251.
     """
 
     def __init__(
@@ -167,7 +172,10 @@ class OrbitNetwork(ForceNetwork):
     def site_outputs(
         self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph
     ) -> list[Float[Tensor, "_rows _batch _outputs"]]:
-        """The raw outputs y of each site: blocks of the force, or the energy (of spins y and z)."""
+        """The raw outputs y of each site.
+
+        They are the blocks of the force, or the energy (for spins, y and z).
+        """
         first_order = not self.conservative
         x = self.embed(self.basis(field, graph), graph, first_order=first_order)
         for block in self.blocks:
@@ -180,12 +188,12 @@ class OrbitNetwork(ForceNetwork):
         """Electronic energy (None for a direct head) and electronic force.
 
         Args:
-            field: In the network's dtype; a scalar one without an axis of components.
-            graph: From :meth:`graph`, for the lattice of the field.
+            field: The field in the network's dtype; a scalar field has no axis of components.
+            graph: The result of :meth:`graph` for the lattice of the field.
 
         Returns:
-            Energy of each sample and forces −∂E/∂field. With an energy head they carry a graph back to the
-            parameters only where grad mode is on.
+            Energy of each sample and forces −∂E/∂field. With an energy head they are attached to
+            the autograd graph of the parameters only if grad mode is on.
         """
         if self.conservative:
             return energy_and_forces(lambda q: self.site_energies(q, graph).sum(1), field)
@@ -194,7 +202,7 @@ class OrbitNetwork(ForceNetwork):
     def site_energies(
         self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph
     ) -> Float[Tensor, "batch n_sites"]:
-        """The energies of the sites, whose sum is the electronic energy."""
+        """The energy of each site; the electronic energy is their sum."""
         if not self.conservative:
             return super().site_energies(field, graph)
         outputs = self.site_outputs(field, graph)
@@ -203,7 +211,7 @@ class OrbitNetwork(ForceNetwork):
             return energies
         square = _square(field.reshape(*field.shape[:2], -1)).squeeze(-1)
         if self.field_type.is_spin:
-            # It vanishes at unit length and only gives the effective field along the spin.
+            # This term vanishes at unit length and only adds the effective field along the spin.
             along = in_site_order(graph, [y[..., 1].T for y in outputs], 1)
             energies = energies + 0.5 * (1 - square) * along
         bound = self.field_type.force_bound
@@ -212,7 +220,10 @@ class OrbitNetwork(ForceNetwork):
     def _layer(
         self, lattice: Lattice, inputs: Features, hidden: Features, outputs: Features, kind: Kind
     ) -> NonlinearLayer:
-        """A layer on each site, over bonds at an end where kernels on a site cannot join all blocks."""
+        """A layer on each site, or over bonds if on-site kernels cannot connect all blocks.
+
+        Only the convolution that needs bonds uses them.
+        """
         layer = NonlinearLayer(lattice, inputs, hidden, outputs, None, kind)
         whole = [conv.uses_all() and conv.reaches_all() for conv in (layer.conv, layer.mix)]
         ends = [None if complete else self.cutoff for complete in whole]
@@ -221,17 +232,19 @@ class OrbitNetwork(ForceNetwork):
         return NonlinearLayer(lattice, inputs, hidden, outputs, ends[0], kind, ends[1])
 
     def _check_channels(self) -> None:
-        """Refuse hidden channels through which no information can pass."""
+        """Refuse hidden channels that no information can pass through."""
         if not (self.embed.conv.uses_all() and self.readout.mix.reaches_all()):
             raise InputError(
-                f"representation of the hidden channels must be one that bonds up to cutoff={self.cutoff:g} "
+                "representation of the hidden channels must be one that bonds up to "
+                f"cutoff={self.cutoff:g} "
                 f"join with the field, {self.field_type.representation!r}, got "
                 f"{self.hidden.representation!r}. Add 'vector' to it, or use a longer cutoff."
             )
         kind = self.hidden.nonlinearity
         if self.conservative and self.field_type.is_spin and kind not in ("square", "product"):
             raise InputError(
-                f"nonlinearity must make invariants of spins for an energy, got {kind!r}. Use 'square'."
+                f"nonlinearity must make invariants of spins for an energy, got {kind!r}. Use "
+                "'square'."
             )
 
     def _direct_force(self, field: Tensor, graph: LatticeGraph) -> Tensor:

@@ -1,8 +1,10 @@
-"""A layer of scalars on equivalent sites, x (+) M silu(W (x and its sums) + b) + c, as one operation.
+"""A layer of scalars on equivalent sites as one operation.
 
-Training spends most of its time here; a step takes half the time of the layer's separate operations. Channels
-are slowest in memory: the matrix products then have sites and samples as their columns and are fast for any
-number of channels (MKL reaches a fifth of its speed on rows of 11), and nothing is copied into another layout.
+It computes x + M silu(W (x and its sums) + b) + c, with x only added in a residual layer. Training
+spends most of its time here, and one operation takes half the time of separate ones. Channels are
+slowest in memory. Sites and samples are then the columns of the matrix products, which makes them
+fast for any number of channels (with rows of 11 numbers, MKL reaches a fifth of its speed), and
+nothing needs to be copied into another layout.
 """
 
 from __future__ import annotations
@@ -26,13 +28,15 @@ def scalar_layer_output(
     weights: tuple[Tensor, Tensor, Tensor, Tensor],
     residual: bool,
 ) -> Float[Tensor, "rows batch n_out"]:
-    """The layer. It can be differentiated once: second derivatives raise an error.
+    """Apply the layer. It can be differentiated once; second derivatives raise an error.
 
     Args:
         x: Channels of each site and sample.
-        sums: Sums over the bonds of each orbit, rows by orbit, then site; None for a layer that acts on each site alone.
-        weights: W [n_hidden, (1 + n_orbits) · n_in], b [n_hidden], M [n_out, n_hidden] and c [n_out].
-        residual: Whether x is added.
+        sums: Sums over the bonds of each orbit, with rows ordered by orbit, then site; None for a
+            layer that acts on each site separately.
+        weights: W [n_hidden, (1 + n_orbits) · n_in], b [n_hidden], M [n_out, n_hidden] and c
+            [n_out].
+        residual: Whether to add x.
 
     Returns:
         Channels in the same order of dimensions, but slowest in memory.
@@ -57,13 +61,16 @@ class _ScalarLayer(torch.autograd.Function):
         weight, mixing, inner, hidden, x = ctx.saved_tensors
         grad = grads[0].flatten(1)
         of_inner = torch.ops.aten.silu_backward(mixing.T @ grad, inner)
-        # W acts on sums of x. Its gradient and that of x are made of the transposed sums of `of_inner`.
+        # W acts on sums of x, so its gradient and that of x follow from the transposed sums of
+        # `of_inner`.
         back = None if ctx.sums is None else ctx.sums.stacked_transposes
         joined = _with_sums(of_inner.view(-1, *x.shape[1:]), back)
         n_in, n_hidden = len(x), len(of_inner)
+        # [n_in, (1 + n_orbits) · n_hidden] to the layout of W, [n_hidden, (1 + n_orbits) · n_in].
         of_weight = (x.flatten(1) @ joined.T).view(n_in, -1, n_hidden).permute(2, 1, 0).flatten(1)
         of_x = None
         if ctx.needs_input_grad[0]:
+            # Wᵀ with one block of columns for each orbit.
             turned = weight.view(n_hidden, -1, n_in).permute(2, 1, 0).flatten(1)
             of_x = torch.addmm(grad, turned, joined) if ctx.residual else turned @ joined
             of_x = of_x.view_as(x)
@@ -73,7 +80,7 @@ class _ScalarLayer(torch.autograd.Function):
 def _with_sums(
     x: Float[Tensor, "n rows batch"], sums: SparseMap | None
 ) -> Float[Tensor, "_channels sites"]:
-    """Channels and below them their sums over each orbit, sites and samples as columns."""
+    """Channels followed by their sums over each orbit, with sites and samples as columns."""
     if sums is None:
         return x.flatten(1)
     n, rows, batch = x.shape
@@ -93,10 +100,14 @@ def _with_sums(
 
 
 def _workspace(sums: SparseMap, shape: tuple[int, int]) -> Tensor:
-    """Memory for the columns of one layer. All layers and steps of a thread reuse it, so it stays in the cache."""
+    """Memory for the columns of one layer, reused by all layers and steps of a thread.
+
+    Reused memory stays in the cache.
+    """
     key = (threading.get_ident(), shape)
     if key not in sums.workspaces:
-        # Made in validation first, it may be used in training next.
+        # A workspace first used in validation may be used in training later, which tensors made
+        # in inference mode do not allow.
         with torch.inference_mode(False):
             sums.workspaces[key] = torch.empty(shape)
     return sums.workspaces[key]

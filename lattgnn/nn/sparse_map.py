@@ -23,11 +23,12 @@ Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
 class SparseMap:
     """A sparse matrix with its transpose, for a product that can be differentiated twice.
 
-    PyTorch's own backward transposes a CSR matrix anew in every call, at five times the cost of the product.
+    PyTorch's own backward transposes a CSR matrix in every call, which costs five times as much as
+    the product.
 
     Attributes:
-        matrix: torch.sparse_csr.
-        workspaces: Memory that layers use again in every call, by thread and shape.
+        matrix: The matrix, as a tensor of layout torch.sparse_csr.
+        workspaces: Memory that layers reuse in every call, by thread and shape.
     """
 
     matrix: Tensor
@@ -41,22 +42,22 @@ class SparseMap:
         dtype: torch.dtype,
         device: torch.device,
     ) -> SparseMap:
-        """The matrix with these entries; entries at one place are added."""
+        """The matrix with these entries; entries at the same position are added."""
         rows, columns, values = (np.concatenate(arrays) for arrays in zip(*entries, strict=True))
         return cls.from_scipy(coo_array((values, (rows, columns)), shape).tocsr(), dtype, device)
 
     @classmethod
     def from_scipy(cls, matrix: csr_array, dtype: torch.dtype, device: torch.device) -> SparseMap:
-        """The same matrix in torch."""
+        """The same matrix as a torch tensor."""
         matrix.sort_indices()
-        # A matrix first used in inference mode may be used in training next.
+        # A matrix first used in inference mode may be used in training later.
         with torch.inference_mode(False), _without_beta_warning():
             row_starts, columns = (
                 torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices)
             )
             values = torch.from_numpy(matrix.data).to(dtype)
             shape = cast(tuple[int, int], matrix.shape)
-            # Right by construction, so nothing is checked.
+            # SciPy has built a valid matrix, so PyTorch need not check it.
             return cls(
                 torch.sparse_csr_tensor(
                     row_starts, columns, values, shape, device=device, check_invariants=False
@@ -65,7 +66,7 @@ class SparseMap:
 
     @cached_property
     def transpose(self) -> SparseMap:
-        """The transposed matrix, made at first use."""
+        """The transposed matrix, computed at first use."""
         result = SparseMap.from_scipy(
             self._to_scipy().T.tocsr(), self.matrix.dtype, self.matrix.device
         )
@@ -75,10 +76,11 @@ class SparseMap:
 
     @cached_property
     def csr_arrays(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Columns and values of all rows one after another, and where each row starts; on the CPU."""
+        """Columns, values and row starts of the matrix, on the CPU."""
         m = self.matrix
         with torch.inference_mode(False):
-            # Through numpy: tensors that belong to a sparse tensor cannot be compiled.
+            # The detour through NumPy gives ordinary tensors: those that belong to a sparse tensor
+            # cannot be compiled.
             columns, values, row_starts = (
                 torch.from_numpy(part.numpy())
                 for part in (m.col_indices(), m.values(), m.crow_indices())
@@ -87,7 +89,7 @@ class SparseMap:
 
     @cached_property
     def stacked_transposes(self) -> SparseMap:
-        """Of a stack of square matrices the transposes of each, stacked in the same order."""
+        """For a stack of square matrices, the stack of their transposes in the same order."""
         n = self.matrix.shape[1]
         matrix = self._to_scipy()
         squares = [matrix[first : first + n].T for first in range(0, matrix.shape[0], n)]
@@ -97,7 +99,7 @@ class SparseMap:
     def __call__(
         self, x: Float[Tensor, "columns batch channels"]
     ) -> Float[Tensor, "_rows _batch _channels"]:
-        """The product with each channel of each sample."""
+        """Multiply each channel of each sample."""
         return _SparseProduct.apply(x, self)
 
     def _to_scipy(self) -> csr_array:
@@ -112,7 +114,8 @@ class _SparseProduct(torch.autograd.Function):
         flat = x.reshape(len(x), -1)
         if flat.dtype != torch.float32 or flat.is_cuda:
             return (sparse.matrix @ flat).view(-1, *x.shape[1:])
-        # A weighted sum of rows is what an embedding bag computes.
+        # The rows of the product are weighted sums of rows of x, which is what an embedding bag
+        # computes.
         columns, values, row_starts = sparse.csr_arrays
         sums = nn.functional.embedding_bag(
             columns,

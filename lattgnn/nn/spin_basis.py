@@ -17,38 +17,42 @@ N_FUNCTIONS = 5
 
 
 class SpinComponents:
-    """A field of spins as spin-vector channels, and one such channel as a field."""
+    """Converts a field of spins to spin-vector channels, and one such channel to a field."""
 
     def split(
         self, field: Float[Tensor, "batch n_sites components"], graph: LatticeGraph
     ) -> list[Float[Tensor, "_rows _batch 1"]]:
-        """One block for each class of sites; components ride along with the batch."""
+        """One block for each class of sites; components are stored along the batch axis."""
         n_classes = len(site_classes(graph.lattice.cell))
         sites = (
             [field]
             if n_classes == 1
             else [field[:, class_sites(graph, number)] for number in range(n_classes)]
         )
+        # From [sample, site, component] to a block [site, component × sample, one channel].
         return [part.permute(1, 2, 0).flatten(1).unsqueeze(-1) for part in sites]
 
     def join(
         self, blocks: Sequence[Float[Tensor, "_rows _batch 1"]], graph: LatticeGraph
     ) -> Float[Tensor, "batch n_sites 3"]:
-        """The field of such blocks."""
+        """The field that consists of the given blocks."""
+        # The inverse of `split`: [site, component × sample, 1] to [sample, site, component].
         parts = [block.view(len(block), 3, -1).permute(2, 0, 1) for block in blocks]
         return in_site_order(graph, parts, 1)
 
 
 class SpinBasis(nn.Module):
-    r"""Fixed functions of a spin and its neighbours, invariant or turning with all spins.
+    r"""Fixed functions of a spin and its neighbors, invariant or rotating with all spins.
 
-    For every orbit of bonds, with x = S_i·S_j of unit vectors,
+    For every orbit of bonds, with x = S_i·S_j of unit vectors, the functions are
 
-    .. math:: \sum_j f_k(x), \; \sum_j f_k(x) \, S_j, \quad f_k = P_1 \dots P_4, \sqrt{(1 + \epsilon + x)/2}
+    .. math::
+        \sum_j f_k(x), \; \sum_j f_k(x) \, S_j, \quad
+        f_k = P_1 \dots P_4, \sqrt{(1 + \epsilon + x)/2}
 
-    Legendre polynomials, and the amplitude by which an electron whose spin follows S hops, made smooth where
-    two spins are opposite. The spin S_i itself comes beside them. A rotation of all spins turns the vectors;
-    S → −S, time reversal, changes their sign.
+    They consist of Legendre polynomials and the hopping amplitude of an electron whose spin follows
+    S; ε makes the amplitude smooth for antiparallel spins. The spin S_i itself is an additional
+    channel. The vectors rotate with all spins and change sign under time reversal, S → −S.
 
     Args:
         lattice: The lattice; its extent does not matter.
@@ -66,7 +70,7 @@ class SpinBasis(nn.Module):
             site_class_index(lattice.cell, orbit.destination_sublattice)
             for orbit in bond_orbits(lattice, cutoff).orbits
         ]
-        """The class of sites where the bonds of each orbit arrive."""
+        """The class of the destination sites of each orbit."""
         even, spin = (), ()
         for number in range(len(site_classes(lattice.cell))):
             n = N_FUNCTIONS * self.arrivals.count(number)
@@ -79,10 +83,14 @@ class SpinBasis(nn.Module):
     ) -> list[Float[Tensor, "_rows _batch _channels"]]:
         """Evaluate all functions at each site."""
         unit = nn.functional.normalize(field, dim=-1)
+        # Spins at both ends of each bond, [bond, component, sample].
         start, end = (ends(unit.permute(1, 2, 0)) for ends in bond_ends(graph, self.cutoff))
         values = _functions((start * end).sum(1).unsqueeze(-1))
+        # f_k(S_i·S_j) S_j for each bond, [bond, component × sample, function].
         turned = (values.unsqueeze(1) * start.unsqueeze(-1)).flatten(1, 2)
         own = self.components.split(unit, graph)
+        # The rows of the sums are ordered by orbit; each orbit has one row per site of the class
+        # on which it ends.
         sizes = [len(own[number]) for number in self.arrivals]
         sums = bond_sums(graph, self.cutoff)
         even, spin = (sums(x).split(sizes) for x in (values, turned))
@@ -92,7 +100,7 @@ class SpinBasis(nn.Module):
         ]
 
     def _arriving(self, sums: Sequence[Tensor], number: int) -> Tensor:
-        """The sums of all orbits that arrive at a class of sites, as channels."""
+        """The sums of all orbits that end on a class of sites, as channels."""
         return torch.cat(
             [x for x, arrival in zip(sums, self.arrivals, strict=True) if arrival == number], -1
         )
@@ -101,14 +109,15 @@ class SpinBasis(nn.Module):
 def tangent_part(
     vectors: Float[Tensor, "*batch n_sites 3"], spins: Float[Tensor, "*batch n_sites 3"]
 ) -> Float[Tensor, "*batch n_sites 3"]:
-    """Vectors without their parts along the spins."""
+    """The part of vectors that is perpendicular to the spins."""
     unit = nn.functional.normalize(spins, dim=-1)
     return vectors - (vectors * unit).sum(-1, keepdim=True) * unit
 
 
 def _functions(x: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch 5"]:
-    """P_1 … P_4, scaled to a mean square near one for random spins, and the amplitude of a hop."""
+    """P_1 … P_4, scaled to a mean square near one for random spins, and the hopping amplitude."""
     square = x * x
     third, fourth = x * (2.5 * square - 1.5), (4.375 * square - 3.75) * square + 0.375
+    # ε = 0.02 keeps the derivative finite at x = −1.
     hop = torch.sqrt(0.5 * (1.02 + x))
     return torch.cat([1.7 * x, 3.4 * square - 1.1, 2.6 * third, 3.0 * fourth, hop], -1)

@@ -37,14 +37,13 @@ class DomainDiagonalization(Solver):
     not cut if core + 2 buffer reaches its extent; if no axis is cut, the result is that of
     `ExactDiagonalization`. The buffer consists of all cells within `buffer` hops of H from the
     core: for hops along the axes these are `buffer` cells along each axis, without the corners that
-        are farther.
-    Bonds across the outer edge of the buffer are cut.
+    are farther. Bonds across the outer edge of the buffer are cut.
 
     The cost is linear in the number of sites. The error falls with the buffer as ρ falls with
     distance: fast in insulators and at high temperature, slowly in cold metals. Operations of the
-        lattice are
-    symmetries, and forces are derivatives of Ω, only within this error; translations by a core are
-    symmetries to rounding. The result for a field does not depend on the rest of its batch.
+    lattice are symmetries, and forces are derivatives of Ω, only within this error; translations by
+    a core are symmetries to rounding. The result for a field does not depend on the rest of its
+    batch.
 
     Args:
         kT: Temperature of the electrons; 0 is the exact limit.

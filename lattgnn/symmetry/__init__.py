@@ -1,4 +1,4 @@
-"""Group theory on a lattice: point groups, irreps, representations, site groups, equivariant kernels."""
+"""Group theory on a lattice: point groups, irreps, representations and equivariant kernels."""
 
 from lattgnn.symmetry.equivariant_kernels import OrbitKernels, SiteType, kernel_count, orbit_kernels
 from lattgnn.symmetry.equivariant_maps import clebsch_gordan, intertwiner_dim, intertwiners

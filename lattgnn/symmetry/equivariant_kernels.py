@@ -28,7 +28,7 @@ from lattgnn.symmetry.representations import Representation
 
 @dataclass(frozen=True)
 class SiteType:
-    """Components on one class of equivalent sites that transform by one representation of its site group.
+    """Components on one class of equivalent sites, and their representation of the site group.
 
     Attributes:
         site_class: Index of the class in `site_classes(cell)`.

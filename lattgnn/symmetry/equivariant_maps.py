@@ -17,9 +17,12 @@ def intertwiner_dim(a: Representation, b: Representation, subgroup: Subgroup = N
     """Number of independent equivariant linear maps from a to b: ⟨χ_a, χ_b⟩ over the group.
 
     Args:
-        a: Representation of what the maps act on.
-        b: Representation of what comes out.
-        subgroup: Elements that they must commute with; all of the group if None.
+        a: Representation of the inputs of the maps.
+        b: Representation of the outputs of the maps.
+        subgroup: Elements that the maps must commute with; None stands for the whole group.
+
+    Raises:
+        InputError: If a and b belong to different groups, or the elements are not a subgroup.
 
     Examples:
         >>> from lattgnn.lattice import square
@@ -38,19 +41,20 @@ def intertwiners(
 ) -> Float[np.ndarray, "n b_dim a_dim"]:
     """Orthonormal basis (Frobenius) of the linear maps K with ρ_b(g) K = K ρ_a(g).
 
-    Matrices with a single entry are averaged over the group and orthonormalized in row-major
-    order: between permutations each K has one non-zero value, and no two overlap.
+    Matrices with a single non-zero entry are averaged over the group and orthonormalized in
+    row-major order. Between permutation representations, all non-zero entries of one K are
+    therefore equal, and no two K overlap.
 
     Args:
-        a: Representation of what K acts on.
-        b: Representation of what comes out.
-        subgroup: Elements that K must commute with; all of the group if None.
+        a: Representation of the inputs of K.
+        b: Representation of the outputs of K.
+        subgroup: Elements that K must commute with; None stands for the whole group.
 
     Returns:
-        float64 [intertwiner_dim(a, b, subgroup), b.dim, a.dim].
+        The n = intertwiner_dim(a, b, subgroup) maps, float64 [n, b.dim, a.dim].
 
     Raises:
-        InputError: If a and b are of different groups, or the elements are no subgroup.
+        InputError: If a and b belong to different groups, or the elements are not a subgroup.
 
     Examples:
         >>> from lattgnn.lattice import square
@@ -69,12 +73,18 @@ def clebsch_gordan(
 ) -> Float[np.ndarray, "n c_dim a_dim b_dim"]:
     """Orthonormal basis (Frobenius) of the equivariant bilinear maps from a and b to c.
 
+    Σ_ij C[k, :, i, j] x_i y_j transforms as c if x transforms as a and y as b.
+
+    Args:
+        a: Representation of the first input.
+        b: Representation of the second input.
+        c: Representation of the output.
+
     Returns:
-        float64 [n, c.dim, a.dim, b.dim]; Σ_ij C[k, :, i, j] x_i y_j transforms as c if x and y do
-        as a and b.
+        The n maps C, float64 [n, c.dim, a.dim, b.dim].
 
     Raises:
-        InputError: If they are of different groups.
+        InputError: If the representations belong to different groups.
 
     Examples:
         >>> from lattgnn.lattice import square
@@ -90,5 +100,6 @@ def clebsch_gordan(
 
 
 def _elements(a: Representation, b: Representation, subgroup: Subgroup) -> np.ndarray:
+    """Indices of the elements of the subgroup, or of the whole group."""
     check_same_group(a, b)
     return np.arange(a.group.order) if subgroup is None else a.group.check_subgroup(subgroup)

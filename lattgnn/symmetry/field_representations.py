@@ -23,14 +23,14 @@ CARTESIAN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         np.linalg.det(rotation) * (rotation if len(rotation) == 3 else np.eye(1))
     ),
 }
-"""Representations of all rotations, whose components refer to one global frame."""
+"""Representations defined for all rotations; their components refer to one global frame."""
 
 
 @dataclass(frozen=True, eq=False)
 class FieldRepresentation:
     """The representation of a field on each class of equivalent sites of a crystal.
 
-    The components of a vector are cartesian and refer to the same frame everywhere. Those of an
+    The components of a vector are Cartesian and refer to the same frame everywhere. Those of an
     irrep of the site group refer to the local frame of their site; see `site_classes`.
 
     Attributes:
@@ -42,7 +42,7 @@ class FieldRepresentation:
     representations: tuple[Representation, ...]
 
     def __eq__(self, other: object) -> bool:
-        """Whether operations act alike on the components, whatever the texts."""
+        """Whether operations act in the same way on the components, whatever the names."""
         return (
             isinstance(other, FieldRepresentation)
             and (self.cell, self.representations) == (other.cell, other.representations)
@@ -82,7 +82,7 @@ class FieldRepresentation:
         )
 
     def to_local(self) -> np.ndarray:
-        """Matrices from the given components to those in local frames, [n_sublattices, dim, dim]."""
+        """Matrices that take the given components to local frames, [n_sublattices, dim, dim]."""
         matrices = np.empty((self.cell.n_sublattices, self.n_components, self.n_components))
         for sites, representation in zip(
             site_classes(self.cell), self.representations, strict=True
@@ -92,12 +92,21 @@ class FieldRepresentation:
         return matrices
 
     def site_matrices(self, operation: Operation) -> np.ndarray:
-        """Action of an operation on the components of each sublattice, [n_sublattices, dim, dim]."""
+        """Action of an operation on the components of each sublattice.
+
+        Args:
+            operation: Operation of the space group.
+
+        Returns:
+            For each sublattice the matrix from its components to those of its image,
+            [n_sublattices, dim, dim].
+        """
         local, matrices = self.to_local(), np.empty_like(self.to_local())
         for sites, representation in zip(
             site_classes(self.cell), self.representations, strict=True
         ):
             for s in sites.sublattices:
+                # To the local frame, act there, and back from the local frame of the image.
                 moved = representation.matrices[local_element(self.cell, operation, s)]
                 matrices[s] = local[operation.sublattices[s]].T @ moved @ local[s]
         return matrices
@@ -109,8 +118,8 @@ def field_representation(cell: UnitCell, text: str | Sequence[str]) -> FieldRepr
     Args:
         cell: The unit cell, whose site groups define the irreps.
         text: Sum of irreps of the site group and of the names trivial, vector, axial, pseudoscalar
-            and regular, such as "vector" or "A1 + 2 E"; or one such text per class of equivalent
-            sites.
+            and regular, such as "vector" or "A1 + 2 E"; or a list with one such text per class of
+            equivalent sites.
 
     Returns:
         The representation on every site.
@@ -148,10 +157,10 @@ def _field_representation(cell: UnitCell, text: str | tuple[str, ...]) -> FieldR
 
 
 def _extended(representation: Representation, rotation: np.ndarray) -> np.ndarray:
-    """Matrix of a frame's rotation, which need not be an element of the site group.
+    """Matrix of the rotation of a local frame, which need not be an element of the site group.
 
-    Cartesian components turn with the frame. Components of irreps are defined in it and do not
-    change.
+    Cartesian components rotate with the frame. Components of irreps are defined in the local frame
+    and do not change.
     """
     matrix, start = np.eye(representation.dim), 0
     for block in representation.blocks:

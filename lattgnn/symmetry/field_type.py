@@ -1,4 +1,4 @@
-"""What kind of classical field a model has: the one object that networks, dynamics and data ask."""
+"""What kind of classical field a model has: one object that networks, dynamics and data read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Values = TypeVar("Values")
 
 @dataclass(frozen=True)
 class FieldType:
-    """How the classical field of one site transforms, how it is sampled, and how electrons bound its force.
+    """How the classical field transforms under symmetry, is sampled, and couples to the electrons.
 
     Args:
         representation: How space-group operations act on the components of one site, as
@@ -40,7 +40,12 @@ class FieldType:
     density_coupling: float | None = None
 
     def field_shift(self, mu: float) -> float:
-        """The uniform field μ/g that acts like a chemical potential μ: −g n φ − μ n = −g n (φ + μ/g).
+        """The uniform field μ/g that acts like a chemical potential μ.
+
+        It follows from −g n φ − μ n = −g n (φ + μ/g).
+
+        Args:
+            mu: Chemical potential μ, in units of the hopping.
 
         Raises:
             InputError: If the field does not couple to the density.
@@ -48,7 +53,13 @@ class FieldType:
         return mu / self._coupling()
 
     def density(self, electronic_forces: Values) -> Values:
-        """Electrons on each site, n_i = F_i/g + ½ from the electronic force F_i = g (n_i − ½).
+        """Electrons per site n_i = F_i/g + ½, from the electronic force F_i = g (n_i − ½).
+
+        Args:
+            electronic_forces: Forces F_i of the electrons alone.
+
+        Returns:
+            Densities n_i, in the shape of the forces.
 
         Raises:
             InputError: If the field does not couple to the density.
@@ -56,9 +67,10 @@ class FieldType:
         return electronic_forces / self._coupling() + 0.5  # type: ignore[operator]
 
     def _coupling(self) -> float:
+        """The coupling g to the density."""
         if not self.density_coupling:
             raise InputError(
-                "a filling needs a field that couples to the density, which this one does not. Leave filling "
-                "out and use the chemical potential that the network was trained at."
+                "a filling needs a field that couples to the density, which this one does not."
+                " Leave filling out and use the chemical potential that the network was trained at."
             )
         return self.density_coupling

@@ -1,12 +1,16 @@
-"""Real irreducible representations of point groups, in a basis that no linear-algebra library can change.
+"""Real irreducible representations of point groups in a fixed, reproducible basis.
 
-Characters come from the algebra of conjugacy classes. Matrices come from polynomials in the
-coordinates: an irrep is looked for among homogeneous polynomials of degree 0, 1, 2, ..., at each
-    degree first among plain ones and then among those times det R, so that T1g of a cube is the
-    axial vector. Its basis is the monomials in lexicographic order (x², xy, xz, y², yz, z²),
-    projected and
-orthonormalized: E of a square is (x, y), E2 of a hexagon (x² − y², 2xy), T2g of a cube (xy, xz,
-yz) and its Eg (2x² − y² − z², √3 (y² − z²)). Checkpoints depend on it: it must never change.
+Characters follow from the algebra of conjugacy classes. Matrices follow from polynomials in the
+coordinates. Homogeneous polynomials of degree 0, 1, 2, ... are searched for each irrep; at each
+degree polynomials that transform as they are come first, and then those multiplied by det R. This
+makes T1g of a cube the axial vector. The basis of an irrep is obtained by projecting the monomials
+in lexicographic order (x², xy, xz, y², yz, z²) and orthonormalizing the results. E of a square is
+(x, y), E2 of a hexagon is (x² − y², 2xy), T2g of a cube is (xy, xz, yz), and Eg of a cube is
+(2x² − y² − z², √3 (y² − z²)).
+
+The basis does not depend on the eigensolver of the linear-algebra library, which may return any
+sign, order or mixture of degenerate vectors. Weights in checkpoints refer to this basis, so it must
+never change.
 """
 
 from __future__ import annotations
@@ -23,14 +27,14 @@ from lattgnn.symmetry.point_group import PointGroup, snapped
 
 @lru_cache(maxsize=64)
 def irreducible_matrices(group: PointGroup) -> tuple[tuple[str, np.ndarray], ...]:
-    """All real irreps of a group, one from each class of equivalent ones.
+    """All real irreps of a group, one from each class of equivalent irreps.
 
     Args:
         group: Any finite point group.
 
     Returns:
-        Mulliken name and orthogonal matrices, float64 [order, dim, dim], of each, the trivial one
-        first.
+        Pairs of a Mulliken name and orthogonal matrices, float64 [order, dim, dim]. The trivial
+        irrep comes first.
 
     Reference:
         J.-P. Serre, Linear Representations of Finite Groups (Springer, 1977), sections 2.6, 6.3
@@ -39,13 +43,16 @@ def irreducible_matrices(group: PointGroup) -> tuple[tuple[str, np.ndarray], ...
     missing = _central_idempotents(group)
     found = []
     for carrier in _carriers(group):
+        # Σ_g ε_k(g) ρ(g) projects on the copies of irrep k among the polynomials of this degree.
         projectors = np.einsum("kg,gij->kij", missing, carrier)
+        # The trace of a projector is a whole number: its rank.
         present = projectors.trace(axis1=1, axis2=2) > 0.5
         for idempotent, projector in zip(missing[present], projectors[present], strict=True):
             subspace = _irreducible_subspace(carrier, projector, _dimension(group, idempotent))
             basis = canonical_basis(
                 subspace.diagonal(), lambda k, p=subspace: p[k], round(subspace.trace())
             )
+            # The matrices must have the same bits on every machine.
             found.append(snapped(basis @ carrier @ basis.T, 1e-12))
         missing = missing[~present]
         if not len(missing):
@@ -61,21 +68,23 @@ def canonical_basis(
 ) -> np.ndarray:
     """Orthonormal basis of the range of a projector P that depends on P alone.
 
-    Unit vectors, in order, are projected and orthonormalized (Gram-Schmidt). One is passed over if
-    so little is new in it that rounding could decide.
+    The unit vectors are projected and orthonormalized in order (Gram-Schmidt). A unit vector is
+    skipped if its projection lies almost in the span of the vectors found before, so that rounding
+    errors cannot decide whether it counts.
 
     Args:
-        diagonal: P_kk of the orthogonal projector, [n].
-        column: P e_k for the unit vector of number k, [n].
+        diagonal: Diagonal P_kk of the orthogonal projector, [n].
+        column: Function that returns P e_k, [n], for the unit vector e_k.
         rank: Dimension of the range.
 
     Returns:
-        float64 [rank, n], one vector per row; vector i has a positive entry where its unit vector
-        is.
+        One vector per row, float64 [rank, n]. Each vector has a positive component along the unit
+        vector that it was made from.
     """
     basis, found = np.zeros((rank, len(diagonal))), 0
-    # If every unit vector had less than this left, the traces would add up to less than one
-    # dimension.
+    # Smallest squared norm that counts as new. If all n unit vectors had less left, the trace of
+    # what is missing would be below 1/4, whereas one missing dimension has trace 1. So the loop
+    # always finds all vectors.
     enough = 0.25 / len(diagonal)
     for k in range(len(diagonal)):
         if found == rank:
@@ -83,7 +92,7 @@ def canonical_basis(
         if diagonal[k] - (basis[:found, k] ** 2).sum() < enough:
             continue
         vector = column(k)
-        for _ in range(2):  # the second pass removes the rounding of the first
+        for _ in range(2):  # the second pass removes the rounding errors of the first
             vector = vector - (basis[:found] @ vector) @ basis[:found]
         vector = np.where(np.abs(vector) < 1e-13, 0.0, vector)
         basis[found] = vector / np.sqrt((vector**2).sum())
@@ -93,27 +102,32 @@ def canonical_basis(
 
 
 def invariant_tensors(factors: Sequence[np.ndarray]) -> np.ndarray:
-    """Orthonormal basis of the tensors that matrices of a group, one on each index, leave alone.
+    """Orthonormal basis of the tensors that are invariant under a group acting on every index.
 
-    Tensors with a single entry are averaged over the group and orthonormalized in row-major order.
+    Tensors with a single non-zero entry are averaged over the group and orthonormalized in
+    row-major order.
 
     Args:
-        factors: Orthogonal matrices [order, dim_k, dim_k] for each index k, elements in one order.
+        factors: For each index k of the tensors the orthogonal matrices that act on it, [order,
+            dim_k, dim_k]. All lists have the group elements in the same order.
 
     Returns:
-        float64 [n, dim_1, dim_2, ...].
+        The n basis tensors, float64 [n, dim_1, dim_2, ...].
     """
     dims = [factor.shape[1] for factor in factors]
     order = len(factors[0])
 
     def outer(rows: list[np.ndarray]) -> np.ndarray:
+        """Tensor product of one vector per index, flattened, for each element: [order, n]."""
         product = np.ones((order, 1))
         for row in rows:
             product = (product[:, :, None] * row[:, None]).reshape(order, -1)
         return product
 
     def average(unit: int) -> np.ndarray:
+        """Group average of the tensor whose only non-zero entry has the flat index `unit`."""
         columns = [f[:, :, k] for f, k in zip(factors, np.unravel_index(unit, dims), strict=True)]
+        # The product over the last index and the sum over the group are one matrix product.
         return (outer(columns[:-1]).T @ columns[-1]).ravel() / order
 
     diagonals = [factor.diagonal(axis1=1, axis2=2) for factor in factors]
@@ -122,16 +136,19 @@ def invariant_tensors(factors: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _central_idempotents(group: PointGroup) -> np.ndarray:
-    """ε_k(g) = (d/e) χ_k(g) / |G| of each real irrep k, [n_irreps, order]; e is its endomorphism dimension.
+    """Central idempotents ε_k(g) = (d/e) χ_k(g) / |G| of all real irreps k, [n_irreps, order].
 
-    They are the common eigenvectors of all sums over classes, a class joined with that of its
-    inverses.
+    Here d is the dimension of the irrep and e the dimension of its endomorphism algebra (1 or 2).
+    They are the common eigenvectors of convolution with all class functions. Real irreps need only
+    class functions with f(g) = f(g⁻¹), so each class is joined with the class of its inverses.
     """
     real_classes = {tuple(sorted({*c, *group.inverse[list(c)].tolist()})) for c in group.classes}
     indicator = np.zeros((len(real_classes), group.order))
     for row, members in zip(indicator, sorted(real_classes), strict=True):
         row[list(members)] = len(members) ** -0.5
-    # (f * h)(a) = Σ_b f(a b⁻¹) h(b) for a generic class function f, restricted to class functions.
+    # Convolution (f * h)(a) = Σ_b f(a b⁻¹) h(b) with a generic class function f, as a matrix
+    # between class functions. Its eigenvalues differ for all irreps unless f is unlucky. The
+    # coefficients of f are cosines and not random numbers, so that every run takes the same f.
     for trial in range(1, 100):
         weights = np.cos(trial * np.arange(1, len(indicator) + 1)) @ indicator
         convolution = indicator @ weights[group.table[:, group.inverse]] @ indicator.T
@@ -141,28 +158,32 @@ def _central_idempotents(group: PointGroup) -> np.ndarray:
     else:
         raise AssertionError("no class function tells the irreps apart")
     units = vectors.T @ indicator
+    # A unit vector u along ε satisfies ε = u(1) u, whatever its sign: ε(1) = Σ_g ε(g)².
     idempotents = units[:, :1] * units
-    # Σ of characters of finite order: whole numbers unless an axis is five-, seven- or more-fold.
+    # |G| ε(g) is a whole number unless the group has a five-fold axis or an axis of order
+    # seven or higher. Whole numbers are made exact, to be the same on every machine.
     whole = (idempotents * group.order).round()
     exact = np.abs(idempotents * group.order - whole) < 1e-9
     return np.where(exact, whole / group.order, idempotents)
 
 
 def _dimension(group: PointGroup, idempotent: np.ndarray) -> int:
-    """Dimension of the irrep of an idempotent by its Frobenius-Schur indicator.
+    """Dimension d of the irrep that belongs to an idempotent, from its Frobenius-Schur indicator.
 
-    Σ_g ε(g²) is d if the irrep stays irreducible in complex numbers; if it is a pair of complex
-    conjugate ones, that sum is 0 and |G| ε(1) = d²/2. (No point group has a quaternionic irrep.)
+    Σ_g ε(g²) is d if the irrep is also irreducible over the complex numbers. If it is the sum of
+    two complex conjugate irreps, the sum is 0, and d follows from |G| ε(1) = d²/2. No point group
+    has a quaternionic irrep.
     """
     real = round(idempotent[group.table.diagonal()].sum())
     return real if real else round((2 * group.order * idempotent[0]) ** 0.5)
 
 
 def _carriers(group: PointGroup) -> Iterator[np.ndarray]:
-    """Orthogonal matrices [order, n, n] on the polynomials of degree 0, 1, ..., without and with det R.
+    """Orthogonal matrices [order, n, n] on the polynomials of degree 0, 1, 2, ...
 
-    The basis is the monomials in lexicographic order, orthonormal in the invariant (Bombieri)
-    product: x^α is divided by its norm, √(α!) up to a common factor.
+    Each degree comes twice: as it is and multiplied by det R. The basis consists of the monomials
+    in lexicographic order. They are orthonormal in the invariant (Bombieri) product when x^α is
+    divided by its norm, which is √(α!) up to a common factor.
     """
     dim, signs = group.dim, group.determinants[:, None, None]
     powers: list[tuple[int, ...]] = [()]
@@ -171,7 +192,8 @@ def _carriers(group: PointGroup) -> Iterator[np.ndarray]:
         yield carrier
         yield signs * carrier
         higher = list(combinations_with_replacement(range(dim), degree))
-        # x^α = Σ_i √(α_i / l) x^(α - e_i) ⊗ x_i as unit vectors.
+        # Normalized monomials of degree l are x^α = Σ_i √(α_i / l) x^(α − e_i) ⊗ x_i. This embeds
+        # them in the product of degree l − 1 and the vector, where the action is known.
         embedding = np.zeros((len(powers), dim, len(higher)))
         for column, monomial in enumerate(higher):
             for axis in set(monomial):
@@ -186,16 +208,24 @@ def _carriers(group: PointGroup) -> Iterator[np.ndarray]:
 
 
 def _irreducible_subspace(carrier: np.ndarray, projector: np.ndarray, dim: int) -> np.ndarray:
-    """Projector on one irreducible subspace of an isotypic one.
+    """Projector on one irreducible subspace within all copies of an irrep.
 
-    It is where the images of the first monomial are largest; the next ones, and sums of two,
-    decide ties.
+    It is the subspace where the images of the first monomial under the group are largest. Ties are
+    broken by the next monomials, and then by sums of two monomials.
+
+    Args:
+        carrier: Matrices of the group on the polynomials, [order, n, n].
+        projector: Projector on all copies of the irrep, [n, n].
+        dim: Dimension of the irrep.
     """
     units = np.eye(len(projector))
     for seed in [*units, *(a + b for a, b in combinations(units, 2))]:
         if round(projector.trace()) == dim:
             return projector
         images = carrier @ (projector @ seed)
+        # The mean of x xᵀ over the images x commutes with the group, so every eigenspace is
+        # invariant. The one with the largest eigenvalue is kept. A seed orthogonal to the subspace
+        # has no images and is skipped.
         values, vectors = np.linalg.eigh(images.T @ images / len(images))
         if values[-1] > 1e-6:
             top = vectors[:, values > (1 - 1e-6) * values[-1]]
@@ -205,7 +235,10 @@ def _irreducible_subspace(carrier: np.ndarray, projector: np.ndarray, dim: int) 
 
 
 def _is_irreducible(group: PointGroup, matrices: np.ndarray) -> bool:
-    """Whether orthogonal matrices are a real-irreducible representation: ⟨χ(g)² + χ(g²)⟩ = 2."""
+    """Whether orthogonal matrices are a representation irreducible over the reals.
+
+    The criterion is that the mean of χ(g)² + χ(g²) over the group is 2.
+    """
     products = matrices[:, None] @ matrices
     character = matrices.trace(axis1=1, axis2=2)
     squares = character[group.table.diagonal()]

@@ -66,7 +66,7 @@ def site_class_index(cell: UnitCell, sublattice: int) -> int:
 
     Args:
         cell: The unit cell.
-        sublattice: The sublattice.
+        sublattice: Number of the sublattice.
 
     Examples:
         >>> from lattgnn.lattice import lieb
@@ -111,7 +111,10 @@ def local_element(cell: UnitCell, operation: Operation, sublattice: int) -> int:
 
 @lru_cache(maxsize=128)
 def _local_frames(cell: UnitCell) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Rotation h_s of each sublattice, [dim, dim], and its class's group, [order, dim, dim], as integers."""
+    """For each sublattice the rotation h_s, [dim, dim], and the elements of the group of its class.
+
+    All are integer matrices in units of the primitive vectors; the elements are [order, dim, dim].
+    """
     frames = {}
     for members in site_classes(cell):
         site_group = space_group(cell).site_group(members.sublattices[0])
@@ -122,7 +125,7 @@ def _local_frames(cell: UnitCell) -> tuple[list[np.ndarray], list[np.ndarray]]:
 
 
 def _orbit(group: SpaceGroup, sublattice: int) -> list[int]:
-    """Sublattices that operations take a sublattice to, sorted."""
+    """Sublattices to which operations take a given one, sorted."""
     return sorted({g.sublattices[sublattice] for g in group.operations})
 
 

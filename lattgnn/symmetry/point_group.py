@@ -65,22 +65,22 @@ class PointGroup:
         given = np.array(matrices, dtype=np.float64)
         if given.ndim != 3 or given.shape[1:] not in [(1, 1), (2, 2), (3, 3)] or not len(given):
             raise InputError(
-                f"rotations must be an array [n, dim, dim] with dim 1, 2 or 3, got shape {given.shape}."
-                " Use [[[1, 0], [0, 1]]] for the trivial group in the plane."
+                "rotations must be an array [n, dim, dim] with dim 1, 2 or 3, got the shape"
+                f" {given.shape}. Use [[[1, 0], [0, 1]]] for the trivial group in the plane."
             )
         defect = np.abs(given @ given.swapaxes(1, 2) - np.eye(given.shape[1])).max()
         if not defect <= 1e-6:
             raise InputError(
                 f"rotations must be orthogonal matrices, got a defect of {defect:.1e}."
-                " Use cartesian components, not fractions of the primitive vectors."
+                " Use Cartesian components, not fractions of the primitive vectors."
             )
         for _ in range(3):  # Newton iterations toward the nearest orthogonal matrix
             given = 1.5 * given - 0.5 * given @ given.swapaxes(1, 2) @ given
         group = cls(_identity_first(snapped(given, 1e-9)))
         if (group.table < 0).any():
             raise InputError(
-                f"rotations must be closed under multiplication, got {group.order} matrices that are not."
-                " Give all elements of the group."
+                f"rotations must be closed under multiplication, got {group.order} matrices that"
+                " are not. Use all elements of the group."
             )
         return group
 
@@ -118,8 +118,12 @@ class PointGroup:
 
     @cached_property
     def table(self) -> np.ndarray:
-        """Multiplication table, int64 [order, order]: element a after element b is element table[a, b]."""
+        """Multiplication table, int64 [order, order]: table[a, b] is a after b.
+
+        Products that are not in the group are -1.
+        """
         products = (self.rotations[:, None] @ self.rotations).reshape(-1, self.dim**2)
+        # Compare each product P with all elements R by one matrix product.
         flat = self.rotations.reshape(-1, self.dim**2)
         # tr(Rᵀ P) is largest, namely dim, where R = P.
         nearest = (products @ flat.T).argmax(1)
@@ -139,10 +143,11 @@ class PointGroup:
 
     @cached_property
     def name(self) -> str:
-        """C_n or D_n on a line or in the plane, the Hermann-Mauguin symbol in space."""
+        """Cn or Dn on a line and in the plane; the Hermann-Mauguin symbol in space."""
         proper = int((self.determinants > 0).sum())
         if self.dim < 3:
             return f"{'D' if self.order > proper else 'C'}{proper}"
+        # See _HERMANN_MAUGUIN for the meaning of the key and the four names.
         turns = self.rotations * self.determinants[:, None, None]
         n_turns, orders = len(_distinct(turns)), matrix_orders(turns)
         names = _HERMANN_MAUGUIN.get((n_turns, int(orders.max())))
@@ -156,7 +161,7 @@ class PointGroup:
         """Index of an element.
 
         Args:
-            rotation: Cartesian matrix [dim, dim] of the element, accurate to 1e-6.
+            rotation: Cartesian matrix of the element, accurate to 1e-6, [dim, dim].
 
         Raises:
             InputError: If the group has no such element.
@@ -195,11 +200,13 @@ class PointGroup:
 
 @lru_cache(maxsize=128)
 def site_point_group(cell: UnitCell, sublattice: int = 0) -> PointGroup:
-    """The point group of a site: rotations and reflections about it that leave the crystal unchanged.
+    """The point group of a site.
+
+    Its elements are the rotations and reflections about the site that leave the crystal unchanged.
 
     Args:
         cell: The unit cell.
-        sublattice: Which site of the cell.
+        sublattice: Number of the site in the cell.
 
     Returns:
         The group; its element k is operation k of `space_group(cell).site_group(sublattice)`.
@@ -220,7 +227,14 @@ def site_point_group(cell: UnitCell, sublattice: int = 0) -> PointGroup:
 
 
 def matrix_orders(matrices: np.ndarray) -> np.ndarray:
-    """Order of each matrix [n, dim, dim]: the smallest k > 0 with R^k = 1, int64 [n]."""
+    """Order of each matrix R: the smallest k > 0 with R^k = 1.
+
+    Args:
+        matrices: Matrices of finite order, [n, dim, dim].
+
+    Returns:
+        The orders, int64 [n].
+    """
     orders, power = np.zeros(len(matrices), dtype=np.int64), matrices
     for n in count(1):
         is_identity = np.abs(power - np.eye(matrices.shape[1])).max((1, 2)) <= 1e-6
@@ -232,7 +246,12 @@ def matrix_orders(matrices: np.ndarray) -> np.ndarray:
 
 
 def snapped(values: np.ndarray, tolerance: float) -> np.ndarray:
-    """A copy with entries near 0, ±1/2, ±√3/2 and ±1 made exact, to remove rounding errors."""
+    """A copy in which entries close to 0, ±1/2, ±√3/2 and ±1 are exact, to remove rounding errors.
+
+    Args:
+        values: Any array.
+        tolerance: Largest difference that is removed.
+    """
     values = np.array(values)
     for exact in (0.0, 0.5, 3**0.5 / 2, 1.0):
         for value in (exact, -exact):

@@ -26,24 +26,24 @@ _GENERIC: dict[str, Callable[[PointGroup], Representation]] = {
     "pseudoscalar": pseudoscalar,
     "regular": regular,
 }
-# A number, with or without a sign of multiplication after it; a name; or one other character.
+# A number, with or without a multiplication sign after it; a name; or any other single character.
 _TOKEN = re.compile(r"\s*(?:(?P<times>\d+)\s*[*x]?|(?P<name>[A-Za-z]\w*'*)|(?P<sign>\S))\s*")
 
 
 def parse_representation(text: str, group: PointGroup) -> Representation:
-    """The representation that a text names.
+    """The representation that a text describes.
 
     Args:
-        text: A sum of names with multiplicities: irreps of the group, trivial, vector, axial,
-            pseudoscalar or regular. "2 E", "2E", "2*E" and "2x E" are the same; "E * E" is the
-            tensor product.
+        text: Sum of names with multiplicities. Names are the irreps of the group and trivial,
+            vector, axial, pseudoscalar and regular. "2 E", "2E", "2*E" and "2x E" mean the same;
+            "E * E" is a tensor product; parentheses group.
         group: The point group.
 
     Returns:
-        Their direct sum; its blocks are the summands in order.
+        The direct sum; its blocks are the summands in order.
 
     Raises:
-        InputError: If a name is not one of the group's, or the text is no sum.
+        InputError: If the group has no representation of a name, or the text is not such a sum.
 
     Examples:
         >>> from lattgnn.lattice import square
@@ -66,7 +66,11 @@ def parse_representation(text: str, group: PointGroup) -> Representation:
 
 
 def _sum(tokens: list[tuple[str, str]], group: PointGroup) -> tuple[Representation, list]:
-    """The sum that tokens begin with, and the tokens after it; IndexError if they end too early."""
+    """The sum at the start of the tokens, and the remaining tokens.
+
+    Raises:
+        IndexError: If the tokens end too early.
+    """
     parts = []
     while True:
         times = 1
@@ -83,6 +87,11 @@ def _sum(tokens: list[tuple[str, str]], group: PointGroup) -> tuple[Representati
 
 
 def _factor(tokens: list[tuple[str, str]], group: PointGroup) -> tuple[Representation, list]:
+    """The name or parenthesis at the start of the tokens, and the remaining tokens.
+
+    Raises:
+        IndexError: If there is neither, or the tokens end too early.
+    """
     (kind, text), tokens = tokens[0], tokens[1:]
     if kind == "name":
         return _named(text, group), tokens
@@ -95,13 +104,14 @@ def _factor(tokens: list[tuple[str, str]], group: PointGroup) -> tuple[Represent
 
 
 def _named(name: str, group: PointGroup) -> Representation:
+    """The irrep or generic representation of a name."""
     if name in _GENERIC:
         return _GENERIC[name](group)
     known = {irrep.name: irrep for irrep in irreps(group)}
     if name in known:
         return known[name]
     names = [*known, *_GENERIC]
-    # Case counts in names, but a wrong case is the likeliest slip.
+    # Names are case-sensitive, but the wrong case is the most likely mistake.
     close = get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.4)
     hint = "Use one of these."
     if close:

@@ -1,9 +1,14 @@
-"""Representations of point groups: how the components of a quantity mix under each rotation.
+"""Representations of point groups: how the components of a quantity mix under each operation.
 
-site = site_point_group(square(8).cell)
-spin = parse_representation("axial + vector", site)
-spin.irreps()                      # ((A2, 1), (E, 1))
-clebsch_gordan(spin, spin, trivial(site))
+Examples:
+    >>> from lattgnn.lattice import square
+    >>> from lattgnn.symmetry import clebsch_gordan, parse_representation, site_point_group
+    >>> group = site_point_group(square(8).cell)
+    >>> mixed = parse_representation("axial + vector", group)
+    >>> [(irrep.name, count) for irrep, count in mixed.irreps()]
+    [('A2', 1), ('E', 1)]
+    >>> clebsch_gordan(mixed, mixed, trivial(group)).shape  # one invariant product for each irrep
+    (2, 1, 3, 3)
 """
 
 from __future__ import annotations
@@ -24,18 +29,18 @@ from lattgnn.symmetry.point_group import PointGroup
 class Representation:
     """Real orthogonal matrices ρ(g), one for each element of a point group.
 
-    `a + b` is the direct sum, `3 * a` that of three, `a * b` the tensor product (last index
-    fastest). Equality and hash go by group and matrices: the E of a square equals its vector
-    representation.
+    `a + b` is a direct sum, `3 * a` is the direct sum of three copies, and `a * b` is the tensor
+    product (last index fastest). Representations are equal if their groups and matrices are: the
+    irrep E of a square equals the vector representation.
 
     Args:
         group: The point group.
-        matrices: [order, dim, dim] with ρ(g) ρ(h) = ρ(g h).
-        name: What `parse_representation` calls it.
-        summands: Its parts if it is a direct sum.
+        matrices: Matrices with ρ(g) ρ(h) = ρ(g h), [order, dim, dim].
+        name: Text from which `parse_representation` makes this representation.
+        summands: The summands if it is a direct sum.
 
     Raises:
-        InputError: If the matrices are no orthogonal representation of the group.
+        InputError: If the matrices are not an orthogonal representation of the group.
     """
 
     group: PointGroup
@@ -47,11 +52,11 @@ class Representation:
         shape = self.matrices.shape
         if len(shape) != 3 or shape[0] != self.group.order or shape[1] != shape[2] or not shape[1]:
             raise InputError(
-                f"matrices must have the shape [{self.group.order}, dim, dim] for {self.group.name},"
-                f" got {shape}. Use one square matrix for each element."
+                f"matrices must have the shape [{self.group.order}, dim, dim] for"
+                f" {self.group.name}, got {shape}. Use one square matrix for each element."
             )
-        # ρ(g) ρ(h) v = ρ(g h) v and ρ(g⁻¹) w = ρ(g)ᵀ w for generic vectors: no cubes of the
-        # dimension.
+        # Test ρ(g) ρ(h) v = ρ(g h) v for one generic vector v. Products of all pairs of matrices
+        # would cost another factor of the dimension. Orthogonality is ρ(g⁻¹) = ρ(g)ᵀ.
         images = self.matrices @ np.cos(np.arange(1, shape[1] + 1) ** 1.5)
         defect = np.abs(
             np.einsum("gij,hj->ghi", self.matrices, images) - images[self.group.table]
@@ -61,16 +66,18 @@ class Representation:
         )
         if not defect <= 1e-6:
             raise InputError(
-                f"matrices must be orthogonal and multiply as {self.group.name} does, got a defect of"
-                f" {defect:.1e}. Use the order of the group's elements."
+                f"matrices must be orthogonal and multiply as {self.group.name} does, got a"
+                f" defect of {defect:.1e}. Use the order of the group's elements."
             )
         self.matrices.setflags(write=False)
 
     def __reduce__(self) -> tuple:
+        # Pickles carry no cached properties.
         return Representation, (self.group, np.array(self.matrices), self.name, self.summands)
 
     @cached_property
     def _key(self) -> tuple:
+        # + 0.0 turns -0.0 into 0.0, whose bytes differ.
         return self.group, self.dim, (self.matrices.round(9) + 0.0).tobytes()
 
     def __eq__(self, other: object) -> bool:
@@ -114,7 +121,11 @@ class Representation:
 
     @property
     def blocks(self) -> tuple[Representation, ...]:
-        """The direct summands in order: A1, E and E of "A1 + 2 E"; itself if it is not written as a sum."""
+        """The direct summands in order, such as A1, E and E of "A1 + 2 E".
+
+        A representation that was not made as a direct sum is its own only summand, even if it is
+        reducible.
+        """
         return self.summands or (self,)
 
     @cached_property
@@ -124,31 +135,45 @@ class Representation:
 
     @cached_property
     def is_permutation(self) -> bool:
-        """Whether elements only permute components: functions of one component are then equivariant."""
+        """Whether elements only permute components.
+
+        If so, any function applied to each component is equivariant.
+        """
         return bool(((self.matrices == 0) | (self.matrices == 1)).all())
 
     @cached_property
     def endomorphism_dim(self) -> int:
-        """Number of independent matrices that commute with all of its own; 1 or 2 for an irrep."""
+        """Number of independent matrices that commute with all ρ(g); 1 or 2 for an irrep."""
         return round(float((self.character**2).mean()))
 
     def multiplicity(self, irrep: Representation) -> int:
-        """How often it contains an irrep: ⟨χ, χ_irrep⟩ / ⟨χ_irrep, χ_irrep⟩."""
+        """Number of times an irrep is contained: ⟨χ, χ_irrep⟩ / ⟨χ_irrep, χ_irrep⟩.
+
+        Args:
+            irrep: Irrep of the same group.
+
+        Raises:
+            InputError: If the irrep belongs to another group.
+        """
         check_same_group(self, irrep)
         return round(float((self.character * irrep.character).mean())) // irrep.endomorphism_dim
 
     def irreps(self) -> tuple[tuple[Representation, int], ...]:
-        """The irreps it contains, each with its multiplicity, in the order of `irreps(group)`."""
+        """The irreps contained and their multiplicities, in the order of `irreps(group)`."""
         counts = ((irrep, self.multiplicity(irrep)) for irrep in irreps(self.group))
         return tuple((irrep, count) for irrep, count in counts if count)
 
     def to_irreps(self) -> np.ndarray:
-        """Orthogonal U, float64 [dim, dim], for which U ρ(g) Uᵀ is the direct sum of `irreps()`, in order."""
+        """Orthogonal matrix U, float64 [dim, dim], that decomposes the representation.
+
+        U ρ(g) Uᵀ is the direct sum of `irreps()`, in order.
+        """
         rows = np.zeros((0, self.dim))
         for irrep, _ in self.irreps():
             for block in invariant_tensors([irrep.matrices, self.matrices]):
-                # Orthogonal to the copies before it, an intertwiner with an irrep is still one: K
-                # Kᵀ ∝ 1.
+                # Gram-Schmidt on whole intertwiners K. What is left of K after removing the copies
+                # found before is still an intertwiner, so K Kᵀ is a multiple of the unit matrix
+                # (Schur). For irreps of complex type some intertwiners bring nothing new.
                 block = block - block @ rows.T @ rows
                 norm = np.sqrt((block**2).sum() / irrep.dim)
                 if norm > 1e-6:
@@ -159,6 +184,16 @@ class Representation:
 
 def direct_sum(*parts: Representation) -> Representation:
     """The direct sum of one or more representations of a group, in order.
+
+    Args:
+        *parts: The representations. Those that are direct sums themselves contribute their
+        summands.
+
+    Returns:
+        The direct sum; the only part itself if there is one.
+
+    Raises:
+        InputError: If the groups differ.
 
     Examples:
         >>> from lattgnn.lattice import square
@@ -185,9 +220,12 @@ def direct_sum(*parts: Representation) -> Representation:
 
 @lru_cache(maxsize=64)
 def irreps(group: PointGroup) -> tuple[Representation, ...]:
-    """All real irreps of a group, the trivial one first, with Mulliken names.
+    """All real irreps of a group with Mulliken names; the trivial one comes first.
 
-    A pair of complex conjugate irreps (of C4, say) is one real irrep, E, with `endomorphism_dim` 2.
+    A pair of complex conjugate irreps is one real irrep with `endomorphism_dim` 2, such as E of C4.
+
+    Args:
+        group: The point group.
 
     Examples:
         >>> from lattgnn.lattice import square
@@ -205,7 +243,7 @@ def trivial(group: PointGroup) -> Representation:
 
 
 def pseudoscalar(group: PointGroup) -> Representation:
-    """One component that changes sign under reflections: det R."""
+    """One component that changes sign under every improper operation: det R."""
     return Representation(group, _signs(group), "pseudoscalar")
 
 
@@ -215,13 +253,13 @@ def vector(group: PointGroup) -> Representation:
 
 
 def axial(group: PointGroup) -> Representation:
-    """Axial vectors, such as spins: det R · R in space; on a line or plane the one component det R."""
+    """Axial vectors, such as angular momenta: det R · R in space, det R in fewer dimensions."""
     matrices = _signs(group) * group.rotations if group.dim == 3 else _signs(group)
     return Representation(group, matrices, "axial")
 
 
 def regular(group: PointGroup) -> Representation:
-    """One component for each element of the group, which g takes from h to g h."""
+    """One component for each element of the group; g takes the component of h to that of g h."""
     return _permutations(group, group.table, "regular")
 
 
@@ -231,20 +269,21 @@ def permutation(
     *,
     subgroup: Sequence[int] | np.ndarray | None = None,
 ) -> Representation:
-    """One component for each of some equivalent things that the group permutes.
+    """The representation that permutes equivalent points, or the cosets of a subgroup.
 
     Args:
         group: The point group.
-        points: Cartesian points [n, dim] that it maps onto each other, such as the neighbors of a
-            site.
-        subgroup: Instead of points, elements of a subgroup H; the components are the cosets g H,
-            in the order of their first elements.
+        points: Cartesian points that the group maps onto each other, such as the neighbors of a
+            site, [n, dim]. There is one component per point.
+        subgroup: Elements of a subgroup H, given instead of points. There is one component per
+            coset g H, in the order of their first elements.
 
     Returns:
-        Permutation matrices: ρ(g) has 1 at (g i, i).
+        Permutation matrices: ρ(g) has the entry 1 at (g i, i).
 
     Raises:
-        InputError: If not one of the two is given, or the group does not permute them.
+        InputError: If both or neither of points and subgroup are given, or if the group does not
+            permute the points.
 
     Examples:
         >>> from lattgnn.lattice import square
@@ -256,10 +295,11 @@ def permutation(
     """
     if (points is None) == (subgroup is None):
         raise InputError(
-            "points or a subgroup must be given, and not both. Use permutation(group, [[1, 0], [-1, 0]])."
+            "either points or a subgroup must be given, but not both."
+            " Use permutation(group, [[1, 0], [-1, 0]])."
         )
     if subgroup is not None:
-        # Each coset goes by its smallest element.
+        # Each coset is labelled by its smallest element.
         label = group.table[:, group.check_subgroup(subgroup)].min(1)
         firsts = np.unique(label)
         return _permutations(
@@ -268,29 +308,35 @@ def permutation(
     given = np.asarray(points, dtype=np.float64)
     if given.ndim == 2 and len(given) and given.shape[1] == group.dim:
         images = np.einsum("gij,nj->gni", group.rotations, given)
+        # Largest difference of coordinates between image n under g and given point m, [g, n, m].
         far = np.abs(images[:, :, None] - given).max(-1)
         if far.min(-1).max() <= 1e-6 * max(1.0, np.abs(given).max()):
             return _permutations(group, far.argmin(-1), "permutation")
     raise InputError(
-        f"points must be rows of {group.dim} coordinates that {group.name} maps onto each other, got"
-        f" {given.tolist()}. Use all points of each orbit."
+        f"points must be rows of {group.dim} coordinates that {group.name} maps onto each other,"
+        f" got {given.tolist()}. Use all points of each orbit."
     )
 
 
 def check_same_group(a: Representation, b: Representation) -> None:
-    """Refuse representations of different groups.
+    """Check that two representations belong to the same group.
+
+    Args:
+        a: One representation.
+        b: The other representation.
 
     Raises:
-        InputError: If a and b are of different groups.
+        InputError: If the groups differ.
     """
     if a.group != b.group:
         raise InputError(
-            f"representations must be of one group, got {a.name!r} of {a.group} and {b.name!r} of {b.group}."
-            " Use the same PointGroup for both."
+            f"representations must be of one group, got {a.name!r} of {a.group}"
+            f" and {b.name!r} of {b.group}. Use the same PointGroup for both."
         )
 
 
 def _signs(group: PointGroup) -> np.ndarray:
+    """The determinants det R as 1 × 1 matrices, [order, 1, 1]."""
     return group.determinants[:, None, None].astype(np.float64)
 
 

@@ -1,4 +1,4 @@
-"""The Lightning module: any force network, one step for training, validation and test."""
+"""The Lightning module: fits any force network, with the same step for training and evaluation."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -27,36 +27,44 @@ from lattgnn.symmetry import FieldType
 from lattgnn.training.metrics import ForceErrors
 
 WARMUP = 0.02
-"""Part of the steps over which the learning rate rises."""
+"""Fraction of the steps during which the learning rate rises."""
 
 WINDOWS = ("all", "quench", *WINDOW_NAMES)
-"""What errors are reported over: everything, all steps of quenches, each window of steps, random fields."""
+"""Groups of samples for which errors are reported.
+
+These are all samples, all quench steps, each window of quench steps, and random fields.
+"""
 TANGENT = "tangent"
-"""Errors of what is tangent to the spheres of the spins, over everything: a model of spins alone has them."""
+"""Errors of the part tangent to the spheres of the spins, over all samples; spin models only."""
 
 
 class LitForceField(LightningModule):
     """Fits a network's electronic forces (and energies) to exact labels.
 
-    Loss: mean square error of the forces, plus ``energy_weight`` times that of the energy per site where the
-    network has an energy. The learning rate rises linearly over the first 2 % of the steps and falls as a
-    cosine to the last. It is computed from the step and ``lr`` alone, so that a resumed run follows the same
-    curve and a changed ``lr`` is never overruled by the checkpoint.
+    The loss is the mean square error of the forces, plus ``energy_weight`` times that of the energy
+    per site if the network has an energy. The learning rate rises linearly over the first 2 % of
+    the steps and then falls to zero like a cosine. It depends only on the step and on ``lr``, so a
+    resumed run follows the same curve, and a checkpoint never overrides a changed ``lr``.
 
-    SOAP (Adam in the eigenbasis of Shampoo's preconditioner) is the default: at equal CPU time these small
-    networks end with a quarter less error than with AdamW (README).
+    The default optimizer is SOAP (Adam in the eigenbasis of Shampoo's preconditioner): for the same
+    CPU time, these small networks reach errors a quarter smaller than with AdamW.
 
     Args:
-        net: ``net(lattice, field_type)`` makes the network, e.g. ``partial(OrbitNetwork, n_layers=4)``.
-        hamiltonian: Model behind the labels, on the lattice of the training data; stored in the checkpoint.
-        solver: How the labels were computed; stored in the checkpoint.
+        net: ``net(lattice, field_type)`` makes the network, e.g. ``partial(OrbitNetwork,
+            n_layers=4)``.
+        hamiltonian: The Hamiltonian of the labels, on the lattice of the training data; stored in
+            the checkpoint.
+        solver: The solver that computed the labels; stored in the checkpoint.
         lr: Peak learning rate.
         energy_weight: Weight of the squared error of the energy per site.
-        tangent_weight: Additional weight of the squared error of effective fields tangent to the spheres of
-            the spins, the part that moves them.
-        particle_hole: Train on Q or −Q at random, with F or −F: more data for free where the symmetry is
-            exact, at μ = 0 on a bipartite lattice.
-        optimizer: ``optimizer(parameters)``; its own learning rate is not used.
+        particle_hole: Whether to train on Q or −Q at random, with F or −F. This provides additional
+            data at no cost if the symmetry is exact: at μ = 0 on a bipartite lattice.
+        tangent_weight: Additional weight of the squared error of the effective fields tangent to
+            the spheres of the spins, the part that moves them.
+        optimizer: ``optimizer(parameters)`` makes the optimizer; its own learning rate is not used.
+
+    Raises:
+        InputError: If an argument does not fit the Hamiltonian or the solver.
 
     Reference:
         SOAP: Vyas et al., arXiv 2409.11321.
@@ -76,14 +84,14 @@ class LitForceField(LightningModule):
         super().__init__()
         if particle_hole and not (hamiltonian.lattice.is_bipartite and solver.mu == 0):
             raise InputError(
-                f"particle_hole needs a bipartite lattice and mu=0.0, got {hamiltonian.lattice.name} and "
-                f"{solver}. Use particle_hole=false."
+                "particle_hole needs a bipartite lattice and mu=0.0, got "
+                f"{hamiltonian.lattice.name} and {solver}. Use particle_hole=false."
             )
         self.has_spins = hamiltonian.field_type.is_spin
         if tangent_weight and not self.has_spins:
             raise InputError(
-                f"tangent_weight must be 0.0 for {type(hamiltonian).__name__}, which has no spins, got "
-                f"{tangent_weight!r}."
+                f"tangent_weight must be 0.0 for {type(hamiltonian).__name__}, which has no "
+                f"spins, got {tangent_weight!r}."
             )
         self.hamiltonian, self.solver = hamiltonian, solver
         self.lr, self.energy_weight, self.particle_hole = lr, energy_weight, particle_hole
@@ -99,7 +107,7 @@ class LitForceField(LightningModule):
         return self.optimizer(self.net.parameters())
 
     def metric(self, stage: str, window: str) -> ForceErrors:
-        """Errors gathered in a window of a stage, `val` or `test`."""
+        """Errors collected in a window of a stage, `val` or `test`."""
         return cast(ForceErrors, self.errors[f"{stage}_{window}"])
 
     def model_step(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -117,7 +125,7 @@ class LitForceField(LightningModule):
         return loss, forces
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
-        """Loss of one batch; sets the learning rate of this step."""
+        """Loss of one batch; also sets the learning rate of this step."""
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.lr * self.lr_factor(self.global_step)
         loss, _ = self.model_step(self._augmented(batch))
@@ -127,11 +135,11 @@ class LitForceField(LightningModule):
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
-        """Errors of one batch, by window of the quench."""
+        """Collect the errors of one batch, by window of the quench."""
         self._evaluate("val", batch)
 
     def test_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
-        """Errors of one batch, by window of the quench."""
+        """Collect the errors of one batch, by window of the quench."""
         self._evaluate("test", batch)
 
     def predict_step(self, batch: dict[str, Tensor], batch_index: int) -> dict[str, Tensor]:
@@ -148,12 +156,12 @@ class LitForceField(LightningModule):
         self._log_errors("test")
 
     def lr_factor(self, step: int) -> float:
-        """Learning rate over its peak: linear rise, cosine fall."""
+        """Learning rate divided by its peak: a linear rise, then a cosine fall."""
         progress = min(1.0, (step + 1) / self.trainer.estimated_stepping_batches)
         return min(1.0, progress / WARMUP) * 0.5 * (1 + math.cos(math.pi * progress))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what rebuilds the force field without this module or its configuration."""
+        """Add the header that rebuilds the force field without this module or its configuration."""
         checkpoint["lattgnn"] = checkpoint_header(self.net, self.hamiltonian, self.solver)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -162,14 +170,16 @@ class LitForceField(LightningModule):
         check_hamiltonian(header, self.hamiltonian)
         if header["net"] != describe(self.net):
             raise InputError(
-                f"checkpoint must be of the network asked for, {describe(self.net)}, got {header['net']}. "
+                f"checkpoint must hold the configured network, {describe(self.net)}, got "
+                f"{header['net']}. "
                 "Use its configuration."
             )
 
     def _augmented(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         if not self.particle_hole:
             return batch
-        # The signs follow from seed, step and process alone: a resumed run draws the same.
+        # The signs depend only on seed, step and process, so that a resumed run draws the same
+        # ones. The odd multiplier (2^64 over the golden ratio) spreads nearby seeds far apart.
         draw = self.global_step * self.trainer.world_size + self.global_rank
         generator = torch.Generator().manual_seed(
             (torch.initial_seed() * 0x9E3779B97F4A7C15 + draw) % 2**63
@@ -182,7 +192,8 @@ class LitForceField(LightningModule):
         _, forces = self.model_step(batch)
         elastic = self.hamiltonian.classical_forces(batch["field"])
         for index, name in enumerate(WINDOW_NAMES):
-            chosen = batch["window"] == index  # may be none: every process updates the same metrics
+            # Even if no sample is chosen: all processes must update the same metrics.
+            chosen = batch["window"] == index
             for window in {"all", name, "random" if name == "random" else "quench"}:
                 self.metric(stage, window).update(
                     forces[chosen], batch["forces"][chosen], elastic[chosen]

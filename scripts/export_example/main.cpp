@@ -1,10 +1,10 @@
-// Langevin dynamics of a force field that `lattgnn export CHECKPOINT --out FILE.pt2` wrote, without Python.
+// Langevin dynamics in C++ with a force field that `lattgnn export CHECKPOINT --out FILE.pt2` has written.
 //
 //     ./quench FILE.pt2 EXTENT [STEPS [OUT]]
 //
-// A square lattice of EXTENT x EXTENT, float32, one displacement a site. The step is that of
-// lattgnn.dynamics.VerletLangevin: half kick, drift, half kick, then friction and noise. OUT gets the last
-// field, float32, row-major.
+// The lattice is a square lattice of EXTENT x EXTENT sites with one displacement per site, in float32. A step
+// is that of lattgnn.dynamics.VerletLangevin: half kick, drift, half kick, then friction and noise. The last
+// field is written to the file OUT, as float32 in row-major order.
 
 #include <cmath>
 #include <cstdio>
@@ -18,20 +18,22 @@
 
 int main(int argc, char** argv) try {
     const long extent = argc > 2 ? std::atol(argv[2]) : 0, steps = argc > 3 ? std::atol(argv[3]) : 100;
-    if (extent < 3 || steps < 1) {  // a package does not check extents: see smallest_extent in its metadata
+    // A package does not check the extent: its minimum is smallest_extent in the metadata.
+    if (extent < 3 || steps < 1) {
         std::fprintf(stderr, "usage: %s FILE.pt2 EXTENT [STEPS [OUT]]\n", argv[0]);
         return 2;
     }
-    const double dt = 0.05, kT = 0.1, gamma = 0.2, mass = 5.0;  // of configs/simulate/quench.yaml
+    const double dt = 0.05, kT = 0.1, gamma = 0.2, mass = 5.0;  // as in configs/simulate/quench.yaml
+    // Exact Ornstein-Uhlenbeck step of the momentum: p -> keep p + kick xi, with standard normal xi.
     const double keep = std::exp(-gamma * dt), kick = std::sqrt((1 - keep * keep) * mass * kT);
 
     c10::InferenceMode no_autograd;
     at::manual_seed(0);
     torch::inductor::AOTIModelPackageLoader program(argv[1]);
 
-    at::Tensor field = 5.27 * at::randn({1, extent, extent, 1});  // batch, cells, sublattices
+    at::Tensor field = 5.27 * at::randn({1, extent, extent, 1});  // [batch, cells, cells, sublattices]
     at::Tensor momentum = mass * at::randn_like(field);
-    std::vector<at::Tensor> found = program.run({field});  // forces, and energies if the network has them
+    std::vector<at::Tensor> found = program.run({field});  // forces, then energies if there are any
     for (long step = 0; step <= steps; step++) {
         if (step % (steps < 10 ? 1 : steps / 10) == 0) {
             const double kinetic = momentum.square().mean().item<double>() / (2 * mass);

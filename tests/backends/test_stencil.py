@@ -25,7 +25,7 @@ def test_orbits_of_equivalent_sites_are_sums_over_bonds(lattice, orbits):
     network = stencil(orbit_network(lattice, channels=3), lattice)
     for kernels in network.layers[1].kernels:
         assert len(kernels) == orbits
-        n_bonds = sum(bond[1] == kernels[0].bonds[0][1] for bond in lattice.bonds(1.5).kinds)
+        n_bonds = sum(bond[1] == kernels[0].bonds[0][1] for bond in lattice.bonds(1.5).cell_bonds)
         assert sum(len(kernel.bonds) for kernel in kernels) == 1 + n_bonds
 
 

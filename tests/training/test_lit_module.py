@@ -1,4 +1,4 @@
-"""Loss and metrics of spin models: the whole effective field, and its part tangent to the spins."""
+"""Loss and metrics of spin models: the whole effective field, and its tangential part."""
 
 from functools import partial
 
@@ -39,7 +39,7 @@ def batch(rng):
 
 
 def tangent_error(module, batch):
-    """Errors across the spins, by cross products."""
+    """Errors perpendicular to the spins, computed with cross products."""
     _, forces = module.net(batch["field"], module.net.graph(square(4)))
     return torch.linalg.cross(forces - batch["forces"], batch["field"]).square().mean().detach()
 
@@ -58,9 +58,7 @@ def test_tangent_errors_are_weighed_and_reported(make_module, batch):
 
 def test_without_spins_there_is_nothing_tangent():
     solver = ExactDiagonalization(kT=0.1, mu=0.0)
-    module = LitForceField(
-        partial(OrbitNetwork, n_layers=1), Holstein(square(4)), solver
-    )
+    module = LitForceField(partial(OrbitNetwork, n_layers=1), Holstein(square(4)), solver)
     assert "test_all" in module.errors and "test_tangent" not in module.errors
     with pytest.raises(ValueError, match=r"tangent_weight must be 0.0 for Holstein, .*got 1.0"):
         LitForceField(OrbitNetwork, Holstein(square(4)), solver, tangent_weight=1.0)

@@ -1,7 +1,7 @@
-"""Published force-field networks for lattice systems, rebuilt from their descriptions for comparison.
+"""Published force-field networks for lattice systems, for comparison.
 
-Each file is one network and names its source; sizes are the published ones where these are known. Like all
-networks here they learn the electronic force.
+They are rebuilt from their descriptions. Each file is one network and names its source; sizes are
+the published ones if these are known. Like all networks here, they learn the electronic force.
 """
 
 from lattgnn.nn.baselines.behler_parrinello import BehlerParrinello

@@ -1,4 +1,4 @@
-"""A Behler–Parrinello network for lattices: invariants of the surroundings, site energies, their gradient."""
+"""A Behler–Parrinello network for lattices: site energies from invariants of a patch."""
 
 import math
 from collections.abc import Sequence
@@ -27,23 +27,26 @@ from lattgnn.symmetry import FieldType, clebsch_gordan
 
 
 class ReferenceInvariants(nn.Module):
-    r"""Invariants of a patch: power spectrum, phases to a reference, bispectrum of the references.
+    """Invariants of a patch: power spectrum, phases to a reference, bispectrum of the references.
 
-    The reference r of each irrep is its first copy in the first shell with as many sites as the point group
-    has operations (8 on the square lattice), where all irreps occur. With soft(v) = √(1 + |v|²) and
-    r̂ = r/soft(r), the invariants are
+    The reference r of each irrep is its first copy in the first shell with as many sites as the
+    point group has operations (8 on the square lattice), where all irreps occur. With soft(v) = √(1
+    + |v|²) and r̂ = r/soft(r), the invariants are
 
     - each trivial irrep itself;
     - the amplitude soft(f) − 1 of each other irrep (power spectrum);
-    - its phase f · r̂ to the reference of its kind: a sign for singlets, a cosine for doublets, times |f|;
-    - the couplings of three references, C(r̂_a, r̂_b) · r_c, where they do not vanish (bispectrum).
+    - its phase f · r̂ relative to the reference of the same irrep: a sign for singlets, a cosine
+      for doublets, times |f|;
+    - the couplings of three references, C(r̂_a, r̂_b) · r_c, unless they vanish identically
+      (bispectrum).
 
-    Published are signs and cosines, f · r/|r|: undefined where a reference vanishes, as it does at every site
-    of a uniform field or of a perfect charge-density wave, and discontinuous around it. The products with r̂
-    agree with them for |r| ≫ 1 and are smooth everywhere, so that the energy has a gradient.
+    The published invariants are signs and cosines, f · r/|r|. These are undefined where a reference
+    vanishes, as it does at every site of a uniform field or of a perfect charge-density wave, and
+    discontinuous nearby. The products with r̂ agree with them for |r| ≫ 1 and are smooth
+    everywhere, so that the energy has a gradient.
 
     Args:
-        decomposition: Of the patch whose irreps shall be described.
+        decomposition: Decomposition of the patch into irreps.
     """
 
     def __init__(self, decomposition: PatchDecomposition):
@@ -51,8 +54,8 @@ class ReferenceInvariants(nn.Module):
         order = decomposition.irreps[0].group.order
         if order not in decomposition.shell_sizes:
             raise InputError(
-                f"cutoff must reach a shell of {order} sites, the reference of all irreps, got shells of"
-                f" {decomposition.shell_sizes}. Use a larger cutoff."
+                f"cutoff must include a shell of {order} sites, the reference of all irreps, got "
+                f"shells of {decomposition.shell_sizes}. Use a larger cutoff."
             )
         n_trivial, *others = decomposition.copies
         self.n_invariants = n_trivial + sum(2 * n - 1 for n in others)
@@ -62,7 +65,8 @@ class ReferenceInvariants(nn.Module):
         self.couplings = nn.ModuleList()
         for triple in combinations_with_replacement(range(1, len(decomposition.irreps)), 3):
             a, b, c = (decomposition.irreps[kind] for kind in triple)
-            # Antisymmetric ones vanish between copies of one reference: tried on generic components.
+            # Antisymmetric couplings vanish if a reference occurs twice in the triple. Generic
+            # components show which ones do.
             u, v, w = (np.cos(np.arange(1.0, irrep.dim + 1)) for irrep in (a, b, c))
             tensors = [t for t in clebsch_gordan(a, b, c) if abs(w @ (t @ v) @ u) > 1e-9]
             if tensors:
@@ -73,7 +77,7 @@ class ReferenceInvariants(nn.Module):
     def forward(
         self, f: list[Float[Tensor, "n_sites batch _ _"]]
     ) -> Float[Tensor, "n_sites batch n_invariants"]:
-        """All invariants of the copies and components of each irrep."""
+        """All invariants, computed from the copies and components of each irrep."""
         references = [v[..., k, :] for v, k in zip(f, self.reference, strict=True)]
         units = [r / _soft(r).unsqueeze(-1) for r in references]
         found = [f[0].squeeze(-1)]
@@ -87,23 +91,25 @@ class ReferenceInvariants(nn.Module):
 
 
 class BehlerParrinello(ForceNetwork):
-    r"""Site energies from invariants of the 45 sites around, E = Σ_i e(invariants of i) and F = −∂E/∂Q.
+    """Site energies from invariants of the patch around a site, E = Σ_i e_i and F = −∂E/∂Q.
 
-    The hidden layers are those of arXiv:2603.02039, where a network on such invariants is the comparison:
-    eight linear maps, 10.8 million parameters. There it gives the force directly, with ReLU; here the energy,
-    as Behler and Parrinello have it, with SiLU, since the force is its gradient. Any lattice with one site per
-    cell will do. The published network has no bound on the force; the bound of ``field_type`` is ignored.
+    The hidden layers are those of the comparison network in arXiv:2603.02039: eight linear maps
+    with 10.8 million parameters. That network gives the force directly and uses ReLU. This one
+    gives the energy, as in Behler and Parrinello's method, and uses SiLU, since the force is its
+    gradient. Any lattice with one site per cell can be used. The published network has no bound on
+    the force; the bound of ``field_type`` is ignored.
 
     Args:
-        lattice: The lattice, of any extent, periodic.
+        lattice: The periodic lattice, of any extent.
         field_type: Must be one scalar per site; its bound is not used.
-        cutoff: Radius of the patch; √13 holds 45 sites of the square lattice.
+        cutoff: Radius of the patch; with √13 it holds 45 sites of the square lattice.
         channels: Widths of the hidden layers.
-        field_scale: Field that enters as 1; below it the references fade out.
+        field_scale: Value of the field that enters as 1; the references fade out below it.
 
     Reference:
-        J. Behler and M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007); P. Zhang, S. Zhang and G.-W. Chern,
-        arXiv:2201.00798 (2022), for the invariants; arXiv:2303.03463 (2023) for the Holstein model.
+        J. Behler and M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007); P. Zhang, S. Zhang and
+        G.-W. Chern, arXiv:2201.00798 (2022), for the invariants; arXiv:2303.03463 (2023) for the
+        Holstein model.
     """
 
     conservative = True
@@ -118,7 +124,7 @@ class BehlerParrinello(ForceNetwork):
     ):
         super().__init__()
         self.patch_radius, self.field_scale = cutoff, checked_scale(field_scale)
-        # The graph only has to hold nearest neighbors: a wider patch meets its own images.
+        # The patch may be wider than the lattice, so the graph only needs nearest-neighbor bonds.
         self.cutoff = lattice.neighbor_distance
         channels = checked_channels(channels)
         self.field_type = checked_scalar(field_type)
@@ -144,7 +150,7 @@ class BehlerParrinello(ForceNetwork):
     def site_energies(
         self, field: Float[Tensor, "batch n_sites"], graph: LatticeGraph
     ) -> Float[Tensor, "batch n_sites"]:
-        """The energies of sites, whose sum is the electronic energy."""
+        """The energy of each site; the electronic energy is their sum."""
         f = self.decomposition(
             patch_values(field, patch_table(graph, self.patch_radius)) / self.field_scale
         )

@@ -1,4 +1,4 @@
-"""Fully connected layers, and checks of the arguments of networks."""
+"""Fully connected layers, and checks of network arguments."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,14 +9,14 @@ from lattgnn.errors import InputError
 from lattgnn.symmetry import FieldType
 
 SCALAR_FIELD = FieldType()
-"""One scalar per site, its force unbounded."""
+"""One scalar per site, with an unbounded force."""
 
 
 def checked_channels(channels: Sequence[int]) -> tuple[int, ...]:
     """The widths of the hidden layers as a tuple.
 
     Raises:
-        ValueError: If there are none, or one is below 1.
+        InputError: If there are none, or one is below 1.
     """
     if not channels or any(width < 1 for width in channels):
         raise InputError(
@@ -26,10 +26,10 @@ def checked_channels(channels: Sequence[int]) -> tuple[int, ...]:
 
 
 def checked_scale(field_scale: float) -> float:
-    """The field that enters a network as 1.
+    """The value of the field that enters a network as 1.
 
     Raises:
-        ValueError: If it is not positive.
+        InputError: If it is not positive.
     """
     if not field_scale > 0:
         raise InputError(f"field_scale must be positive, got {field_scale!r}. Use 1.0.")
@@ -37,14 +37,15 @@ def checked_scale(field_scale: float) -> float:
 
 
 def checked_scalar(field_type: FieldType) -> FieldType:
-    """The kind of field of a network that reads one scalar per site.
+    """The field type of a network that reads one scalar per site.
 
     Raises:
-        InputError: If the field is of another kind.
+        InputError: If the field is not a scalar.
     """
     if field_type.n_components or field_type.representation != "trivial":
         raise InputError(
-            f"field_type must be one scalar per site for this network, got {field_type}. Use OrbitNetwork."
+            f"field_type must be one scalar per site for this network, got {field_type}. "
+            "Use OrbitNetwork."
         )
     return field_type
 

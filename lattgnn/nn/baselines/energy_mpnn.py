@@ -1,4 +1,4 @@
-"""The energy message-passing network of Fan and Chern: site energies, forces by their gradient."""
+"""The energy message-passing network of Fan and Chern: forces are gradients of site energies."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,14 +16,15 @@ from lattgnn.symmetry import FieldType
 
 
 class MessageLayer(nn.Module):
-    r"""x_i → R x_i + norm(mean_{j nn i} m(x_j) + s(x_i) + ReLU(U x_i)).
+    """x_i → R x_i + norm(mean_{j nn i} m(x_j) + s(x_i) + ReLU(U x_i)).
 
-    m and s are messages from the neighbours and from the site to itself, each W ReLU(V x + b); norm is a
-    layer normalization. The last layer of the network is :class:`SiteEnergy`.
+    m and s are the messages from the neighbors and from the site to itself, each of the form W
+    ReLU(V x + b); norm is a layer normalization. The last layer of the network is
+    :class:`SiteEnergy`.
 
     Args:
-        in_channels: Channels of x.
-        out_channels: Channels of the result.
+        in_channels: Number of channels of x.
+        out_channels: Number of channels of the result.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -38,7 +39,7 @@ class MessageLayer(nn.Module):
         self, x: Float[Tensor, "n_sites batch in_channels"], graph: LatticeGraph
     ) -> Float[Tensor, "n_sites batch out_channels"]:
         """Apply the layer."""
-        # A message depends on its sender alone: it is computed once per site, not once per bond.
+        # A message depends only on its sender, so it is computed per site, not per bond.
         mean = neighbor_sum(graph)(self.neighbour(x)) / degrees(graph)
         return self.residual(x) + self.norm(mean + self.own(x) + self.update(x))
 
@@ -61,12 +62,13 @@ class SiteEnergy(nn.Module):
 
 
 class EnergyMPNN(ForceNetwork):
-    r"""Three message-passing layers and a site energy, 7.36 million parameters: E = Σ_i e_i, F = −∂E/∂Q.
+    """Three message-passing layers and a site energy: E = Σ_i e_i, F = −∂E/∂Q.
 
-    ReLU and layer normalization as published: the energy is continuous and the force its gradient, but the
-    force jumps where a ReLU switches. Nearest neighbors without their directions, as in
-    configs/benchmark/gcn.yaml, so any lattice will do. The published network has no bound on
-    the force; the bound of ``field_type`` is ignored.
+    The network has 7.36 million parameters, with ReLU and layer normalization as published. The
+    energy is therefore continuous, but its gradient, the force, jumps where a ReLU switches. The
+    layers read nearest neighbors without their directions, as in configs/benchmark/gcn.yaml, so any
+    lattice can be used. The published network has no bound on the force; the bound of
+    ``field_type`` is ignored.
 
     Args:
         lattice: The lattice, of any extent.
@@ -74,7 +76,8 @@ class EnergyMPNN(ForceNetwork):
         channels: Widths of the message-passing layers.
 
     Reference:
-        Y. Fan and G.-W. Chern, arXiv:2603.02039 (2026). There fitted with Adam, lr 1e-4.
+        Y. Fan and G.-W. Chern, arXiv:2603.02039 (2026), who fit it with Adam and a learning rate of
+        1e-4.
     """
 
     conservative = True
@@ -104,7 +107,7 @@ class EnergyMPNN(ForceNetwork):
     def site_energies(
         self, field: Float[Tensor, "batch n_sites"], graph: LatticeGraph
     ) -> Float[Tensor, "batch n_sites"]:
-        """The energies of sites, whose sum is the electronic energy."""
+        """The energy of each site; the electronic energy is their sum."""
         x = field.T.unsqueeze(-1)
         for layer in self.layers:
             x = layer(x, graph)

@@ -1,4 +1,4 @@
-"""An ordinary network on the patch around a site, averaged over the point group."""
+"""A fully connected network on the patch around a site, averaged over the point group."""
 
 import math
 from collections.abc import Sequence
@@ -22,21 +22,23 @@ from lattgnn.symmetry import FieldType
 
 
 class GroupAveragedMLP(ForceNetwork):
-    r"""F_i = b tanh(1/|G| Σ_g f(g·patch of i)), f fully connected: symmetric by brute force.
+    """F_i = b tanh(1/|G| Σ_g f(g·patch of i)), f fully connected: symmetric by brute force.
 
-    Each operation of the point group costs one evaluation of f, 8 on the square lattice. Any lattice with one
-    site a cell will do.
+    Each operation of the point group costs one evaluation of f, 8 on the square lattice. Any
+    lattice with one site per cell can be used.
 
     Args:
-        lattice: The lattice, of any extent, periodic; fixes the point group.
-        field_type: Must be one scalar per site; its `force_bound` is b, None leaves the output unbounded.
-        cutoff: Radius of the patch, in the units of the lattice; √13 holds 45 sites of the square lattice.
+        lattice: The periodic lattice, of any extent; determines the point group.
+        field_type: Must be one scalar per site; its `force_bound` is b, and None leaves the output
+            unbounded.
+        cutoff: Radius of the patch, in the units of the lattice; with √13 it holds 45 sites of the
+            square lattice.
         channels: Widths of the hidden layers.
-        field_scale: Field that enters as 1.
+        field_scale: Value of the field that enters as 1.
 
     Reference:
-        D. Yarotsky, arXiv:1804.10306 (2018): such averages approximate every invariant function. The widths
-        are ours.
+        D. Yarotsky, arXiv:1804.10306 (2018): such averages approximate every invariant function.
+        The widths are ours.
     """
 
     permutations: Tensor
@@ -56,7 +58,7 @@ class GroupAveragedMLP(ForceNetwork):
             field_type=field_type, cutoff=cutoff, channels=channels, field_scale=field_scale
         )
         self.patch_radius = cutoff
-        # The graph only has to hold nearest neighbors: a wider patch meets its own images.
+        # The patch may be wider than the lattice, so the graph only needs nearest-neighbor bonds.
         self.cutoff = lattice.neighbor_distance
         self.field_scale = checked_scale(field_scale)
         sites = patch(lattice, cutoff)
@@ -72,7 +74,7 @@ class GroupAveragedMLP(ForceNetwork):
     def forward(
         self, field: Float[Tensor, "batch n_sites"], graph: LatticeGraph
     ) -> tuple[None, Float[Tensor, "batch n_sites"]]:
-        """No energy, and the electronic force."""
+        """None for the energy, and the electronic force."""
         values = patch_values(field, patch_table(graph, self.patch_radius)) / self.field_scale
         y = self.mlp(values[..., self.permutations]).mean(-2).squeeze(-1).T
         bound = self.field_type.force_bound

@@ -1,4 +1,4 @@
-"""The equivariant fully connected network of Fan and Chern, corrected: irreps and their products."""
+"""The equivariant fully connected network of Fan and Chern, with two corrections."""
 
 import math
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from lattgnn.symmetry import FieldType, Representation
 
 
 class Gate(nn.Module):
-    """v → v σ(s + b)/s with s = √(1 + |v|²), |v| the length over all components of an irrep.
+    """v → v σ(s + b)/s with s = √(1 + |v|²), where |v| is the length over all components.
 
     Args:
         channels: Copies of the irrep, each with its own b.
-        fan_in: Inputs of the map before, which sets the range of b.
+        fan_in: Number of inputs of the preceding map, which sets the initial range of b.
     """
 
     def __init__(self, channels: int, fan_in: int):
@@ -58,30 +58,34 @@ class IrrepsLayer(nn.Module):
 
 
 class IrrepsFCNN(ForceNetwork):
-    r"""Three layers of products of irreps over the 45 sites of nine shells, 143 thousand parameters.
+    """Three layers of products of irreps over the 45 sites of nine shells.
 
-    On the square lattice the field around a site is 9 A1, 3 A2, 6 B1, 5 B2 and 11 E. A layer takes the irreps
-    and the products of all pairs of different ones through one linear map for each irrep, then through a
-    :class:`Gate`; the force is a linear map of the last A1 and products. Any lattice with one site a cell
-    will do, with the irreps of its own point group.
+    On the square lattice the field around a site consists of 9 A1, 3 A2, 6 B1, 5 B2 and 11 E, and
+    the network has 143 thousand parameters. In each layer, the irreps and the products of all pairs
+    of different ones pass through one linear map for each irrep, then through a :class:`Gate`. The
+    force is a linear map of the last A1 and products. Any lattice with one site per cell can be
+    used, with the irreps of its own point group.
 
-    Two faults are corrected. The published gate multiplies v by σ(|v| + b)/|v|: this is 0/0 for a doublet of
-    length 0, as at every site of a uniform field or of a perfect charge-density wave, and it jumps where a
-    singlet changes its sign. Ours has √(1 + |v|²) in place of |v|, smooth and finite. And both components of
-    a doublet get one factor, of its length √(x² + y²); unequal factors, as one may read the paper, break the
+    Two faults are corrected. The published gate multiplies v by σ(|v| + b)/|v|. This is 0/0 for a
+    doublet of length 0, as at every site of a uniform field or of a perfect charge-density wave,
+    and it jumps where a singlet changes its sign. Ours has √(1 + |v|²) in place of |v|, and is
+    smooth and finite. Both components of a doublet also get the same factor, a function of its
+    length √(x² + y²). Unequal factors, which are a possible reading of the paper, break the
     fourfold rotation.
 
     The published network has no bound on the force; the bound of ``field_type`` is ignored.
 
     Args:
-        lattice: The lattice, of any extent, periodic.
+        lattice: The periodic lattice, of any extent.
         field_type: Must be one scalar per site; its bound is not used.
-        cutoff: Radius of the patch; √13 holds 45 sites of the square lattice.
+        cutoff: Radius of the patch; with √13 it holds 45 sites of the square lattice.
         channels: Copies of each irrep after each layer.
-        field_scale: Field that enters as 1. Published: the largest value in the training set.
+        field_scale: Value of the field that enters as 1. The published value is the largest in the
+            training set.
 
     Reference:
-        Y. Fan and G.-W. Chern, arXiv:2601.04104 (2026). There fitted with Adam, lr 1e-3.
+        Y. Fan and G.-W. Chern, arXiv:2601.04104 (2026), who fit it with Adam and a learning rate of
+        1e-3.
     """
 
     def __init__(
@@ -94,7 +98,7 @@ class IrrepsFCNN(ForceNetwork):
     ):
         super().__init__()
         self.patch_radius, self.field_scale = cutoff, checked_scale(field_scale)
-        # The graph only has to hold nearest neighbors: a wider patch meets its own images.
+        # The patch may be wider than the lattice, so the graph only needs nearest-neighbor bonds.
         self.cutoff = lattice.neighbor_distance
         channels = checked_channels(channels)
         self.field_type = checked_scalar(field_type)
@@ -120,7 +124,7 @@ class IrrepsFCNN(ForceNetwork):
     def forward(
         self, field: Float[Tensor, "batch n_sites"], graph: LatticeGraph
     ) -> tuple[None, Float[Tensor, "batch n_sites"]]:
-        """No energy, and the electronic force."""
+        """None for the energy, and the electronic force."""
         f = self.decomposition(
             patch_values(field, patch_table(graph, self.patch_radius)) / self.field_scale
         )

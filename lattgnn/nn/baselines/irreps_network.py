@@ -18,7 +18,8 @@ from lattgnn.symmetry import Representation, clebsch_gordan, irreps, permutation
 class Constant(nn.Module):
     """Fixed numbers in the network's precision.
 
-    A plain buffer that once was in single precision keeps that rounding in double, which breaks the symmetry.
+    A plain buffer that was converted to single precision keeps the rounding error after conversion
+    back to double, which breaks the symmetry. This one is rounded from the exact numbers each time.
     """
 
     value: Tensor
@@ -39,16 +40,16 @@ class Constant(nn.Module):
 
 
 class PatchDecomposition(nn.Module):
-    """The field on a patch in orthonormal combinations that transform as irreps, shell by shell.
+    """The field on a patch as orthonormal combinations that transform as irreps, shell by shell.
 
     Args:
-        lattice: A lattice with one site a cell.
+        lattice: A lattice with one site per cell.
         cutoff: Radius of the patch, in the units of the lattice.
 
     Attributes:
         irreps: The irreps of the point group, the trivial one first.
-        shells: For each irrep the shell of each of its copies.
-        shell_sizes: Sites in each shell.
+        shells: For each irrep, the shell of each of its copies.
+        shell_sizes: Number of sites in each shell.
     """
 
     def __init__(self, lattice: Lattice, cutoff: float):
@@ -72,13 +73,13 @@ class PatchDecomposition(nn.Module):
 
     @property
     def copies(self) -> tuple[int, ...]:
-        """How often each irrep occurs."""
+        """Number of copies of each irrep."""
         return tuple(len(shells) for shells in self.shells)
 
     def forward(
         self, values: Float[Tensor, "n_sites batch n_patch"]
     ) -> list[Float[Tensor, "n_sites batch _ _"]]:
-        """For each irrep its copies and their components, from the values on the patch of each site."""
+        """The copies and components of each irrep, from the values on the patch of each site."""
         shapes = [(n, irrep.dim) for n, irrep in zip(self.copies, self.irreps, strict=True)]
         parts = nn.functional.linear(values, self.projection()).split(
             [n * dim for n, dim in shapes], -1
@@ -87,13 +88,13 @@ class PatchDecomposition(nn.Module):
 
 
 class ProductLinear(nn.Module):
-    """One linear map for each irrep, of its copies and of the products of all pairs of different copies.
+    """One linear map for each irrep, of its copies and of products of pairs of different copies.
 
     Args:
         irreps: The irreps of the point group.
-        copies: How often each of them comes in.
-        channels: How often each of them goes out.
-        n_targets: Only the first so many irreps go out.
+        copies: Number of input copies of each irrep.
+        channels: Number of output copies of each irrep.
+        n_targets: Number of irreps, counted from the first, that are returned; None returns all.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class ProductLinear(nn.Module):
     def forward(
         self, f: list[Float[Tensor, "n_sites batch _ _"]]
     ) -> list[Float[Tensor, "n_sites batch channels _"]]:
-        """Copies and components of each irrep that goes out."""
+        """Copies and components of each irrep that is returned."""
         used = [v.shape[-2] for v in f]
         result = [
             torch.einsum("nbpd,op->nbod", v, weight[:, :n])
@@ -134,7 +135,9 @@ class ProductLinear(nn.Module):
         ]
         pair, product = None, f[0]
         for (a, b, c), coupling in zip(self.triples, self.couplings, strict=True):
-            if pair != (a, b):  # the triples come sorted
+            # The triples are sorted, so each product of a pair (a, b) is computed only once. Its
+            # axes are [.., copy p × component i, copy q × component j].
+            if pair != (a, b):
                 pair, product = (
                     (a, b),
                     f[a].flatten(-2).unsqueeze(-1) @ f[b].flatten(-2).unsqueeze(-2),
@@ -144,7 +147,9 @@ class ProductLinear(nn.Module):
             start = used[c]
             used[c] += len(tensors) * (n * m if a != b else n * (n - 1) // 2)
             weight = _pair_weights(self.weight[c][:, start : used[c]], n, m, len(tensors), a == b)
-            # The weights take up the Clebsch-Gordan coefficients: one GEMM on the bare products.
+            # Multiply the weights by the Clebsch–Gordan coefficients first, so that one GEMM acts
+            # on the plain products. o: channel; p, q: copies; k: coupling; c, i, j: components of
+            # the result and of the two factors.
             matrix = torch.einsum("opqk,kcij->ocpiqj", weight, tensors).flatten(2).flatten(0, 1)
             sums = nn.functional.linear(product.flatten(-2), matrix)
             result[c] = result[c] + sums.unflatten(-1, (self.channels, self.dims[c]))
@@ -153,14 +158,17 @@ class ProductLinear(nn.Module):
 
 @lru_cache(maxsize=512)
 def _couplings(a: Representation, b: Representation, c: Representation) -> np.ndarray:
-    """Clebsch-Gordan coefficients; every layer asks for the same ones."""
+    """Clebsch–Gordan coefficients, cached because every layer needs the same ones."""
     return clebsch_gordan(a, b, c)
 
 
 def _pair_weights(
     weight: Float[Tensor, "channels _"], n: int, m: int, n_couplings: int, same: bool
 ) -> Float[Tensor, "channels n m n_couplings"]:
-    """The weights of all pairs of copies; of those within one irrep p < q have a weight, the others 0."""
+    """The weights of all pairs of copies (p, q).
+
+    Within one irrep only the pairs p < q have a weight; the others get 0.
+    """
     if not same:
         return weight.view(len(weight), n, m, n_couplings)
     full = weight.new_zeros(len(weight), n, m, n_couplings)

@@ -14,12 +14,12 @@ from lattgnn.lattice import Lattice, bond_orbits, space_group
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """The sites within a cutoff of a site, the site itself first, as the point group sees them.
+    """The sites within a cutoff of a site, itself first, and how the point group permutes them.
 
     Attributes:
         offsets: Cell of each site of the patch, int64 [n_patch, dim].
-        shells: Sites that the point group maps onto each other, as slices of the patch.
-        permutations: Row g says to which place of the patch operation g takes each place,
+        shells: Slices of the patch whose sites the point group maps onto each other.
+        permutations: Position of the patch to which operation g (row) takes each position (column),
             int64 [n_operations, n_patch].
     """
 
@@ -32,19 +32,20 @@ class Patch:
 
 
 def patch(lattice: Lattice, cutoff: float) -> Patch:
-    """The patch around any site; every site must look alike.
+    """The patch around any site; all sites must be equivalent by translation.
 
     Args:
         lattice: A lattice with one site per cell; its extent does not matter.
         cutoff: Radius of the patch, in the units of the lattice.
 
     Raises:
-        ValueError: If the lattice has more sites per cell.
+        InputError: If the lattice has more sites per cell.
     """
     if lattice.n_sublattices > 1:
         raise InputError(
-            f"lattice must have one site per cell for one patch to fit all sites, got {lattice.name} with"
-            f" {lattice.n_sublattices}. Use a network on bonds, such as GraphNetwork."
+            "lattice must have one site per cell for one patch to fit all sites, got "
+            f"{lattice.name} with {lattice.n_sublattices}. "
+            "Use a network on bonds, such as GraphNetwork."
         )
     offsets, shells = [(0,) * lattice.dim], [slice(0, 1)]
     for orbit in bond_orbits(lattice, cutoff).orbits:
@@ -58,7 +59,7 @@ def patch(lattice: Lattice, cutoff: float) -> Patch:
 
 
 def check_periodic(lattice: Lattice) -> None:
-    """Refuse a lattice with an open boundary, where a patch would lack sites.
+    """Refuse a lattice with an open boundary, where patches would be incomplete.
 
     Raises:
         InputError: If a boundary is open.
@@ -74,7 +75,7 @@ def check_periodic(lattice: Lattice) -> None:
 def patch_table(graph: LatticeGraph, cutoff: float) -> Int[Tensor, "n_sites n_patch"]:
     """The sites of the patch around each site of a periodic lattice.
 
-    Where the patch is wider than the lattice it meets its own images: the field continues periodically.
+    A patch wider than the lattice overlaps its own periodic images.
     """
     lattice = graph.lattice
     cells = (lattice.cells[:, None] + patch(lattice, cutoff).offsets) % np.array(lattice.extent)
@@ -86,6 +87,7 @@ def patch_values(
     field: Float[Tensor, "batch n_sites"], table: Int[Tensor, "n_sites n_patch"]
 ) -> Float[Tensor, "n_sites batch n_patch"]:
     """The field on the patch around each site."""
-    # The backward of index_select is a plain sum over rows, several times faster than that of indexing.
+    # The backward pass of index_select is a plain sum over rows, several times faster than that
+    # of indexing.
     rows = field.T.index_select(0, table.reshape(-1))
     return rows.view(*table.shape, len(field)).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""The invariants: unchanged by every operation, telling patches apart, smooth where a reference vanishes."""
+"""The invariants: symmetric, able to distinguish patches, smooth where a reference vanishes."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def test_every_operation_leaves_the_invariants_as_they_are(rng):
     for permutation in torch.from_numpy(sites.permutations):
         torch.testing.assert_close(invariants(values[..., permutation]), before, rtol=0, atol=1e-12)
     exchanged = torch.arange(len(sites))
-    exchanged[1:3] = torch.tensor([2, 1])  # two of the four nearest neighbours: no operation
+    exchanged[1:3] = torch.tensor([2, 1])  # two of four neighbors: not a symmetry
     assert (invariants(values[..., exchanged]) - before).abs().max() > 1e-2
 
 
@@ -43,5 +43,5 @@ def test_invariants_are_smooth_where_all_references_vanish(uniform):
 
 
 def test_references_need_a_shell_of_eight_sites():
-    with pytest.raises(ValueError, match="cutoff must reach a shell of 8 sites"):
+    with pytest.raises(ValueError, match="cutoff must include a shell of 8 sites"):
         BehlerParrinello(square(8), cutoff=2.0)
