@@ -1,5 +1,6 @@
-"""The rival in training: the orbit network of scalars in PyG's layers, weight for weight."""
+"""A scalar orbit network built from layers of PyG with the same weights, to compare training."""
 
+from itertools import chain
 from typing import Any, cast
 
 import torch
@@ -12,12 +13,14 @@ from lattgnn.nn import FieldBasis, OrbitConv, OrbitNetwork
 
 
 class RelationalNetwork(nn.Module):
-    """An orbit network of scalars, each orbit a relation of RGCNConv: gather and scatter. Weights are copies.
+    """A scalar orbit network in which each orbit is a relation of RGCNConv.
+
+    The weights are copies of those of the given network.
 
     Args:
         net: The network, with a direct head.
-        lattice: The lattice of all samples, with one kind of site.
-        batch: Samples at a time.
+        lattice: The lattice of all samples; its sites must be equivalent.
+        batch: Samples per batch.
     """
 
     def __init__(self, net: OrbitNetwork, lattice: Lattice, batch: int):
@@ -27,12 +30,11 @@ class RelationalNetwork(nn.Module):
         self.edge_index = torch.cat([edges + k * lattice.n_sites for k in range(batch)], 1)
         self.edge_type = orbits.repeat(batch)
         z = [orbit.multiplicity for orbit in bond_orbits(lattice, net.cutoff).orbits]
+        # OrbitConv divides the sum over an orbit of z neighbors by √z; here the weights do.
         dtype = next(net.parameters()).dtype
         self.scales = torch.tensor(z, dtype=dtype).rsqrt()[:, None, None]
-        self.basis, self.force_bound = (
-            cast(FieldBasis, net.basis),
-            net.field_type.force_bound or 1.0,
-        )
+        self.basis = cast(FieldBasis, net.basis)
+        self.force_bound = net.field_type.force_bound or 1.0
         layers: list[Any] = [net.embed, *net.blocks, net.readout]
         self.convs = nn.ModuleList(self._copied(layer.conv) for layer in layers)
         self.mixes = nn.ModuleList(self._copied(layer.mix) for layer in layers)
@@ -51,11 +53,9 @@ class RelationalNetwork(nn.Module):
         return self.force_bound * torch.tanh(x).view_as(field)
 
     def gradients(self) -> list[Tensor]:
-        """Of all weights, as the orbit network has them."""
+        """Gradients of all weights, in the layout of the orbit network."""
         found = []
-        for layer in (
-            module for pair in zip(self.convs, self.mixes, strict=True) for module in pair
-        ):
+        for layer in chain.from_iterable(zip(self.convs, self.mixes, strict=True)):
             if isinstance(layer, RGCNConv):
                 others = self.scales * cast(Tensor, layer.weight.grad)
                 found.append(torch.cat([cast(Tensor, layer.root.grad), *others]).T)
@@ -64,6 +64,7 @@ class RelationalNetwork(nn.Module):
         return found
 
     def _copied(self, conv: OrbitConv) -> nn.Module:
+        """A layer of PyG or torch with the weights of an orbit convolution."""
         weight, bias = conv.weights["0"].data, conv.biases["0"].data
         width = conv.inputs[0].channels
         if conv.cutoff is None:
@@ -80,7 +81,7 @@ class RelationalNetwork(nn.Module):
 def compare(
     net: OrbitNetwork, rival: RelationalNetwork, field: Tensor, target: Tensor
 ) -> tuple[float, float]:
-    """Largest difference of forces, and of gradients over the largest gradient of the weights."""
+    """Largest difference of forces, and of gradients relative to the largest gradient."""
     forces = [net(field, net.graph(rival.lattice))[1], rival(field)]
     for force in forces:
         nn.functional.mse_loss(force, target).backward()

@@ -61,8 +61,8 @@ def summary(results: Results) -> list[list[str]]:
         rows += _rival_figures(found["rivals"]["rows"], found["rivals"]["mse"])
     if "memory" in found:
         own = [row for row in found["memory"] if row["network"] == MAIN]
-        most = max(own, key=lambda row: row["bytes_a_site"])
-        text = f"{most['bytes_a_site']:.0f} ({most['head']}, {most['lattice']} {most['size']})"
+        most = max(own, key=lambda row: row["bytes_per_site"])
+        text = f"{most['bytes_per_site']:.0f} ({most['head']}, {most['lattice']} {most['size']})"
         rows.append([f"{MAIN} weights, bytes per site, largest", text])
         for row in own:
             if row["size"] == 1024:
@@ -100,7 +100,7 @@ def _step_figures(rows: list[Row]) -> list[list[str]]:
     ]
     for head in HEADS:
         over = max(map(_over_floor, squares[head].values()))
-        found.append(_figure(f"{head} head, step over its larger floor", over))
+        found.append(_figure(f"{head} head, step over its larger lower bound", over))
     for name, row in others["direct"].items():
         if name != "square":
             ratio = _per_neighbor(row) / _per_neighbor(others["direct"]["square"])
@@ -117,7 +117,7 @@ def _over_floor(row: Row) -> float:
 
 
 def _per_neighbor(row: Row) -> float:
-    return row["us"]["median"] / row["neighbours"]
+    return row["us"]["median"] / row["neighbors"]
 
 
 def _rival_figures(rows: list[Row], mse: dict[str, float]) -> list[list[str]]:
@@ -142,7 +142,7 @@ def _rival_figures(rows: list[Row], mse: dict[str, float]) -> list[list[str]]:
 
 
 def _training_ratio(found: Results, kind: str) -> float:
-    times = found["us_a_sample"]
+    times = found["us_per_sample"]
     return times[f"RGCNConv, {kind}"]["median"] / times[f"OrbitConv, {kind}"]["median"]
 
 
@@ -168,7 +168,7 @@ def _steps(rows: list[Row]) -> str:
         "Products, µs",
         "Copy, µs",
     ]
-    head += ["Step over larger floor", "µs per neighbor", "MSE quench, random"]
+    head += ["Step over larger bound", "µs per neighbor", "MSE quench, random"]
     lines = []
     for row in rows:
         floors = [_time(row[name]) if name in row else "" for name in ("products", "copy")]
@@ -245,7 +245,7 @@ def _memory(rows: list[Row]) -> str:
             f"{row['lattice']} {row['size']}",
             row["network"],
             row["head"],
-            f"{row['bytes_a_site']:.0f}",
+            f"{row['bytes_per_site']:.0f}",
             f"{row['peak'] / 1e9:.2f}",
         ]
         for row in rows
@@ -271,7 +271,7 @@ def _long(found: Results) -> str:
 
 def _training(found: Results) -> str:
     n_samples, lines = found["n_samples"], []
-    for name, us in found["us_a_sample"].items():
+    for name, us in found["us_per_sample"].items():
         epoch = n_samples * us["median"] / 1e6
         lines.append([name, _time(us), f"{1e6 / us['median']:,.0f}", f"{epoch:.2f}"])
     deviations = found["deviations"]

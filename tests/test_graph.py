@@ -4,6 +4,7 @@
 import copy
 import pickle
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,7 +93,14 @@ def test_graphs_of_a_lattice_share_tensors_and_operators():
 
 def test_edges_are_made_when_they_are_first_used():
     """The networks of a million sites only need the check of the extent."""
-    for use in (lambda g: g.num_nodes, lambda g: g.edge_type, lambda g: "pos" in g, list, repr):
+    uses = (
+        lambda g: g.num_nodes,
+        lambda g: g.edge_type,
+        lambda g: "pos" in g,
+        lambda g: [*g],
+        repr,
+    )
+    for use in uses:
         graph = lattice_graph(square(6), 1.0)
         assert not graph.__dict__["_store"].keys()
         use(graph)
@@ -100,16 +108,17 @@ def test_edges_are_made_when_they_are_first_used():
 
 
 def test_copies_pickles_batches_and_devices():
-    graph = lattice_graph(kagome(4), 1.0)
+    # Any: the attributes of PyG's Data may be None.
+    graph: Any = lattice_graph(kagome(4), 1.0)
     for other in (copy.copy(graph), copy.deepcopy(graph), pickle.loads(pickle.dumps(graph))):
         assert type(other) is LatticeGraph and other.lattice == graph.lattice
         assert other.edge_index.equal(graph.edge_index) and other.cutoff == graph.cutoff
         other.extra = torch.zeros(graph.num_nodes)
         assert "extra" not in graph
-    batch = Batch.from_data_list([graph, lattice_graph(kagome(4), 1.0)])
+    batch: Any = Batch.from_data_list([graph, lattice_graph(kagome(4), 1.0)])
     assert batch.num_nodes == 2 * graph.num_nodes
     assert batch.get_example(1).edge_index.equal(graph.edge_index)
-    moved = lattice_graph(kagome(4), 1.0).to("meta")
+    moved: Any = lattice_graph(kagome(4), 1.0).to("meta")
     assert moved.device.type == moved.edge_index.device.type == "meta"
     assert graph.device.type == "cpu" and moved.operators is not graph.operators
 

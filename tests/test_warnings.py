@@ -4,8 +4,9 @@ import warnings
 
 import pytest
 import torch
+from scipy.sparse import csr_array
 
-import lattgnn.graph
+from lattgnn.nn.sparse_map import SparseMap
 
 
 def warn_from(module: str) -> None:
@@ -20,7 +21,7 @@ def test_a_warning_at_our_own_code_is_an_error(monkeypatch):
         torch, "sparse_csr_tensor", lambda *args, **kw: warnings.warn("csr", stacklevel=2)
     )
     with pytest.raises(UserWarning, match="csr"):
-        lattgnn.graph.csr_tensor(torch.tensor([0, 1]), torch.tensor([0]), torch.ones(1), (1, 1))
+        SparseMap.from_scipy(csr_array([[1.0]]), torch.float64, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 
 import numpy as np
 import torch
@@ -206,7 +206,9 @@ class BondSums(nn.Module):
         super().__init__()
         self.periodic = tuple(periodic)
         self.bonds = [[kernel.bonds for kernel in into] for into in kernels]
-        offsets = [bond[2] for into in self.bonds for bonds in into for bond in bonds]
+        offsets = []
+        for bonds in chain.from_iterable(self.bonds):
+            offsets += [bond[2] for bond in bonds]
         self.reach = tuple(int(n) for n in np.abs(offsets).max(0))
         # First and last channel of each source sublattice.
         self.channels = list(pairwise(accumulate(n_in, initial=0)))

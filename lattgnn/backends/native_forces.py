@@ -218,6 +218,7 @@ class _Plan:
         return entry, first_out
 
     def _network(self, network: StencilNetwork, classical: Sequence, grid: Grid) -> _Network:
+        """The table of the whole network."""
         n_sublattices = len(network.layers[0].bias)
         layers, first = [], [0] * n_sublattices
         for layer in network.layers:
@@ -240,6 +241,7 @@ class _Plan:
         )
 
     def _geometry(self, grid: Grid) -> _Geometry:
+        """The table of rows and tiles."""
         tiles = []
         for tile in grid.tiles:
             # Slots that the tile computes, its halo included, lie between the first and the last.

@@ -104,6 +104,7 @@ class WeightSnapshot:
 
 
 def _check_finite(net: nn.Module) -> None:
+    """Raise InputError if a weight is NaN or infinite."""
     for name, tensor in chain(net.named_parameters(), net.named_buffers()):
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise InputError(

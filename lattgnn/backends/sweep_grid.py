@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -66,13 +66,10 @@ class Grid:
         self.periodic = (True,) * len(self._first) + lattice.periodic
         reaches = [self.offset(layer.reach) for layer in network.layers]
         own = (0,) * len(self.extent)
-        offsets = [
-            self.offset(bond[2])
-            for kernels in classical
-            for kernel in kernels
-            for bond in kernel.bonds
-        ]
-        self.classical_reach = tuple(int(n) for n in np.abs([own, *offsets]).max(0))
+        offsets = [own]
+        for kernel in chain.from_iterable(classical):
+            offsets += [self.offset(bond[2]) for bond in kernel.bonds]
+        self.classical_reach = tuple(int(n) for n in np.abs(offsets).max(0))
         longest = [int(n) for n in np.max([*reaches, self.classical_reach], axis=0)]
         # Every layer widens the halo by its reach, and the gradient of an energy does so again.
         total = int(sum(reach[1] for reach in reaches)) * (1 + network.conservative)

@@ -21,6 +21,7 @@ from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.data import Source, generate
 from lattgnn.data.workers import threads
 from lattgnn.dynamics import Trajectory
+from lattgnn.dynamics.loop import check_integrator
 from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
@@ -98,7 +99,8 @@ def simulate_verb(argv: Sequence[str]) -> None:
         force_field = choose_force_field(
             options.pop("lattice"), device=initial["device"], **options.pop("force_field")
         )
-        check_integrator(options["integrator"], force_field.hamiltonian)
+        # `simulate` checks it too, but this should come before errors of the initial state.
+        check_integrator(options["integrator"], force_field)
         compiled = isinstance(force_field, LearnedForceField) and force_field.backend.is_compiled
         if n_threads is None and compiled:
             torch.set_num_threads(CPU_COUNT)
@@ -223,24 +225,6 @@ def _learned(
     is_file = Path(checkpoint).suffix or Path(checkpoint).exists()
     load = LearnedForceField.load if is_file else LearnedForceField.pretrained
     return load(checkpoint, lattice, filling, device)
-
-
-def check_integrator(integrator: dynamics.Integrator, model: Hamiltonian) -> None:
-    """Refuse an integrator for another kind of field than that of the model.
-
-    Args:
-        integrator: The integrator.
-        model: The model.
-
-    Raises:
-        InputError: If one of them is for spins and the other is not.
-    """
-    if integrator.moves_spins != model.field_type.is_spin:
-        use = "HeunLLG" if model.field_type.is_spin else "VerletLangevin"
-        raise InputError(
-            f"integrator must suit the field of {type(model).__name__}, got "
-            f"{type(integrator).__name__}. Use lattgnn.dynamics.{use}."
-        )
 
 
 def start(

@@ -119,7 +119,7 @@ inline void on_circle(uint64_t word, double r, double* cosine, double* sine) {
 extern "C" {
 
 // Which numbers: those of indices first_index ... in replicas first_replica ..., `n_draws` steps summed.
-struct Draw {
+struct NoiseRequest {
     uint64_t seed, step_and_purpose;  // the step in 56 bits, the purpose in the 8 above them
     uint64_t first_replica, first_index;
     int64_t n_replicas, n_numbers;  // numbers of a replica
@@ -149,38 +149,38 @@ void normals(uint64_t seed, uint64_t step_and_purpose, uint64_t replica, uint64_
 // Call visit(offset, count, numbers) for the pieces first_piece ... last_piece - 1, of at most 4 * CHUNK
 // numbers.
 template <typename Visit>
-void for_pieces(const Draw& draw, int64_t first_piece, int64_t last_piece, Visit visit) {
+void for_pieces(const NoiseRequest& request, int64_t first_piece, int64_t last_piece, Visit visit) {
     alignas(64) double numbers[4 * CHUNK] = {}, more[4 * CHUNK];
-    const uint64_t start = draw.first_index % 4;  // generated, but skipped: they precede the first number
-    const int64_t n_pieces = (draw.n_numbers + start + 4 * CHUNK - 1) / (4 * CHUNK);
+    const uint64_t start = request.first_index % 4;  // generated, but skipped: they precede the first number
+    const int64_t n_pieces = (request.n_numbers + start + 4 * CHUNK - 1) / (4 * CHUNK);
     for (int64_t piece = first_piece; piece < last_piece; piece++) {
         const int64_t replica = piece / n_pieces, place = piece % n_pieces * 4 * CHUNK;
         const int64_t skip = place == 0 ? start : 0, begin = place + skip - start;
-        const int64_t count = std::min<int64_t>(4 * CHUNK - skip, draw.n_numbers - begin);
-        const uint64_t counter = (draw.first_index + begin) / 4;
+        const int64_t count = std::min<int64_t>(4 * CHUNK - skip, request.n_numbers - begin);
+        const uint64_t counter = (request.first_index + begin) / 4;
         const int n_counters = (skip + count + 3) / 4;
-        for (int32_t k = 0; k < draw.n_draws; k++) {
-            normals(draw.seed, draw.step_and_purpose + k, draw.first_replica + replica, counter, n_counters,
-                    k == 0 ? numbers : more);
+        for (int32_t k = 0; k < request.n_draws; k++) {
+            normals(request.seed, request.step_and_purpose + k, request.first_replica + replica, counter,
+                    n_counters, k == 0 ? numbers : more);
             for (int i = 0; k > 0 && i < 4 * n_counters; i++) numbers[i] += more[i];
         }
-        visit(replica * draw.n_numbers + begin, count, numbers + skip);
+        visit(replica * request.n_numbers + begin, count, numbers + skip);
     }
 }
 
 template <typename Visit>
-void for_all(const Draw& draw, Visit visit) {
-    const int64_t n_numbers = draw.n_numbers + draw.first_index % 4;
-    const int64_t n_pieces = (n_numbers + 4 * CHUNK - 1) / (4 * CHUNK) * draw.n_replicas;
-    const int64_t worth = draw.n_replicas * draw.n_numbers / MIN_WORK;
-    const int64_t n_threads = std::max<int64_t>(1, std::min<int64_t>(draw.n_threads, worth));
+void for_all(const NoiseRequest& request, Visit visit) {
+    const int64_t n_numbers = request.n_numbers + request.first_index % 4;
+    const int64_t n_pieces = (n_numbers + 4 * CHUNK - 1) / (4 * CHUNK) * request.n_replicas;
+    const int64_t worth = request.n_replicas * request.n_numbers / MIN_WORK;
+    const int64_t n_threads = std::max<int64_t>(1, std::min<int64_t>(request.n_threads, worth));
     std::vector<std::thread> others;
     for (int64_t t = 1; t < n_threads; t++) {
-        others.emplace_back([=, &draw] {
-            for_pieces(draw, n_pieces * t / n_threads, n_pieces * (t + 1) / n_threads, visit);
+        others.emplace_back([=, &request] {
+            for_pieces(request, n_pieces * t / n_threads, n_pieces * (t + 1) / n_threads, visit);
         });
     }
-    for_pieces(draw, 0, n_pieces / n_threads, visit);
+    for_pieces(request, 0, n_pieces / n_threads, visit);
     for (std::thread& other : others) other.join();
 }
 
@@ -209,8 +209,8 @@ void update_piece(const Update& update, const Arrays<T>& x, int64_t offset, int6
 }
 
 template <typename T>
-void update_all(const Draw& draw, const Update& update, const Arrays<T>& x) {
-    for_all(draw, [=](int64_t offset, int64_t count, const double* numbers) {
+void update_all(const NoiseRequest& request, const Update& update, const Arrays<T>& x) {
+    for_all(request, [=](int64_t offset, int64_t count, const double* numbers) {
         if (x.field) {
             update_piece<true>(update, x, offset, count, numbers);
         } else {
@@ -236,22 +236,22 @@ void langevin_philox(const uint32_t* counter, const uint32_t* key, uint32_t* wor
     words[0] = x.a, words[1] = x.b, words[2] = x.c, words[3] = x.d;
 }
 
-void langevin_noise(const Draw* draw, double* out) {
-    for_all(*draw, [=](int64_t offset, int64_t count, const double* numbers) {
+void langevin_noise(const NoiseRequest* request, double* out) {
+    for_all(*request, [=](int64_t offset, int64_t count, const double* numbers) {
         std::copy_n(numbers, count, out + offset);
     });
 }
 
 // A field that is null stays where it is; old and new arrays may be the same.
-void langevin_update_float32(const Draw* draw, const Update* update, const float* field,
+void langevin_update_float32(const NoiseRequest* request, const Update* update, const float* field,
                              const float* momentum, const float* forces, float* new_field,
                              float* new_momentum) {
-    update_all<float>(*draw, *update, {field, momentum, forces, new_field, new_momentum});
+    update_all<float>(*request, *update, {field, momentum, forces, new_field, new_momentum});
 }
-void langevin_update_float64(const Draw* draw, const Update* update, const double* field,
+void langevin_update_float64(const NoiseRequest* request, const Update* update, const double* field,
                              const double* momentum, const double* forces, double* new_field,
                              double* new_momentum) {
-    update_all<double>(*draw, *update, {field, momentum, forces, new_field, new_momentum});
+    update_all<double>(*request, *update, {field, momentum, forces, new_field, new_momentum});
 }
 
 // Whether all values are finite and within +-limit.

@@ -1,4 +1,4 @@
-"""Lightning data module: makes the dataset that a config describes, and serves it in whole batches."""
+"""Lightning data module: makes the dataset that a config describes and serves it in batches."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from lattgnn.solvers import Solver
 
 @dataclass(frozen=True)
 class Statistics:
-    """Moments of the training frames, in the units of the field, the forces and the energy a site."""
+    """Mean and standard deviation of the field, the forces and the energy per site in training."""
 
     n_frames: int
     field_mean: float
@@ -33,19 +33,23 @@ class Statistics:
 
 
 class Batches:
-    """Batches cut from tensors in memory: one index operation a batch instead of one a frame.
+    """Batches cut from tensors in memory, with one index operation per batch.
 
-    Each process (rank) sees every `world_size`-th frame of the order; in training the order is a
-    permutation of the epoch and incomplete batches are dropped, so that all ranks have equally many.
-    The position is part of `state_dict`: a run resumed within an epoch goes on with the next batch.
+    The frames of an epoch are put in an order, and each process (rank) takes every `world_size`-th
+    of them. In training the order is a new permutation in each epoch, and incomplete batches are
+    dropped, so that all ranks have the same number. The position in the epoch is part of
+    `state_dict`, so that a run resumed within an epoch continues with the next batch.
 
     Args:
-        tensors: tensors with equal first dimension, the frames.
-        batch_size: frames a batch (of one rank).
-        shuffle: permute the frames in each epoch, and drop incomplete batches.
-        seed: seed of the permutations, the same on all ranks.
-        rank: number of this process.
-        world_size: number of processes.
+        tensors: Tensors whose first dimension is the frame.
+        batch_size: Number of frames per batch and rank.
+        shuffle: Permute the frames in each epoch and drop incomplete batches.
+        seed: Seed of the permutations, the same on all ranks.
+        rank: Number of this process.
+        world_size: Number of processes.
+
+    Raises:
+        InputError: If a rank has too few frames for one batch.
     """
 
     def __init__(
@@ -61,8 +65,8 @@ class Batches:
         self.rank, self.world_size = rank, world_size
         self.n_frames = len(next(iter(tensors.values())))
         self.epoch = 0
-        self.position = 0  # batches of this epoch already served
-        self._first = 0  # where the next iteration starts; not 0 only when resumed
+        self.position = 0  # batches of this epoch that were served already
+        self._first = 0  # first batch of the next iteration, above 0 only after a resumption
         if len(self) == 0:
             raise InputError(
                 f"batch_size must be at most n_frames / processes = {self.n_frames // world_size}, "
@@ -73,12 +77,14 @@ class Batches:
         if self.shuffle:
             return self.n_frames // (self.world_size * self.batch_size)
         own = len(range(self.rank, self.n_frames, self.world_size))
-        return -(-own // self.batch_size)
+        return -(-own // self.batch_size)  # rounded up: the last batch may be smaller
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         order = self._order()[self.rank :: self.world_size]
         first, self._first = self._first, 0
         for number in range(first, len(self)):
+            # Set before the batch is handed out, so that a checkpoint written while it is used
+            # counts it.
             self.position = number + 1
             chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
             yield {name: tensor[chosen] for name, tensor in self.tensors.items()}
@@ -87,7 +93,8 @@ class Batches:
     def _order(self) -> Tensor:
         if not self.shuffle:
             return torch.arange(self.n_frames)
-        # seed and epoch are mixed by the golden ratio, so that neighbouring pairs share no permutation
+        # With seed + epoch, epoch 1 of seed 0 would equal epoch 0 of seed 1. Multiplying the seed
+        # by the inverse golden ratio times 2⁶⁴ spreads neighboring seeds over the whole range.
         generator = torch.Generator().manual_seed(
             (self.seed * 0x9E3779B97F4A7C15 + self.epoch) % 2**63
         )
@@ -95,54 +102,56 @@ class Batches:
 
     @property
     def sampler(self) -> "Batches":
-        """Itself: Lightning announces the epoch to `sampler.set_epoch`."""
+        """This object, because Lightning calls `set_epoch` of the sampler."""
         return self
 
     @property
     def batch_sampler(self) -> "Batches":
-        """Itself, because Lightning looks for one beside a sampler."""
+        """This object, because Lightning expects it together with a sampler."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the permutation; another epoch than the current one starts with its first batch."""
+        """Choose the permutation; a new epoch starts with its first batch."""
+        # Lightning also announces the current epoch after a resumption; this must keep the
+        # position.
         if epoch != self.epoch:
             self.epoch, self.position, self._first = epoch, 0, 0
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch and number of batches already served in it."""
+        """The epoch and the number of batches served in it."""
         return {"epoch": self.epoch, "position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after the batches served when the state was taken."""
-        self.epoch, self.position, self._first = (
-            state["epoch"],
-            state["position"],
-            state["position"],
-        )
+        """Continue after the batches that had been served when the state was taken."""
+        self.epoch = state["epoch"]
+        self.position = self._first = state["position"]
 
 
 class LatticeDataModule(L.LightningDataModule):
-    """Exact labels of one lattice; `prepare_data` generates whatever is missing, so `fit` is one command.
+    """Exact labels on one lattice, generated by `prepare_data` if they are missing.
 
     A batch is a dict of tensors on one shared lattice: `field` and `forces` (electronic)
-    [batch, n_sites, ...], `energy` (electronic) [batch], `step` [batch] (-1 for a random field) and
-    `window` [batch] (index to `WINDOW_NAMES`). Splits are by trajectory.
+    [batch, n_sites, ...], `energy` (electronic) [batch], `step` [batch] (−1 for a random field) and
+    `window` [batch] (an index into `WINDOW_NAMES`). A trajectory belongs to one split as a whole.
 
     Args:
-        lattice: lattice of every frame.
-        hamiltonian: makes the Hamiltonian of a lattice.
-        solver: how the electrons are found, with their ensemble.
-        sources: what is labelled, and for which split.
-        seed: seed of the labels; it is part of the dataset's hash.
-        root: folder of datasets.
-        name: first part of the dataset's directory name.
-        batch_size: lattices a batch and process; None takes 8 of up to 400 sites, of larger lattices as many
-            as have 3200 sites together, at least one.
-        eval_batch_size: the same for validation, test and prediction, 64 of up to 400 sites.
-        shuffle_seed: seed of the order of the training batches.
-        dtype: of the tensors; the files are float64.
-        n_workers: processes that make labels, see `generate`.
-        progress: show the progress of label making.
+        lattice: Lattice of every frame.
+        hamiltonian: Makes the Hamiltonian of a lattice.
+        solver: The exact solver, with the electronic ensemble.
+        sources: What is labeled, and for which split.
+        seed: Seed of the labels, part of the dataset's hash.
+        root: Folder of datasets.
+        name: First part of the dataset's directory name.
+        batch_size: Number of frames per batch and process. None takes 8 for lattices of up to 400
+            sites; for larger ones as many as have 3,200 sites together, at least one.
+        eval_batch_size: The same for validation, test and prediction; None takes 64 in place of 8.
+        shuffle_seed: Seed of the order of the training batches.
+        dtype: Type of the tensors; the files are float64.
+        n_workers: Number of processes that make labels, see `generate`.
+        progress: Show the progress of labeling.
+
+    Raises:
+        InputError: If a batch size is below 1; see also `generate`.
     """
 
     def __init__(
@@ -180,21 +189,25 @@ class LatticeDataModule(L.LightningDataModule):
         self._tensors: dict[str, dict[str, Tensor]] = {}
 
     def prepare_data(self) -> None:
-        """Generate the dataset, or what is missing of it (one process a machine)."""
+        """Generate what is missing of the dataset; Lightning calls this once per machine."""
         self._generate()
 
     @cached_property
     def dataset(self) -> LatticeDataset:
-        """The dataset, validated; there is one after `prepare_data`."""
+        """The validated dataset, which exists after `prepare_data`."""
         return LatticeDataset.open(self.path, expect=self.config)
 
     @cached_property
     def train_statistics(self) -> Statistics:
-        """Moments of the training frames."""
+        """Means and standard deviations of the training frames."""
         return _statistics(self.dataset.frames("train"))
 
     def setup(self, stage: str | None = None) -> None:
-        """Load the splits of a stage ("fit", "validate", "test", "predict") into memory; None loads all."""
+        """Load the splits of a stage into memory.
+
+        Args:
+            stage: "fit", "validate", "test" or "predict"; None loads all splits.
+        """
         wanted = {
             "fit": ("train", "val"),
             "validate": ("val",),
@@ -232,8 +245,8 @@ class LatticeDataModule(L.LightningDataModule):
     def _batches(self, split: str, batch_size: int, shuffle: bool = False) -> Batches:
         if split not in self._tensors:
             raise InputError(
-                f"sources must have one of split {split!r} for this, got none. Add one to the sources, "
-                f"or set trainer.limit_{split}_batches to 0."
+                f"no source has split {split!r}. Add one, or set "
+                f"trainer.limit_{split}_batches to 0."
             )
         trainer = self.trainer
         rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
@@ -243,15 +256,13 @@ class LatticeDataModule(L.LightningDataModule):
 
 
 def _lattices(most: int, lattice: Lattice) -> int:
-    """As many lattices as have the sites of `most` with 20×20; smaller ones never need more."""
+    """Number of lattices with as many sites as `most` lattices of 400 sites, from 1 to `most`."""
     return min(most, max(1, most * 400 // lattice.n_sites))
 
 
 def _statistics(frames: LabeledFields) -> Statistics:
     energy = frames.energy / frames.field.shape[1]
-    moments = [
-        f(array)
-        for array in (frames.field, frames.forces, energy)
-        for f in (lambda a: a.mean(), lambda a: a.std())
-    ]
-    return Statistics(len(frames), *map(float, moments))
+    moments = []
+    for array in (frames.field, frames.forces, energy):
+        moments += [float(array.mean()), float(array.std())]
+    return Statistics(len(frames), *moments)

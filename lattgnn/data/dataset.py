@@ -1,11 +1,13 @@
-"""A dataset on disk: one zarr group a trajectory or block, one manifest, nothing trusted unchecked.
+"""A dataset on disk: one zarr group per part and a manifest, all checked when it is opened.
+
+A part is a trajectory or a batch of random fields, the result of one task.
 
     holstein-square-3f9c.../            name and hash of the resolved config
-        manifest.json                   config, hash, versions, one record a part; written last
+        manifest.json                   config, hash, versions, one record per part; written last
         00-quench-train-0000/           zarr v3 group: field, forces, energy, step (float64, int64)
             record.json                 frames, seed, bytes and sha256 of this part
 
-The manifest is there if and only if the dataset is complete.
+The manifest exists if and only if the dataset is complete.
 """
 
 import hashlib
@@ -28,39 +30,43 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 RECORD = "record.json"
 
-# Steps of a quench over which errors are reported, both ends included; later steps count to the last one.
+# Windows of steps of a quench for which errors are reported, both ends included. Later steps count
+# as part of the last one.
 WINDOWS = ((0, 40), (41, 200), (201, 600), (601, 1200), (1201, 2000))
 WINDOW_NAMES = (*(f"{first}-{last}" for first, last in WINDOWS), "random")
 
-# Below this many bytes a dataset is read and hashed when it is opened (under a second).
+# A dataset of at most this many bytes is read and hashed when it is opened, which takes under a
+# second.
 _ALWAYS_HASHED = 300_000_000
 
 
 def window_index(step: Any) -> Any:
-    """Window of a time step, an index to `WINDOW_NAMES`.
+    """Window of a time step, as an index into `WINDOW_NAMES`.
 
     Args:
-        step: int, numpy array or tensor of time steps, -1 for a random field.
+        step: Time steps, −1 for a random field: an int, a numpy array or a tensor.
 
     Returns:
-        The same kind of object with values 0 .. 5; 5 is "random".
+        The same kind of object with values from 0 to 5; 5 is "random".
     """
+    # The number of windows that the step is beyond. Times 1 turns booleans into integers, for all
+    # of the kinds above. A step of −1 is beyond none, and gets the index after the last window.
     late = sum((step > last) * 1 for _, last in WINDOWS[:-1])
     return late + (step < 0) * len(WINDOWS)
 
 
 @dataclass(frozen=True)
 class Record:
-    """What the manifest says about one part (a trajectory or a block of random fields).
+    """What the manifest says about one part.
 
     Attributes:
-        name: folder of the part.
+        name: Folder of the part.
         split: "train", "val" or "test".
-        kind: class name of its source in lower case, "quench" or "randomfields".
-        n_frames: number of frames.
-        seed: seed of its task.
-        n_bytes: bytes of the zarr group.
-        sha256: checksum over its file names and contents.
+        kind: Class name of its source in lower case, such as "quench" or "randomfields".
+        n_frames: Number of frames.
+        seed: Seed of its task.
+        n_bytes: Size of the zarr group in bytes.
+        sha256: Checksum of its file names and contents.
     """
 
     name: str
@@ -73,10 +79,20 @@ class Record:
 
 
 def write_part(path: Path, frames: LabeledFields, **labels: Any) -> Record:
-    """Write frames and their record to the folder `path`; `labels` are the other fields of the record."""
+    """Write frames and their record to a folder.
+
+    Args:
+        path: The folder.
+        frames: The labeled fields.
+        **labels: The entries of the record that do not follow from the frames.
+
+    Returns:
+        The record.
+    """
     group = zarr.open_group(path, mode="w", zarr_format=3)
     for field in fields(frames):
         values = getattr(frames, field.name)
+        # One chunk per array, because a part is always read as a whole.
         array = group.create_array(
             field.name, shape=values.shape, chunks=values.shape, dtype=values.dtype, overwrite=True
         )
@@ -88,17 +104,24 @@ def write_part(path: Path, frames: LabeledFields, **labels: Any) -> Record:
 
 
 def read_record(path: Path) -> Record | None:
-    """The record of the part at `path` if it is there and its bytes are the recorded ones, else None."""
+    """The record of the part at `path`, or None if the part is missing or damaged."""
     try:
         record = Record(**json.loads((path / RECORD).read_text()))
     except (OSError, ValueError, TypeError):
         return None
+    # A temporary folder has another name than its record.
     intact = record.name == path.name and fault(path.parent, record, hashed=True) is None
     return record if intact else None
 
 
 def fault(root: Path, record: Record, hashed: bool) -> str | None:
-    """What is wrong with a part on disk, in a few words; None if nothing is."""
+    """What is wrong with a part on disk, as the end of a sentence, or None if it is intact.
+
+    Args:
+        root: Directory of the dataset.
+        record: Record of the part.
+        hashed: Compare the checksum too, not only the size.
+    """
     path = root / record.name
     if not path.is_dir():
         return "is missing"
@@ -110,6 +133,7 @@ def fault(root: Path, record: Record, hashed: bool) -> str | None:
 
 
 def _files(path: Path) -> list[Path]:
+    """All files of a part except its record, in a fixed order."""
     return sorted(file for file in path.rglob("*") if file.is_file() and file.name != RECORD)
 
 
@@ -118,6 +142,10 @@ def _size(path: Path) -> int:
 
 
 def _checksum(path: Path) -> str:
+    """Checksum of the names, lengths and contents of all files.
+
+    The lengths keep the end of one file apart from the beginning of the next.
+    """
     digest = hashlib.sha256()
     for file in _files(path):
         content = file.read_bytes()
@@ -131,11 +159,11 @@ class LatticeDataset:
     """A complete, validated dataset.
 
     Attributes:
-        path: its directory.
-        config: resolved config: lattice, hamiltonian, solver, sources, seed, format_version.
-        hash: hash of `config`, also the end of the directory's name.
-        versions: versions of the programs that made it; not hashed.
-        records: one entry a part, in the order of the sources.
+        path: Its directory.
+        config: Resolved config: lattice, hamiltonian, solver, sources, noise, seed, format_version.
+        hash: Hash of `config`, also the end of the directory's name.
+        versions: Versions of the software that made it; not part of the hash.
+        records: One record per part, in the order of the sources.
     """
 
     path: Path
@@ -154,26 +182,31 @@ class LatticeDataset:
         """Open and validate a dataset.
 
         Args:
-            path: directory that `generate` returned.
-            expect: config that the dataset must have been made from (`dataset_config`).
-            checksums: read and hash every file; None does so up to 300 MB. Sizes are always compared.
+            path: Directory that `generate` returned.
+            expect: Config that the dataset must have been made from (`dataset_config`).
+            checksums: Read and hash every file; None does so up to 300 MB. Sizes are always
+                compared.
 
         Raises:
-            ValueError: the dataset is missing, unfinished, damaged, of another format or another config.
+            InputError: If the dataset is missing, unfinished or damaged, or has another format or
+                config.
         """
         path = Path(path)
         manifest = _read_manifest(path)
         config, stored = manifest["config"], manifest["hash"]
         computed = config_hash(config)
+        # The hash of the config, the stored hash and the name must agree.
         if not stored == computed == path.name.rsplit("-", 1)[-1]:
             raise InputError(
-                f"dataset {path} must carry the hash of its config, got {stored} in {MANIFEST}, "
-                f"{computed} recomputed. Its config was edited or the folder renamed: generate it again."
+                f"the name of dataset {path} must end with the hash of its config, {computed}; "
+                f"{MANIFEST} has {stored}. The config was edited or the directory renamed. "
+                "Undo that, or generate the dataset again."
             )
         if expect is not None and config_hash(dict(expect)) != stored:
             raise InputError(
-                f"dataset {path} must be made from the config asked for, got another "
-                f"{_difference(config, expect)}. Generate one with this config, or use the stored config."
+                f"dataset {path} was made from another config, with another "
+                f"{_difference(config, expect)}. Generate a dataset with your config, or use the "
+                "stored config."
             )
         records = tuple(Record(**entry) for entry in manifest["parts"])
         if checksums is None:
@@ -181,8 +214,9 @@ class LatticeDataset:
         for record in records:
             if (what := fault(path, record, hashed=checksums)) is not None:
                 raise InputError(
-                    f"dataset {path} is damaged: part {record.name} {what}. Remove {path / MANIFEST} and run "
-                    "the same generate command again: it makes only the damaged parts anew."
+                    f"dataset {path} is damaged: part {record.name} {what}. Remove "
+                    f"{path / MANIFEST} and run the same generate command again; it replaces only "
+                    "the damaged parts."
                 )
         dataset = cls(path, config, stored, manifest["versions"], records)
         dataset._check_shapes()
@@ -199,11 +233,17 @@ class LatticeDataset:
         return build(self.config["hamiltonian"], Hamiltonian, self.lattice)
 
     def trajectories(self, split: str, kind: str | None = None) -> list[LabeledFields]:
-        """LabeledFields of each part of a split, one entry a trajectory or block.
+        """The parts of a split: trajectories, and batches of random fields.
 
         Args:
             split: "train", "val" or "test".
-            kind: only parts of this kind, "quench" or "randomfields".
+            kind: Only parts of this kind, such as "quench" or "randomfields".
+
+        Returns:
+            The labeled fields of each part.
+
+        Raises:
+            InputError: If the split has another name.
         """
         if split not in SPLITS:
             raise InputError(f"split must be one of {SPLITS}, got {split!r}.")
@@ -214,26 +254,30 @@ class LatticeDataset:
         ]
 
     def frames(self, split: str) -> LabeledFields:
-        """All frames of a split in one.
+        """All frames of a split.
+
+        Args:
+            split: "train", "val" or "test".
 
         Raises:
-            ValueError: no source has this split.
+            InputError: If no source has this split.
         """
         parts = self.trajectories(split)
         if not parts:
             raise InputError(
-                f"split must be one of {self.splits} in {self.path}, got {split!r}. Add a source for it."
+                f"split must be one of {self.splits} in {self.path}, got {split!r}. Add a source "
+                "for it."
             )
         return LabeledFields.join(parts)
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that have frames."""
-        return tuple(
-            split for split in SPLITS if any(record.split == split for record in self.records)
-        )
+        found = {record.split for record in self.records}
+        return tuple(split for split in SPLITS if split in found)
 
     def _check_shapes(self) -> None:
+        """Refuse arrays whose shape or type is not that of the model's labels."""
         shape = self.hamiltonian.field_shape
         for record in self.records:
             group = zarr.open_group(self.path / record.name, mode="r", zarr_format=3)
@@ -245,8 +289,8 @@ class LatticeDataset:
                 )
                 if found != (wanted, dtype):
                     raise InputError(
-                        f"dataset {self.path}: {record.name}/{name} must be {(wanted, dtype)}, got {found}. "
-                        "Generate the dataset again."
+                        f"dataset {self.path}: {record.name}/{name} must be {(wanted, dtype)}, "
+                        f"got {found}. Generate the dataset again."
                     )
 
 
@@ -262,7 +306,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         done = len(list(path.glob(f"*/{RECORD}")))
         raise InputError(
             f"dataset {path} is not complete: it has {done} finished parts and no {MANIFEST}. "
-            "Run the same generate command again: it continues where it stopped."
+            "Run the same generate command again to resume."
         )
     try:
         manifest = json.loads((path / MANIFEST).read_text())
@@ -273,10 +317,12 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
         version = manifest.get("format_version") if isinstance(manifest, dict) else None
         raise InputError(
-            f"dataset {path} must have format version {FORMAT_VERSION}, got {version!r}. Generate it again."
+            f"dataset {path} must have format version {FORMAT_VERSION}, got {version!r}. "
+            "Generate it again."
         )
     return manifest
 
 
 def _difference(config: Mapping[str, Any], expect: Mapping[str, Any]) -> str:
+    """Keys whose values differ."""
     return ", ".join(key for key in {**config, **expect} if config.get(key) != expect.get(key))

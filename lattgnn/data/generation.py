@@ -1,8 +1,9 @@
-"""Make a dataset: label every task of every source, in parallel, so that it can be killed and run again.
+"""Make a dataset: label all tasks of all sources in parallel, and resume after an interruption.
 
-Processes only compute; this one alone writes, each part under a temporary name first. The seed of a
-task comes from (seed, source, task) and the exact solver uses one thread, so the bits do not depend on
-the number of processes, on their order, or on interruptions.
+Workers only compute. This process alone writes, each part under a temporary name that is renamed
+when the part is complete. The seed of a task is derived from (seed, source, task), and the exact
+solver uses one thread, so the bits do not depend on the number of processes, on their order or on
+interruptions.
 """
 
 import fcntl
@@ -45,7 +46,7 @@ def dataset_config(
     sources: Sequence[Source],
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The resolved config whose hash names the dataset; arguments as in `generate`."""
+    """The resolved config, whose hash is part of the dataset's name. Arguments as in `generate`."""
     if not sources:
         raise InputError(
             "sources must name at least one source, got none. Use [Quench(split='train')]."
@@ -64,30 +65,32 @@ def dataset_config(
 
 
 def dataset_path(config: dict[str, Any], root: str | Path, name: str) -> Path:
-    """Directory of the dataset of a config: its name and the hash of the config."""
+    """Directory of a dataset, `root/name-hash` with the hash of its config."""
     if not name or "/" in name:
         raise InputError(f"name must be a plain folder name, got {name!r}. Use 'holstein-square'.")
     return Path(root) / f"{name}-{config_hash(config)}"
 
 
 def tasks(sources: Sequence[Source], seed: int) -> list[Task]:
-    """All tasks. A source added at the end, or a longer one, leaves the seeds of the others as they were."""
-    return [
-        Task(
-            f"{number:02d}-{type(source).__name__.lower()}-{source.split}-{index:04d}",
-            source,
-            index,
-            # 63 bits: a task's seed is positive and fits the int64 of any file format
-            int(
-                np.random.SeedSequence(seed, spawn_key=(number, index)).generate_state(
-                    1, np.uint64
-                )[0]
-                >> 1
-            ),
-        )
-        for number, source in enumerate(sources)
-        for index in range(source.n_tasks)
-    ]
+    """All tasks of all sources.
+
+    A seed depends on the numbers of its source and task only, so adding a source at the end, or
+    tasks to a source, does not change the other seeds.
+    """
+    found = []
+    for number, source in enumerate(sources):
+        label = f"{number:02d}-{_kind(source)}-{source.split}"
+        for index in range(source.n_tasks):
+            sequence = np.random.SeedSequence(seed, spawn_key=(number, index))
+            # 63 bits, so that the seed is positive as an int64, in any file format.
+            task_seed = int(sequence.generate_state(1, np.uint64)[0] >> 1)
+            found.append(Task(f"{label}-{index:04d}", source, index, task_seed))
+    return found
+
+
+def _kind(source: Source) -> str:
+    """The kind of a source in names of parts and in records."""
+    return type(source).__name__.lower()
 
 
 def generate(
@@ -101,85 +104,94 @@ def generate(
     n_workers: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Make the dataset, or finish it if it was interrupted, or only check it if it is complete.
+    """Make a dataset. An interrupted one is resumed, and a complete one is only checked.
 
     Args:
-        lattice: lattice of every frame.
-        hamiltonian: makes the Hamiltonian of a lattice, `Holstein` or `partial(Holstein, g=3.5)`.
-        solver: how the electrons are found, with their ensemble (kT, and mu or filling).
-        sources: what to label.
-        seed: seed of the dataset.
-        root: folder of datasets.
-        name: first part of the directory's name; the hash of the resolved config is the second.
-        n_workers: local processes of one thread each; None takes one a core, 0 or 1 stays in this process.
-            With the environment variable DASK_SCHEDULER_ADDRESS set, the tasks go to that cluster instead.
+        lattice: Lattice of every frame.
+        hamiltonian: Makes the Hamiltonian of a lattice: `Holstein` or `partial(Holstein, g=3.5)`.
+        solver: The exact solver, with the electronic ensemble (kT, and mu or filling).
+        sources: What to label.
+        seed: Seed of the dataset.
+        root: Folder of datasets.
+        name: First part of the directory's name; the hash of the resolved config is the second.
+        n_workers: Number of local processes, each with one thread; None takes one per core, 0 or 1
+            works in this process. If the environment variable DASK_SCHEDULER_ADDRESS is set, the
+            tasks go to that cluster instead.
         progress: Show a progress bar on a terminal, or print a line every ten seconds otherwise.
 
     Returns:
         The directory, `root/name-hash`.
 
     Raises:
-        ValueError: on input that makes no dataset, a damaged dataset, or a second generator at work in it.
+        InputError: If an argument is invalid, the dataset is damaged, or another process makes it.
     """
+    if n_workers is not None and n_workers < 0:
+        raise InputError(
+            f"n_workers must be at least 0, got {n_workers!r}. Use null for one process per core."
+        )
     config = dataset_config(lattice, hamiltonian, solver, sources, seed)
     path = dataset_path(config, root, name)
     if not (path / MANIFEST).exists():
         exact = ExactForceField(hamiltonian(lattice), solver)
-        _ = (
-            exact.hamiltonian.rows
-        )  # refuses a lattice that is too small for its bonds, before anything is written
+        # Before anything is written: the pattern cannot be computed if the lattice is too small.
+        _ = exact.hamiltonian.rows
         _check_sources(sources, exact.hamiltonian)
         path.mkdir(parents=True, exist_ok=True)
         with _locked(path):
-            if not (
-                path / MANIFEST
-            ).exists():  # another generator may have finished while this one started
+            # Checked again: another process may have finished since the first check.
+            if not (path / MANIFEST).exists():
                 records = _finish(path, exact, tasks(sources, seed), n_workers, progress)
                 _write_manifest(path, config, records)
     return LatticeDataset.open(path, expect=config).path
 
 
 def _check_sources(sources: Sequence[Source], model: Hamiltonian) -> None:
-    """Refuse sources that make another kind of field than the model has."""
+    """Refuse sources whose kind of field is not that of the model."""
     for source in sources:
         if source.makes_spins not in (None, model.field_type.is_spin):
             use = "RandomSpins, SpinQuench" if model.field_type.is_spin else "RandomFields, Quench"
             raise InputError(
-                f"sources must make fields of {type(model).__name__}, got {type(source).__name__}. Use {use}."
+                f"sources must make fields of {type(model).__name__}, got {type(source).__name__}. "
+                f"Use {use}."
             )
 
 
 def _finish(
     path: Path, exact: ExactForceField, todo: list[Task], n_workers: int | None, progress: bool
 ) -> list[Record]:
-    """Make the parts that are not there yet; the records of all parts, in the order of the tasks."""
+    """Make the missing parts and return the records of all parts, in the order of the tasks."""
     found = {task.name: read_record(path / task.name) for task in todo}
-    for entry in path.iterdir():  # what a killed process left half written, and damaged parts
+    # Remove damaged parts, which have no valid record, and what a killed process left half written.
+    for entry in path.iterdir():
         if entry.is_dir() and found.get(entry.name) is None:
             shutil.rmtree(entry)
         elif entry.suffix == ".tmp":
             entry.unlink()
     records = {name: record for name, record in found.items() if record is not None}
     missing = [task for task in todo if task.name not in records]
-    # The longest first, so that no process ends with a long one alone.
+    # The longest first, so that the others do not wait for a long task that started last.
     missing.sort(key=lambda task: -task.n_solves)
+    # Progress is measured in exact solutions, because tasks differ in length.
     total = sum(task.n_solves for task in todo)
     done = total - sum(task.n_solves for task in missing)
     with progress_bar(total, done, progress, name="label", unit="labels") as show:
         for task, frames in compute(exact, missing, n_workers):
-            labels = {
-                "split": task.source.split,
-                "kind": type(task.source).__name__.lower(),
-                "seed": task.seed,
-            }
             with atomic_directory(path / task.name) as temporary:
-                records[task.name] = write_part(temporary, frames, name=task.name, **labels)
+                records[task.name] = write_part(
+                    temporary,
+                    frames,
+                    name=task.name,
+                    split=task.source.split,
+                    kind=_kind(task.source),
+                    seed=task.seed,
+                )
             done += task.n_solves
             show(done)
     return [records[task.name] for task in todo]
 
 
 def _write_manifest(path: Path, config: dict[str, Any], records: list[Record]) -> None:
+    """Write the manifest, which declares the dataset complete."""
     manifest = {
         "format_version": FORMAT_VERSION,
         "hash": config_hash(config),
@@ -192,14 +204,17 @@ def _write_manifest(path: Path, config: dict[str, Any], records: list[Record]) -
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the directory's lock, which the kernel drops when this process dies, however it dies."""
+    """Hold the lock of the directory, so that only one process writes to it.
+
+    The kernel releases it when the process ends, even if it is killed.
+    """
     lock = path / ".lock"
     with lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"dataset {path} must have one generator at a time, got a second one. Wait for the first."
+                f"dataset {path} is being made by another process. Wait until it has finished."
             ) from None
         yield
         lock.unlink()

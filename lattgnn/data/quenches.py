@@ -1,7 +1,7 @@
 """Sources of labeled trajectories: exact dynamics after a quench, by any integrator.
 
-Symbols: field Q, spin S with |S| = 1, mass m, momentum p = m v, temperature kT of the field. The electrons
-have a temperature of their own, in the solver. Units t = a = k_B = ħ = 1.
+Symbols: field Q, spin S with |S| = 1, mass m, momentum p = m v, temperature kT of the field. The
+electrons have a temperature of their own, in the solver. Units t = a = k_B = ħ = 1.
 """
 
 from abc import abstractmethod
@@ -41,7 +41,7 @@ class Trajectories(Source):
         integrator: What a step is; None takes `standard_integrator`.
 
     Raises:
-        InputError: If there are more frames than steps, or the integrator moves another kind of field.
+        InputError: If there are too many frames or the integrator moves another kind of field.
     """
 
     n_trajectories: int = 8
@@ -116,10 +116,11 @@ class Quench(Trajectories):
         n_steps: Time steps of a trajectory.
         n_frames: Frames to keep, log-spaced in time from step 0 to `n_steps`, no step twice.
         integrator: What a step is. The default is that of the papers,
-            `VerletLangevin(dt=0.05, kT=0.1, gamma=0.2, mass=5.0)`, which needs one exact force per step.
+            `VerletLangevin(dt=0.05, kT=0.1, gamma=0.2, mass=5.0)`, which needs one exact force per
+            step.
         field_variance: Variance of each component of the field at the start.
-        velocity_variance: Variance of each component of the velocity p/m at the start; the papers have
-            5/m = 1. Only integrators with a mass use it.
+        velocity_variance: Variance of each component of the velocity p/m at the start; the papers
+            have 5/m = 1. Only integrators with a mass use it.
 
     Raises:
         InputError: If a variance is negative; see also `Trajectories`.
@@ -157,8 +158,8 @@ class SpinQuench(Trajectories):
         n_trajectories: Independent trajectories, one task each.
         n_steps: Time steps of a trajectory.
         n_frames: Frames to keep, log-spaced in time from step 0 to `n_steps`, no step twice.
-        integrator: What a step is. The default is `HeunLLG(dt=0.1, kT=0.01, alpha=0.1)`, which needs two
-            exact fields per step; the one at the spins where the step arrives is the label.
+        integrator: What a step is. The default is `HeunLLG(dt=0.1, kT=0.01, alpha=0.1)`, which
+            needs two exact effective fields per step; that of the final spins is the label.
 
     Raises:
         InputError: See `Trajectories`.
@@ -175,9 +176,9 @@ class SpinQuench(Trajectories):
 def source_identity(source: Source) -> dict[str, Any]:
     """What identifies a source in the name of a dataset.
 
-    It is the description of the source, except that the arguments of its standard kind of integrator stand
-    beside the source's own. Datasets were named so before the integrator could be chosen, and they keep
-    their names.
+    It is the description of the source, except that the arguments of its standard kind of
+    integrator stand beside the source's own. Datasets were named so before the integrator could be
+    chosen, and they keep their names.
     """
     found = describe(source)
     if isinstance(source, Trajectories) and type(source.stepper) is type(

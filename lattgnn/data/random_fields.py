@@ -57,8 +57,8 @@ class RandomFields(RandomSamples):
         n_samples: Number of fields.
         block_size: Number of fields per task.
         variances: Variance of the field, in units of the field squared. Sample k takes
-            `variances[k % len(variances)]`, so several values make a mixture of scales. The default is
-            the start of the papers' quench.
+            `variances[k % len(variances)]`, so several values make a mixture of scales. The default
+            is the start of the papers' quench.
 
     Raises:
         InputError: If there is no variance or one is negative.

@@ -1,8 +1,8 @@
 """What a dataset is made from: sources of labeled fields.
 
-A source is a frozen description that is split into independent tasks: one trajectory, or one batch of
-random fields. `label` is a pure function of (source, task, seed), so it does not matter which process
-runs it.
+A source is a frozen description that is split into independent tasks: one trajectory, or one batch
+of random fields. `label` is a pure function of (source, task, seed), so it does not matter which
+process runs it.
 """
 
 from abc import ABC, abstractmethod
@@ -26,9 +26,9 @@ class LabeledFields:
 
     Attributes:
         field: Classical field, [n_frames, n_sites] or [n_frames, n_sites, n_components].
-        forces: Electronic force −∂E_electronic/∂field, shaped like the field, without the elastic part.
+        forces: Electronic force −∂E_electronic/∂field without the elastic part, shaped like field.
         energy: Electronic energy of the whole lattice, [n_frames]; NaN where it is not known.
-        step: Time step of the frame in its quench, [n_frames]; −1 for a random field or an unknown time.
+        step: Time step of the frame in its quench, [n_frames]; −1 if it is random or unknown.
     """
 
     field: Float[np.ndarray, "n_frames n_sites *components"]
@@ -51,8 +51,8 @@ class Source(ABC):
     """Where labeled fields come from. Concrete sources are frozen dataclasses of plain values.
 
     Args:
-        split: "train", "val" or "test". A source belongs to one split as a whole, so that neighboring
-            snapshots of one trajectory never end up on both sides.
+        split: "train", "val" or "test". A source belongs to one split as a whole, so that
+            neighboring snapshots of one trajectory never end up on both sides.
 
     Raises:
         InputError: If the split has another name or a count is not positive.

@@ -1,6 +1,7 @@
-"""Who computes: this process, an embedded cluster of processes, or a dask cluster that already runs.
+"""Run tasks in this process, in local worker processes, or on a running dask cluster.
 
-All of them run a task on one thread, because LAPACK is fastest so and its bits depend on the threads.
+Every task runs on one thread: LAPACK has the highest throughput with one thread per core, and its
+last bits depend on the number of threads.
 """
 
 import logging
@@ -25,7 +26,7 @@ _CONNECT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Task:
-    """One independent piece of work: part number `index` of a source."""
+    """One independent piece of work: task number `index` of a source."""
 
     name: str
     source: Source
@@ -34,25 +35,27 @@ class Task:
 
     @property
     def n_solves(self) -> int:
-        """Exact solutions that it costs."""
+        """Number of exact solutions that the task costs."""
         return self.source.n_solves(self.index)
 
 
 def _label(exact: ExactForceField, task: Task) -> LabeledFields:
-    """Run one task on one thread, in whatever process."""
+    """Run one task on one thread, in this process or a worker."""
     with threads(1):
         return task.source.label(exact, task.index, task.seed)
 
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Run a block on `n` threads, torch's and LAPACK's; sums and eigenvectors have bits that depend on it.
+    """Use `n` threads in torch and LAPACK within a `with` statement.
+
+    The last bits of sums and eigenvectors depend on the number of threads.
 
     Args:
-        n: number of threads, at least 1.
+        n: Number of threads, at least 1.
 
     Raises:
-        ValueError: n is below 1.
+        InputError: If n is below 1.
     """
     if n < 1:
         raise InputError(f"threads must be at least 1, got {n!r}. Use 1.")
@@ -68,16 +71,19 @@ def threads(n: int) -> Iterator[None]:
 def compute(
     exact: ExactForceField, todo: list[Task], n_workers: int | None
 ) -> Iterator[tuple[Task, LabeledFields]]:
-    """Label tasks in parallel; the results as they come, in any order.
+    """Label tasks in parallel.
 
     Args:
-        exact: the exact force field.
-        todo: the tasks, the first ones are started first.
-        n_workers: local processes; None takes one a core, 0 or 1 stays in this process. The environment
-            variable DASK_SCHEDULER_ADDRESS overrides it with a running cluster.
+        exact: The exact force field.
+        todo: The tasks, in the order in which they are started.
+        n_workers: Number of local processes; None takes one per core, 0 or 1 works in this process.
+            The environment variable DASK_SCHEDULER_ADDRESS takes precedence.
+
+    Yields:
+        A task with its labels, as soon as it is finished.
 
     Raises:
-        ValueError: if that cluster does not answer.
+        InputError: If there is no answer from that cluster.
     """
     address = os.environ.get("DASK_SCHEDULER_ADDRESS")
     n_workers = min(CPU_COUNT if n_workers is None else n_workers, len(todo))
@@ -88,14 +94,17 @@ def compute(
     from distributed import as_completed
 
     with _client(address, n_workers) as client:
+        # pure=False: dask must not treat two tasks with equal arguments as one.
         futures = {client.submit(_label, exact, task, pure=False): task for task in todo}
         for future in as_completed(futures):
+            # Dropping the future lets dask free the labels, so that they do not pile up in memory.
             yield futures.pop(future), future.result()
             future.release()
 
 
 @contextmanager
 def _client(address: str | None, n_workers: int) -> Iterator[Any]:
+    """A dask client of the cluster at an address, or of a new local cluster."""
     from distributed import Client, LocalCluster
 
     with ExitStack() as stack:
@@ -104,8 +113,9 @@ def _client(address: str | None, n_workers: int) -> Iterator[Any]:
                 client = Client(address, timeout=_CONNECT_SECONDS)
             except OSError as error:
                 raise InputError(
-                    f"DASK_SCHEDULER_ADDRESS must be the address of a running scheduler, got {address!r} "
-                    f"({error}). Start one with `dask scheduler`, or unset the variable to use this machine."
+                    "DASK_SCHEDULER_ADDRESS must be the address of a running scheduler, got "
+                    f"{address!r} ({error}). Start one with `dask scheduler`, or unset the "
+                    "variable to use this machine."
                 ) from None
             yield stack.enter_context(client)
             return
@@ -115,10 +125,11 @@ def _client(address: str | None, n_workers: int) -> Iterator[Any]:
                 n_workers=n_workers,
                 threads_per_worker=1,
                 processes=True,
-                memory_limit=0,  # never restart a process because the machine is full
+                memory_limit=0,  # no limit, at which dask would restart a worker
                 dashboard_address=":0",  # any free port
                 scheduler_kwargs={"dashboard": False},
                 silence_logs=logging.ERROR,
+                # One thread per worker, set before LAPACK is loaded there.
                 env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             )
         client = stack.enter_context(Client(stack.enter_context(cluster)))
@@ -127,13 +138,13 @@ def _client(address: str | None, n_workers: int) -> Iterator[Any]:
 
 
 def _leave_interrupts_to_the_parent() -> None:
-    """Ctrl-C reaches every process of a terminal; this one ends the others."""
+    """Ignore Ctrl-C, which reaches all processes of a terminal; the parent ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Only errors of this logger, for a while: start and end of a worker are no news."""
+    """Suppress messages below errors: dask would report the start and end of every worker."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -147,8 +158,8 @@ def _quiet(name: str) -> Iterator[None]:
 def _hidden_main() -> Iterator[None]:
     """Keep new processes from importing the main script again.
 
-    Multiprocessing does that for objects defined there, which dask sends by value. A script without
-    `if __name__ == "__main__"` would run itself in every worker.
+    Multiprocessing imports it for the objects defined there, but dask sends these by value. A
+    script without `if __name__ == "__main__"` would otherwise run itself in every worker.
     """
     main = sys.modules["__main__"]
     spec, file = main.__spec__, main.__dict__.pop("__file__", None)

@@ -34,19 +34,19 @@ class VerletLangevin(Integrator):
         dQ = p/m dt,    dp = F(Q) dt − γ p dt + sqrt(2 γ m kT) dW
 
     Step: half kick, drift, half kick, then p ← a p + sqrt((1 − a²) m kT) ξ with a = exp(−γ dt), the
-    exact solution of the friction part. Noise strength: ⟨ξ ξ⟩ = 1 per site and step, drawn at the step's
-    number. Order 1 at a fixed time (2 at γ = 0, where the step is velocity Verlet, NVE, and no
-    noise is drawn); stationary averages are good to order 2, because the step is conjugate to a
-    symmetric splitting; of a harmonic field the stationary ⟨p²⟩ = m kT is exact at any stable dt.
+    exact solution of the friction part. The noise has ⟨ξ²⟩ = 1 per site and step. Order 1 at a
+    fixed time (2 at γ = 0, where the step is velocity Verlet at constant energy, without noise).
+    Stationary averages have order 2, because the step is conjugate to a symmetric splitting. For a
+    harmonic field the stationary ⟨p²⟩ = m kT is exact at any stable dt.
 
     Args:
-        dt: time step.
-        kT: temperature of the bath.
-        gamma: friction rate, 1/time; 0 for NVE.
-        mass: mass of a site.
+        dt: Time step.
+        kT: Temperature of the bath.
+        gamma: Friction rate, 1/time. 0 for constant energy (NVE).
+        mass: Mass per site.
 
     Raises:
-        ValueError: if dt or mass is not positive, or kT or gamma negative.
+        InputError: If dt or mass is not positive, or kT or gamma negative.
 
     Reference:
         arXiv 2601.04104 (Holstein quench); Bussi and Parrinello, Phys. Rev. E 75, 056707 (2007),
@@ -65,7 +65,7 @@ class VerletLangevin(Integrator):
         _check(self.dt, self.kT, self.gamma, self.mass)
 
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
-        """One step of length dt, one evaluation of the force field."""
+        """Do one step of length dt, with one evaluation of the force field."""
         new, half = state.workspace(out), 0.5 * self.dt
         decay, strength = _ornstein_uhlenbeck(self)
         # Half kick, drift.
@@ -94,19 +94,18 @@ class BAOAB(Integrator):
 
         dQ = p/m dt,    dp = F(Q) dt − γ p dt + sqrt(2 γ m kT) dW
 
-    Noise strength: p ← a p + sqrt((1 − a²) m kT) ξ with a = exp(−γ dt), ⟨ξ ξ⟩ = 1. Order 2 at a
-    fixed time and for stationary averages; of a harmonic field the stationary ⟨Q²⟩ is exact at any
-    stable dt. At γ = 0 it is position-first inside velocity Verlet (the same step: NVE, no noise
-    drawn).
+    Friction and noise: p ← a p + sqrt((1 − a²) m kT) ξ with a = exp(−γ dt), ⟨ξ²⟩ = 1. Order 2 at a
+    fixed time and for stationary averages. For a harmonic field the stationary ⟨Q²⟩ is exact at any
+    stable dt. At γ = 0 the step is velocity Verlet at constant energy, without noise.
 
     Args:
-        dt: time step.
-        kT: temperature of the bath.
-        gamma: friction rate, 1/time; 0 for NVE.
-        mass: mass of a site.
+        dt: Time step.
+        kT: Temperature of the bath.
+        gamma: Friction rate, 1/time. 0 for constant energy (NVE).
+        mass: Mass per site.
 
     Raises:
-        ValueError: if dt or mass is not positive, or kT or gamma negative.
+        InputError: If dt or mass is not positive, or kT or gamma negative.
 
     Reference:
         Leimkuhler and Matthews, Appl. Math. Res. eXpress 2013, 34 (2013).
@@ -123,7 +122,7 @@ class BAOAB(Integrator):
         _check(self.dt, self.kT, self.gamma, self.mass)
 
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
-        """One step of length dt, one evaluation of the force field."""
+        """Do one step of length dt, with one evaluation of the force field."""
         new, half, half_drift = state.workspace(out), 0.5 * self.dt, 0.5 * self.dt / self.mass
         decay, strength = _ornstein_uhlenbeck(self)
         # Half kick (B), half drift (A), Ornstein–Uhlenbeck (O), half drift (A).
@@ -151,25 +150,24 @@ class BAOAB(Integrator):
 
 @dataclass(frozen=True)
 class OverdampedLangevin(Integrator):
-    """Overdamped (Brownian) dynamics by the Leimkuhler–Matthews scheme: Euler–Maruyama with
-    averaged noise.
+    """Overdamped (Brownian) dynamics: Euler–Maruyama with averaged noise (Leimkuhler–Matthews).
 
     SDE (additive noise, so Itô and Stratonovich agree):
 
         γ dQ = F(Q) dt + sqrt(2 γ kT) dW
 
     Step n: Q ← Q + (dt/γ) F + sqrt(2 kT dt/γ) (ξ_n + ξ_{n+1})/2. Both ξ come from the counter-based
-    generator, so nothing beyond the step's number is remembered. Order 1 at a fixed time (Euler at
-    kT = 0) and order 2 for stationary averages of the field, where Euler–Maruyama would have 1; of
-    a harmonic field the stationary ⟨Q²⟩ is exact. Momentum is carried along untouched.
+    generator, so no noise has to be remembered from step to step. Order 1 at a fixed time (Euler at
+    kT = 0) and order 2 for stationary averages of the field, where Euler–Maruyama has order 1. For
+    a harmonic field the stationary ⟨Q²⟩ is exact. The momentum does not change.
 
     Args:
-        dt: time step.
-        kT: temperature of the bath.
-        gamma: friction coefficient, force × time / field; must be positive.
+        dt: Time step.
+        kT: Temperature of the bath.
+        gamma: Friction coefficient, force × time / field.
 
     Raises:
-        ValueError: if dt or gamma is not positive, or kT negative.
+        InputError: If dt or gamma is not positive, or kT negative.
 
     Reference:
         Leimkuhler and Matthews, Appl. Math. Res. eXpress 2013, 34 (2013), the high-friction limit
@@ -190,7 +188,7 @@ class OverdampedLangevin(Integrator):
             )
 
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
-        """One step of length dt, one evaluation of the force field."""
+        """Do one step of length dt, with one evaluation of the force field."""
         new, strength = state.workspace(out), math.sqrt(0.5 * self.kT * self.dt / self.gamma)
         # Here the update acts on the field in place of the momentum: Q ← Q + F dt/γ + noise. The
         # noise is ξ_n + ξ_{n+1}, the sum of two steps.
@@ -212,7 +210,7 @@ def _ornstein_uhlenbeck(integrator: VerletLangevin | BAOAB) -> tuple[float, floa
 
 
 def _noise_of_step(state: State, n_draws: int) -> NoiseRequest:
-    """The noise of this step, or of `n_draws` steps added up."""
+    """Request the noise of this step: none, its own, or the sum with that of the next step."""
     return noise_request(
         state.seed,
         state.step,

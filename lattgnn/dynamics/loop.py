@@ -1,4 +1,4 @@
-"""The loop: advance a state, save frames, continue a killed run, stop loudly when a field runs away."""
+"""The time loop: advances a state, saves frames, resumes a run, and stops at runaway fields."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from lattgnn.lattice import Lattice
 from lattgnn.progress import progress_bar
 from lattgnn.serialize import config_differences, describe
 
-__all__ = ["ForceField", "RunawayFieldError", "simulate"]
+__all__ = ["ForceField", "RunawayFieldError", "check_integrator", "simulate"]
 
 
 class RunawayFieldError(StoppedRunError):
-    """A field or force became NaN, infinite or too large; the frames saved before stay.
+    """A field or force became NaN, infinite or too large. The frames saved before it remain.
 
     Attributes:
-        step: the step that failed.
-        replica: row of the batch.
-        site: site index.
-        value: what was found there.
+        step: Step that failed.
+        replica: Row of the batch.
+        site: Index of the site.
+        value: Value found there.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class RunawayFieldError(StoppedRunError):
         self.step, self.replica, self.site, self.value = step, replica, site, value
         super().__init__(
             f"{quantity} must stay finite and within ±{limit:g}, got {value:g} at step {step}, "
-            f"replica {replica}, site {site}. Use a smaller dt, or look at the force field there."
+            f"replica {replica}, site {site}. Use a smaller dt, or check the force field there."
         )
 
 
@@ -67,30 +67,33 @@ def simulate(
     field_limit: float = 1e6,
     progress: bool = False,
 ) -> Trajectory:
-    """Advance `state` by `n_steps` steps and save the frames that the schedule names.
+    """Run dynamics: advance `state` by `n_steps` steps and save frames on a schedule.
 
-    With a path, the frames go to a zarr v3 store. The same call again continues a killed run from its last
-    whole frame, bit for bit, and returns a finished one at once. A larger `n_steps` continues a finished run
-    if the saved steps stay the same (with `Regular`, when `every` divides the old `n_steps`).
+    With a path, the frames are written to a zarr v3 store. Repeat the call to resume an interrupted
+    run from its last complete frame, with the same bits as without the interruption; a finished run
+    is returned at once. A larger `n_steps` extends a run, if the steps saved so far are among those
+    of the new schedule (with `Regular`, if `every` divides the old `n_steps`).
 
     Args:
-        force_field: exact or learned; called once a step.
-        integrator: what a step is.
-        state: where to start; steps are counted from `state.step`.
-        n_steps: number of steps.
-        save: which steps become frames.
-        path: directory of the trajectory; None keeps the frames in memory.
-        config: plain description of the force field (`lattgnn.serialize.describe`), stored with the frames.
-        field_limit: |field| above this stops the run.
-        progress: show steps, rate in site-steps/s and time left on stderr.
+        force_field: Exact or learned force field.
+        integrator: Scheme of the steps.
+        state: Initial state. Steps are counted from `state.step`.
+        n_steps: Number of steps.
+        save: Steps to save.
+        path: Directory of the trajectory. None keeps the frames in memory.
+        config: Description of the force field in plain types (`lattgnn.serialize.describe`), which
+            is saved with the frames and must be the same when the run is resumed.
+        field_limit: Largest |field| allowed. The run stops above it.
+        progress: Show the step, the rate in site-steps/s and the time left on stderr.
 
     Returns:
-        The trajectory, open for reading.
+        The trajectory, opened for reading.
 
     Raises:
-        RunawayFieldError: if a field or force is NaN or infinite, or a field exceeds `field_limit`.
-        ValueError: if `path` holds the trajectory of another run.
+        RunawayFieldError: If a field or force is NaN or infinite, or a field exceeds `field_limit`.
+        InputError: If `path` holds another run, or the integrator is for another kind of field.
     """
+    check_integrator(integrator, force_field)
     steps = state.step + save.steps(n_steps)
     full_config = _run_config(force_field.lattice, integrator, state, n_steps, save, config)
     trajectory = _open(path, state, steps, full_config)
@@ -98,12 +101,14 @@ def simulate(
     if n_done < len(steps):
         prepare = getattr(force_field, "prepare", None)
         if prepare is not None:
-            prepare()  # builds tables, or rebuilds them after a change of weights
+            prepare()  # builds the tables of compiled forces, or renews them for changed weights
         if n_done > 0:
             state = trajectory.state(-1, state.field.device)
         n_sites = math.prod(state.field.shape[:2])
         with progress_bar(int(steps[-1]), state.step, progress, weight=n_sites) as show:
-            # Two workspaces alternate, so that no step allocates memory.
+            # A step reads one state and writes the next, so two workspaces that take turns are
+            # enough: no step allocates memory. `state` itself belongs to the caller and is not
+            # overwritten.
             workspaces = cycle((state.workspace(), state.workspace()))
             for frame, step in enumerate(steps[n_done:].tolist(), start=n_done):
                 state = _advance(
@@ -115,9 +120,30 @@ def simulate(
     )
 
 
+def check_integrator(integrator: Integrator, force_field: ForceField) -> None:
+    """Refuse an integrator for another kind of field than that of the model.
+
+    A force field without a `hamiltonian` takes any integrator.
+
+    Args:
+        integrator: The integrator.
+        force_field: The force field.
+
+    Raises:
+        InputError: If one of them is for spins and the other is not.
+    """
+    model = getattr(force_field, "hamiltonian", None)
+    if model is not None and integrator.moves_spins != model.field_type.is_spin:
+        use = "HeunLLG" if model.field_type.is_spin else "VerletLangevin"
+        raise InputError(
+            f"integrator must suit the field of {type(model).__name__}, got "
+            f"{type(integrator).__name__}. Use lattgnn.dynamics.{use}."
+        )
+
+
 @dataclass(slots=True)
 class _Guarded:
-    """A force field that stops at a field out of bounds, before a solver chokes on it."""
+    """A force field that refuses a runaway field, which could make a solver fail or hang."""
 
     force_field: ForceField
     field_limit: float
@@ -136,15 +162,16 @@ class _Guarded:
         return getattr(self.force_field, "writes_in_place", False)
 
     def __call__(self, field: Tensor, *, out: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
+        # On a CPU a check is cheap, so the field is checked before the force field sees it. On a
+        # GPU each check waits for the device, so field and forces are checked together afterwards.
         on_cpu = field.device.type == "cpu"
         if on_cpu:
             _check(self.step, self.field_limit, field=field)
         try:
             energy, forces = evaluate(self.force_field, field, out)
         except Exception:
-            _check(self.step, self.field_limit, field=field)  # likelier the cause
+            _check(self.step, self.field_limit, field=field)  # the more likely cause, if it fails
             raise
-        # On a GPU both at once: a step waits for the device one time.
         _check(self.step, self.field_limit, **({} if on_cpu else {"field": field}), forces=forces)
         return energy, forces
 
@@ -158,7 +185,7 @@ def _advance(
     workspaces: Iterator[State],
     show: Callable[[int], None],
 ) -> State:
-    """The state at step `last`; one that is already there is only checked."""
+    """Advance to step `last`. A state that is already there is only checked."""
     if state.step == last:
         _check(last, field_limit, field=state.field, momentum=state.momentum, forces=state.forces)
     while state.step < last:
@@ -169,12 +196,14 @@ def _advance(
 
 
 def _check(step: int, field_limit: float, **quantities: Tensor) -> None:
-    """Raise if a value is not finite, or one of the field beyond the limit."""
+    """Raise if any value is not finite, or the field exceeds the limit."""
     limits = [field_limit if name == "field" else math.inf for name in quantities]
     if all_within(list(quantities.values()), limits):
         return
+    # Something is wrong: find out what and where, no matter how long it takes.
     for (name, values), limit in zip(quantities.items(), limits, strict=True):
-        bad = ~(values.detach().abs() <= min(limit, torch.finfo(values.dtype).max))  # NaN too
+        # Written with a negation because every comparison with NaN is false.
+        bad = ~(values.detach().abs() <= min(limit, torch.finfo(values.dtype).max))
         if bad.any():
             replica, site = bad.nonzero()[0, :2].tolist()
             value = float(values[replica, site][bad[replica, site]].reshape(-1)[0])
@@ -189,9 +218,9 @@ def _run_config(
     save: SaveSchedule,
     force_field: Any,
 ) -> dict[str, Any]:
-    """All that determines the numbers of a run, as plain JSON types."""
+    """Everything that determines the numbers of a run, in plain JSON types."""
     digest = hashlib.sha256()
-    # Without a description of the force field its first answer tells it from another one.
+    # If there is no description of the force field, the initial forces tell it from other ones.
     for tensor in (state.field, state.momentum, *([state.forces] if force_field is None else [])):
         digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
     start = {"seed": state.seed, "step": state.step, "first_replica": state.first_replica}
@@ -206,13 +235,13 @@ def _run_config(
         "shape": list(state.field.shape),
         "lattice": lattice.to_dict(),
     }
-    return json.loads(json.dumps(config))
+    return json.loads(json.dumps(config))  # tuples become lists, as in the file it is compared with
 
 
 def _open(
     path: str | Path | None, state: State, steps: np.ndarray, config: dict[str, Any]
 ) -> Trajectory:
-    """The run's own trajectory: in memory, new, or the one that an earlier call left."""
+    """Open the trajectory of this run: in memory, new, or left by an earlier call."""
     if path is None:
         return Trajectory(new_arrays(state, len(steps)), config)
     path = Path(path)
@@ -222,14 +251,17 @@ def _open(
     different = list(config_differences(trajectory.config, config))
     old_steps = trajectory.steps
     if different == ["n_steps"] and trajectory.config["n_steps"] < config["n_steps"]:
+        # More steps were requested. The frames that exist must be the first ones of the new
+        # schedule.
         grown = len(steps) >= trajectory.n_planned
         if grown and np.array_equal(steps[: len(old_steps)], old_steps):
             return extend_store(trajectory, len(steps), config)
     if different:
         raise InputError(
-            f"path must be new or hold this very run, got {str(path)!r}, "
+            f"path must be new or hold this run, got {str(path)!r}, "
             f"which differs in {', '.join(different)}. Use another path."
         )
-    for leftover in path.rglob("*.partial"):  # what a kill left of zarr's write-then-rename
+    # zarr writes a chunk under a temporary name and renames it; a kill may leave that file behind.
+    for leftover in path.rglob("*.partial"):
         leftover.unlink()
     return trajectory

@@ -1,4 +1,4 @@
-"""Which steps of a run are saved."""
+"""Schedules: which steps of a run are saved."""
 
 from __future__ import annotations
 
@@ -12,22 +12,32 @@ from lattgnn.errors import InputError
 
 
 class SaveSchedule(ABC):
-    """A choice of steps; the first and the last step of a run are always among them."""
+    """A choice of steps. It always includes the first and the last step of a run."""
 
     @abstractmethod
     def steps(self, n_steps: int) -> Int[np.ndarray, " frames"]:
-        """Steps to save in a run of `n_steps`, ascending, from 0 to `n_steps`."""
+        """Return the steps to save.
+
+        Args:
+            n_steps: Number of steps of the run.
+
+        Returns:
+            Step numbers in ascending order, from 0 to `n_steps`.
+
+        Raises:
+            InputError: If n_steps is negative.
+        """
 
 
 @dataclass(frozen=True)
 class Regular(SaveSchedule):
-    """Every `every`-th step: 0, every, 2 every, …, and the last step.
+    """Frames at regular intervals: steps 0, every, 2 every, …, and the last step.
 
     Args:
-        every: steps from frame to frame.
+        every: Number of steps between frames.
 
     Raises:
-        ValueError: if `every` is below 1.
+        InputError: If `every` is below 1.
     """
 
     every: int
@@ -39,23 +49,24 @@ class Regular(SaveSchedule):
             )
 
     def steps(self, n_steps: int) -> Int[np.ndarray, " frames"]:
-        """0, every, 2 every, …, and n_steps."""
+        """Return 0, every, 2 every, …, and n_steps."""
         _check_steps(n_steps)
         return np.unique(np.append(np.arange(0, n_steps + 1, self.every, dtype=np.int64), n_steps))
 
 
 @dataclass(frozen=True)
 class LogSpaced(SaveSchedule):
-    """Steps in geometric progression, for coarsening: 0, 1, 2, … one by one, then ever further apart.
+    """Frames at logarithmic intervals, for coarsening: steps 0, 1, 2, …, then ever further apart.
 
-    Exactly `n_frames` distinct steps, or all of them if the run has fewer: each next one is that of the
-    geometric progression that would reach the end with the frames left, but at least one step further.
+    There are exactly `n_frames` different steps, or all steps of a shorter run. A rounded geometric
+    progression repeats its first steps, so each step is chosen in turn: the next one of the
+    progression from here to the end with the frames that are left, but at least one step further.
 
     Args:
-        n_frames: frames, the first and the last step included.
+        n_frames: Number of frames, including the first and the last step.
 
     Raises:
-        ValueError: if `n_frames` is below 2.
+        InputError: If `n_frames` is below 2.
     """
 
     n_frames: int
@@ -67,14 +78,16 @@ class LogSpaced(SaveSchedule):
             )
 
     def steps(self, n_steps: int) -> Int[np.ndarray, " frames"]:
-        """0, …, n_steps: min(n_frames, n_steps + 1) of them."""
+        """Return min(n_frames, n_steps + 1) steps from 0 to n_steps."""
         _check_steps(n_steps)
         steps = [0]
         for left in range(min(self.n_frames, n_steps + 1) - 1, 0, -1):
-            geometric = (
-                round(n_steps ** (1 / left) * steps[-1] ** (1 - 1 / left)) if steps[-1] else 1
-            )
-            steps.append(n_steps if left == 1 else max(geometric, steps[-1] + 1))
+            last = steps[-1]
+            # A ratio of (n_steps / last) ** (1 / left) reaches n_steps in `left` frames. There is
+            # none from step 0, so step 1 follows it.
+            geometric = round(n_steps ** (1 / left) * last ** (1 - 1 / left)) if last else 1
+            # The last one is set, because the power may round to a neighbor of n_steps.
+            steps.append(n_steps if left == 1 else max(geometric, last + 1))
         return np.array(steps, dtype=np.int64)
 
 

@@ -15,8 +15,8 @@ from lattgnn.nn.features import EVEN, ODD, Block, Features, Internal
 from lattgnn.nn.kernel_operators import class_sites, in_site_order
 from lattgnn.symmetry import FieldRepresentation, Representation, SiteType, trivial
 
-# Widths in units of the field: from the thermal step kT/g of one site to the whole range of a
-# quench.
+# Widths in units of the field. They cover the range from the thermal step kT/g of one site to the
+# largest fields in a quench.
 STEPS = (0.15, 0.3, 0.5, 0.8, 1.3, 2.0, 3.5, 5.0)
 BUMPS = (0.15, 0.3, 0.5, 0.8, 1.2, 2.0, 4.0)
 
@@ -45,8 +45,8 @@ class FieldComponents(nn.Module):
         self.n_components = field.n_components
         to_local = field.to_local()
         identity = np.eye(field.n_components)
-        # Always float64: a rotation rounded to float32 is no longer a symmetry of a float64
-        # network.
+        # Always float64, because rounding the matrices to float32 would break the symmetry of a
+        # float64 network.
         self.to_local = (
             None if np.allclose(to_local, identity, atol=0) else torch.from_numpy(to_local)
         )
@@ -85,6 +85,7 @@ class FieldComponents(nn.Module):
             return field
         matrices = self.to_local.to(field)
         matrices = matrices.mT if inverse else matrices
+        # b: sample; n: cell; s: sublattice (fastest in the site number); c, d: components.
         cells = field.view(len(field), -1, len(matrices), self.n_components)
         return torch.einsum("scd,bnsd->bnsc", matrices, cells).reshape(field.shape)
 
@@ -112,7 +113,7 @@ class FieldBasis(nn.Module):
         self, lattice: Lattice, field: FieldRepresentation, scale: float = 1.0, odd: bool = False
     ):
         super().__init__()
-        # Persistent: a checkpoint keeps the widths that it was fitted with.
+        # Persistent buffers: a checkpoint keeps the widths that it was fitted with.
         self.register_buffer("steps", scale * torch.tensor(STEPS))
         self.register_buffer("bumps", scale * torch.tensor(BUMPS))
         self.components = FieldComponents(field)
@@ -138,6 +139,8 @@ class FieldBasis(nn.Module):
             if self._together(block.type.representation):
                 result.append(self._invariant(q))
                 continue
+            # Rows are ordered by site, then component: unfold them to sum over components, and
+            # repeat each site's factor for all of its components.
             square = q.view(-1, block.type.dim, *q.shape[1:]).square().sum(1)
             if block.type.dim == 1:
                 steps = torch.tanh(q / self.steps)

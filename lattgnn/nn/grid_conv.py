@@ -117,7 +117,7 @@ def _box_kernel(
         biases.append(layer.biases[str(b)] if str(b) in layer.biases else zeros)
     weight = weight.repeat(internal.dim, 1, *(1 for _ in box))
     if weight.ndim == 4:
-        # oneDNN's fastest layout of a two-dimensional convolution.
+        # This is oneDNN's fastest memory layout for two-dimensional convolutions.
         weight = weight.to(memory_format=torch.channels_last)
     return weight, torch.cat(biases).repeat(internal.dim)
 

@@ -188,7 +188,8 @@ def map_entries(
     """
     kernel, out, into = maps.nonzero()
     dim_out, dim_in = maps.shape[1:]
-    # One line per nonzero element of the kernels, one column per bond.
+    # Arrays with one row per nonzero element of the kernels and one column per bond. A matrix row
+    # is numbered by kernel, then site, then component; a matrix column by site, then component.
     rows = ((first + kernel[:, None]) * n_out + destination) * dim_out + out[:, None]
     columns = source * dim_in + into[:, None]
     values = np.repeat(scale * maps[kernel, out, into], len(source))
@@ -205,7 +206,7 @@ def _kernel_entries(
     n_out = class_size(graph, destination.site_class)
     n_kernels, entries = 0, []
     for orbit in orbit_kernels(lattice.cell, source, destination, cutoff):
-        if orbit.orbit < 0:  # kernels of a site with itself
+        if orbit.orbit < 0:  # on-site kernels
             continue
         scale = (destination.dim / orbit.multiplicity) ** 0.5
         for bond, maps in orbit.kernels.items():

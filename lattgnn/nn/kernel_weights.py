@@ -98,14 +98,14 @@ class KernelWeights(nn.Module):
         """An output block with its bias added; zeros plus bias if no kernel leads to it."""
         block = self.outputs[b]
         if result is None:
-            # Components of an internal space ride along with the batch.
+            # Components of an internal space are part of the batch axis.
             batch = x[0].shape[1] // self.inputs[0].internal.dim
             shape = (block_rows(graph, block.type), batch * block.internal.dim, block.channels)
             result = x[0].new_zeros(shape)
         return result + self.biases[str(b)] if str(b) in self.biases else result
 
     def cached(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of `make()`, computed anew in every call unless the weights are frozen.
+        """The value of `make()`, recomputed in every call unless the weights are frozen.
 
         Frozen weights give the same value every time, so it is computed in the first call and then
         kept.
@@ -159,6 +159,7 @@ def select_blocks(
 
 def pack(x: Tensor, block: Block) -> Float[Tensor, "n_sites batch components"]:
     """A block with its components moved from the rows to the channel axis."""
+    # [site × component, batch, channel] to [site, batch, component × channel].
     sites = x.view(-1, block.type.dim, *x.shape[1:])
     return sites.transpose(1, 2).flatten(2)
 

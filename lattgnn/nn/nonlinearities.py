@@ -64,6 +64,7 @@ class EntrywiseSiLU(nn.Module):
 
     @staticmethod
     def _pair(even: Tensor, odd: Tensor) -> tuple[Tensor, Tensor]:
+        # There may be more even channels than odd ones; the remaining ones have no partner.
         n = odd.shape[-1]
         plus, minus = (
             nn.functional.silu(even[..., :n] + odd),
@@ -148,14 +149,15 @@ class TensorProduct(Nonlinearity):
         self.gate = Gate(outputs)
         self.inputs = self.gate.inputs
         self.blocks = outputs
-        self.paths: list[
-            tuple[int, int, Tensor]
-        ] = []  # coefficients in float64, whatever the network is in
+        # The coefficients stay in float64, so that they are exact in a network of any precision.
+        self.paths: list[tuple[int, int, Tensor]] = []
         products = []
         for a, b in combinations_with_replacement(range(len(outputs)), 2):
             for block, coefficients in _products(outputs[a], outputs[b]):
+                # Channels multiply channels of the same number. If both blocks are the same, an
+                # antisymmetric product is therefore one of a channel with itself: it is zero.
                 antisymmetric = a == b and np.allclose(coefficients, -coefficients.swapaxes(1, 2))
-                if not antisymmetric:  # else the product of a channel with itself vanishes
+                if not antisymmetric:
                     self.paths.append((a, b, torch.from_numpy(coefficients)))
                     products.append(block)
         self.outputs = (*outputs, *products)
@@ -227,10 +229,13 @@ def _product(x: Tensor, y: Tensor, first: Block, second: Block, coefficients: Te
     """
     n = min(first.channels, second.channels)
     x, y = _unfolded(x[..., :n], first), _unfolded(y[..., :n], second)
-    if first.internal == second.internal:  # the scalar product of the internal space
+    # i: site; a, b, c: components of x, y and the product; m, n: internal components of x and y;
+    # z: sample; k: channel. Equal internal spaces are contracted to their scalar product.
+    if first.internal == second.internal:
         result = torch.einsum("cab,iamzk,ibmzk->iczk", coefficients, x, y)
         return result.reshape(-1, *result.shape[2:])
-    result = torch.einsum("cab,iamzk,ibnzk->icmnzk", coefficients, x, y)  # m or n is 1
+    # One of the two internal spaces is invariant and has dimension 1, so m × n is the other one.
+    result = torch.einsum("cab,iamzk,ibnzk->icmnzk", coefficients, x, y)
     return result.reshape(result.shape[0] * result.shape[1], -1, n)
 
 

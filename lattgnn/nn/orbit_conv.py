@@ -92,13 +92,15 @@ class OrbitConv(KernelWeights):
             for b, out in enumerate(self.outputs):
                 on_site, _ = self.n_kernels.get((a, b), (0, 0))
                 if on_site == 1 and block.type == out.type:
-                    columns[b].append(value)  # the kernel is the identity
+                    # The only equivariant on-site kernel is then the identity.
+                    columns[b].append(value)
                 elif on_site:
                     own = on_site_kernels(graph, block.type, out.type)(value)
                     columns[b] += own.chunk(on_site)
                 if (a, b) in self.n_kernels:
                     columns[b] += bonds.get(out.type, [])
-        # A gate reads the same columns as the channels it scales: they are joined only once.
+        # A gate reads the same columns as the channels it scales. Lists of identical tensors are
+        # recognized by their ids and concatenated only once.
         joined: dict[tuple[int, ...], Tensor] = {}
         results = []
         for b, parts in enumerate(columns):
@@ -119,6 +121,7 @@ class OrbitConv(KernelWeights):
         if not targets or self.cutoff is None:
             return {}
         sums = kernel_sums(graph, self.inputs[a].type, tuple(targets), self.cutoff)(value)
+        # The rows of the product are ordered by output type, then kernel: split them accordingly.
         sizes = []
         for target, n_kernels in targets.items():
             sizes += n_kernels * [block_rows(graph, target)]

@@ -211,7 +211,7 @@ class OrbitNetwork(ForceNetwork):
             return energies
         square = _square(field.reshape(*field.shape[:2], -1)).squeeze(-1)
         if self.field_type.is_spin:
-            # It vanishes at unit length and only gives the effective field along the spin.
+            # This term vanishes at unit length and only adds the effective field along the spin.
             along = in_site_order(graph, [y[..., 1].T for y in outputs], 1)
             energies = energies + 0.5 * (1 - square) * along
         bound = self.field_type.force_bound

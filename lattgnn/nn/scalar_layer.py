@@ -61,14 +61,16 @@ class _ScalarLayer(torch.autograd.Function):
         weight, mixing, inner, hidden, x = ctx.saved_tensors
         grad = grads[0].flatten(1)
         of_inner = torch.ops.aten.silu_backward(mixing.T @ grad, inner)
-        # W acts on sums of x. Its gradient and that of x are made of the transposed sums of
+        # W acts on sums of x, so its gradient and that of x follow from the transposed sums of
         # `of_inner`.
         back = None if ctx.sums is None else ctx.sums.stacked_transposes
         joined = _with_sums(of_inner.view(-1, *x.shape[1:]), back)
         n_in, n_hidden = len(x), len(of_inner)
+        # [n_in, (1 + n_orbits) · n_hidden] to the layout of W, [n_hidden, (1 + n_orbits) · n_in].
         of_weight = (x.flatten(1) @ joined.T).view(n_in, -1, n_hidden).permute(2, 1, 0).flatten(1)
         of_x = None
         if ctx.needs_input_grad[0]:
+            # Wᵀ with one block of columns for each orbit.
             turned = weight.view(n_hidden, -1, n_in).permute(2, 1, 0).flatten(1)
             of_x = torch.addmm(grad, turned, joined) if ctx.residual else turned @ joined
             of_x = of_x.view_as(x)
@@ -104,7 +106,8 @@ def _workspace(sums: SparseMap, shape: tuple[int, int]) -> Tensor:
     """
     key = (threading.get_ident(), shape)
     if key not in sums.workspaces:
-        # Made in validation first, it may be used in training next.
+        # A workspace first used in validation may be used in training later, which tensors made
+        # in inference mode do not allow.
         with torch.inference_mode(False):
             sums.workspaces[key] = torch.empty(shape)
     return sums.workspaces[key]

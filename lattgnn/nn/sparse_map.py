@@ -50,14 +50,14 @@ class SparseMap:
     def from_scipy(cls, matrix: csr_array, dtype: torch.dtype, device: torch.device) -> SparseMap:
         """The same matrix as a torch tensor."""
         matrix.sort_indices()
-        # A matrix first used in inference mode may be used in training next.
+        # A matrix first used in inference mode may be used in training later.
         with torch.inference_mode(False), _without_beta_warning():
             row_starts, columns = (
                 torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices)
             )
             values = torch.from_numpy(matrix.data).to(dtype)
             shape = cast(tuple[int, int], matrix.shape)
-            # Right by construction, so nothing is checked.
+            # SciPy has built a valid matrix, so PyTorch need not check it.
             return cls(
                 torch.sparse_csr_tensor(
                     row_starts, columns, values, shape, device=device, check_invariants=False
@@ -79,7 +79,8 @@ class SparseMap:
         """Columns, values and row starts of the matrix, on the CPU."""
         m = self.matrix
         with torch.inference_mode(False):
-            # Through numpy: tensors that belong to a sparse tensor cannot be compiled.
+            # The detour through NumPy gives ordinary tensors: those that belong to a sparse tensor
+            # cannot be compiled.
             columns, values, row_starts = (
                 torch.from_numpy(part.numpy())
                 for part in (m.col_indices(), m.values(), m.crow_indices())
@@ -113,7 +114,8 @@ class _SparseProduct(torch.autograd.Function):
         flat = x.reshape(len(x), -1)
         if flat.dtype != torch.float32 or flat.is_cuda:
             return (sparse.matrix @ flat).view(-1, *x.shape[1:])
-        # A weighted sum of rows is what an embedding bag computes.
+        # The rows of the product are weighted sums of rows of x, which is what an embedding bag
+        # computes.
         columns, values, row_starts = sparse.csr_arrays
         sums = nn.functional.embedding_bag(
             columns,

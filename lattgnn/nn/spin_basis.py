@@ -29,12 +29,14 @@ class SpinComponents:
             if n_classes == 1
             else [field[:, class_sites(graph, number)] for number in range(n_classes)]
         )
+        # From [sample, site, component] to a block [site, component × sample, one channel].
         return [part.permute(1, 2, 0).flatten(1).unsqueeze(-1) for part in sites]
 
     def join(
         self, blocks: Sequence[Float[Tensor, "_rows _batch 1"]], graph: LatticeGraph
     ) -> Float[Tensor, "batch n_sites 3"]:
         """The field that consists of the given blocks."""
+        # The inverse of `split`: [site, component × sample, 1] to [sample, site, component].
         parts = [block.view(len(block), 3, -1).permute(2, 0, 1) for block in blocks]
         return in_site_order(graph, parts, 1)
 
@@ -81,10 +83,14 @@ class SpinBasis(nn.Module):
     ) -> list[Float[Tensor, "_rows _batch _channels"]]:
         """Evaluate all functions at each site."""
         unit = nn.functional.normalize(field, dim=-1)
+        # Spins at both ends of each bond, [bond, component, sample].
         start, end = (ends(unit.permute(1, 2, 0)) for ends in bond_ends(graph, self.cutoff))
         values = _functions((start * end).sum(1).unsqueeze(-1))
+        # f_k(S_i·S_j) S_j for each bond, [bond, component × sample, function].
         turned = (values.unsqueeze(1) * start.unsqueeze(-1)).flatten(1, 2)
         own = self.components.split(unit, graph)
+        # The rows of the sums are ordered by orbit; each orbit has one row per site of the class
+        # on which it ends.
         sizes = [len(own[number]) for number in self.arrivals]
         sums = bond_sums(graph, self.cutoff)
         even, spin = (sums(x).split(sizes) for x in (values, turned))
@@ -112,5 +118,6 @@ def _functions(x: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch 5"]:
     """P_1 … P_4, scaled to a mean square near one for random spins, and the hopping amplitude."""
     square = x * x
     third, fourth = x * (2.5 * square - 1.5), (4.375 * square - 3.75) * square + 0.375
+    # ε = 0.02 keeps the derivative finite at x = −1.
     hop = torch.sqrt(0.5 * (1.02 + x))
     return torch.cat([1.7 * x, 3.4 * square - 1.1, 2.6 * third, 3.0 * fourth, hop], -1)

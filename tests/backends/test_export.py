@@ -258,7 +258,7 @@ def test_a_failure_leaves_nothing_and_keeps_the_old_file(tmp_path, monkeypatch):
 
 def test_a_field_of_another_kind_is_refused(tmp_path):
     net = orbit_network(square(4), 1.0, field="vector", channels=2, n_layers=1)
-    with pytest.raises(ValueError, match="scalar field.*field='vector'"):
+    with pytest.raises(ValueError, match="scalar field.*representation='vector'"):
         export_forces(net, Peierls(square(4)), tmp_path / "x.pt2", "exported")
 
 

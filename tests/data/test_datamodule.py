@@ -119,7 +119,7 @@ def test_float64_is_the_file(made, recipe):
 
 def test_setup_loads_the_splits_of_its_stage(data):
     data.setup("test")
-    with pytest.raises(ValueError, match="sources must have one of split 'train'"):
+    with pytest.raises(ValueError, match="no source has split 'train'"):
         data.train_dataloader()
 
 
@@ -128,7 +128,7 @@ def test_fit_without_validation(recipe, tmp_path):
         **recipe | {"sources": [RandomFields("train", n_samples=4)]}, root=tmp_path, batch_size=2
     )
     trainer(tmp_path, max_epochs=1, limit_val_batches=0).fit(Linear(), data)
-    with pytest.raises(ValueError, match="sources must have one of split 'val'.*limit_val_batches"):
+    with pytest.raises(ValueError, match="no source has split 'val'.*limit_val_batches"):
         trainer(tmp_path, max_epochs=1).fit(Linear(), data)
 
 

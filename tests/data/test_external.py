@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lattgnn.data import LatticeDataset, PublishedSnapshots, generate
-from lattgnn.data.external import like_groups
+from lattgnn.data.external import similar_groups
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein, Peierls
 from lattgnn.lattice import honeycomb, square
@@ -24,7 +24,7 @@ def exact() -> ExactForceField:
 
 @pytest.fixture(scope="module")
 def published(exact, tmp_path_factory) -> Path:
-    """A file as others publish it: ten starts of three like snapshots each, shuffled, total forces."""
+    """A file as others publish it: ten groups of three similar snapshots, total forces."""
     rng = np.random.default_rng(4)
     starts = np.repeat(rng.normal(size=(N_GROUPS, 24, 2)), N_COPIES, axis=0)
     starts *= np.tile([1, -1, 1], N_GROUPS)[:, None, None]  # the mirror image is alike
@@ -69,9 +69,9 @@ def test_groups_are_chains_of_like_fields():
     fields = (
         np.stack([np.cos(angles), np.sin(angles)], -1)[:, None, :] * np.arange(1, 7)[:, None, None]
     )
-    groups = [group.tolist() for group in like_groups(fields, np.cos(np.deg2rad(31)))]
+    groups = [group.tolist() for group in similar_groups(fields, np.cos(np.deg2rad(31)))]
     assert groups == [[0, 1, 2, 3, 4, 5]]  # 60° to 270° is 30°, but for the sign
-    assert [g.tolist() for g in like_groups(fields, np.cos(np.deg2rad(29)))] == [
+    assert [g.tolist() for g in similar_groups(fields, np.cos(np.deg2rad(29)))] == [
         [0, 3],
         [1],
         [2],
@@ -141,25 +141,25 @@ def test_wrong_files_are_refused_in_one_line(exact, published, tmp_path):
     for share in ((0.5, 0.5), (-0.1, 1.0), (0.0, 1.1)):
         with pytest.raises(ValueError, match="share must be an interval"):
             PublishedSnapshots("train", str(published), share)
-    with pytest.raises(ValueError, match="share must hold at least one of the 10 groups"):
+    with pytest.raises(ValueError, match="share must contain at least one of the 10 groups"):
         _ = PublishedSnapshots("train", str(published), (0.0, 0.01)).n_tasks
     for extent in ((4, 4), (6, 4)):
         other = ExactForceField(Peierls(square(*extent)), exact.solver)
         with pytest.raises(
-            ValueError, match=r"must hold fields of shape .* Peierls .*, got \(4, 6, 2\)"
+            ValueError, match=r"must have fields of shape .* Peierls .*, got \(4, 6, 2\)"
         ):
             PublishedSnapshots("train", str(published)).label(other, 0, 0)
     path = tmp_path / "wrong.npz"
     np.savez(path, displacement=np.ones((2, 24, 2)), energy=np.ones(2))
     with pytest.raises(
-        ValueError, match=r"must hold arrays field and forces .* got \['energy', 'field'\]"
+        ValueError, match=r"must have arrays field and forces .* got \['energy', 'field'\]"
     ):
         _ = PublishedSnapshots("train", str(path)).n_tasks
     np.savez(path, field=np.ones((2, 24, 2)), forces=np.ones((2, 24)))
     with pytest.raises(ValueError, match="must have forces shaped like the field"):
         _ = PublishedSnapshots("train", str(path)).n_tasks
     np.savez(path, field=np.ones((2, 24, 2)), forces=np.full((2, 24, 2), np.nan))
-    with pytest.raises(ValueError, match="must hold finite numbers, got others in forces"):
+    with pytest.raises(ValueError, match="must have finite numbers only, but forces has others"):
         _ = PublishedSnapshots("train", str(path)).n_tasks
     path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="must be an npz file of arrays"):

@@ -65,9 +65,9 @@ def test_second_generator_is_refused(recipe, tmp_path, made):
     path.mkdir()
     with (path / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match="one generator at a time"):
+        with pytest.raises(ValueError, match="is being made by another process"):
             generate(**recipe, root=tmp_path)
-    generate(**recipe, root=tmp_path)  # the lock of a process that ended counts no more
+    generate(**recipe, root=tmp_path)  # the lock of a process that has ended is released
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,7 @@ def test_second_generator_is_refused(recipe, tmp_path, made):
         ({"sources": []}, "at least one source"),
         ({"seed": -1}, "seed must be"),
         ({"name": "a/b"}, "plain folder name"),
+        ({"n_workers": -1}, "n_workers must be at least 0, got -1. Use null"),
     ],
 )
 def test_wrong_arguments_write_nothing(recipe, tmp_path, change, match):
@@ -116,9 +117,11 @@ from lattgnn.lattice import square
 from lattgnn.solvers import ExactDiagonalization
 
 if __name__ == "__main__":
-    sources = [Quench("train", n_trajectories=6, n_steps=150, n_frames=20), RandomFields("test", n_samples=9)]
+    quench = Quench("train", n_trajectories=6, n_steps=150, n_frames=20)
+    sources = [quench, RandomFields("test", n_samples=20)]
     solver = ExactDiagonalization(0.1, mu=0.0)
-    generate(square(8), partial(Holstein, g=3.5), solver, sources, 3, {root!r}, "killed", {n_workers}, False)
+    holstein = partial(Holstein, g=3.5)
+    generate(square(8), holstein, solver, sources, 3, {root!r}, "killed", {n_workers}, False)
 """
 
 
@@ -146,4 +149,4 @@ def test_killed_and_run_again_equals_uninterrupted(tmp_path, n_workers, kills):
     with pytest.raises(ValueError, match="not complete"):
         LatticeDataset.open(path)
     again = generate(*arguments, root, "killed", n_workers=n_workers, progress=False)
-    assert contents(again) == contents(whole)
+    assert again == path and contents(again) == contents(whole)

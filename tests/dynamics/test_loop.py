@@ -14,6 +14,7 @@ import zarr
 
 from lattgnn.dynamics import (
     BAOAB,
+    HeunLLG,
     LogSpaced,
     OverdampedLangevin,
     Regular,
@@ -21,9 +22,15 @@ from lattgnn.dynamics import (
     State,
     Trajectory,
     VerletLangevin,
+    initial_spins,
     initial_state,
     simulate,
 )
+from lattgnn.errors import InputError
+from lattgnn.forcefield import ExactForceField
+from lattgnn.hamiltonians import DoubleExchange, Holstein
+from lattgnn.lattice import square
+from lattgnn.solvers import ExactDiagonalization
 
 INTEGRATORS = (
     VerletLangevin(dt=0.1, kT=0.5, gamma=0.3, mass=2.0),
@@ -250,6 +257,21 @@ def test_runaway_field_is_stopped_before_the_force_field_sees_it(harmonic) -> No
         )
     assert max(seen) <= 100 < abs(caught.value.value)
     assert caught.value.step == len(seen) + 1
+
+
+def test_an_integrator_for_another_kind_of_field_is_refused(tmp_path) -> None:
+    solver = ExactDiagonalization(kT=0.1, mu=0.0)
+    spins = ExactForceField(DoubleExchange(square(4)), solver)
+    scalars = ExactForceField(Holstein(square(4)), solver)
+    spin_state, scalar_state = initial_spins(spins, 0), initial_state(scalars, 0)
+    path = tmp_path / "run"
+    with pytest.raises(
+        InputError, match=r"must suit .* DoubleExchange, got Verlet.* Use .*HeunLLG"
+    ):
+        simulate(spins, INTEGRATORS[0], spin_state, 3, Regular(1), path)
+    with pytest.raises(InputError, match=r"must suit .* Holstein, got HeunLLG.* Use .*Verlet"):
+        simulate(scalars, HeunLLG(0.1, 0.1, 0.1), scalar_state, 3, Regular(1), path)
+    assert not path.exists()
 
 
 def test_a_bad_start_is_refused(harmonic, tmp_path) -> None:

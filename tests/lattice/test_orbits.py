@@ -17,7 +17,8 @@ from lattgnn.lattice import (
     triangular,
 )
 
-# Cutoff in units of the length of a primitive vector, shells, orbits: counted independently of this code.
+# Cutoff in units of the length of a primitive vector, number of shells, number of orbits. The
+# numbers were counted independently of this code.
 COUNTS = {
     square: (3.3, 7, 7),
     triangular: (3.3, 5, 5),
@@ -64,10 +65,8 @@ def test_numbers_of_orbits(named):
 
 def test_distance_alone_would_merge_bonds_of_the_kagome_lattice():
     first, second = (o for o in bond_orbits(kagome(4), 2.0).orbits if o.distance == 2.0)
-    assert (first.multiplicity, second.multiplicity) == (
-        4,
-        2,
-    )  # along a chain, and across a hexagon
+    # Along a chain, and across a hexagon.
+    assert (first.multiplicity, second.multiplicity) == (4, 2)
 
 
 def test_direction_is_part_of_an_orbit():

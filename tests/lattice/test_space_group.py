@@ -18,7 +18,7 @@ from lattgnn.lattice import (
     triangular,
 )
 
-# order of the group in the plane, order of the group of each site: physics of the lattices, not of this code
+# Order of the space group and orders of the site groups, known from the geometry of the lattices.
 ORDERS = {
     chain: (2, [2]),
     square: (8, [8]),
@@ -31,7 +31,7 @@ ORDERS = {
 
 
 def brute_force_order(lattice):
-    """Number of operations: try every image of every primitive vector and every translation of the basis.
+    """Number of operations, from trying all images of the primitive vectors and of one site.
 
     Only for reduced cells, where an automorphism has no entry beyond 2.
     """
@@ -165,12 +165,12 @@ def test_finite_lattices_keep_the_operations_that_fit(lattice, n):
 def test_no_operation_of_a_finite_piece_is_missed():
     """Every isometry that maps the positions of an open piece onto themselves is found."""
     lattice = honeycomb(3, periodic=False)
-    centred = lattice.positions - lattice.positions.mean(0)
+    centered = lattice.positions - lattice.positions.mean(0)
     angles = np.arange(24) * np.pi / 12
     turns = [np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]) for a in angles]
     found = 0
     for turn in turns + [t @ np.diag([1, -1]) for t in turns]:
-        distance = np.linalg.norm((centred @ turn.T)[:, None] - centred, axis=2)
+        distance = np.linalg.norm((centered @ turn.T)[:, None] - centered, axis=2)
         found += bool((distance.min(1) < 1e-9).all())
     assert len(site_permutations(lattice)) == found
 

@@ -17,7 +17,7 @@ from lattgnn.lattice.unit_cell import UnitCell, rational
         (np.float64(0.125), Fraction(1, 8)),
     ],
 )
-def test_short_fractions_are_recognised(value, expected):
+def test_short_fractions_are_recognized(value, expected):
     assert rational(value) == expected
 
 

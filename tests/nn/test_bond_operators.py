@@ -1,4 +1,4 @@
-"""Sums over neighbors and bonds as sparse matrices: checked against the edges, and for symmetry."""
+"""Sums over neighbors and bonds as sparse matrices: compared with the edges; symmetry."""
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ LATTICES = [chain(7), square(6, periodic=[True, False]), honeycomb(5), kagome(4)
 @pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: lattice.name)
 def test_sums_over_neighbors_are_those_of_the_edges(lattice, rng):
     graph = lattice_graph(lattice, 1.0, torch.float64)
+    assert graph.edge_index is not None
     source, destination = graph.edge_index
     x = torch.randn(lattice.n_sites, 2, 3, generator=rng, dtype=torch.float64)
     expected = torch.zeros_like(x).index_add(0, destination, x[source])

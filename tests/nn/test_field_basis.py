@@ -1,4 +1,4 @@
-"""Fields as blocks and back, and the fixed functions of the local field."""
+"""Conversion of fields to blocks and back, and the fixed functions of the local field."""
 
 import pytest
 import torch
@@ -32,9 +32,7 @@ def test_join_undoes_split(lattice, text, rng):
 
 
 def test_rows_are_sites_then_components():
-    """B1 + A1 on the square lattice: two blocks of one component, in the order that the text
-    has.
-    """
+    """B1 + A1 on the square lattice gives two blocks of one component, in the order of the text."""
     lattice = square(4)
     field = torch.arange(32.0, dtype=torch.float64).view(1, 16, 2)
     first, second = FieldComponents(field_representation(lattice.cell, "B1 + A1")).split(

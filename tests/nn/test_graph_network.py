@@ -1,6 +1,6 @@
-"""Networks of PyG layers: what they receive, the symmetry that they keep, and one layer against a
-formula.
-"""
+"""Networks of PyG layers: their inputs, the symmetry they preserve, one layer by its formula."""
+
+from typing import Any, cast
 
 import pytest
 import torch
@@ -101,9 +101,7 @@ def test_forces_are_minus_the_gradient_of_the_energy(rng):
     ],
 )
 def test_the_published_graph_convolutional_network(channels, count, rng):
-    """y_i = W x_i + b + V Σ_j x_j / √(d_i d_j): on the square lattice a mean over four
-    neighbors.
-    """
+    """y_i = W x_i + b + V Σ_j x_j / √(d_i d_j): on the square lattice a mean over neighbors."""
     lattice = square(6)
     layers = ConvLayers("torch_geometric.nn.GraphConv", channels, {}, "none", True, "relu")
     net = GraphNetwork(lattice, SCALAR, layers, cutoff=1.0, bounded=False)
@@ -113,7 +111,7 @@ def test_the_published_graph_convolutional_network(channels, count, rng):
     for number, conv in enumerate(net.convs):
         x = torch.relu(x) if number else x
         mean = sum(x.roll(step, axis) for step in (1, -1) for axis in (1, 2)) / 4
-        x = conv.lin_root(x) + conv.lin_rel(mean)
+        x = cast(Any, conv).lin_root(x) + cast(Any, conv).lin_rel(mean)
     expected = x.view(2, 36).detach()
     forces = net(field, net.graph(lattice))[1]
     scale = float(expected.abs().max())

@@ -1,4 +1,4 @@
-"""Dense convolutions on the grid of cells: the same map as kernels written out bond by bond."""
+"""Dense convolutions on the grid of cells give the same map as the kernels of all bonds."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ CASES = [
 
 
 def frozen(lattice, cutoff, other=SPIN):
-    """A layer between regular channels, invariant ones and spins, its inputs and its graph."""
+    """A layer with regular, invariant and spin channels, its inputs and its graph."""
     torch.manual_seed(0)
     blocks = features(lattice, "regular", 3, 2, other)
     conv = OrbitConv(lattice, blocks, blocks, cutoff).double()
@@ -36,7 +36,7 @@ def frozen(lattice, cutoff, other=SPIN):
 
 @pytest.mark.parametrize("lattice, cutoff", CASES)
 def test_the_same_map_and_gradient(lattice, cutoff):
-    """Several samples, spins, open ends, one to three dimensions."""
+    """Several samples, spins, open boundaries, one to three dimensions."""
     conv, x, graph = frozen(lattice, cutoff)
     conv.expands = True
     assert fits_grid(conv, graph)
@@ -56,7 +56,7 @@ def test_the_same_map_and_gradient(lattice, cutoff):
 
 
 def test_where_it_serves():
-    """Not while weights are fitted, nor where a box would be empty for the most part."""
+    """The dense form is not used while weights are fitted, nor if most of the box is empty."""
     conv, x, graph = frozen(square(6), 1.5)
     assert conv.expands and fits_grid(conv, graph)
     conv.is_frozen = False

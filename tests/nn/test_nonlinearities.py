@@ -32,7 +32,7 @@ def random_input(module, rng, batch=2, n_sites=5):
 
 
 def moved(values, layout, element):
-    """Every site's components turned by one element of the site group."""
+    """Apply one element of the site group to the components on every site."""
     result = []
     for value, block in zip(values, layout, strict=True):
         matrix = torch.tensor(block.type.representation.matrices[element])
@@ -93,7 +93,7 @@ def test_odd_channels_stay_odd_and_spins_turn(kind, rng):
 
 
 def test_products_contain_what_the_product_of_characters_contains():
-    """E ⊗ E = A1 + B1 + B2 for one vector with itself, its A2 part being antisymmetric."""
+    """E ⊗ E = A1 + B1 + B2 for one vector with itself, because its A2 part is antisymmetric."""
     module = TensorProduct(blocks("E"))
     names = [block.type.representation.name for block in module.outputs]
     assert names == ["E", "A1", "B1", "B2"]
@@ -116,7 +116,7 @@ def test_scalar_product_of_spins(rng):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_derivatives_exist_where_all_components_vanish(kind, rng):
-    """The places where |x| has a kink and x/|x| is 0/0: symmetric sites."""
+    """At symmetric sites |x| has a kink and x/|x| is 0/0."""
     module = nonlinearity(kind, (*blocks("A1 + E"), *blocks("A1", SPIN))).double()
     x = [torch.zeros_like(value).requires_grad_() for value in random_input(module, rng)]
     results = module(x)

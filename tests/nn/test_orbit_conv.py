@@ -1,4 +1,4 @@
-"""The orbit convolution: its ways of computing, derivatives, symmetry, number of weights."""
+"""The orbit convolution: all ways to compute it, derivatives, symmetry, number of weights."""
 
 from functools import partial
 from unittest import mock
@@ -64,9 +64,7 @@ def random_blocks(blocks, graph, rng, batch=2):
 
 
 class Scatter(MessagePassing):
-    """A sparse product by PyG's gather and scatter, which torch-scatter serves where it is
-    installed.
-    """
+    """A sparse product computed with PyG's gather and scatter (torch-scatter if installed)."""
 
     def __init__(self):
         super().__init__(aggr="add", node_dim=0)
@@ -112,7 +110,7 @@ def test_basis_kernels_bond_kernels_and_gather_and_scatter_agree(lattice, hidden
 @pytest.mark.aggregation
 @pytest.mark.parametrize("hidden", ["trivial", "vector", "regular"])
 def test_gradients_of_all_ways_agree_to_second_order(hidden, rng):
-    """Lieb has orbits whose reverse is another orbit: a transpose forgotten would show."""
+    """On the Lieb lattice some orbits reverse into another orbit, so a missing transpose shows."""
     lattice = lieb(4)
     assert any(orbit.index != orbit.reverse for orbit in bond_orbits(lattice, CUTOFF).orbits)
     inputs = features(lattice, hidden, 3)
@@ -137,7 +135,7 @@ def test_kernels_are_cached_only_where_weights_are_frozen(rng):
     with torch.no_grad():
         before = conv(x, graph)[0]
         assert not conv.cached_kernels
-        # Neither the version of the tensor nor its address tells of this change.
+        # Neither the version of the tensor nor its address shows this change.
         conv.weights["0"].data.mul_(2)
         torch.testing.assert_close(conv(x, graph)[0], 2 * before)
         conv.is_frozen = True
@@ -158,9 +156,7 @@ def test_the_cheaper_way_is_chosen():
 @pytest.mark.parametrize("text", ["vector", "trivial", "axial"])
 @pytest.mark.parametrize("lattice", [*LATTICES, cubic(4)], ids=lambda lattice: lattice.name)
 def test_commutes_with_every_operation(lattice, text, symmetry_error):
-    """As a map from fields to fields; `transformations` knows nothing of kernels or local
-    frames.
-    """
+    """As a map between fields; `transformations` does not use kernels or local frames."""
 
     class Map(torch.nn.Module):
         def __init__(self):
@@ -217,9 +213,7 @@ def test_weights_are_as_many_as_characters_say(lattice):
 
 
 def test_known_numbers_of_kernels_on_the_square_lattice():
-    """Shells at 1 and √2: stabilisers of order 2, so 32 kernels of the regular representation on
-    each.
-    """
+    """The shells at 1 and √2 have stabilizers of order 2: 32 regular kernels on each."""
     lattice = square(6)
     expected = {"trivial": (1, 1), "regular": (8, 32), "E": (1, 2), "vector": (1, 2)}
     for text, (on_site, a_shell) in expected.items():
@@ -229,7 +223,7 @@ def test_known_numbers_of_kernels_on_the_square_lattice():
 
 
 def test_nine_shells_read_a_scalar_into_irreps_as_the_seed_paper_does():
-    """The site and eight shells hold 45 sites, 9 A1 + 3 A2 + 6 B1 + 5 B2 + 11 E of D4."""
+    """A site and eight shells contain 45 sites: 9 A1 + 3 A2 + 6 B1 + 5 B2 + 11 E of D4."""
     lattice = square(12)
     inputs = features(lattice, "trivial", 1)
     counts = {}
@@ -241,7 +235,7 @@ def test_nine_shells_read_a_scalar_into_irreps_as_the_seed_paper_does():
 
 
 def test_internal_spaces_do_not_mix_and_keep_their_components(rng):
-    """Rotating the three components of spins by any matrix commutes with the layer."""
+    """Any linear map of the three spin components commutes with the layer."""
     lattice = kagome(4)
     (even,) = features(lattice, "trivial", 2)
     spin = Block(even.type, 3, SPIN)
@@ -257,7 +251,7 @@ def test_internal_spaces_do_not_mix_and_keep_their_components(rng):
     moved = conv([x[0], turned(x[1]), -x[2]], graph)
     torch.testing.assert_close(moved, [-y[0], turned(y[1]), y[2]], rtol=0, atol=1e-11)
     assert {pair for pair in conv.n_kernels} == {(0, 2), (1, 1), (2, 0)}
-    assert list(conv.biases) == ["2"]  # nothing but the invariant block may be shifted
+    assert list(conv.biases) == ["2"]  # only the invariant block may have a bias
 
 
 IRREPS = st.lists(
@@ -268,11 +262,9 @@ IRREPS = st.lists(
 @settings(deadline=None, max_examples=15, derandomize=True)
 @given(inputs=IRREPS, outputs=IRREPS, channels=st.integers(1, 3), seed=st.integers(0, 99))
 def test_random_sums_of_representations_commute_with_the_group(inputs, outputs, channels, seed):
-    """Directly from the definition: ρ_out(g) of a layer's result is the result of ρ_in(g) of its
-    input.
-    """
+    """By definition: ρ_out(g) applied to the output equals the output for the input ρ_in(g) x."""
     lattice = square(4)
-    # Multiplicities through the batch: each channel of a block is a field of its own.
+    # Each channel of a block becomes a separate sample of the batch.
     blocks_in, blocks_out = (features(lattice, " + ".join(t), channels) for t in (inputs, outputs))
     conv, graph = make(lattice, blocks_in, blocks_out, 1.0)
     x = random_blocks(blocks_in, graph, torch.Generator().manual_seed(seed), batch=1)
@@ -296,7 +288,7 @@ def test_random_sums_of_representations_commute_with_the_group(inputs, outputs, 
 
 
 def test_a_block_without_any_kernel_is_zero(rng):
-    """On a site alone nothing leads from scalars to vectors."""
+    """No on-site kernel maps scalars to vectors."""
     lattice = square(6)
     inputs, outputs = features(lattice, "trivial", 2), features(lattice, "vector", 3)
     conv, graph = make(lattice, inputs, outputs, None)
@@ -306,7 +298,7 @@ def test_a_block_without_any_kernel_is_zero(rng):
 
 
 def test_sums_in_single_precision_are_those_in_double(rng):
-    """On the CPU the two go different ways; so do their first and second derivatives."""
+    """On the CPU the two use different code, also for first and second derivatives."""
     lattice, one = kagome(4), scalars(kagome(4), 1)[0].type
     values = torch.linspace(-1, 1, lattice.n_sites * 6).view(-1, 2, 3)
 
@@ -318,9 +310,10 @@ def test_sums_in_single_precision_are_those_in_double(rng):
         (curvature,) = torch.autograd.grad(slope.square().sum(), x)
         return y, slope, curvature
 
-    # All three are sums of products whose coefficients have one sign: of |x| they are the sums of
-    # the absolute values of all terms, and each term rounds at most so many times: 4 for a sum over
-    # neighbors; 3 sums and 3 products for Sᵀ 3y²; 2 more sums, 6y and 2 for Sᵀ 6y S 2 slope.
+    # All three are sums of products whose coefficients have the same sign. Evaluated at |x| they
+    # give the sums of the absolute values of all terms. Each term is rounded at most 4 times in a
+    # sum over neighbors. The slope Sᵀ 3y² has 3 such sums and 3 products (15 roundings); the
+    # curvature Sᵀ 6y S 2 slope has 2 more sums and the factors 6y and 2 (at most 32).
     terms = [size.abs() for size in derivatives(values.double().abs())]
     eps = torch.finfo(torch.float32).eps
     results = zip(derivatives(values.clone()), derivatives(values.double()), terms, strict=True)

@@ -1,6 +1,4 @@
-"""The orbit network: exact symmetry, forces that are gradients, bounds, independence of batch and
-extent.
-"""
+"""The orbit network: exact symmetry, conservative forces, bounds, any batch and extent."""
 
 import pytest
 import torch
@@ -40,9 +38,7 @@ def fields(sample_fields):
 def test_equivariance(
     lattice, field, conservative, dtype, make_network, symmetry_error, float32_symmetry_bound
 ):
-    """Random, uniform, vanishing and staggered fields; every operation followed by a
-    translation.
-    """
+    """Random, uniform, zero and staggered fields; every operation followed by a translation."""
     options = {
         "representation": "trivial + vector",
         "cutoff": 1.5 if lattice.dim == 2 else 1.0,
@@ -103,14 +99,14 @@ def test_equivariance_of_random_representations(
     hidden, field, nonlinearity, make_network, symmetry_error
 ):
     lattice, text = square(4), " + ".join(field)
-    hidden = " + ".join(["vector", *hidden])  # vectors reach every other representation along bonds
+    hidden = " + ".join(["vector", *hidden])  # bonds connect vectors to all others
     options = {"representation": hidden, "channels": 2, "n_layers": 1, "nonlinearity": nonlinearity}
     net = make_network(lattice, bound=None, field=text, std=0.3, **options)
     assert symmetry_error(net, lattice, text) < 1e-10
 
 
 def test_representations_by_class_of_sites(make_network, symmetry_error):
-    """Lieb: corners have D4, edges D2, and each class its own channels."""
+    """On the Lieb lattice corners have D4 and edges D2, and each class has its own channels."""
     lattice = lieb(3)
     net = make_network(lattice, representation=["A1 + E", "A1 + B1"], channels=2)
     assert symmetry_error(net, lattice, "trivial") < 1e-10
@@ -121,7 +117,7 @@ def test_representations_by_class_of_sites(make_network, symmetry_error):
 
 
 def test_a_broken_layer_fails_the_same_check(make_network, symmetry_error):
-    """One kernel of one bond too many is enough to be seen, for scalars and for vectors."""
+    """One extra kernel on one bond is enough to be detected, for scalars and for vectors."""
     lattice = square(6)
     for hidden in ("trivial", "vector"):
         net = make_network(lattice, representation=hidden, channels=3)
@@ -151,8 +147,8 @@ def test_odd_networks_are_odd(conservative, hidden, make_network, fields, symmet
     assert (plain(-field, graph)[1] + plain(field, graph)[1]).abs().max() > 1e-3
 
 
-def test_odd_channels_know_the_relative_signs_of_neighbours(make_network):
-    """Even channels made of |Q| alone could not tell Q_i Q_j > 0 from Q_i Q_j < 0."""
+def test_odd_channels_know_the_relative_signs_of_neighbors(make_network):
+    """Even channels that only depend on |Q| could not distinguish the signs of Q_i Q_j."""
     lattice = square(8)
     net = make_network(lattice, odd=True, conservative=True)
     ferro = torch.ones(1, 64, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The layer of scalars as one operation gives what its parts give, forward and backward."""
+"""The one-operation layer of scalars agrees with its parts, forward and backward."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ LATTICES = [square(6), triangular(5), honeycomb(4), kagome(4), chain(7), cubic(4
 
 
 def parts_and_whole(lattice, dtype, rng, batch=10):
-    """Outputs and gradients of a network by parts and as whole layers."""
+    """Outputs and gradients of a network computed by parts and with one-operation layers."""
     torch.manual_seed(0)
     net = orbit_network(lattice, channels=5, n_layers=2).to(dtype)
     graph = net.graph(lattice)
@@ -44,12 +44,11 @@ def test_the_same_output_and_gradients(lattice, rng):
 
 
 def check_float32(lattice, rng):
-    """As near to float64 as the parts in float32 are.
+    """Check that the result is as close to float64 as that of the separate float32 operations.
 
-    The errors of both have the same conditioning; sums in another order, with other instructions,
-    may make one of them larger than the other by chance, and either of them zero to the last place:
-        hence a
-    factor of 8 and 8 units in the last place, of 1 or of the largest number.
+    Both errors have the same conditioning. Because the order of sums and the instructions differ,
+    either error may be larger by chance, or zero to the last place. This is why the tolerance is a
+    factor of 8 plus 8 units in the last place, of 1 or of the largest number.
     """
     state = rng.get_state()
     exact, _ = parts_and_whole(lattice, torch.float64, rng)

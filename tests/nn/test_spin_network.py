@@ -1,6 +1,4 @@
-"""The orbit network of classical spins: rotations of spin space, space group, fields that are
-gradients.
-"""
+"""The orbit network of classical spins: spin rotations, space group, conservative fields."""
 
 import pytest
 import torch
@@ -32,7 +30,7 @@ def make_network(randomized):
 
 
 def spins(lattice, rng):
-    """Random, parallel, staggered and random again, of unit length."""
+    """Random, parallel, staggered and again random spins of unit length."""
     random = torch.randn(2, lattice.n_sites, 3, generator=rng, dtype=torch.float64)
     signs = torch.from_numpy((-1.0) ** lattice.cells.sum(1))[:, None]
     axis = torch.tensor([0.6, 0.0, -0.8], dtype=torch.float64)
@@ -60,9 +58,7 @@ CASES = [
 
 @pytest.mark.parametrize("lattice, options", CASES, ids=lambda x: getattr(x, "name", str(x)))
 def test_spin_space_and_space_group(lattice, options, make_network, symmetry_error, rng):
-    """Rotations and reflections of all spins at once; every operation of the lattice times a
-    translation.
-    """
+    """All spins rotated or reflected; every lattice operation followed by a translation."""
     net, field = make_network(lattice, **options), spins(lattice, rng)
     graph = net.graph(lattice)
     energy, forces = net(field, graph)
@@ -77,7 +73,7 @@ def test_spin_space_and_space_group(lattice, options, make_network, symmetry_err
 
 
 def test_a_mix_of_components_fails_the_same_check(make_network, rng):
-    """A rotation of spins is no symmetry of a layer that knows one axis of spin space."""
+    """A layer that singles out an axis of spin space does not commute with spin rotations."""
     lattice = square(6)
     net, field = make_network(lattice), spins(lattice, rng)
     basis, axis = net.basis.forward, torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
@@ -106,9 +102,7 @@ def test_the_field_is_minus_the_gradient_of_the_energy(lattice, tangent, make_ne
 def test_tangent_fields_are_the_whole_ones_without_their_part_along_the_spins(
     conservative, make_network, rng
 ):
-    """The energy's second output, which the tangent field does without, only acts along the
-    spins.
-    """
+    """The energy's second output, which a tangent network lacks, only acts along the spins."""
     lattice = square(6)
     field, options = (
         spins(lattice, rng),
@@ -154,10 +148,8 @@ def test_same_parameters_on_every_extent(make_network, rng):
     torch.testing.assert_close(tiled_forces, expected, rtol=0, atol=1e-11)
 
 
-def test_open_boundaries_have_fewer_neighbours(make_network, rng):
-    """Sites at an end sum over the bonds that are there; a chain of one more cell only changes its
-    end.
-    """
+def test_open_boundaries_have_fewer_neighbors(make_network, rng):
+    """Sites at an end sum over existing bonds; one more cell only changes the end of the chain."""
     net = make_network(chain(6, periodic=False), cutoff=1.0, n_layers=1)
     field = spins(chain(12, periodic=False), rng)
     long = net(field, net.graph(chain(12, periodic=False)))[1]
@@ -176,8 +168,9 @@ def test_description_rebuilds_the_network(make_network, rng):
 
 
 def test_a_learned_field_moves_spins(make_network, tmp_path, rng):
-    """Saved, loaded on another extent, in the LLG equation: lengths stay, and the energy falls at
-    kT = 0.
+    """Save, load on another extent and integrate the LLG equation.
+
+    The lengths of the spins stay constant, and the energy decreases at kT = 0.
     """
     trained_on, lattice = square(4), square(6)
     solver = ExactDiagonalization(kT=0.1, filling=0.48)

@@ -1,4 +1,4 @@
-"""All parts of the benchmark at tiny sizes, and that its rival in training is the same network."""
+"""All parts of the benchmark at tiny sizes; the PyG network in training is the same as ours."""
 
 import importlib
 import json
@@ -21,35 +21,36 @@ def script(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("lattice", [square(6), triangular(6)], ids=lambda lattice: lattice.name)
-def test_the_rival_in_training_is_the_same_network(lattice, script):
+def test_the_pyg_network_in_training_is_the_same_network(lattice, script):
+    training = importlib.import_module("speed_training")
     # In float64: what rounding does is then far below, and what 1 % of a weight does far above.
     net = script.random_network(lattice, "2,993", "direct").double()
     field, target = torch.randn(2, 3, lattice.n_sites, dtype=torch.float64).mul(5)
     for error in (1.0, 1.01):
         net.zero_grad()
-        rival = script.RelationalNetwork(net, lattice, batch=3)
+        rival = training.RelationalNetwork(net, lattice, batch=3)
         rival.convs[1].weight.data *= error
-        forces, gradients = script.compare(net, rival, field, target)
+        forces, gradients = training.compare(net, rival, field, target)
         assert (forces < 1e-10 and gradients < 1e-10) == (error == 1.0)
 
 
-def test_the_floor_has_the_products_of_the_network(script):
+def test_the_lower_bound_has_the_products_of_the_network(script):
     direct, energy = (script.random_network(square(6), "2,993", head) for head in script.HEADS)
     products = [
         sum(out * into for out, into in script.product_shapes(net)) for net in (direct, energy)
     ]
     assert products == [2849, 2 * 2849]  # 16·11 + 11², five times 33·11 + 11², 11² + 11
-    run = script.chain(((3, 5), (5, 3)), block=4, kind=2)
+    run = script.chain(((3, 5), (5, 3)), n_rows=4, kind=2)
     run(1)
 
 
-def test_time_is_that_of_one_site_of_one_thing(script):
+def test_times_are_per_site_and_repetition(script):
     contestant = script.lasting(lambda n: time.sleep(1e-3 * n), n_sites=100, plan=script.QUICK)
     times = script.race({"sleep": contestant}, repeats=3)["sleep"]
     assert 10 <= times["min"] <= times["median"] < 40
 
 
-def test_one_part_is_measured_anew_and_the_others_stay(script, tmp_path, capsys):
+def test_one_part_is_measured_again_and_the_others_stay(script, tmp_path, capsys):
     out = tmp_path / "speed"
     script.main(only="training", quick=True, out=str(out))
     first = json.loads(out.with_suffix(".json").read_text())

@@ -1,4 +1,4 @@
-"""Every crystallographic point group: 32 in space from spglib's tables, 10 in the plane, 2 on a line."""
+"""All crystallographic point groups: 32 in space (from spglib), 10 in the plane, 2 on a line."""
 
 import warnings
 from functools import lru_cache
@@ -9,27 +9,27 @@ import spglib
 
 from lattgnn.symmetry import PointGroup
 
-SOLID = """1 -1 2 m 2/m 222 mm2 mmm 4 -4 4/m 422 4mm -42m 4/mmm 3 -3 32 3m -3m 6 -6 6/m 622 6mm -6m2 6/mmm
-23 m-3 432 -43m m-3m""".split()
+SOLID = """1 -1 2 m 2/m 222 mm2 mmm 4 -4 4/m 422 4mm -42m 4/mmm 3 -3 32 3m -3m 6 -6 6/m 622 6mm
+-6m2 6/mmm 23 m-3 432 -43m m-3m""".split()
 FLAT = [f"{family}{n}" for n in (1, 2, 3, 4, 6) for family in "CD"]
 LINE = ["line C1", "line D1"]
 
 
 @lru_cache
 def crystal_rotations() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Integer and cartesian rotations of the first setting of each point group in spglib's database."""
+    """Integer and Cartesian rotations of the first setting of each point group in spglib."""
     found = {}
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # of spglib's own way of reporting errors
+        # spglib warns that it will report errors in another way.
+        warnings.simplefilter("ignore", DeprecationWarning)
         types = [spglib.get_spacegroup_type(hall) for hall in range(1, 531)]
         settings = [spglib.get_symmetry_from_database(hall) for hall in range(1, 531)]
     for kind, setting in zip(types, settings, strict=True):
         assert kind is not None and setting is not None
         if kind.pointgroup_international not in found:
             whole = np.unique(setting["rotations"], axis=0)
-            # 143 to 194 are trigonal and hexagonal, in hexagonal axes; the metric of the others may be 1.
+            # Groups 143 to 194 are trigonal or hexagonal and listed in hexagonal axes. Rotations
+            # of all others are orthogonal matrices already.
             hexagonal = 143 <= kind.number <= 194
             vectors = (
                 np.array([[1, 0, 0], [-0.5, 3**0.5 / 2, 0], [0, 0, 1]]) if hexagonal else np.eye(3)
@@ -52,7 +52,7 @@ def crystal_group(name: str) -> PointGroup:
 
 @pytest.fixture(params=[*SOLID, *FLAT, *LINE])
 def named_group(request) -> tuple[str, PointGroup]:
-    """Name and group."""
+    """Each of the 44 groups with its name."""
     return request.param, crystal_group(request.param)
 
 
@@ -70,5 +70,5 @@ def crystal():
 
 @pytest.fixture
 def integer_rotations():
-    """Rotations of a group in space by its name, in the axes of its crystal."""
+    """Rotations of a group in space by its name, in units of the primitive vectors."""
     return lambda name: crystal_rotations()[name][0]

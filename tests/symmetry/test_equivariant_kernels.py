@@ -70,8 +70,8 @@ def test_a_scalar_bond_kernel_is_the_orbit_sum():
     assert nearest.multiplicity == 4 and all((k == 1).all() for k in nearest.kernels.values())
 
 
-def test_the_bond_reads_a_scalar_into_its_direction():
-    """Trivial to vector along a bond: the unit vector of the bond, up to sign."""
+def test_a_kernel_from_scalar_to_vector_points_along_the_bond():
+    """It is the unit vector of the bond, up to sign."""
     lattice = triangular(6)
     (scalar,), (arrow,) = types(lattice, lambda group: irreps(group)[0]), types(lattice, vector)
     (orbit,) = orbit_kernels(lattice.cell, scalar, arrow, 1.0)
@@ -92,7 +92,7 @@ def test_the_bond_reads_a_scalar_into_its_direction():
     ],
 )
 def test_known_counts_on_the_square_lattice(source, destination, expected):
-    """Site, four neighbours, four diagonals: stabilizers D4 and two mirrors."""
+    """Site, four neighbors, four diagonals: stabilizers D4 and two mirrors."""
     lattice = square(6)
     named = {
         irrep.name: SiteType(0, irrep) for irrep in irreps(site_classes(lattice.cell)[0].group)

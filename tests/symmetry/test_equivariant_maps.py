@@ -44,7 +44,7 @@ def test_linear_maps(crystal, name):
 
 
 def test_the_basis_is_complete(crystal):
-    """As many as the null space of all conditions has dimensions, found another way."""
+    """The null space of all conditions, found from singular values, has the same dimension."""
     for name in ("C4", "D3", "-4"):
         group = crystal(name)
         for a, b in product(representations(group), repeat=2):

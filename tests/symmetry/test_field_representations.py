@@ -1,4 +1,4 @@
-"""Fields with components: the action of operations composes, and words for one thing compare equal."""
+"""Fields with components: operations compose, and equal representations compare equal."""
 
 import numpy as np
 import pytest
@@ -48,12 +48,12 @@ def test_equal_in_other_words():
     assert field_representation(square(4).cell, "B1 + A1") != field_representation(
         square(4).cell, "A1 + B1"
     )
-    # On kagome every site has its own local frame: B1 + B2 there is not a cartesian vector.
+    # On kagome every site has its own local frame: B1 + B2 there is not a Cartesian vector.
     local, global_ = (field_representation(kagome(4).cell, text) for text in ("B1 + B2", "vector"))
     assert local.n_components == global_.n_components == 2 and local != global_
 
 
-def test_one_text_a_class_of_sites():
+def test_one_text_per_class_of_sites():
     representation = field_representation(lieb(3).cell, ["E", "vector"])
     assert representation.n_components == 2 and representation.name == "E; vector"
     with pytest.raises(ValueError, match="one for each of the 2 classes of equivalent sites, got"):

@@ -16,8 +16,8 @@ from lattgnn.symmetry import (
 from lattgnn.symmetry import irreducible as irreducible_module
 from lattgnn.symmetry.irreducible import irreducible_matrices
 
-# Names, and as many characters as tell them apart, from the tables in C. J. Bradley and A. P. Cracknell, The
-# Mathematical Theory of Symmetry in Solids (Oxford, 1972); complex conjugate pairs joined.
+# Names of the irreps from the tables in C. J. Bradley and A. P. Cracknell, The Mathematical Theory
+# of Symmetry in Solids (Oxford, 1972). Pairs of complex conjugate irreps are joined.
 NAMES = {
     "C1": "A",
     "C2": "A B",
@@ -64,7 +64,7 @@ NAMES = {
     "-43m": "A1 A2 E T1 T2",
     "m-3m": "A1g A2g Eg T1g T2g A1u A2u Eu T1u T2u",
 }
-# What a vector and an axial vector are made of; every table of characters lists them as x, y, z and R.
+# Irreps in a vector and in an axial vector. Character tables list them as x, y, z and Rx, Ry, Rz.
 VECTORS = {
     "D1": ("A' + A''", "A''"),
     "D2": ("B1 + B2", "A2"),
@@ -184,7 +184,7 @@ def test_the_only_plane_irrep_is_the_vector(crystal, name):
 
 
 def test_basis_of_the_prism(crystal):
-    """The pairs of a six-fold axis along z are those of the plane, with or without the sign of det R."""
+    """Doublets of a six-fold axis along z are those of the plane, with or without det R."""
     group, plane = crystal("6/mmm"), crystal("D6")
     flat = group.rotations[:, :2, :2]
     signs = group.determinants[:, None, None]
@@ -277,7 +277,7 @@ def test_groups_of_no_crystal():
     )
     three = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
     icosahedron = [np.eye(3)]
-    for element in icosahedron:  # grows while it is read
+    for element in icosahedron:  # the list grows during the loop
         for generator in (five, three):
             product = element @ generator
             if min(np.abs(product - other).max() for other in icosahedron) > 1e-9:

@@ -15,7 +15,7 @@ FRACTIONS = st.sampled_from([Fraction(n, q) for q in (1, 2, 3, 4, 5) for n in ra
 
 @st.composite
 def cells(draw, dims=(1, 2, 3)):
-    """Primitive vectors and basis of random symmetry: a short cell of any shape and up to three sites."""
+    """Primitive vectors and basis of a small cell of any shape with up to three sites."""
     dim = draw(st.sampled_from(dims))
     entry = st.integers(-2, 2)
     rows = draw(
@@ -112,7 +112,7 @@ def test_operations_map_bonds_to_bonds_of_the_same_orbit(cell, data):
     lattice = lattice_of(cell, periodic=periodic, extent=5)
     try:
         bonds = lattice.bonds(1.2)
-    except ValueError:  # a skew cell that five cells are too few for
+    except ValueError:  # five cells along each axis are too few for a very skew cell
         return
     known = dict(
         zip(

@@ -1,4 +1,4 @@
-"""Loss and metrics of spin models: the whole effective field, and its part tangent to the spins."""
+"""Loss and metrics of spin models: the whole effective field, and its tangential part."""
 
 from functools import partial
 
@@ -39,7 +39,7 @@ def batch(rng):
 
 
 def tangent_error(module, batch):
-    """Errors across the spins, by cross products."""
+    """Errors perpendicular to the spins, computed with cross products."""
     _, forces = module.net(batch["field"], module.net.graph(square(4)))
     return torch.linalg.cross(forces - batch["forces"], batch["field"]).square().mean().detach()
 

@@ -124,7 +124,7 @@ class BehlerParrinello(ForceNetwork):
     ):
         super().__init__()
         self.patch_radius, self.field_scale = cutoff, checked_scale(field_scale)
-        # The graph only has to hold nearest neighbors: a wider patch meets its own images.
+        # The patch may be wider than the lattice, so the graph only needs nearest-neighbor bonds.
         self.cutoff = lattice.neighbor_distance
         channels = checked_channels(channels)
         self.field_type = checked_scalar(field_type)

@@ -39,7 +39,7 @@ class MessageLayer(nn.Module):
         self, x: Float[Tensor, "n_sites batch in_channels"], graph: LatticeGraph
     ) -> Float[Tensor, "n_sites batch out_channels"]:
         """Apply the layer."""
-        # A message depends on its sender alone: it is computed once per site, not once per bond.
+        # A message depends only on its sender, so it is computed per site, not per bond.
         mean = neighbor_sum(graph)(self.neighbour(x)) / degrees(graph)
         return self.residual(x) + self.norm(mean + self.own(x) + self.update(x))
 

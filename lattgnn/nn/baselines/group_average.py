@@ -58,7 +58,7 @@ class GroupAveragedMLP(ForceNetwork):
             field_type=field_type, cutoff=cutoff, channels=channels, field_scale=field_scale
         )
         self.patch_radius = cutoff
-        # The graph only has to hold nearest neighbors: a wider patch meets its own images.
+        # The patch may be wider than the lattice, so the graph only needs nearest-neighbor bonds.
         self.cutoff = lattice.neighbor_distance
         self.field_scale = checked_scale(field_scale)
         sites = patch(lattice, cutoff)

@@ -1,4 +1,4 @@
-"""The published networks at a size for tests, and fields on which their symmetry is tried."""
+"""The published networks at test size, and fields on which their symmetry is checked."""
 
 import pytest
 import torch
@@ -26,13 +26,13 @@ def network(request):
     params=[baselines.EnergyMPNN, baselines.BehlerParrinello], ids=lambda net: net.__name__
 )
 def energy_network(request):
-    """The class of each network with an energy."""
+    """The class of each network that has an energy."""
     return request.param
 
 
 @pytest.fixture
 def make_network():
-    """Make a small network with weights far from those of a fresh one."""
+    """Make a small network whose weights are far from their initial values."""
 
     def make(network, lattice=None, dtype=torch.float64, **options):
         torch.manual_seed(1)
@@ -50,7 +50,7 @@ def make_network():
 
 @pytest.fixture
 def make_fields(rng):
-    """Make a random field, a uniform one, a perfect charge-density wave and an empty one."""
+    """Make a random field, a uniform one, a perfect charge-density wave and a zero field."""
 
     def make(lattice):
         checkerboard = torch.from_numpy((-1.0) ** lattice.cells.sum(1))

@@ -1,6 +1,4 @@
-"""What holds for every rebuilt network: sizes, symmetry, gradients, independence of batch and
-extent.
-"""
+"""Properties of all rebuilt networks: sizes, symmetry, gradients, any batch and extent."""
 
 import pytest
 import torch
@@ -21,8 +19,8 @@ from lattgnn.serialize import build, describe
 COUNTS = {
     baselines.EnergyMPNN: 7_355_909,
     baselines.IrrepsFCNN: 143_135,  # 143 thousand
-    # Published with 45 inputs, 10.75 million; with the power spectrum and the bispectrum they are
-    # 58.
+    # The published network has 45 inputs (10.75 million parameters). With the power spectrum and
+    # the bispectrum there are 58 inputs.
     baselines.BehlerParrinello: 10_753_763 + 13 * 4096,
     baselines.GroupAveragedMLP: 110_593,
 }
@@ -31,7 +29,7 @@ PATCH_NETWORKS = (baselines.IrrepsFCNN, baselines.BehlerParrinello, baselines.Gr
 
 
 def symmetry_error(net, lattice, field, graph):
-    """Largest violation of F(gQ) = g F(Q) and E(gQ) = E(Q) over the group times a translation."""
+    """Largest violation of F(gQ) = g F(Q) and E(gQ) = E(Q), with g followed by a translation."""
     shift = torch.from_numpy(translation_permutation(lattice, (3, 2)))
     energy, forces = net(field, graph)
     errors = []
@@ -54,7 +52,7 @@ def test_parameters_are_as_many_as_published(network):
 def test_equivariance(network, dtype, make_network, make_fields, float32_symmetry_bound):
     lattice = square(8)
     net, field = make_network(network, lattice, dtype), make_fields(lattice).to(dtype)
-    assert net(field, net.graph(lattice))[1][0].std() > 1e-2  # there is something to be symmetric
+    assert net(field, net.graph(lattice))[1][0].std() > 1e-2  # the forces are not all equal
     bound = 1e-10
     if dtype == torch.float32:
         bound = float32_symmetry_bound(net, lattice, "trivial", field)
@@ -79,12 +77,12 @@ def test_networks_on_patches_follow_the_point_group_of_the_lattice(
     assert symmetry_error(net, lattice, make_fields(lattice), net.graph(lattice)) < 1e-10
 
 
-def test_a_broken_neighbourhood_fails_the_same_check(network, make_network, make_fields):
-    """A table with two places of the patch exchanged, or bonds missing at one site, is seen."""
+def test_a_broken_neighborhood_fails_the_same_check(network, make_network, make_fields):
+    """Two exchanged positions of the patch, or missing bonds at one site, are detected."""
     lattice = square(8)
     net, field = make_network(network, lattice), make_fields(lattice)
     graph = net.graph(lattice)
-    # A private copy of what is computed from the graph, with one operator replaced.
+    # A private copy of the graph's operators, with one of them replaced.
     graph.__dict__["operators"] = Operators(graph.operators)
     broken = graph
     if network in PATCH_NETWORKS:
@@ -96,7 +94,7 @@ def test_a_broken_neighbourhood_fails_the_same_check(network, make_network, make
         dense[:, :8] = 0
         graph.operators[(neighbor_sum.__wrapped__,)] = SparseMap(dense.to_sparse_csr())
     if network is baselines.GroupAveragedMLP:
-        net.permutations = net.permutations[:-1]  # an average is immune to a relabelled patch
+        net.permutations = net.permutations[:-1]  # relabeling leaves an average unchanged
     assert symmetry_error(net, lattice, field, broken) > 1e-4
 
 
@@ -140,9 +138,7 @@ def test_samples_do_not_see_each_other(network, make_network, make_fields):
 
 @pytest.mark.parametrize("extent", [8, 6])
 def test_same_parameters_on_every_extent(network, extent, make_network, make_fields):
-    """A field tiled 2 × 2 has the tiled forces and four times the energy, also where the patch is
-    wider.
-    """
+    """A field tiled 2 × 2 has tiled forces and four times the energy, also for a wider patch."""
     small, large = square(extent), square(2 * extent)
     net, field = make_network(network, small), make_fields(small)
     tiled = field.view(-1, extent, extent).repeat(1, 2, 2).flatten(1)

@@ -1,6 +1,4 @@
-"""The invariants: unchanged by every operation, telling patches apart, smooth where a reference
-vanishes.
-"""
+"""The invariants: symmetric, able to distinguish patches, smooth where a reference vanishes."""
 
 import pytest
 import torch
@@ -27,7 +25,7 @@ def test_every_operation_leaves_the_invariants_as_they_are(rng):
     for permutation in torch.from_numpy(sites.permutations):
         torch.testing.assert_close(invariants(values[..., permutation]), before, rtol=0, atol=1e-12)
     exchanged = torch.arange(len(sites))
-    exchanged[1:3] = torch.tensor([2, 1])  # two of the four nearest neighbours: no operation
+    exchanged[1:3] = torch.tensor([2, 1])  # two of four neighbors: not a symmetry
     assert (invariants(values[..., exchanged]) - before).abs().max() > 1e-2
 
 

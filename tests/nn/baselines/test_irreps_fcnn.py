@@ -15,7 +15,7 @@ def published_gate(v):
 
 
 def unequal_gate(v):
-    """The same factor, but on the first component alone."""
+    """The same factor, but applied only to the first component."""
     return torch.stack([published_gate(v)[..., 0], v[..., 1]], dim=-1)
 
 
@@ -39,7 +39,7 @@ def test_the_published_gate_is_undefined_at_symmetric_sites_and_ours_smooth():
     zero = torch.zeros(1, 2, dtype=torch.float64)
     assert published_gate(zero).isnan().all()
     assert our_gate(zero).abs().max() == 0
-    step = torch.tensor([[1e-9, 0.0]], dtype=torch.float64)  # beside it the published gate jumps
+    step = torch.tensor([[1e-9, 0.0]], dtype=torch.float64)  # the published gate jumps near 0
     assert (published_gate(step) - published_gate(-step)).abs().max() > 1
     assert (our_gate(step) - our_gate(-step)).abs().max() < 1e-8
 

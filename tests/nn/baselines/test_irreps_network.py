@@ -1,4 +1,4 @@
-"""A patch in irreps: how often each occurs, and how they and their products transform."""
+"""A patch in irreps: how often each occurs, and how irreps and their products transform."""
 
 import pytest
 import torch
@@ -62,8 +62,8 @@ def test_irreps_and_maps_of_their_products_transform_as_they_say(case, rng):
     assert symmetry_error(with_a_bias, decomposition.irreps, case, rng) > 1e-2
 
 
-def test_products_of_nearest_neighbours_are_as_written_out(rng):
-    """A site and its neighbours hold 2 A1, B1 and E: no A2, no B2, and few pairs."""
+def test_products_of_nearest_neighbors_match_explicit_formulas(rng):
+    """A site and its neighbors contain 2 A1, B1 and E, but no A2 or B2, and few pairs."""
     decomposition = PatchDecomposition(square(8), 1.0).double()
     a1, _, b1, _, _ = f = decomposition(torch.randn(1, 1, 5, generator=rng, dtype=torch.float64))
     linear = ProductLinear(decomposition.irreps, decomposition.copies, 1).double()
