@@ -80,7 +80,7 @@ class LatticeGraph(Data):
         # These are plain attributes, not PyG ones: they are not data of nodes or edges, and PyG
         # must not collate them.
         attributes = {"lattice": lattice, "dtype": dtype, "device": torch.device(device)}
-        self.__dict__.update(attributes, cutoff=cutoff, _is_filled=lattice is None)
+        vars(self).update(attributes, cutoff=cutoff, _is_filled=lattice is None)
         super().__init__()
         if lattice is not None:
             self._take_operators()
@@ -92,9 +92,9 @@ class LatticeGraph(Data):
         Networks in production only need the check of the extent. For a million sites the edges
         would take most of the memory, so they must not be computed before they are needed.
         """
-        store = self.__dict__["_store"]
-        if not self.__dict__["_is_filled"]:
-            self.__dict__["_is_filled"] = True
+        store = vars(self)["_store"]
+        if not vars(self)["_is_filled"]:
+            vars(self)["_is_filled"] = True
             tensors = _graph_tensors(self.lattice, self.cutoff)
             for name, tensor in zip(("edge_index", "edge_type", "pos"), tensors, strict=True):
                 store[name] = tensor.to(self.device)
@@ -109,13 +109,13 @@ class LatticeGraph(Data):
         """
         super().apply(func, *args)
         if self.lattice is not None and self._store["pos"].device != self.device:
-            self.__dict__["device"] = self._store["pos"].device
+            vars(self)["device"] = self._store["pos"].device
             self._take_operators()
         return self
 
     def _take_operators(self) -> None:
         key = (self.lattice, float(self.cutoff), self.dtype, self.device)
-        self.__dict__["operators"] = _shared_operators(*key)
+        vars(self)["operators"] = _shared_operators(*key)
 
 
 def lattice_graph(

@@ -1,4 +1,6 @@
-"""Every YAML in configs/ is understood by the verb of its folder (fit for benchmark), and runs a step."""
+"""Every YAML in configs/ is understood by the verb of its folder (fit for benchmark), and runs a
+step.
+"""
 
 from pathlib import Path
 
@@ -11,11 +13,16 @@ from lattgnn.dynamics import Trajectory
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
-TINY = "{class_path: lattgnn.data.%s, init_args: {split: %s, n_trajectories: 1, n_steps: 3, n_frames: 3}}"
+TINY = (
+    "{class_path: lattgnn.data.%s, "
+    "init_args: {split: %s, n_trajectories: 1, n_steps: 3, n_frames: 3}}"
+)
 
 
 def tiny_sources(path: Path) -> str:
-    """Sources that take no time, of the kind that the model of a config needs; no published file is there."""
+    """Sources that take no time, of the kind that the model of a config needs; no published file
+    is there.
+    """
     data = yaml.safe_load(path.read_text()).get(
         "data"
     )  # of a fit: the config of the dataset, or its path

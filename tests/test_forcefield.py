@@ -85,7 +85,9 @@ def test_forces_are_minus_the_gradient_of_the_energy(lattice, ensemble, rng):
 @pytest.mark.parametrize("fixed", ["mu", "filling"])
 @pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: lattice.name)
 def test_forces_of_the_gapped_ground_state(lattice, fixed, rng):
-    """A third of the sites lies deep: the Fermi level is in a gap, where the energy has a derivative."""
+    """A third of the sites lies deep: the Fermi level is in a gap, where the energy has a
+    derivative.
+    """
     n = lattice.n_sites
     field, direction = torch.randn(2, n, dtype=torch.float64, generator=rng).unbind(0)
     deep = torch.randperm(n, generator=rng) < n // 3
@@ -124,7 +126,9 @@ def test_fixed_filling_is_fixed_mu_in_a_shifted_field(lattice, kT, rng):
 )
 @pytest.mark.parametrize("ensemble", [{"mu": 0.3}, {"filling": 0.4}], ids=str)
 def test_energy_of_a_tiling(lattice, ensemble, rng):
-    """Electrons know the size of the box by loops around it, which go as (t/2kT)^L / L!: none at kT = 50."""
+    """Electrons know the size of the box by loops around it, which go as (t/2kT)^L / L!: none at
+    kT = 50.
+    """
     shape = (*lattice.extent, lattice.n_sublattices)
     field = 5 * torch.randn(shape, dtype=torch.float64, generator=rng)
     tiles = lattice.with_extent(*(2 * n for n in lattice.extent))

@@ -1,4 +1,6 @@
-"""Models beyond one displacement a site: numbers of an independent program, forces against differences."""
+"""Models beyond one displacement a site: numbers of an independent program, forces against
+differences.
+"""
 
 import json
 from pathlib import Path
@@ -87,7 +89,9 @@ def models() -> list:
 )
 @pytest.mark.parametrize("model", models(), ids=lambda m: f"{type(m).__name__}-{m.lattice.name}")
 def test_forces_are_minus_the_gradient_of_the_energy(model, solver, rng):
-    """Central differences along a random direction and two coordinates; at kT = 0 away from crossings."""
+    """Central differences along a random direction and two coordinates; at kT = 0 away from
+    crossings.
+    """
     force_field, h = ExactForceField(model, solver), 1e-5
     scale = 0.1 if isinstance(model, Peierls) else 1.0
     field, along = scale * torch.randn(2, *model.field_shape, dtype=torch.float64, generator=rng)

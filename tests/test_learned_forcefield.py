@@ -45,9 +45,7 @@ def test_a_saved_force_field_comes_back_on_any_extent(conservative, field, tmp_p
 
 def test_a_network_for_another_field_is_refused_and_both_are_named():
     lattice = square(6)
-    with pytest.raises(
-        ValueError, match="that of Peierls on square, .*'vector'.* got .*'B1 . A1'"
-    ):
+    with pytest.raises(ValueError, match="that of Peierls on square, .*'vector'.* got .*'B1 . A1'"):
         LearnedForceField(orbit_network(lattice, field="B1 + A1"), Peierls(lattice), SOLVER)
     vectors = LearnedForceField(
         orbit_network(lattice, field="E"), Peierls(lattice), SOLVER

@@ -1,4 +1,6 @@
-"""Compiling the kernels: kept by sources, compiler and processor, and done without where it cannot be."""
+"""Compiling the kernels: kept by sources, compiler and processor, and done without where it cannot
+be.
+"""
 
 import logging
 

@@ -1,4 +1,6 @@
-"""The notebooks: each runs from top to bottom at toy sizes, and says the same as its paired script."""
+"""The notebooks: each runs from top to bottom at toy sizes, and says the same as its paired
+script.
+"""
 
 from pathlib import Path
 

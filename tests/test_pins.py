@@ -1,7 +1,7 @@
 """Numbers that must not change: the names of datasets and the forces of shipped checkpoints.
 
-These are regression values of our own code. A dataset with another name is made anew, and a checkpoint
-whose forces change is another force field, so neither may happen by accident.
+These are regression values of our own code. A dataset with another name is made anew, and a
+checkpoint whose forces change is another force field, so neither may happen by accident.
 """
 
 import pytest

@@ -1,4 +1,6 @@
-"""generate → fit → simulate → analyze, as a user types it, over models and lattices; a size of seconds."""
+"""generate → fit → simulate → analyze, as a user types it, over models and lattices; a size of
+seconds.
+"""
 
 import json
 from pathlib import Path
@@ -16,7 +18,10 @@ from lattgnn.lattice import square
 from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-TINY = "{class_path: lattgnn.data.%s, init_args: {split: %s, n_trajectories: 1, n_steps: 6, n_frames: 4}}"
+TINY = (
+    "{class_path: lattgnn.data.%s, "
+    "init_args: {split: %s, n_trajectories: 1, n_steps: 6, n_frames: 4}}"
+)
 
 LATTICES = [
     "kagome",
@@ -197,7 +202,11 @@ def test_double_exchange_on_any_lattice(lattice, tmp_path):
     [
         ("holstein_square", [], "particle_hole needs a bipartite lattice"),
         ("holstein_weak", [], "odd=True needs a bipartite lattice"),
-        ("holstein_square_small", ["--model.net.init_args.hidden.representation=A1 + E"], "must be one of"),
+        (
+            "holstein_square_small",
+            ["--model.net.init_args.hidden.representation=A1 + E"],
+            "must be one of",
+        ),
         ("jahn_teller_square", [], "lattice must be square"),
     ],
 )

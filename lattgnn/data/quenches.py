@@ -208,5 +208,7 @@ class _Recorder:
         same = state.field is self.field or torch.equal(state.field, self.field)
         assert same, "the integrator must end a step with the force at its new field"
         # Copies, because an integrator may overwrite its tensors in the next step.
-        arrays = [x.cpu().numpy().copy() for x in (self.field, self.forces, self.energy)]
-        return LabeledFields(*arrays, np.array([state.step]))
+        field, forces, energy = (
+            x.cpu().numpy().copy() for x in (self.field, self.forces, self.energy)
+        )
+        return LabeledFields(field, forces, energy, np.array([state.step]))

@@ -1,9 +1,11 @@
 """Frames of a run, on disk (zarr v3) or in memory.
 
-Arrays: field, momentum, forces [frame, replica, site(, component)], energy [frame, replica], step [frame].
-Their shape is fixed from the start, since the schedule says how many frames there will be; a frame that is
-not there yet has step −1. The step is written after the rest of its frame and each chunk by rename, so after
-a kill −9 at any moment the frames with a step are whole.
+The arrays are field, momentum and forces [frame, replica, site(, component)], energy [frame,
+replica] and step [frame]. Their shape is fixed from the start, because the schedule says how many
+frames there will be; a frame that is not written yet has step −1.
+
+The step of a frame is written after its other arrays, and each chunk is written under a temporary
+name and renamed. So after a kill at any moment, every frame that has a step is complete.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ FORMAT, FORMAT_VERSION = "lattgnn trajectory", 1
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """The written frames of one array, read when indexed: `frames[-1]`, `frames[::2, 0]`, `frames[:]`."""
+    """The written frames of one array: `frames[-1]`, `frames[::2, 0]` and `frames[:]` read them."""
 
     array: Any
     n_frames: int
@@ -96,9 +98,9 @@ class Trajectory:
 
     Attributes:
         arrays: zarr or numpy arrays by name, see the module's docstring.
-        config: what determined the run: force_field, integrator, noise (the generator's name, which older
-            files lack), save, n_steps, lattice, start (seed, step, first_replica, sha256 of field and
-            momentum), dtype, shape.
+        config: what determined the run: force_field, integrator, noise (the generator's name, which
+            older files lack), save, n_steps, lattice, start (seed, step, first_replica, sha256 of
+            field and momentum), dtype, shape.
         path: where it lies, None in memory.
     """
 
@@ -189,8 +191,8 @@ class Trajectory:
     def to_xarray(self) -> xarray.Dataset:
         """The frames as a lazy xarray Dataset with dimensions time, replica, site(, component).
 
-        Sites carry their Cartesian positions as the coordinates x, y and z, as many as there are dimensions,
-        and their sublattice.
+        Sites carry their Cartesian positions as the coordinates x, y and z, as many as there are
+        dimensions, and their sublattice.
 
         Raises:
             MissingExtraError: if xarray, the extra `view`, is not installed.
@@ -224,7 +226,7 @@ class Trajectory:
 
 
 def new_arrays(state: State, n_frames: int, group: zarr.Group | None = None) -> Mapping[str, Any]:
-    """Arrays for `n_frames` frames like `state`, none written yet; in memory if there is no group."""
+    """Empty arrays for `n_frames` frames like `state`, in memory if there is no group."""
     arrays = {}
     for name, tensor in _tensors(state).items():
         shape, dtype = (n_frames, *tensor.shape), _numpy_dtype(tensor)
@@ -293,7 +295,11 @@ def open_store(path: Path, mode: str = "r") -> Trajectory:
 
 
 def extend_store(trajectory: Trajectory, n_frames: int, config: dict[str, Any]) -> Trajectory:
-    """Make room for more frames; `step` grows after the rest, the configuration last: safe to kill."""
+    """Extend a store to more frames.
+
+    `step` grows after the other arrays and the configuration changes last, so a kill in between
+    leaves a store that the same call extends again.
+    """
     assert trajectory.path is not None
     group = zarr.open_group(trajectory.path, mode="r+", zarr_format=3)
     for name in sorted(trajectory.arrays, key=lambda name: name == "step"):

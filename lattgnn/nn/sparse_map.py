@@ -91,7 +91,7 @@ class SparseMap:
     def stacked_transposes(self) -> SparseMap:
         """For a stack of square matrices, the stack of their transposes in the same order."""
         n = self.matrix.shape[1]
-        matrix = self._to_scipy()
+        matrix: Any = self._to_scipy()
         squares = [matrix[first : first + n].T for first in range(0, matrix.shape[0], n)]
         stacked = cast(csr_array, vstack(squares, format="csr"))
         return SparseMap.from_scipy(stacked, self.matrix.dtype, self.matrix.device)

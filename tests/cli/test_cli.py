@@ -331,7 +331,7 @@ def test_lattice_prints_the_table_and_draws(capsys, tmp_path):
     )
     table = capsys.readouterr().out
     assert "8 operations" in table
-    assert "4 of 4 lengths" in table
+    assert "4 orbits, 4 distinct lengths" in table
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

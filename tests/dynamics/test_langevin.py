@@ -83,7 +83,9 @@ def test_order_of_overdamped_dynamics_without_noise(harmonic) -> None:
 
 
 def linear_map(force_field, integrator: Integrator) -> tuple[np.ndarray, np.ndarray]:
-    """One step of a harmonic site is x → M x + G ξ; M from two starts without noise, G from x = 0."""
+    """One step of a harmonic site is x → M x + G ξ; M from two starts without noise, G from x =
+    0.
+    """
     cold = underdamped(type(integrator), integrator.dt, 0.0)
 
     def vector(state: State) -> np.ndarray:
@@ -137,7 +139,9 @@ def test_weak_order_at_a_fixed_time(harmonic, kind: type) -> None:
 
 
 def test_overdamped_step_is_leimkuhler_matthews(harmonic) -> None:
-    """Of a harmonic site Q → a Q + s (ξ_n + ξ_{n+1}); its stationary ⟨Q²⟩ = 2 s² / (1 − a) is kT/k."""
+    """Of a harmonic site Q → a Q + s (ξ_n + ξ_{n+1}); its stationary ⟨Q²⟩ = 2 s² / (1 − a) is
+    kT/k.
+    """
     stiffness, dt = 1.3, 0.4
     force_field = harmonic(1, stiffness)
     integrator = OverdampedLangevin(dt, KT, GAMMA)
@@ -185,7 +189,8 @@ def test_stationary_order_of_a_quartic_site(harmonic, kind: type) -> None:
 
 
 def test_stationary_order_of_an_overdamped_quartic_site(harmonic) -> None:
-    """⟨Q²⟩ of the discrete process without sampling, in which a rare kick may diverge with such a force.
+    """⟨Q²⟩ of the discrete process without sampling, in which a rare kick may diverge with such a
+    force.
 
     Of Q = y + s ξ_n the next y is Q + (dt/γ) F(Q) + s ξ_n, a Markov chain. Its density on a grid.
     """

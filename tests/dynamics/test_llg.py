@@ -145,8 +145,9 @@ def test_paramagnet(scheme):
 def stationary_magnetization(monkeypatch, scheme: type, dt: float, kT: float) -> float:
     """⟨S_z⟩ of the discrete process in a field along z, no sampling.
 
-    By symmetry the density depends on z alone. One step from nodes z_k, its noise on a Gauss–Hermite grid,
-    gives the transfer matrix between Legendre polynomials; its left eigenvector at 1 has ⟨P_1⟩.
+    By symmetry the density depends on z alone. One step from nodes z_k, its noise on a
+    Gauss–Hermite grid, gives the transfer matrix between Legendre polynomials; its left eigenvector
+    at 1 has ⟨P_1⟩.
     """
     nodes, weights = legendre.leggauss(16)
     x, w = np.polynomial.hermite_e.hermegauss(14)
@@ -187,7 +188,9 @@ def test_stationary_averages_of_a_paramagnet(monkeypatch):
 
 
 def test_other_noise_than_fluctuation_dissipation_is_noticed(monkeypatch):
-    """The same check fails where b has the variance of the Landau–Lifshitz form, 2 alpha kT (1 + alpha²)."""
+    """The same check fails where b has the variance of the Landau–Lifshitz form, 2 alpha kT (1 +
+    alpha²).
+    """
     kT = 0.8
     wrong = stationary_magnetization(monkeypatch, HeunLLG, 0.05, kT * (1 + 0.7**2))
     assert abs(wrong / langevin(1 / kT) - 1) > 0.2

@@ -1,4 +1,6 @@
-"""Noise: Philox against the known answers of its authors, normal numbers, and what they do not depend on."""
+"""Noise: Philox against the known answers of its authors, normal numbers, and what they do not
+depend on.
+"""
 
 from typing import Any
 

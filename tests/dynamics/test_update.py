@@ -1,4 +1,6 @@
-"""Steps without allocation: the same bits with and without `out`, in any batch, on any number of threads."""
+"""Steps without allocation: the same bits with and without `out`, in any batch, on any number of
+threads.
+"""
 
 import dataclasses
 import math

@@ -107,7 +107,7 @@ def test_background_energy_is_zero_unless_a_model_says_otherwise(rng):
 
 def test_a_lattice_too_small_for_the_bonds_is_refused_when_a_model_is_made():
     for model in (Holstein, Peierls, DoubleExchange, JahnTeller, Kondo):
-        with pytest.raises(InputError, match="extent must be so large"):
+        with pytest.raises(InputError, match="extent must be large enough"):
             model(square(1, 6))
 
 
@@ -120,7 +120,7 @@ def test_the_checks_of_the_base_class_follow_those_of_a_model():
 
     with pytest.raises(InputError, match="J must be positive"):
         Picky(square(1, 6), J=-1.0)
-    with pytest.raises(InputError, match="extent must be so large"):
+    with pytest.raises(InputError, match="extent must be large enough"):
         Picky(square(1, 6))
     with pytest.raises(InputError, match="D must be finite"):
         Picky(square(3), D=float("inf"))

@@ -16,9 +16,12 @@ data:
   hamiltonian: {class_path: lattgnn.hamiltonians.Holstein}
   solver: {class_path: lattgnn.solvers.ExactDiagonalization, init_args: {kT: 0.1, mu: 0.0}}
   sources:
-  - {class_path: lattgnn.data.Quench, init_args: {split: train, n_trajectories: 2, n_steps: 20, n_frames: 8}}
-  - {class_path: lattgnn.data.Quench, init_args: {split: val, n_trajectories: 1, n_steps: 8, n_frames: 4}}
-  - {class_path: lattgnn.data.Quench, init_args: {split: test, n_trajectories: 1, n_steps: 900, n_frames: 12}}
+  - class_path: lattgnn.data.Quench
+    init_args: {split: train, n_trajectories: 2, n_steps: 20, n_frames: 8}
+  - class_path: lattgnn.data.Quench
+    init_args: {split: val, n_trajectories: 1, n_steps: 8, n_frames: 4}
+  - class_path: lattgnn.data.Quench
+    init_args: {split: test, n_trajectories: 1, n_steps: 900, n_frames: 12}
   - {class_path: lattgnn.data.RandomFields, init_args: {split: test, n_samples: 3}}
   n_workers: 0
 model: {net: {class_path: stranger.OnSite}}

@@ -1,4 +1,6 @@
-"""The script's exact answers against each other, and its measure on a network that is blind to direction."""
+"""The script's exact answers against each other, and its measure on a network that is blind to
+direction.
+"""
 
 import importlib.util
 from pathlib import Path

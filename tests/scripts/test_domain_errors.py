@@ -1,4 +1,6 @@
-"""The script's table on a lattice of seconds: errors fall with the buffer, to none where it covers all."""
+"""The script's table on a lattice of seconds: errors fall with the buffer, to none where it covers
+all.
+"""
 
 import importlib.util
 from pathlib import Path

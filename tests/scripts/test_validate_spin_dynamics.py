@@ -1,4 +1,6 @@
-"""The script's figures: its correlation of known spins, and a force field that is followed exactly."""
+"""The script's figures: its correlation of known spins, and a force field that is followed
+exactly.
+"""
 
 import importlib.util
 import json

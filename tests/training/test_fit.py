@@ -164,7 +164,10 @@ def test_mistakes_are_one_line_and_write_nothing(workspace, finished, capsys):
             [f"--ckpt_path={finished / 'last.ckpt'}", "--data.hamiltonian.init_args.g=3"],
             "Hamiltonian",
         ),
-        ([f"--ckpt_path={finished / 'last.ckpt'}", "--model.net.init_args.hidden.channels=5"], "network"),
+        (
+            [f"--ckpt_path={finished / 'last.ckpt'}", "--model.net.init_args.hidden.channels=5"],
+            "network",
+        ),
     ]:
         try:
             code = main(command(workspace, "fit", "wrong", *options))
