@@ -198,7 +198,7 @@ def test_double_exchange_on_any_lattice(lattice, tmp_path):
         ("holstein_square", [], "particle_hole needs a bipartite lattice"),
         ("holstein_weak", [], "odd=True needs a bipartite lattice"),
         ("holstein_square_small", ["--model.net.init_args.hidden.representation=A1 + E"], "must be one of"),
-        ("jahn_teller_square", [], "lattice must be square"),
+        ("jahn_teller_square", [], "needs a square lattice"),
     ],
 )
 def test_what_another_lattice_does_not_have_is_refused_in_one_line(
