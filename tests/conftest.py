@@ -53,7 +53,7 @@ def sample_fields(lattice, text, dtype=torch.float64):
     rng = torch.Generator().manual_seed(0)
     random = 2 * torch.randn(lattice.n_sites, n, generator=rng, dtype=torch.float64)
     wave = torch.from_numpy((-1.0) ** lattice.cells.sum(1))[:, None].expand(-1, n)
-    components = torch.tensor([0.7, -0.3, 0.4][:n], dtype=torch.float64)
+    components = torch.tensor([0.7, -0.3, 0.4, 0.5], dtype=torch.float64).repeat(n)[:n]
     fields = torch.stack(
         [random, 0.7 * torch.ones_like(random), torch.zeros_like(random), wave * components]
     )

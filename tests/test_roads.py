@@ -1,6 +1,4 @@
-"""generate → fit → simulate → analyze, as a user types it, over models and lattices; a size of
-seconds.
-"""
+"""generate → fit → simulate → analyze, as a user types it, over models and lattices; a size of seconds."""
 
 import json
 from pathlib import Path
@@ -18,10 +16,7 @@ from lattgnn.lattice import square
 from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-TINY = (
-    "{class_path: lattgnn.data.%s, "
-    "init_args: {split: %s, n_trajectories: 1, n_steps: 6, n_frames: 4}}"
-)
+TINY = "{class_path: lattgnn.data.%s, init_args: {split: %s, n_trajectories: 1, n_steps: 6, n_frames: 4}}"
 
 LATTICES = [
     "kagome",
@@ -207,7 +202,7 @@ def test_double_exchange_on_any_lattice(lattice, tmp_path):
             ["--model.net.init_args.hidden.representation=A1 + E"],
             "must be one of",
         ),
-        ("jahn_teller_square", [], "lattice must be square"),
+        ("jahn_teller_square", [], "needs a square lattice"),
     ],
 )
 def test_what_another_lattice_does_not_have_is_refused_in_one_line(

@@ -138,7 +138,9 @@ class _SparseProduct(torch.autograd.Function):
 
 @contextmanager
 def _without_beta_warning() -> Iterator[None]:
-    """Silence torch's notice that CSR support is in beta, and nothing else."""
+    """Silence torch's notices that CSR support is in beta and is not checked, and nothing else."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support", category=UserWarning)
+        # torch 2.11 says so although check_invariants=False is explicit.
+        warnings.filterwarnings("ignore", message="Sparse invariant checks", category=UserWarning)
         yield
