@@ -1,4 +1,6 @@
-"""generate → fit → simulate → analyze, as a user types it, over models and lattices; a size of seconds."""
+"""generate → fit → simulate → analyze, as a user types it, over models and lattices; a size of
+seconds.
+"""
 
 import json
 from pathlib import Path
@@ -16,7 +18,10 @@ from lattgnn.lattice import square
 from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-TINY = "{class_path: lattgnn.data.%s, init_args: {split: %s, n_trajectories: 1, n_steps: 6, n_frames: 4}}"
+TINY = (
+    "{class_path: lattgnn.data.%s, "
+    "init_args: {split: %s, n_trajectories: 1, n_steps: 6, n_frames: 4}}"
+)
 
 LATTICES = [
     "kagome",
