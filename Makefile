@@ -33,7 +33,7 @@ new_environment = $(PYTHON) -m venv --clear $(1) || { $(PYTHON) -m venv --clear 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s%s\n", $$1, $$2}' Makefile
 
-quickstart: .venv/installed  ## the whole road in minutes: data, fit, test, quench, report
+quickstart: .venv/installed  ## the whole workflow in minutes: data, fit, test, quench, report
 	$(BIN)/lattgnn quickstart
 
 test: .venv/installed-test  ## all tests
@@ -56,7 +56,7 @@ check: .venv/installed-dev  ## style, types and layers
 	$(BIN)/python -m pyright
 	$(BIN)/lint-imports
 
-format: .venv/installed-dev  ## mend the style
+format: .venv/installed-dev  ## fix the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

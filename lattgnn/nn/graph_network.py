@@ -134,6 +134,7 @@ class GraphNetwork(ForceNetwork):
         )
         n_components = max(1, field_type.n_components)
         widths = (n_components, *layers.channels, 1 if conservative else n_components)
+        self.widths = widths[1:]
         made, arguments = layers.conv_class(), self._conv_arguments(lattice)
         self.activation = layers.activate()
         try:
@@ -175,8 +176,13 @@ class GraphNetwork(ForceNetwork):
     def _outputs(self, field: Tensor, graph: LatticeGraph) -> Float[Tensor, "batch_sites outputs"]:
         x = field.reshape(field.shape[0] * field.shape[1], -1) / self.field_scale
         edges, inputs = self._edges(graph, len(field))
-        for number, conv in enumerate(self.convs):
+        for number, (conv, width) in enumerate(zip(self.convs, self.widths, strict=True)):
             x = conv(self.activation(x) if number else x, edges, **inputs)
+            if x.shape[-1] != width:
+                raise InputError(
+                    f"layers must give {width} channels here, got {x.shape[-1]} from "
+                    f"{self.layers.conv}. With several heads use arguments: {{concat: false}}."
+                )
         return x
 
     @property

@@ -153,10 +153,7 @@ def test_mistakes_are_one_line_and_write_nothing(workspace, finished, capsys):
     for options, words in [
         (["--model.net=lattgnn.nn.OrbitNetwrk"], "OrbitNetwork"),
         (["--model.net.init_args.n_layer=3"], "n_layers"),
-        (
-            ["--model.net.init_args.field=vector"],
-            "the field of Holstein on square, 'trivial' and '', got 'vector' and ''",
-        ),
+        (["--model.net.init_args.field=vector"], "Did you mean 'field_type'?"),
         (["--model.net.init_args.hidden.representation=F1"], "must be one of A1, A2, B1, B2, E"),
         (["--data.lattice.init_args.extent=[2,2]"], "extent"),
         ([f"--ckpt_path={workspace / 'none.ckpt'}"], "does not exist"),
