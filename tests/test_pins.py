@@ -4,9 +4,14 @@ These are regression values of our own code. A dataset with another name is made
 checkpoint whose forces change is another force field, so neither may happen by accident.
 """
 
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 
+import lattgnn
+from lattgnn.checkpoint import load_checkpoint, read_header
 from lattgnn.cli.physics_verbs import generate_parser
 from lattgnn.data.generation import dataset_config, dataset_path
 from lattgnn.forcefield import LearnedForceField
@@ -66,3 +71,15 @@ def test_shipped_checkpoints_keep_their_forces(name):
         _, forces = net(field[None], net.graph(lattice))
     found = forces.flatten()[[0, 50, 143]].tolist()
     assert found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(FORCES))
+def test_recipes_of_shipped_checkpoints_describe_their_networks(name):
+    folder = Path(lattgnn.__file__).parent / "pretrained"
+    header = read_header(load_checkpoint(folder / f"{name}.ckpt"))
+    found = header["net"]["init_args"]
+    recipe = yaml.safe_load((folder / f"{name}.yaml").read_text())["model"]["net"]
+    assert recipe["class_path"] == header["net"]["class_path"]
+    hidden = found["hidden"]["init_args"]
+    assert recipe["init_args"].pop("hidden").items() <= hidden.items()
+    assert recipe["init_args"].items() <= found.items()
