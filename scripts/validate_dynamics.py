@@ -1,16 +1,13 @@
 """Compare learned with exact dynamics: three measurements on the Holstein quench.
 
-    python scripts/validate_dynamics.py --checkpoint holstein-square --out
-    docs/benchmarks/dynamics.json
+    python scripts/validate_dynamics.py --checkpoint holstein-square --out FILE.json
 
-1. C(1) of 8 quenches that were not used for training, with learned (ML) and exact (ED) forces and
-the
-   same noise.
+1. C(1) of 8 quenches that were not used for training, with learned (ML) and exact (ED) forces
+   and the same noise.
 2. Kinetic temperature ⟨p²⟩/m in the second half of 10,000 Langevin steps.
-3. Energy conservation (gamma = 0) from step 200 of a quench, over 10,000 steps, or 20,000 with the
-energy
-   head: rms error of the energy per site, for the run and for each half, and the drift, which is
-   the slope of a fitted line times the length of the run.
+3. Energy conservation (gamma = 0) from step 200 of a quench, over 10,000 steps, or 20,000 with
+   the energy head: rms error of the energy per site, for the run and for each half, and the drift,
+   which is the slope of a fitted line times the length of the run.
 
 The results are written to a JSON file.
 """

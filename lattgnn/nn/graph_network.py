@@ -81,8 +81,9 @@ class GraphNetwork(ForceNetwork):
     ``num_relations``), ``edge_attr`` (with ``edge_dim``) and ``edge_weight``. The samples of a
     batch are a disjoint union of copies of the graph, so every layer of PyG works.
 
-    The direct head gives F = b tanh(y) per component, where b is the bound on the electronic force.
-    The energy head gives :math:`E = \sum_i y_i` and F = −∂E/∂field.
+    The direct head gives F = b tanh(y) for a scalar field and F = y / √(1 + |y|²/b²) for a vector,
+    where b is the bound on the electronic force. The energy head gives :math:`E = \sum_i y_i` and
+    F = −∂E/∂field.
 
     **Symmetry.** Layers that only depend on the orbits or lengths of bonds preserve the whole space
     group for a scalar field. Layers that depend on bond vectors preserve translations only, and so
@@ -163,7 +164,13 @@ class GraphNetwork(ForceNetwork):
             return energy_and_forces(lambda q: self.site_energies(q, graph).sum(1), field)
         forces = self._outputs(field, graph).view(field.shape)
         bound = self.field_type.force_bound if self.bounded else None
-        return None, forces if bound is None else bound * torch.tanh(forces)
+        if bound is None:
+            return None, forces
+        if self.field_type.n_components == 0:
+            return None, bound * torch.tanh(forces)
+        # The bound of a vector is that of its length, as in `OrbitNetwork`.
+        square = forces.square().sum(-1, keepdim=True)
+        return None, forces * torch.rsqrt(1 + square / bound**2)
 
     def site_energies(
         self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph

@@ -141,3 +141,18 @@ def test_description_rebuilds_the_network(rng):
 def test_bad_arguments_are_refused_in_one_line(layers, message):
     with pytest.raises(ValueError, match=message):
         GraphNetwork(square(4), SCALAR, ConvLayers(**layers))
+
+
+@pytest.mark.parametrize("field_type", [SCALAR, VECTOR], ids=["scalar", "vector"])
+def test_the_length_of_a_direct_force_is_bounded(field_type, rng):
+    lattice = square(4)
+    layers = ConvLayers("torch_geometric.nn.GraphConv", channels=(40,))
+    components = (2,) if field_type.n_components else ()
+    field = 100 * torch.randn(2, lattice.n_sites, *components, generator=rng, dtype=torch.float64)
+    lengths = {}
+    for bounded in (True, False):
+        torch.manual_seed(0)
+        net = GraphNetwork(lattice, field_type, layers, bounded=bounded).double()
+        forces = net(field, net.graph(lattice))[1].reshape(2, lattice.n_sites, -1)
+        lengths[bounded] = forces.norm(dim=-1).max()
+    assert lengths[True] <= 1.75 * (1 + 1e-12) < lengths[False]
