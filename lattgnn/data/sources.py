@@ -46,6 +46,27 @@ class LabeledFields:
         names = [field.name for field in fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
+    def check_finite(self, name: str) -> None:
+        """Refuse labels that are not numbers. All energies may be NaN, if they are not known.
+
+        Args:
+            name: What these labels are, for the message.
+
+        Raises:
+            InputError: If a field, a force or an energy is NaN or infinite.
+        """
+        for quantity in ("field", "forces", "energy"):
+            values = getattr(self, quantity)
+            if quantity == "energy" and np.isnan(values).all():
+                continue
+            bad = ~np.isfinite(values.reshape(len(self), -1)).all(axis=1)
+            if bad.any():
+                raise InputError(
+                    f"labels must be finite numbers, but {name} has others in {quantity} of sample "
+                    f"{int(bad.argmax())}. Check the model with `lattgnn check`, or the strength "
+                    "of the fields."
+                )
+
 
 @dataclass(frozen=True)
 class Source(ABC):
