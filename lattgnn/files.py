@@ -1,4 +1,4 @@
-"""Files and directories that a reader sees complete or not at all.
+"""Files and directories that a reader sees complete or not at all, and that one process writes.
 
 Everything is written under a temporary name in the same directory and renamed when it is complete,
 because a rename within one file system is atomic.
@@ -6,12 +6,22 @@ because a rename within one file system is atomic.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import socket
 import uuid
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import lock_descriptor
+
+from lattgnn.errors import InputError
+
+# What a file system answers that has no locks, such as Lustre without the mount option flock.
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @contextmanager
@@ -102,6 +112,79 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     _flush_to_disk(path.parent)
 
 
+@contextmanager
+def run_lock(path: str | Path) -> Iterator[None]:
+    """Hold the lock of a run or of a dataset, so that one process at a time writes to it.
+
+    The operating system releases the lock when the process ends, even if it is killed. So the lock
+    file of a dead process locks nothing, and the next process takes it over.
+
+    Args:
+        path: The directory of the run, which need not exist yet. The lock file `.NAME.lock` lies
+            beside it, or in it where its parent is read-only, and is removed at the end.
+
+    Raises:
+        InputError: If another process holds the lock; the message names its id and host.
+    """
+    path = Path(path).resolve()  # one lock for all spellings of a path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    inside = path.is_dir() and not os.access(path.parent, os.W_OK)
+    folder = path if inside else path.parent
+    lock = folder / f".{path.name}.lock"
+    descriptor = _locked_descriptor(path, lock)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows does not remove an open file, which does no harm
+            lock.unlink()
+        os.close(descriptor)
+
+
+def _locked_descriptor(path: Path, lock: Path) -> int:
+    """Open and lock a lock file, and write into it which process holds it."""
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not _lock(descriptor, path):
+                raise InputError(
+                    f"{path} is being written by {_holder(descriptor)}. Wait until it has finished,"
+                    " or stop it."
+                )
+            # The previous holder may have removed the file between our two calls. A lock on a
+            # removed file excludes nobody, so the new file is locked instead.
+            if lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat()):
+                holder = f"\nprocess {os.getpid()} on {socket.gethostname()}\n"
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, holder.encode())
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> bool:
+    """Lock an open file, and return whether no other process holds it."""
+    try:
+        return lock_descriptor(descriptor, blocking=False)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        warnings.warn(
+            f"the file system of {path} has no locks ({error.strerror}). Make sure yourself that "
+            "no other process writes there.",
+            stacklevel=2,
+        )
+        return True
+
+
+def _holder(descriptor: int) -> str:
+    """The process that holds a lock, as it wrote itself into the file."""
+    # On Windows the first byte is locked for readers too, so the text begins after it.
+    os.lseek(descriptor, 1, os.SEEK_SET)
+    return os.read(descriptor, 1000).decode(errors="replace").strip() or "another process"
+
+
 def _temporary_path(path: Path, suffix: str = "") -> Path:
     """A hidden name beside `path` that no other process uses."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp{suffix}")
@@ -109,7 +192,12 @@ def _temporary_path(path: Path, suffix: str = "") -> Path:
 
 def _flush_to_disk(path: Path) -> None:
     """Wait until a file, or the entries of a directory, are on the disk (fsync)."""
-    descriptor = os.open(path, os.O_RDONLY)
+    if os.name == "nt":  # Windows opens no directories, and flushes files opened for writing only
+        if path.is_dir():
+            return
+        descriptor = os.open(path, os.O_RDWR)
+    else:
+        descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -6,11 +6,9 @@ solver uses one thread, so the bits do not depend on the number of processes, on
 interruptions.
 """
 
-import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ from lattgnn.data.sources import Source
 from lattgnn.data.workers import Task, compute
 from lattgnn.dynamics.philox import GENERATOR
 from lattgnn.errors import InputError
-from lattgnn.files import atomic_directory, atomic_write_text
+from lattgnn.files import atomic_directory, atomic_write_text, run_lock
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -135,25 +133,16 @@ def generate(
         exact = ExactForceField(hamiltonian(lattice), solver)
         # Before anything is written: the pattern cannot be computed if the lattice is too small.
         _ = exact.hamiltonian.rows
-        _check_sources(sources, exact.hamiltonian)
-        path.mkdir(parents=True, exist_ok=True)
-        with _locked(path):
+        for source in sources:
+            source.check(exact.hamiltonian)
+        todo = tasks(sources, seed)
+        with run_lock(path):
+            path.mkdir(exist_ok=True)
             # Checked again: another process may have finished since the first check.
             if not (path / MANIFEST).exists():
-                records = _finish(path, exact, tasks(sources, seed), n_workers, progress)
+                records = _finish(path, exact, todo, n_workers, progress)
                 _write_manifest(path, config, records)
     return LatticeDataset.open(path, expect=config).path
-
-
-def _check_sources(sources: Sequence[Source], model: Hamiltonian) -> None:
-    """Refuse sources whose kind of field is not that of the model."""
-    for source in sources:
-        if source.makes_spins not in (None, model.field_type.is_spin):
-            use = "RandomSpins, SpinQuench" if model.field_type.is_spin else "RandomFields, Quench"
-            raise InputError(
-                f"sources must make fields of {type(model).__name__}, got {type(source).__name__}. "
-                f"Use {use}."
-            )
 
 
 def _finish(
@@ -200,21 +189,3 @@ def _write_manifest(path: Path, config: dict[str, Any], records: list[Record]) -
         "parts": [asdict(record) for record in records],
     }
     atomic_write_text(path / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of the directory, so that only one process writes to it.
-
-    The kernel releases it when the process ends, even if it is killed.
-    """
-    lock = path / ".lock"
-    with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"dataset {path} is being made by another process. Wait until it has finished."
-            ) from None
-        yield
-        lock.unlink()

@@ -1,4 +1,3 @@
-import fcntl
 import os
 import shutil
 import signal
@@ -13,6 +12,7 @@ import pytest
 
 from lattgnn.data import LatticeDataset, Quench, RandomFields, generate
 from lattgnn.data.generation import tasks
+from lattgnn.files import run_lock
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
 from lattgnn.solvers import ExactDiagonalization
@@ -61,13 +61,11 @@ def test_a_source_added_at_the_end_changes_no_seed(recipe):
 
 
 def test_second_generator_is_refused(recipe, tmp_path, made):
-    path = tmp_path / made.name
-    path.mkdir()
-    with (path / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match="is being made by another process"):
+    with run_lock(tmp_path / made.name):
+        with pytest.raises(ValueError, match=f"is being written by process {os.getpid()} on"):
             generate(**recipe, root=tmp_path)
-    generate(**recipe, root=tmp_path)  # the lock of a process that has ended is released
+    generate(**recipe, root=tmp_path)
+    assert os.listdir(tmp_path) == [made.name]  # no lock is left
 
 
 @pytest.mark.parametrize(
@@ -145,7 +143,7 @@ def test_killed_and_run_again_equals_uninterrupted(tmp_path, n_workers, kills):
             time.sleep(0.002)
         os.killpg(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-    (path,) = root.iterdir()
+    (path,) = root.glob("killed-*")  # beside it lies the lock of the killed process
     with pytest.raises(ValueError, match="not complete"):
         LatticeDataset.open(path)
     again = generate(*arguments, root, "killed", n_workers=n_workers, progress=False)
