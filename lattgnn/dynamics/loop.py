@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lattgnn.dynamics.philox import GENERATOR
-from lattgnn.dynamics.runaway import RunawayFieldError, advance_checked
+from lattgnn.dynamics.runaway import FIELD_LIMIT, advance_checked
 from lattgnn.dynamics.schedule import SaveSchedule
 from lattgnn.dynamics.state import ForceField, Integrator, State
 from lattgnn.dynamics.trajectory import (
@@ -29,7 +29,7 @@ from lattgnn.lattice import Lattice
 from lattgnn.progress import progress_bar
 from lattgnn.serialize import config_differences, describe
 
-__all__ = ["ForceField", "RunawayFieldError", "check_integrator", "simulate"]
+__all__ = ["check_integrator", "simulate"]
 
 
 def simulate(
@@ -41,7 +41,7 @@ def simulate(
     path: str | Path | None = None,
     *,
     config: Mapping[str, Any] | None = None,
-    field_limit: float = 1e6,
+    field_limit: float = FIELD_LIMIT,
     progress: bool = False,
 ) -> Trajectory:
     """Run dynamics: advance `state` by `n_steps` steps and save frames on a schedule.

@@ -16,6 +16,9 @@ from lattgnn.dynamics.update import all_within
 from lattgnn.errors import StoppedRunError
 from lattgnn.lattice import Lattice
 
+#: Largest |field| of a run, unless another limit is given. Physical fields are of order 1.
+FIELD_LIMIT = 1e6
+
 CHECK_INTERVAL = 100
 """Most steps between two checks on a GPU, where a check makes the host wait for the device."""
 
@@ -24,20 +27,28 @@ class RunawayFieldError(StoppedRunError):
     """A field or force became NaN, infinite or too large. The frames saved before it remain.
 
     Attributes:
+        quantity: What left the limits: the field, the momentum or the forces.
         step: Step that failed.
         replica: Row of the batch.
         site: Index of the site.
         value: Value found there.
+        limit: Largest value allowed.
     """
 
     def __init__(
         self, quantity: str, step: int, replica: int, site: int, value: float, limit: float
     ) -> None:
         self.step, self.replica, self.site, self.value = step, replica, site, value
+        self.quantity, self.limit = quantity, limit
         super().__init__(
             f"{quantity} must stay finite and within ±{limit:g}, got {value:g} at step {step}, "
             f"replica {replica}, site {site}. Use a smaller dt, or check the force field there."
         )
+
+    def __reduce__(self) -> tuple:
+        # By default the message alone is pickled, from which a worker's error cannot be rebuilt.
+        arguments = (self.quantity, self.step, self.replica, self.site, self.value, self.limit)
+        return RunawayFieldError, arguments
 
 
 def advance_checked(
@@ -68,7 +79,9 @@ def advance_checked(
         RunawayFieldError: If a field or force is NaN or infinite, or a field exceeds the limit.
     """
     if state.step == last:
-        _check(last, field_limit, field=state.field, momentum=state.momentum, forces=state.forces)
+        check_values(
+            last, field_limit, field=state.field, momentum=state.momentum, forces=state.forces
+        )
 
     def advance(state: State, stop: int, checked: _EachCall | _Extremes) -> State:
         while state.step < stop:
@@ -152,9 +165,9 @@ class _EachCall(_Wrapped):
     """Refuses a runaway field before the force field sees it: it could make a solver hang."""
 
     def __call__(self, field: Tensor, *, out: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
-        _check(self.step, self.field_limit, field=field)
+        check_values(self.step, self.field_limit, field=field)
         energy, forces = evaluate(self.force_field, field, out)
-        _check(self.step, self.field_limit, forces=forces)
+        check_values(self.step, self.field_limit, forces=forces)
         return energy, forces
 
 
@@ -187,8 +200,17 @@ def _copied(state: State) -> State:
     return replace(state, field=field, momentum=momentum, forces=forces)
 
 
-def _check(step: int, field_limit: float, **quantities: Tensor) -> None:
-    """Raise if any value is not finite, or the field exceeds the limit."""
+def check_values(step: int, field_limit: float, **quantities: Tensor) -> None:
+    """Refuse values that are not finite, and a field beyond its limit.
+
+    Args:
+        step: The step that the values belong to.
+        field_limit: Largest |field| allowed.
+        **quantities: The values by name, each [n_replicas, n_sites, ...].
+
+    Raises:
+        RunawayFieldError: If any value is not finite, or the one named `field` exceeds the limit.
+    """
     limits = [field_limit if name == "field" else math.inf for name in quantities]
     if all_within(list(quantities.values()), limits):
         return

@@ -14,11 +14,9 @@ from functools import lru_cache
 from itertools import product
 
 from lattgnn.errors import InputError
+from lattgnn.lattice.labels import Bond, bond_key, reversed_bond
 from lattgnn.lattice.operations import space_group
 from lattgnn.lattice.unit_cell import IntVector, UnitCell
-
-Bond = tuple[int, int, IntVector]
-"""A directed bond: source sublattice, destination sublattice, offset between their cells."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ class Orbit:
         stabilizer_order: Number of operations, modulo translations, that leave the representative
             in place.
         reverse: Index of the orbit of the reversed bonds.
+        label: Label of the bonds, or an empty text.
         squared_distance: Exact square of the distance.
         bonds: All bonds of this orbit that start in cell 0.
     """
@@ -51,6 +50,7 @@ class Orbit:
     multiplicity: int
     stabilizer_order: int
     reverse: int
+    label: str
     squared_distance: Fraction = field(repr=False)
     bonds: tuple[Bond, ...] = field(repr=False)
 
@@ -90,8 +90,8 @@ def orbits_within(cell: UnitCell, cutoff: float) -> tuple[Orbit, ...]:
     for bonds in _bond_classes(cell, cutoff):
         squared = _squared_length(cell, bonds)
         if squared <= limit:
-            classes.append((squared, sorted(bonds, key=_bond_key)))
-    classes.sort(key=lambda entry: (entry[0], _bond_key(entry[1][0])))
+            classes.append((squared, sorted(bonds, key=bond_key)))
+    classes.sort(key=lambda entry: (entry[0], bond_key(entry[1][0])))
     # Number of each bond's orbit, to look up the orbit of a reversed bond.
     number = {}
     for index, (_, bonds) in enumerate(classes):
@@ -109,7 +109,8 @@ def orbits_within(cell: UnitCell, cutoff: float) -> tuple[Orbit, ...]:
             distance=math.sqrt(squared),
             multiplicity=sum(bond[1] == destination for bond in bonds),
             stabilizer_order=order // len(bonds),  # orbit-stabilizer theorem
-            reverse=number[_reversed(bonds[0])],
+            reverse=number[reversed_bond(bonds[0])],
+            label=cell.bond_label.get(bonds[0], ""),
             squared_distance=squared,
             bonds=tuple(bonds),
         )
@@ -142,12 +143,3 @@ def _squared_length(cell: UnitCell, bonds: set[Bond]) -> Fraction:
     """
     total = sum((cell.squared_length(cell.separation(*b)) for b in bonds), Fraction(0))
     return total / len(bonds)
-
-
-def _bond_key(bond: Bond) -> tuple:
-    """Sort key: lowest sublattices first, then the offset that points most along the first axis."""
-    return bond[0], bond[1], tuple(-n for n in bond[2])
-
-
-def _reversed(bond: Bond) -> Bond:
-    return bond[1], bond[0], tuple(-n for n in bond[2])
