@@ -148,6 +148,8 @@ def _correction(message: str, known: list[str]) -> str:
         )
     if match := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", message):
         return suggestion(match[2], _public_names(match[1]))
+    if match := re.search(r"Import path ([\w.]+) does not correspond to .* of (\w+)", message):
+        return _annotation_advice(*match.groups())
     if re.search(r"unrecognized arguments: \S+\.ya?ml", message):
         return "Use --config FILE for a configuration."
     if re.search(r"[Ee]xpected a (<class ')?tuple", message):
@@ -162,6 +164,18 @@ def _correction(message: str, known: list[str]) -> str:
         keys = [name for name in known if not name.startswith("-")]
         return _near(match[1], keys, "Is it in the configuration of another verb? See --help.")
     return ""
+
+
+def _annotation_advice(path: str, wanted: str) -> str:
+    """Advice if the path names a function that does not say what it returns, else ""."""
+    module, _, name = path.rpartition(".")
+    found = getattr(importlib.import_module(module), name)
+    if (
+        isinstance(found, type)
+        or inspect.signature(found).return_annotation is not inspect.Parameter.empty
+    ):
+        return ""
+    return f"Say what the function returns: def {name}(...) -> {wanted}."
 
 
 def _near(wrong: str, known: list[str], otherwise: str) -> str:

@@ -88,7 +88,11 @@ def write_part(path: Path, frames: LabeledFields, **labels: Any) -> Record:
 
     Returns:
         The record.
+
+    Raises:
+        InputError: If a label is NaN or infinite.
     """
+    frames.check_finite(f"part {labels['name']}")
     group = zarr.open_group(path, mode="w", zarr_format=3)
     for field in fields(frames):
         values = getattr(frames, field.name)
@@ -196,7 +200,8 @@ class LatticeDataset:
         config, stored = manifest["config"], manifest["hash"]
         computed = config_hash(config)
         # The hash of the config, the stored hash and the name must agree.
-        if not stored == computed == path.name.rsplit("-", 1)[-1]:
+        # Resolved, because "." has no name.
+        if not stored == computed == path.resolve().name.rsplit("-", 1)[-1]:
             raise InputError(
                 f"the name of dataset {path} must end with the hash of its config, {computed}; "
                 f"{MANIFEST} has {stored}. The config was edited or the directory renamed. "
@@ -296,7 +301,9 @@ class LatticeDataset:
 
 def _read_frames(path: Path) -> LabeledFields:
     group = zarr.open_group(path, mode="r", zarr_format=3)
-    return LabeledFields(*(np.asarray(group[field.name]) for field in fields(LabeledFields)))
+    frames = LabeledFields(*(np.asarray(group[field.name]) for field in fields(LabeledFields)))
+    frames.check_finite(f"part {path}")
+    return frames
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from lattgnn.dynamics import (
     initial_spins,
     initial_state,
 )
+from lattgnn.dynamics.loop import FIELD_LIMIT, RunawayFieldError, check_values
 from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
 from lattgnn.serialize import describe
@@ -95,12 +96,25 @@ class Trajectories(Source):
         """The first state."""
 
     def label(self, exact: ExactForceField, task: int, seed: int) -> LabeledFields:
-        """Run one trajectory and keep the labels of its frames."""
-        force_field = _Recorder(exact)
+        """Run one trajectory and keep the labels of its frames.
+
+        Raises:
+            RunawayFieldError: If the field or the forces run away, as in `simulate`.
+        """
+        try:
+            return self._run(_Recorder(exact), seed)
+        except RunawayFieldError as error:
+            quantity = f"{error.quantity} of {self.split} trajectory {task}"
+            where = error.step, error.replica, error.site
+            raise RunawayFieldError(quantity, *where, error.value, error.limit) from None
+
+    def _run(self, force_field: "_Recorder", seed: int) -> LabeledFields:
+        """The labels of the frames of one trajectory."""
         state = self.start(force_field, seed)
         kept = [force_field.frame(state)]
         for last in self.steps[1:]:
             while state.step < last:
+                force_field.step = state.step + 1
                 state = self.stepper.step(force_field, state)
             kept.append(force_field.frame(state))
         return LabeledFields.join(kept)
@@ -190,18 +204,25 @@ def source_identity(source: Source) -> dict[str, Any]:
 
 
 class _Recorder:
-    """The exact force field, which remembers the electronic part of its last answer as a label."""
+    """The exact force field, which remembers the electronic part of its last answer as a label.
+
+    It refuses fields and forces that run away, before they become labels.
+    """
 
     def __init__(self, exact: ExactForceField) -> None:
         self.exact = exact
+        self.step = 0
         self.lattice, self.field_shape = exact.lattice, exact.field_shape
 
     def __call__(self, field: Tensor) -> tuple[Tensor, Tensor]:
+        check_values(self.step, FIELD_LIMIT, field=field)
         self.field = field
         self.energy, self.forces = self.exact.electronic(field)
         model = self.exact.hamiltonian
         energy = self.energy + model.classical_energy(field)
-        return energy, self.forces + model.classical_forces(field)
+        forces = self.forces + model.classical_forces(field)
+        check_values(self.step, FIELD_LIMIT, forces=forces)
+        return energy, forces
 
     def frame(self, state: State) -> LabeledFields:
         """The label of a state, whose field must be the last one that was evaluated."""

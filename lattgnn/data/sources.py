@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
+from lattgnn.hamiltonians import Hamiltonian
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -45,6 +46,27 @@ class LabeledFields:
         names = [field.name for field in fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
+    def check_finite(self, name: str) -> None:
+        """Refuse labels that are not numbers. All energies may be NaN, if they are not known.
+
+        Args:
+            name: What these labels are, for the message.
+
+        Raises:
+            InputError: If a field, a force or an energy is NaN or infinite.
+        """
+        for quantity in ("field", "forces", "energy"):
+            values = getattr(self, quantity)
+            if quantity == "energy" and np.isnan(values).all():
+                continue
+            bad = ~np.isfinite(values.reshape(len(self), -1)).all(axis=1)
+            if bad.any():
+                raise InputError(
+                    f"labels must be finite numbers, but {name} has others in {quantity} of sample "
+                    f"{int(bad.argmax())}. Check the model with `lattgnn check`, or the strength "
+                    "of the fields."
+                )
+
 
 @dataclass(frozen=True)
 class Source(ABC):
@@ -69,6 +91,22 @@ class Source(ABC):
         for name in ("n_samples", "block_size", "n_trajectories", "n_steps", "n_frames"):
             if getattr(self, name, 1) <= 0:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)!r}.")
+
+    def check(self, model: Hamiltonian) -> None:
+        """Refuse a model with another kind of field than this source; called before any label.
+
+        Args:
+            model: The Hamiltonian of the dataset.
+
+        Raises:
+            InputError: If the source does not fit the model.
+        """
+        if self.makes_spins not in (None, model.field_type.is_spin):
+            use = "RandomSpins, SpinQuench" if model.field_type.is_spin else "RandomFields, Quench"
+            raise InputError(
+                f"sources must make fields of {type(model).__name__}, got {type(self).__name__}. "
+                f"Use {use}."
+            )
 
     @property
     @abstractmethod

@@ -32,27 +32,45 @@ from lattgnn.lattice import Lattice
 from lattgnn.progress import progress_bar
 from lattgnn.serialize import config_differences, describe
 
-__all__ = ["ForceField", "RunawayFieldError", "check_integrator", "simulate"]
+__all__ = [
+    "FIELD_LIMIT",
+    "ForceField",
+    "RunawayFieldError",
+    "check_integrator",
+    "check_values",
+    "simulate",
+]
+
+#: Largest |field| of a run, unless another limit is given. Physical fields are of order 1.
+FIELD_LIMIT = 1e6
 
 
 class RunawayFieldError(StoppedRunError):
     """A field or force became NaN, infinite or too large. The frames saved before it remain.
 
     Attributes:
+        quantity: What left the limits: the field, the momentum or the forces.
         step: Step that failed.
         replica: Row of the batch.
         site: Index of the site.
         value: Value found there.
+        limit: Largest value allowed.
     """
 
     def __init__(
         self, quantity: str, step: int, replica: int, site: int, value: float, limit: float
     ) -> None:
         self.step, self.replica, self.site, self.value = step, replica, site, value
+        self.quantity, self.limit = quantity, limit
         super().__init__(
             f"{quantity} must stay finite and within ±{limit:g}, got {value:g} at step {step}, "
             f"replica {replica}, site {site}. Use a smaller dt, or check the force field there."
         )
+
+    def __reduce__(self) -> tuple:
+        # By default the message alone is pickled, from which a worker's error cannot be rebuilt.
+        arguments = (self.quantity, self.step, self.replica, self.site, self.value, self.limit)
+        return RunawayFieldError, arguments
 
 
 def simulate(
@@ -64,7 +82,7 @@ def simulate(
     path: str | Path | None = None,
     *,
     config: Mapping[str, Any] | None = None,
-    field_limit: float = 1e6,
+    field_limit: float = FIELD_LIMIT,
     progress: bool = False,
 ) -> Trajectory:
     """Run dynamics: advance `state` by `n_steps` steps and save frames on a schedule.
@@ -166,13 +184,17 @@ class _Guarded:
         # GPU each check waits for the device, so field and forces are checked together afterwards.
         on_cpu = field.device.type == "cpu"
         if on_cpu:
-            _check(self.step, self.field_limit, field=field)
+            check_values(self.step, self.field_limit, field=field)
         try:
             energy, forces = evaluate(self.force_field, field, out)
         except Exception:
-            _check(self.step, self.field_limit, field=field)  # the more likely cause, if it fails
+            check_values(
+                self.step, self.field_limit, field=field
+            )  # the more likely cause, if it fails
             raise
-        _check(self.step, self.field_limit, **({} if on_cpu else {"field": field}), forces=forces)
+        check_values(
+            self.step, self.field_limit, **({} if on_cpu else {"field": field}), forces=forces
+        )
         return energy, forces
 
 
@@ -187,7 +209,9 @@ def _advance(
 ) -> State:
     """Advance to step `last`. A state that is already there is only checked."""
     if state.step == last:
-        _check(last, field_limit, field=state.field, momentum=state.momentum, forces=state.forces)
+        check_values(
+            last, field_limit, field=state.field, momentum=state.momentum, forces=state.forces
+        )
     while state.step < last:
         guarded = _Guarded(force_field, field_limit, state.step + 1)
         state = integrator.step(guarded, state, out=next(workspaces))
@@ -195,8 +219,17 @@ def _advance(
     return state
 
 
-def _check(step: int, field_limit: float, **quantities: Tensor) -> None:
-    """Raise if any value is not finite, or the field exceeds the limit."""
+def check_values(step: int, field_limit: float, **quantities: Tensor) -> None:
+    """Refuse values that are not finite, and a field beyond its limit.
+
+    Args:
+        step: The step that the values belong to.
+        field_limit: Largest |field| allowed.
+        **quantities: The values by name, each [n_replicas, n_sites, ...].
+
+    Raises:
+        RunawayFieldError: If any value is not finite, or the one named `field` exceeds the limit.
+    """
     limits = [field_limit if name == "field" else math.inf for name in quantities]
     if all_within(list(quantities.values()), limits):
         return

@@ -90,3 +90,15 @@ def test_debugging_keeps_the_traceback(parser, monkeypatch):
 def test_unknown_names_are_listed_if_none_is_close():
     message = "module 'lattgnn.hamiltonians' has no attribute 'Quark'"
     assert "Holstein" in explain(message)
+
+
+def unannotated(radius):
+    return Disk(radius)
+
+
+def test_a_function_that_does_not_say_what_it_returns_is_told_to():
+    message = f"Import path {__name__}.unannotated does not correspond to a subclass of Lattice"
+    assert explain(message).endswith(
+        "Say what the function returns: def unannotated(...) -> Lattice."
+    )
+    assert "Say what" not in explain(message.replace("unannotated", "Disk"))

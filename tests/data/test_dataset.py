@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from lattgnn.data import WINDOW_NAMES, LatticeDataset, dataset_config, window_index
+from lattgnn.data.dataset import write_part
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
 
@@ -50,6 +52,30 @@ def test_arrays_have_their_shapes(made):
 def test_unknown_split_is_refused(made):
     with pytest.raises(ValueError, match="split must be one of"):
         LatticeDataset.open(made).trajectories("training")
+
+
+def test_opens_the_current_folder(made, monkeypatch):
+    monkeypatch.chdir(made)
+    assert LatticeDataset.open(".").records == LatticeDataset.open(made).records
+
+
+@pytest.mark.parametrize("quantity", ["field", "forces", "energy"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_labels_that_are_not_numbers_are_not_written(made, tmp_path, quantity, bad):
+    frames = LatticeDataset.open(made).frames("val")
+    values = getattr(frames, quantity).copy()
+    values[2] = bad
+    with pytest.raises(ValueError, match=f"part 00-val has others in {quantity} of sample 2"):
+        write_part(
+            tmp_path / "part", replace(frames, **{quantity: values}), name="00-val", split="val"
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_energies_may_be_unknown(made, tmp_path):
+    frames = LatticeDataset.open(made).frames("val")
+    unknown = replace(frames, energy=np.full_like(frames.energy, np.nan))
+    write_part(tmp_path / "part", unknown, name="part", split="val", kind="quench", seed=0)
 
 
 def refused(path: Path, match: str, **options) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import pickle
 import signal
 import subprocess
 import sys
@@ -233,6 +234,7 @@ def test_nan_stops_the_run_loudly(harmonic, tmp_path, bad) -> None:
             Mortal(force_field, 7, broken), integrator, state, 20, Regular(3), tmp_path / "run"
         )
     error = caught.value
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # a worker process can send it
     assert isinstance(error, ArithmeticError)
     assert (error.step, error.replica, error.site) == (8, 1, 3)
     assert error.value == bad or math.isnan(bad)
