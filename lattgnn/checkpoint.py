@@ -99,13 +99,10 @@ def load_model(
     header = read_header(checkpoint, path)
     trained_on = build(header["lattice"], Lattice)
     lattice = trained_on if lattice is None else lattice
-    if (lattice.primitive_vectors, lattice.basis) != (
-        trained_on.primitive_vectors,
-        trained_on.basis,
-    ):
+    if lattice.cell != trained_on.cell:
         raise InputError(
             f"lattice must be the one that {path} was trained on, {trained_on.name}, got "
-            f"{lattice.name}. Any extent of that lattice works."
+            f"{lattice.name}. Any extent of that lattice works, with its labels of sites and bonds."
         )
     net = build(header["net"], ForceNetwork, lattice).to(device)
     _load_weights(net, checkpoint["state_dict"], path)

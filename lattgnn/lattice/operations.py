@@ -124,6 +124,9 @@ class SpaceGroup:
 def space_group(cell: UnitCell) -> SpaceGroup:
     """Space group of an infinite crystal, found by spglib and made exact.
 
+    An operation must map every site to a site of the same label, and every labeled bond to a bond
+    of the same label.
+
     Args:
         cell: The unit cell; for a finite lattice write `space_group(lattice.cell)`.
 
@@ -145,11 +148,18 @@ def space_group(cell: UnitCell) -> SpaceGroup:
         ...     print(operation.symbol)
         x, y
         x+y+1/3, -x+1/3
+
+        A strong and a weak bond in turn leave a chain its mirrors, but no translation by one site:
+
+        >>> from lattgnn.lattice import Lattice
+        >>> dimers = Lattice([[2.0]], [[0], ["1/2"]], 4, bond_labels={"strong": [[0, 1, [0]]]})
+        >>> [operation.symbol for operation in space_group(dimers.cell).operations]
+        ['x', '-x+1/2']
     """
     found = {}
     for rotation, translation in zip(*_spglib_operations(cell), strict=True):
         operation = _exact_operation(cell, rotation, translation)
-        if operation is not None:
+        if operation is not None and _keeps_bond_labels(cell, operation):
             found[operation.rotation, operation.translation] = operation
     return SpaceGroup(tuple(sorted(found.values(), key=_canonical_key)))
 
@@ -167,7 +177,10 @@ def _spglib_operations(cell: UnitCell) -> tuple[np.ndarray, np.ndarray]:
         vectors[axis, axis] = (axis + 2.3) * np.abs(vectors).max()
     positions = np.zeros((cell.n_sublattices, 3))
     positions[:, :dim] = np.array(cell.basis, dtype=float) @ np.linalg.inv(cell.reduction)
-    crystal = (vectors.tolist(), positions.tolist(), [1] * cell.n_sublattices)
+    # Sites of different labels are different elements to spglib.
+    kinds = sorted(set(cell.site_labels))
+    species = [1 + kinds.index(label) for label in cell.site_labels] or [1] * cell.n_sublattices
+    crystal = (vectors.tolist(), positions.tolist(), species)
     with warnings.catch_warnings():
         # spglib warns that its way of reporting errors will change.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -232,6 +245,15 @@ def _exact_operation(
     cartesian = vectors.T @ rotation @ np.linalg.inv(vectors.T)
     cartesian.setflags(write=False)
     return Operation(matrix, exact, tuple(int(s) for s in sublattices), tuple(shifts), cartesian)
+
+
+def _keeps_bond_labels(cell: UnitCell, operation: Operation) -> bool:
+    """Whether an operation maps every labeled bond to a bond of the same label.
+
+    An operation maps different bonds to different ones, so unlabeled bonds then stay unlabeled.
+    """
+    labels = cell.bond_label
+    return all(labels.get(operation.move_bond(*b)) == label for b, label in labels.items())
 
 
 def _product(matrix: tuple[IntVector, ...], vector: Vector) -> Vector:

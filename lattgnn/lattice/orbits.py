@@ -16,12 +16,10 @@ from itertools import pairwise, product
 import numpy as np
 
 from lattgnn.errors import InputError
+from lattgnn.lattice.labels import Bond, bond_key, reversed_bond
 from lattgnn.lattice.operations import space_group
 from lattgnn.lattice.reduction import LENGTH_TOLERANCE, equal_lengths
 from lattgnn.lattice.unit_cell import IntVector, UnitCell
-
-Bond = tuple[int, int, IntVector]
-"""A directed bond: source sublattice, destination sublattice, offset between their cells."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,7 @@ class Orbit:
         stabilizer_order: Number of operations, modulo translations, that leave the representative
             in place.
         reverse: Index of the orbit of the reversed bonds.
+        label: Label of the bonds, or an empty text.
         squared_distance: Square of the distance; orbits of equal length have the same number.
         bonds: All bonds of this orbit that start in cell 0.
     """
@@ -54,6 +53,7 @@ class Orbit:
     multiplicity: int
     stabilizer_order: int
     reverse: int
+    label: str
     squared_distance: Fraction = field(repr=False)
     bonds: tuple[Bond, ...] = field(repr=False)
 
@@ -106,7 +106,8 @@ def orbits_within(cell: UnitCell, cutoff: float) -> tuple[Orbit, ...]:
             distance=math.sqrt(squared),
             multiplicity=sum(bond[1] == destination for bond in bonds),
             stabilizer_order=order // len(bonds),  # orbit-stabilizer theorem
-            reverse=number[_reversed(bonds[0])],
+            reverse=number[reversed_bond(bonds[0])],
+            label=cell.bond_label.get(bonds[0], ""),
             squared_distance=squared,
             bonds=tuple(bonds),
         )
@@ -125,8 +126,8 @@ def _sorted_classes(cell: UnitCell, cutoff: float) -> list[tuple[Fraction, list[
         # Lengths that differ only by rounding become one number.
         squared = lengths[start][0]
         if squared <= limit:
-            shell = [sorted(bonds, key=_bond_key) for _, bonds in lengths[start:stop]]
-            classes += [(squared, bonds) for bonds in sorted(shell, key=lambda b: _bond_key(b[0]))]
+            shell = [sorted(bonds, key=bond_key) for _, bonds in lengths[start:stop]]
+            classes += [(squared, bonds) for bonds in sorted(shell, key=lambda b: bond_key(b[0]))]
     return classes
 
 
@@ -155,12 +156,3 @@ def _squared_length(cell: UnitCell, bonds: set[Bond]) -> Fraction:
     """
     total = sum((cell.squared_length(cell.separation(*b)) for b in bonds), Fraction(0))
     return total / len(bonds)
-
-
-def _bond_key(bond: Bond) -> tuple:
-    """Sort key: lowest sublattices first, then the offset that points most along the first axis."""
-    return bond[0], bond[1], tuple(-n for n in bond[2])
-
-
-def _reversed(bond: Bond) -> Bond:
-    return bond[1], bond[0], tuple(-n for n in bond[2])

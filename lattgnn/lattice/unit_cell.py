@@ -8,7 +8,7 @@ shell in two. Shells whose distances differ in the eighth digit stay two shells.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -18,6 +18,12 @@ from typing import Any
 import numpy as np
 
 from lattgnn.errors import InputError
+from lattgnn.lattice.labels import (
+    Bond,
+    normal_bond_labels,
+    normal_site_labels,
+    reversed_bond,
+)
 from lattgnn.lattice.reduction import obtuse_superbase
 
 Vector = tuple[Fraction, ...]
@@ -60,6 +66,8 @@ class UnitCell:
     Args:
         primitive_vectors: Cartesian components of the primitive vectors, one vector per row.
         basis: Sites of the cell, as fractions of the primitive vectors.
+        site_labels: Label of each site of the basis; empty if there are none.
+        bond_labels: Each label with its bonds, of which one direction is listed.
 
     Examples:
         >>> from lattgnn.lattice import honeycomb
@@ -72,22 +80,32 @@ class UnitCell:
 
     primitive_vectors: tuple[tuple[float, ...], ...]
     basis: tuple[Vector, ...]
+    site_labels: tuple[str, ...] = ()
+    bond_labels: tuple[tuple[str, tuple[Bond, ...]], ...] = ()
 
     @classmethod
     def create(
-        cls, primitive_vectors: Sequence | np.ndarray, basis: Sequence | np.ndarray
+        cls,
+        primitive_vectors: Sequence | np.ndarray,
+        basis: Sequence | np.ndarray,
+        *,
+        site_labels: Sequence | None = None,
+        bond_labels: Mapping | None = None,
     ) -> UnitCell:
         """Check user input and make a unit cell from it.
 
         Args:
             primitive_vectors: Rows [dim, dim], one vector per row, in any unit of length.
             basis: Rows [n_sublattices, dim] of fractions of the primitive vectors.
+            site_labels: One label per site of the basis; see `Lattice`.
+            bond_labels: Labels with their bonds; see `Lattice`.
 
         Returns:
             The cell with hashable, exact contents.
 
         Raises:
-            InputError: If shapes disagree, the vectors are dependent, or two basis sites coincide.
+            InputError: If shapes disagree, the vectors are dependent, two basis sites coincide, or
+                a label is wrong.
         """
         try:
             vectors = tuple(tuple(float(x) for x in row) for row in primitive_vectors)
@@ -107,7 +125,12 @@ class UnitCell:
             )
         _check_independent(np.array(vectors), primitive_vectors)
         _check_distinct(sites)
-        return cls(vectors, sites)
+        return cls(
+            vectors,
+            sites,
+            normal_site_labels(site_labels, len(sites)),
+            normal_bond_labels(bond_labels, len(sites), dim),
+        )
 
     @property
     def dim(self) -> int:
@@ -118,6 +141,29 @@ class UnitCell:
     def n_sublattices(self) -> int:
         """Number of sites per cell."""
         return len(self.basis)
+
+    @cached_property
+    def bond_label(self) -> dict[Bond, str]:
+        """Label of every labeled bond, in both directions."""
+        table = {}
+        for label, bonds in self.bond_labels:
+            for bond in bonds:
+                table[bond] = table[reversed_bond(bond)] = label
+        return table
+
+    def label_length(self, label: str) -> float:
+        """Length of the longest bond with a label.
+
+        Raises:
+            InputError: If no bond has the label.
+        """
+        known = dict(self.bond_labels)
+        if label not in known:
+            raise InputError(
+                f"label must be one of the bond labels {sorted(known)}, got {label!r}."
+                " Label bonds with the argument bond_labels of Lattice."
+            )
+        return max(math.sqrt(self.squared_length(self.separation(*b))) for b in known[label])
 
     @cached_property
     def reduction(self) -> np.ndarray:
