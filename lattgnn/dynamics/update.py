@@ -55,6 +55,7 @@ def advance(
     if compiled_update is None:
         _by_pytorch(update, numbers, forces, momentum, field)
         return
+    assert all(tensor.shape == forces.shape for tensor in (*momentum, *(field or ())))
     # The compiled function knows addresses but no strides. An old tensor may be a view with gaps,
     # such as a component of a larger array, and is copied then; a new one must be dense already.
     assert new_momentum.is_contiguous() and (new_field is None or new_field.is_contiguous())
