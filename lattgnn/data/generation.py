@@ -133,25 +133,16 @@ def generate(
         exact = ExactForceField(hamiltonian(lattice), solver)
         # Before anything is written: the pattern cannot be computed if the lattice is too small.
         _ = exact.hamiltonian.rows
-        _check_sources(sources, exact.hamiltonian)
+        for source in sources:
+            source.check(exact.hamiltonian)
+        todo = tasks(sources, seed)
         with run_lock(path):
             path.mkdir(exist_ok=True)
             # Checked again: another process may have finished since the first check.
             if not (path / MANIFEST).exists():
-                records = _finish(path, exact, tasks(sources, seed), n_workers, progress)
+                records = _finish(path, exact, todo, n_workers, progress)
                 _write_manifest(path, config, records)
     return LatticeDataset.open(path, expect=config).path
-
-
-def _check_sources(sources: Sequence[Source], model: Hamiltonian) -> None:
-    """Refuse sources whose kind of field is not that of the model."""
-    for source in sources:
-        if source.makes_spins not in (None, model.field_type.is_spin):
-            use = "RandomSpins, SpinQuench" if model.field_type.is_spin else "RandomFields, Quench"
-            raise InputError(
-                f"sources must make fields of {type(model).__name__}, got {type(source).__name__}. "
-                f"Use {use}."
-            )
 
 
 def _finish(

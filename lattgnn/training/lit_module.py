@@ -27,7 +27,7 @@ from lattgnn.nn import ForceNetwork, tangent_part
 from lattgnn.solvers import Solver
 from lattgnn.symmetry import FieldType
 from lattgnn.training.learning_rate import learning_rate_factor
-from lattgnn.training.metrics import ForceErrors
+from lattgnn.training.metrics import ForceErrors, SampleSums
 from lattgnn.training.optimizer_settings import optimizer_name, restore_settings
 
 logger = logging.getLogger(__name__)
@@ -250,16 +250,17 @@ class LitForceField(LightningModule):
     def _evaluate(self, stage: str, batch: dict[str, Tensor]) -> None:
         _, forces = self.model_step(batch)
         elastic = self.hamiltonian.classical_forces(batch["field"])
+        sums = SampleSums.of(forces, batch["forces"], elastic)
+        self.metric(stage, "all").update(sums)
         for index, name in enumerate(WINDOW_NAMES):
             # Even if no sample is chosen: all processes must update the same metrics.
             chosen = batch["window"] == index
-            for window in {"all", name, "random" if name == "random" else "quench"}:
-                self.metric(stage, window).update(
-                    forces[chosen], batch["forces"][chosen], elastic[chosen]
-                )
+            self.metric(stage, name).update(sums, chosen)
+            if name != "random":
+                self.metric(stage, "quench").update(sums, chosen)
         if self.has_spins:
-            vectors = (forces, batch["forces"], elastic)
-            self.metric(stage, TANGENT).update(*(tangent_part(v, batch["field"]) for v in vectors))
+            vectors = (tangent_part(v, batch["field"]) for v in (forces, batch["forces"], elastic))
+            self.metric(stage, TANGENT).update(SampleSums.of(*vectors))
 
     def _log_errors(self, stage: str) -> None:
         for window in self.windows:
