@@ -314,7 +314,12 @@ class LearnedForceField:
         Returns:
             As for a call.
         """
-        self.hamiltonian.check_field(field)
+        # On a GPU, checking the values would make the host wait for the device at every call.
+        # `simulate` checks them there, and for other callers NaN in the field gives NaN forces.
+        if field.device.type == "cpu":
+            self.hamiltonian.check_field(field)
+        else:
+            self.hamiltonian.check_shape(field)
         flat = field.detach().reshape(-1, *self.field_shape)
         energy, forces = self._grand(flat) if self.filling is None else self._canonical(flat)
         return self._like(field, energy, forces)

@@ -16,6 +16,7 @@ from lattgnn.errors import InputError
 from lattgnn.lattice.finite_bonds import Bonds, list_bonds
 from lattgnn.lattice.labels import Bond, check_labels
 from lattgnn.lattice.orbits import orbits_within
+from lattgnn.lattice.reduction import shortest_vector
 from lattgnn.lattice.unit_cell import UnitCell
 from lattgnn.serialize import describe
 
@@ -289,7 +290,7 @@ class Lattice:
                 f" got {n!r} and {sublattice!r}. Use shells(3)."
             )
         # Widen the cutoff until there are enough shells.
-        cutoff = float(np.linalg.norm(np.array(self.primitive_vectors), axis=1).min())
+        cutoff = shortest_vector(np.array(self.primitive_vectors))
         while True:
             counts: dict[Fraction, int] = {}
             for orbit in orbits_within(self.cell, cutoff):

@@ -15,6 +15,7 @@ import numpy as np
 import spglib
 
 from lattgnn.errors import InputError
+from lattgnn.lattice.reduction import LENGTH_TOLERANCE
 from lattgnn.lattice.unit_cell import IntVector, UnitCell, Vector
 
 
@@ -164,9 +165,9 @@ def space_group(cell: UnitCell) -> SpaceGroup:
 
 
 def _spglib_operations(cell: UnitCell) -> tuple[np.ndarray, np.ndarray]:
-    """Rotations [n, dim, dim] and approximate translations [n, dim] of the crystal's own space."""
+    """Rotations [n, dim, dim] and approximate translations [n, dim], in the reduced cell."""
     dim = cell.dim
-    gram = np.array(cell.gram, dtype=float)
+    gram = np.array(cell.reduced_gram, dtype=float)
     # Only scalar products matter. The Cholesky factor of their matrix is a right-handed cell, which
     # spglib requires. The axes that pad 1D and 2D crystals to three dimensions are perpendicular to
     # the cell and longer than all of its vectors.
@@ -175,7 +176,7 @@ def _spglib_operations(cell: UnitCell) -> tuple[np.ndarray, np.ndarray]:
     for axis in range(dim, 3):
         vectors[axis, axis] = (axis + 2.3) * np.abs(vectors).max()
     positions = np.zeros((cell.n_sublattices, 3))
-    positions[:, :dim] = np.array(cell.basis, dtype=float)
+    positions[:, :dim] = np.array(cell.basis, dtype=float) @ np.linalg.inv(cell.reduction)
     # Sites of different labels are different elements to spglib.
     kinds = sorted(set(cell.site_labels))
     species = [1 + kinds.index(label) for label in cell.site_labels] or [1] * cell.n_sublattices
@@ -183,10 +184,13 @@ def _spglib_operations(cell: UnitCell) -> tuple[np.ndarray, np.ndarray]:
     with warnings.catch_warnings():
         # spglib warns that its way of reporting errors will change.
         warnings.simplefilter("ignore", DeprecationWarning)
-        if dim == 2:
-            dataset = spglib.get_layergroup(crystal, aperiodic_dir=2, symprec=1e-6)
-        else:
-            dataset = spglib.get_symmetry_dataset(crystal, symprec=1e-6)
+        try:
+            if dim == 2:
+                dataset = spglib.get_layergroup(crystal, aperiodic_dir=2, symprec=1e-6)
+            else:
+                dataset = spglib.get_symmetry_dataset(crystal, symprec=1e-6)
+        except spglib.error.SpglibError:  # older versions return None instead
+            dataset = None
     if dataset is None:
         raise InputError(
             f"spglib found no space group for {cell.n_sublattices} sites in primitive_vectors"
@@ -205,14 +209,25 @@ def _spglib_operations(cell: UnitCell) -> tuple[np.ndarray, np.ndarray]:
 def _exact_operation(
     cell: UnitCell, rotation: np.ndarray, translation: np.ndarray
 ) -> Operation | None:
-    """The exact operation, or None if it holds only within the tolerance of spglib."""
-    gram = np.array(cell.gram, dtype=float)
-    if np.abs(rotation.T @ gram @ rotation - gram).max() > 1e-9 * gram.max():
+    """The exact operation, or None if it holds only within the tolerance of spglib.
+
+    Args:
+        cell: The unit cell.
+        rotation: Integer rotation [dim, dim] in the reduced cell.
+        translation: Approximate translation [dim] in the reduced cell.
+    """
+    gram = np.array(cell.reduced_gram, dtype=float)
+    lengths = np.sqrt(gram.diagonal())
+    change = np.abs(rotation.T @ gram @ rotation - gram)
+    if (change > LENGTH_TOLERANCE * np.outer(lengths, lengths)).any():
         return None
     # Image of each sublattice: the site nearest to where the approximate operation takes it.
-    basis = np.array(cell.basis, dtype=float)
+    back = np.linalg.inv(cell.reduction)
+    basis = np.array(cell.basis, dtype=float) @ back
     separation = (basis @ rotation.T + translation)[:, None] - basis
     sublattices = np.abs(separation - separation.round()).max(-1).argmin(1)
+    # Fractions x of the primitive vectors are x = Nᵀ y for fractions y of the reduced cell.
+    rotation = np.rint(cell.reduction.T @ rotation @ back.T).astype(np.int64)
     matrix = tuple(tuple(int(n) for n in row) for row in rotation)
     rotated = [_product(matrix, site) for site in cell.basis]
     # The translation is exactly the vector that takes the rotated site 0 onto its image ...
@@ -223,7 +238,7 @@ def _exact_operation(
     for site, sublattice in zip(rotated, sublattices, strict=True):
         image = cell.basis[sublattice]
         move = [a + t - b for a, t, b in zip(site, exact, image, strict=True)]
-        if max(abs(x - round(x)) for x in move) > 1e-9:
+        if max(abs(x - round(x)) for x in move) > LENGTH_TOLERANCE:
             return None
         shifts.append(tuple(round(x) for x in move))
     vectors = np.array(cell.primitive_vectors)

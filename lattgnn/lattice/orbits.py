@@ -11,11 +11,14 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
+
+import numpy as np
 
 from lattgnn.errors import InputError
 from lattgnn.lattice.labels import Bond, bond_key, reversed_bond
 from lattgnn.lattice.operations import space_group
+from lattgnn.lattice.reduction import LENGTH_TOLERANCE, equal_lengths
 from lattgnn.lattice.unit_cell import IntVector, UnitCell
 
 
@@ -37,7 +40,7 @@ class Orbit:
             in place.
         reverse: Index of the orbit of the reversed bonds.
         label: Label of the bonds, or an empty text.
-        squared_distance: Exact square of the distance.
+        squared_distance: Square of the distance; orbits of equal length have the same number.
         bonds: All bonds of this orbit that start in cell 0.
     """
 
@@ -61,8 +64,8 @@ def orbits_within(cell: UnitCell, cutoff: float) -> tuple[Orbit, ...]:
 
     Args:
         cell: The unit cell.
-        cutoff: Largest length of a bond, in the units of the primitive vectors. The comparison is
-            exact, r² ≤ cutoff² (1 + 1e-9), so that cutoff=2**0.5 includes the diagonal of a square.
+        cutoff: Largest length of a bond, in the units of the primitive vectors. The comparison has
+            a relative tolerance of 1e-9, so that cutoff=2**0.5 includes the diagonal of a square.
 
     Returns:
         Orbits sorted by distance, and among equal distances by their representatives. A larger
@@ -85,13 +88,7 @@ def orbits_within(cell: UnitCell, cutoff: float) -> tuple[Orbit, ...]:
         raise InputError(
             f"cutoff must be positive and finite, got {cutoff!r}. Use 1.0 for nearest neighbors."
         )
-    limit = Fraction(cutoff) ** 2 * (1 + Fraction(1, 10**9))
-    classes = []
-    for bonds in _bond_classes(cell, cutoff):
-        squared = _squared_length(cell, bonds)
-        if squared <= limit:
-            classes.append((squared, sorted(bonds, key=bond_key)))
-    classes.sort(key=lambda entry: (entry[0], bond_key(entry[1][0])))
+    classes = _sorted_classes(cell, cutoff)
     # Number of each bond's orbit, to look up the orbit of a reversed bond.
     number = {}
     for index, (_, bonds) in enumerate(classes):
@@ -118,6 +115,22 @@ def orbits_within(cell: UnitCell, cutoff: float) -> tuple[Orbit, ...]:
     return tuple(orbits)
 
 
+def _sorted_classes(cell: UnitCell, cutoff: float) -> list[tuple[Fraction, list[Bond]]]:
+    """Squared length and sorted bonds of each class up to the cutoff, the shortest first."""
+    lengths = [(_squared_length(cell, bonds), bonds) for bonds in _bond_classes(cell, cutoff)]
+    lengths.sort(key=lambda entry: entry[0])
+    starts = equal_lengths(np.array([float(squared) for squared, _ in lengths]))
+    limit = Fraction(cutoff) ** 2 * (1 + 2 * Fraction(LENGTH_TOLERANCE))
+    classes = []
+    for start, stop in pairwise([*starts.tolist(), len(lengths)]):
+        # Lengths that differ only by rounding become one number.
+        squared = lengths[start][0]
+        if squared <= limit:
+            shell = [sorted(bonds, key=bond_key) for _, bonds in lengths[start:stop]]
+            classes += [(squared, bonds) for bonds in sorted(shell, key=lambda b: bond_key(b[0]))]
+    return classes
+
+
 def _bond_classes(cell: UnitCell, cutoff: float) -> list[set[Bond]]:
     """Complete equivalence classes of all bonds up to slightly beyond the cutoff."""
     operations = space_group(cell).operations
@@ -138,8 +151,8 @@ def _bond_classes(cell: UnitCell, cutoff: float) -> list[set[Bond]]:
 def _squared_length(cell: UnitCell, bonds: set[Bond]) -> Fraction:
     """Squared length of equivalent bonds.
 
-    All members have the same length, but where primitive vectors are irrational their float entries
-    differ in the last digit. The mean over the class does not depend on the choice of a member.
+    All members have the same length up to rounding. The mean over the class does not depend on the
+    choice of a member.
     """
     total = sum((cell.squared_length(cell.separation(*b)) for b in bonds), Fraction(0))
     return total / len(bonds)
