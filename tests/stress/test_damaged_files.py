@@ -1,4 +1,4 @@
-"""Damaged and hostile files: the right result, or one line that names the file; never a traceback."""
+"""Damaged and hostile files: the right result, or one line that says what is wrong."""
 
 import pickle
 import random
