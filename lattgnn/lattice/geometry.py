@@ -13,7 +13,7 @@ import numpy as np
 from lattgnn.errors import InputError
 from lattgnn.lattice.coloring import alternating_signs
 from lattgnn.lattice.finite_bonds import Bonds, list_bonds
-from lattgnn.lattice.labels import Bond, check_labels
+from lattgnn.lattice.labels import Bond, values_by_label
 from lattgnn.lattice.orbits import orbits_within
 from lattgnn.lattice.reduction import shortest_vector
 from lattgnn.lattice.unit_cell import UnitCell
@@ -258,8 +258,8 @@ class Lattice:
             >>> print(ionic.site_values({"A": 0.5, "B": -0.5}))
             [ 0.5 -0.5  0.5 -0.5]
         """
-        check_labels("values", values, self.site_labels)
-        cell_values = np.array([values[label] for label in self.site_labels], dtype=np.float64)
+        found = values_by_label("values", values, self.site_labels)
+        cell_values = np.array([found[label] for label in self.site_labels], dtype=np.float64)
         return cell_values[self.sublattices]
 
     def shells(self, n: int, sublattice: int = 0) -> list[tuple[float, int]]:
