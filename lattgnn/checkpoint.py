@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lattgnn.checkpoint_checks import check_lattice, check_network
 from lattgnn.errors import InputError
 from lattgnn.files import atomic_file
 from lattgnn.hamiltonians import Hamiltonian
@@ -18,11 +19,13 @@ from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork, HiddenChannels
 from lattgnn.serialize import build, describe, versions
 from lattgnn.solvers import Solver
-from lattgnn.symmetry import field_representation
 from lattgnn.trust import Trust, reading
 
 FORMAT_VERSION = 3
 """Version of the checkpoint header; version 2 is upgraded when it is read."""
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+"""Folder of the force fields that are part of the package."""
 
 
 def checkpoint_header(
@@ -39,8 +42,8 @@ def checkpoint_header(
     }
 
 
-def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
-    """The contents of a checkpoint, read without running any code in it.
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The contents of a checkpoint on the CPU, read without running any code in it.
 
     Raises:
         InputError: If the file is missing, is damaged, or holds more than tensors and plain data.
@@ -55,7 +58,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
         _check_checksums(path)
         with warnings.catch_warnings():  # about other pickle protocols, in files of other programs
             warnings.simplefilter("ignore")
-            checkpoint = torch.load(path, map_location=device, weights_only=True)
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # A damaged file makes torch raise nearly every kind of exception, with long messages.
         raise InputError(
@@ -119,27 +122,128 @@ def load_model(
             do not fit the network, the network was trained on another lattice, or the file names
             a module that is not trusted.
     """
-    checkpoint = load_checkpoint(path, device)
+    checkpoint = load_checkpoint(path)
     with reading(path, trust):
         header = read_header(checkpoint, path)
         trained_on = build(header["lattice"], Lattice)
     lattice = trained_on if lattice is None else lattice
-    if (lattice.primitive_vectors, lattice.basis) != (
-        trained_on.primitive_vectors,
-        trained_on.basis,
-    ):
-        raise InputError(
-            f"lattice must be the one that {path} was trained on, {trained_on.name}, got "
-            f"{lattice.name}. Any extent of that lattice works."
-        )
+    check_lattice(header, lattice, path)
     with reading(path, trust):
-        net = build(header["net"], ForceNetwork, lattice).to(device)
-        load_weights(net, checkpoint, path)
+        net = build(header["net"], ForceNetwork, lattice)
+        restore_weights(net, checkpoint, path)
         solver = build(header["solver"], Solver)
-        return net, build(header["hamiltonian"], Hamiltonian, lattice), solver
+        return net.to(device), build(header["hamiltonian"], Hamiltonian, lattice), solver
 
 
-def load_weights(
+def save_model(
+    path: str | Path, net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solver
+) -> None:
+    """Write a checkpoint of weights and header, without the training state.
+
+    Args:
+        path: The file, which appears only when it is complete.
+        net: The network.
+        hamiltonian: The Hamiltonian on the lattice of the network.
+        solver: The solver that computed the labels.
+    """
+    # `lattgnn fit` saves the network as the attribute `net` of a Lightning module.
+    weights = {f"net.{key}": value for key, value in net.state_dict().items()}
+    header = checkpoint_header(net, hamiltonian, solver)
+    with atomic_file(path) as temporary:
+        torch.save({"lattgnn": header, "state_dict": weights}, temporary)
+
+
+def pretrained_path(name: str) -> Path:
+    """The checkpoint of a force field that is part of the package.
+
+    Raises:
+        InputError: If no force field has this name.
+    """
+    known = pretrained_names()
+    if name not in known:
+        raise InputError(
+            f"name must be one of {known}, got {name!r}. For a file, give its path, such as "
+            "runs/fit/best.ckpt."
+        )
+    return PRETRAINED / f"{name}.ckpt"
+
+
+def pretrained_names() -> list[str]:
+    """Names of the force fields that are part of the package."""
+    return sorted(path.stem for path in PRETRAINED.glob("*.ckpt"))
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """The file of a checkpoint that is given by its path, or by the name of a shipped force field.
+
+    What has a separator or a suffix, or is a file in the working directory, is a path. Anything
+    else is a name, even if there is a folder with that name.
+
+    Args:
+        name: Such as "runs/fit/best.ckpt" or "holstein-square".
+
+    Returns:
+        The path, which need not exist.
+
+    Raises:
+        InputError: If it is no path, and no force field has this name.
+    """
+    path = Path(name)
+    is_path = path.name != str(name) or path.suffix or path.is_file()
+    return path if is_path else pretrained_path(str(name))
+
+
+def load_weights(name: str | Path, net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
+    """Load the weights of a checkpoint into a network, as the start of another fit.
+
+    The Hamiltonian may have other parameters than that of the checkpoint. Of the network, only the
+    numbers that follow from them may differ: the bound of the force and the coupling to the
+    density.
+
+    Args:
+        name: The checkpoint file, or the name of a shipped force field.
+        net: The network.
+        hamiltonian: The Hamiltonian of the new fit, on its lattice.
+
+    Raises:
+        InputError: If the checkpoint holds another network, or was trained on another lattice or
+            for another class of Hamiltonian.
+    """
+    path = find_checkpoint(name)
+    checkpoint = load_checkpoint(path)
+    header = read_header(checkpoint, path)
+    check_lattice(header, hamiltonian.lattice, path)
+    wanted, found = describe(hamiltonian)["class_path"], header["hamiltonian"]["class_path"]
+    if wanted != found:
+        raise InputError(f"{path} must be trained for {wanted}, got one for {found}.")
+    check_network(header, net, path, free=("force_bound", "density_coupling"))
+    restore_weights(net, checkpoint, path)
+
+
+def _upgraded(header: dict[str, Any]) -> dict[str, Any]:
+    """A header of format version 2, converted to version 3.
+
+    In version 2 a network had the arguments force_bound, field and internal in place of field_type,
+    and an OrbitNetwork had those of HiddenChannels among its own.
+    """
+    lattice = build(header["lattice"], Lattice)
+    hamiltonian = build(header["hamiltonian"], Hamiltonian, lattice)
+    class_path, arguments = header["net"]["class_path"], dict(header["net"]["init_args"])
+    for name in ("field", "internal"):
+        arguments.pop(name, None)
+    field_type = replace(hamiltonian.field_type, force_bound=arguments.pop("force_bound"))
+    if class_path == "lattgnn.nn.OrbitNetwork":
+        arguments["representation"] = arguments.pop("hidden")
+        names = [field.name for field in fields(HiddenChannels)]
+        arguments["hidden"] = describe(
+            HiddenChannels(**{name: arguments.pop(name) for name in names})
+        )
+    arguments["field_type"] = describe(field_type)
+    net = {"class_path": class_path, "init_args": arguments}
+    return header | {"format_version": FORMAT_VERSION, "net": net}
+
+
+def restore_weights(
     net: ForceNetwork, checkpoint: Mapping[str, Any], name: str | Path = "checkpoint"
 ) -> None:
     """Load the weights of a checkpoint, which must be exactly those of the network.
@@ -178,118 +282,6 @@ def load_weights(
     net.load_state_dict({key.removeprefix("net."): value for key, value in found.items()})
 
 
-def save_model(
-    path: str | Path, net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solver
-) -> None:
-    """Write a checkpoint of weights and header, without the training state.
-
-    Args:
-        path: The file, which appears only when it is complete.
-        net: The network.
-        hamiltonian: The Hamiltonian on the lattice of the network.
-        solver: The solver that computed the labels.
-    """
-    # `lattgnn fit` saves the network as the attribute `net` of a Lightning module.
-    weights = {f"net.{key}": value for key, value in net.state_dict().items()}
-    header = checkpoint_header(net, hamiltonian, solver)
-    with atomic_file(path) as temporary:
-        torch.save({"lattgnn": header, "state_dict": weights}, temporary)
-
-
-def checkpoint_path(name: str | Path) -> Path:
-    """The file of a checkpoint that is given by its path or by the name of a shipped force field.
-
-    What has a separator or a suffix, or is a file in the working directory, is a path. Anything
-    else is a name, even if there is a folder with that name.
-
-    Args:
-        name: Such as "runs/fit/best.ckpt" or "holstein-square".
-
-    Returns:
-        The path, which need not exist.
-
-    Raises:
-        InputError: If it is no path, and no force field has this name.
-    """
-    path = Path(name)
-    is_path = path.name != str(name) or path.suffix or path.is_file()
-    return path if is_path else pretrained_path(str(name))
-
-
-def pretrained_path(name: str) -> Path:
-    """The checkpoint of a force field that is part of the package.
-
-    Raises:
-        InputError: If no force field has this name.
-    """
-    folder = Path(__file__).parent / "pretrained"
-    known = sorted(path.stem for path in folder.glob("*.ckpt"))
-    if name not in known:
-        raise InputError(
-            f"name must be one of {known}, got {name!r}. For a file, give its path, such as "
-            "runs/fit/best.ckpt."
-        )
-    return folder / f"{name}.ckpt"
-
-
-def check_hamiltonian(
-    header: dict[str, Any], hamiltonian: Hamiltonian, name: str | Path = "checkpoint"
-) -> None:
-    """Refuse a checkpoint of another Hamiltonian.
-
-    Raises:
-        InputError: If the Hamiltonian of the header has another class or other parameters.
-    """
-    if header["hamiltonian"] != describe(hamiltonian):
-        raise InputError(
-            f"{name} must belong to the chosen Hamiltonian, {_text(describe(hamiltonian))}, got "
-            f"one trained for {_text(header['hamiltonian'])}. Use its Hamiltonian, or train on "
-            "this one."
-        )
-
-
-def check_field_type(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
-    """Refuse a network made for another kind of field than the Hamiltonian's.
-
-    Raises:
-        InputError: If the components of the field differ in number or in how they transform.
-    """
-    cell, wanted, found = hamiltonian.lattice.cell, hamiltonian.field_type, net.field_type
-    # Two texts can name the same representation, as "E" and "vector" do on the square lattice, so
-    # the representations are compared, not the texts.
-    representations = [field_representation(cell, kind.representation) for kind in (wanted, found)]
-    same = representations[0] == representations[1]
-    if not same or (wanted.is_spin, wanted.n_components) != (found.is_spin, found.n_components):
-        raise InputError(
-            f"field_type of {type(net).__name__} must be that of {type(hamiltonian).__name__} on "
-            f"{hamiltonian.lattice.name}, {wanted}, got {found}. Make the network with "
-            "hamiltonian.field_type."
-        )
-
-
-def _upgraded(header: dict[str, Any]) -> dict[str, Any]:
-    """A header of format version 2, converted to version 3.
-
-    In version 2 a network had the arguments force_bound, field and internal in place of field_type,
-    and an OrbitNetwork had those of HiddenChannels among its own.
-    """
-    lattice = build(header["lattice"], Lattice)
-    hamiltonian = build(header["hamiltonian"], Hamiltonian, lattice)
-    class_path, arguments = header["net"]["class_path"], dict(header["net"]["init_args"])
-    for name in ("field", "internal"):
-        arguments.pop(name, None)
-    field_type = replace(hamiltonian.field_type, force_bound=arguments.pop("force_bound"))
-    if class_path == "lattgnn.nn.OrbitNetwork":
-        arguments["representation"] = arguments.pop("hidden")
-        names = [field.name for field in fields(HiddenChannels)]
-        arguments["hidden"] = describe(
-            HiddenChannels(**{name: arguments.pop(name) for name in names})
-        )
-    arguments["field_type"] = describe(field_type)
-    net = {"class_path": class_path, "init_args": arguments}
-    return header | {"format_version": FORMAT_VERSION, "net": net}
-
-
 def _check_checksums(path: str | Path) -> None:
     """Compare the parts of a checkpoint with their checksums, which torch writes but ignores.
 
@@ -307,8 +299,3 @@ def _first_few(names: list[str]) -> str:
     """The first three names, and the number of the others."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
-
-
-def _text(spec: dict[str, Any]) -> str:
-    arguments = ", ".join(f"{key}={value}" for key, value in spec["init_args"].items())
-    return f"{spec['class_path'].rpartition('.')[2]}({arguments})"

@@ -11,7 +11,8 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from lattgnn.backends import Backend
-from lattgnn.checkpoint import check_field_type, load_model, pretrained_path, save_model
+from lattgnn.checkpoint import load_model, pretrained_path, save_model
+from lattgnn.checkpoint_checks import check_field_type
 from lattgnn.errors import InputError
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -320,7 +321,12 @@ class LearnedForceField:
         Returns:
             As for a call.
         """
-        self.hamiltonian.check_field(field)
+        # On a GPU, checking the values would make the host wait for the device at every call.
+        # `simulate` checks them there, and for other callers NaN in the field gives NaN forces.
+        if field.device.type == "cpu":
+            self.hamiltonian.check_field(field)
+        else:
+            self.hamiltonian.check_shape(field)
         flat = field.detach().reshape(-1, *self.field_shape)
         energy, forces = self._grand(flat) if self.filling is None else self._canonical(flat)
         return self._like(field, energy, forces)

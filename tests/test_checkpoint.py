@@ -9,7 +9,7 @@ import torch
 import lattgnn
 from lattgnn.checkpoint import (
     FORMAT_VERSION,
-    checkpoint_path,
+    find_checkpoint,
     load_checkpoint,
     load_model,
     pretrained_path,
@@ -133,11 +133,11 @@ def test_a_shipped_name_is_no_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     name = "holstein-square-small"
     (tmp_path / name).mkdir()
-    assert checkpoint_path(name) == pretrained_path(name)
+    assert find_checkpoint(name) == pretrained_path(name)
     for path in (f"./{name}", f"runs/{name}", f"{name}.ckpt", tmp_path / name):
-        assert checkpoint_path(path) == Path(path)
+        assert find_checkpoint(path) == Path(path)
     (tmp_path / name).rmdir()
     (tmp_path / name).touch()
-    assert checkpoint_path(name) == Path(name)
+    assert find_checkpoint(name) == Path(name)
     with pytest.raises(InputError, match="For a file, give its path"):
-        checkpoint_path("holstein")
+        find_checkpoint("holstein")

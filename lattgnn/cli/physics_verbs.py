@@ -17,7 +17,7 @@ from jsonargparse import Namespace, set_parsing_settings
 
 from lattgnn import dynamics
 from lattgnn.backends.export import export_forces
-from lattgnn.checkpoint import checkpoint_path
+from lattgnn.checkpoint import find_checkpoint
 from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.data import Source, generate
 from lattgnn.data.workers import threads
@@ -164,7 +164,7 @@ def export_verb(argv: Sequence[str]) -> None:
 
     options = _parse(parser, argv)
     lattice, out = options.pop("lattice"), options.pop("out")
-    learned = LearnedForceField.load(checkpoint_path(options.pop("checkpoint")), lattice)
+    learned = LearnedForceField.load(find_checkpoint(options.pop("checkpoint")), lattice)
     export_forces(learned.net, learned.hamiltonian, out, solver=learned.solver, **options)
     print(out)
 
@@ -186,7 +186,7 @@ def choose_force_field(
         solver: The method for the electrons. With a checkpoint: optional, compared with that of its
             labels.
         checkpoint: A file written by `lattgnn fit`, or the name of a shipped force field, see
-            `lattgnn.checkpoint.checkpoint_path`.
+            `lattgnn.checkpoint.find_checkpoint`.
         filling: Electrons per state, for a checkpoint. None keeps the chemical potential of its
             labels.
         device: Device of the network.
@@ -207,7 +207,7 @@ def choose_force_field(
                 " Use --force_field.checkpoint=FILE."
             )
         return ExactForceField(model, solver)
-    learned = LearnedForceField.load(checkpoint_path(checkpoint), lattice, filling, device)
+    learned = LearnedForceField.load(find_checkpoint(checkpoint), lattice, filling, device)
     if model is not None and model != learned.hamiltonian:
         raise InputError(
             f"force_field.checkpoint {checkpoint!r} is for {_in_words(learned.hamiltonian)}, but"

@@ -1,10 +1,13 @@
-"""Nearest neighbors as Hamiltonians use them: pairs, tables, elastic forces, orbital pairs."""
+"""Bonds as Hamiltonians use them: pairs of sites, hoppings, elastic forces, orbital pairs."""
+
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from lattgnn.device_copies import DeviceCopies
 from lattgnn.lattice import Lattice
 
 
@@ -12,6 +15,32 @@ def neighbor_pairs(lattice: Lattice) -> Int[Tensor, "2 n_bonds"]:
     """Destinations and sources of nearest-neighbor bonds, both directions, by destination."""
     bonds = lattice.bonds(lattice.neighbor_distance)
     return torch.stack([torch.tensor(bonds.destination), torch.tensor(bonds.source)])
+
+
+def hopping_bonds(
+    lattice: Lattice, t: float | Mapping[str, float]
+) -> tuple[Int[Tensor, "2 n_bonds"], Float[Tensor, " n_bonds"]]:
+    """The bonds on which electrons hop, and the hopping on each of them.
+
+    Args:
+        lattice: The lattice.
+        t: Hopping between nearest neighbors, or one for each bond label on which electrons hop.
+
+    Returns:
+        Destinations and sources of the bonds, both directions; and the hoppings in float64.
+
+    Raises:
+        InputError: If the lattice does not have a bond label.
+    """
+    if not isinstance(t, Mapping):
+        pairs = neighbor_pairs(lattice)
+        return pairs, torch.full((pairs.shape[1],), t, dtype=torch.float64)
+    pairs, hoppings = [], []
+    for label, hopping in t.items():
+        bonds = lattice.bonds(label=label)
+        pairs.append(torch.stack([torch.tensor(bonds.destination), torch.tensor(bonds.source)]))
+        hoppings.append(torch.full((len(bonds),), hopping, dtype=torch.float64))
+    return torch.cat(pairs, dim=1), torch.cat(hoppings)
 
 
 def neighbor_table(lattice: Lattice) -> Int[Tensor, "coordination n_sites"]:
@@ -29,7 +58,7 @@ def neighbor_table(lattice: Lattice) -> Int[Tensor, "coordination n_sites"]:
 
 def harmonic_forces(
     field: Float[Tensor, "*batch n_sites"],
-    table: Int[Tensor, "coordination n_sites"],
+    table: DeviceCopies,
     onsite: float,
     between: float,
 ) -> Float[Tensor, "*batch n_sites"]:
@@ -44,7 +73,7 @@ def harmonic_forces(
         between: Stiffness of a bond; each bond is counted once.
     """
     # The zero that is appended to the field is the value of missing neighbors.
-    neighbors = pad(field, (0, 1))[..., table.to(field.device)]
+    neighbors = pad(field, (0, 1))[..., table.on(field.device)]
     return -onsite * field - between * neighbors.sum(-2)
 
 
