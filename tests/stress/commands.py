@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Sequence
@@ -55,11 +56,13 @@ def run(
         kill_after: Seconds after which SIGKILL is sent, if the command still runs.
         limit: Seconds after which the test fails, because the command hangs.
     """
-    log = folder.parent / f"{folder.name}.log"
+    # Not in the folder, whose disk may be full.
+    descriptor, name = tempfile.mkstemp(suffix=".log")
+    log = Path(name)
     start = time.monotonic()
     child = os.fork()
     if child == 0:
-        _become(arguments, folder, log)
+        _become(arguments, folder, descriptor)
     deadline = start + (limit if kill_after is None else kill_after)
     ended, status = 0, 0
     while not ended:
@@ -72,18 +75,19 @@ def run(
             assert kill_after is not None, f"lattgnn {' '.join(arguments)} hangs"
             break
         time.sleep(0.002)
-    code = os.waitstatus_to_exitcode(status)
-    return Ended(code, log.read_text(errors="replace"), time.monotonic() - start)
+    code, output = os.waitstatus_to_exitcode(status), log.read_text(errors="replace")
+    os.close(descriptor)
+    log.unlink()
+    return Ended(code, output, time.monotonic() - start)
 
 
-def _become(arguments: Sequence[str], folder: Path, log: Path) -> None:
+def _become(arguments: Sequence[str], folder: Path, log: int) -> None:
     """Turn the forked process into the command. It never returns to the test."""
     code = TRACEBACK
     try:
         os.setsid()  # a process group of its own, so that workers are killed with it
-        descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
         sys.stdout = os.fdopen(1, "w", closefd=False)
         sys.stderr = os.fdopen(2, "w", closefd=False)
         os.chdir(folder)
