@@ -11,11 +11,13 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from lattgnn.backends import Backend
-from lattgnn.checkpoint import check_field_type, load_model, pretrained_path, save_model
+from lattgnn.checkpoint import check_field_type, load_model, save_model
 from lattgnn.errors import InputError
+from lattgnn.field_statistics import FieldStatistics
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
+from lattgnn.pretrained import pretrained_path
 from lattgnn.solvers import Solver
 
 
@@ -124,6 +126,8 @@ class LearnedForceField:
         fast: Use a faster form of the network (`lattgnn.backends`) where there is one. Compiled
             code is checked against the network at the first call. False runs the network's own
             code.
+        field_statistics: What the training fields looked like, None if unknown. `simulate` compares
+            the saved frames with them.
 
     Raises:
         InputError: `filling` is given for a Hamiltonian in which μ does not shift the field, or the
@@ -140,6 +144,7 @@ class LearnedForceField:
         solver: Solver,
         filling: float | None = None,
         fast: bool = True,
+        field_statistics: FieldStatistics | None = None,
     ) -> None:
         if filling is not None and not 0 < filling < 1:
             raise InputError(
@@ -157,6 +162,7 @@ class LearnedForceField:
         self.hamiltonian = hamiltonian
         self.solver = solver
         self.filling = filling
+        self.field_statistics = field_statistics
         self.backend = Backend(net, hamiltonian, fast)
         net.graph(hamiltonian.lattice)  # raises where the extent is too small for the cutoff
 
@@ -184,8 +190,8 @@ class LearnedForceField:
             InputError: The file is no checkpoint, has another format version or other weights than
                 the network, or the network was trained on another lattice.
         """
-        net, hamiltonian, solver = load_model(path, lattice, device)
-        return cls(net, hamiltonian, solver, filling, fast)
+        net, hamiltonian, solver, statistics = load_model(path, lattice, device)
+        return cls(net, hamiltonian, solver, filling, fast, statistics)
 
     @classmethod
     def pretrained(
@@ -234,7 +240,7 @@ class LearnedForceField:
         Args:
             path: The file, which appears only when it is complete.
         """
-        save_model(path, self.net, self.hamiltonian, self.solver)
+        save_model(path, self.net, self.hamiltonian, self.solver, self.field_statistics)
 
     @property
     def lattice(self) -> Lattice:
