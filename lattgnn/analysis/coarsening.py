@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import t as student
 
-from lattgnn.analysis.structure_factor import Wavevector, wavevectors
+from lattgnn.analysis.structure_factor import Wavevector, wavenumbers
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
+from lattgnn.lattice.reduction import LENGTH_TOLERANCE
 
 
 def domain_length(
@@ -26,15 +27,17 @@ def domain_length(
         fraction: Value of C(r)/C(0) at the crossing, between 0 and 1.
 
     Returns:
-        L in units a; NaN where C stays above the value because one domain fills the lattice.
+        L in units a; NaN where C stays above the value because one domain fills the lattice, and
+        where the field is zero.
 
     Raises:
         InputError: If fraction is not between 0 and 1.
     """
     if not 0.0 < fraction < 1.0:
         raise InputError(f"fraction must be between 0 and 1, got {fraction!r}. Use 0.5.")
-    ratio = correlation / correlation[..., :1]
-    below = ratio < fraction
+    zero = correlation[..., :1]
+    ratio = np.where(zero > 0, correlation, np.nan) / np.where(zero > 0, zero, 1.0)
+    below = ratio < fraction  # never true for NaN
     # argmax of booleans is the first True, or 0 if there is none; those rows become NaN at the end.
     after = np.argmax(below, axis=-1)[..., None]
     before = np.maximum(after - 1, 0)
@@ -78,9 +81,9 @@ def structure_factor_length(
         raise InputError(
             f"moment must be 1 or 2, got {moment!r}. Use 1, which converges for sharp walls."
         )
-    origin = np.zeros(lattice.dim) if center is None else np.asarray(center, dtype=np.float64)
-    k = np.linalg.norm(wavevectors(lattice, center) - origin, axis=-1)
-    weights = structure * (k <= (np.inf if max_wavenumber is None else max_wavenumber))
+    k = wavenumbers(lattice, center)
+    limit = np.inf if max_wavenumber is None else max_wavenumber * (1 + LENGTH_TOLERANCE)
+    weights = structure * (k <= limit)
     axes = tuple(range(-lattice.dim, 0))
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = (k**moment * weights).sum(axes) / weights.sum(axes)

@@ -26,16 +26,31 @@ def pretrained_path(name: str) -> Path:
     """
     known = pretrained_names()
     if name not in known:
-        raise InputError(f"name must be one of {known}, got {name!r}.")
+        raise InputError(
+            f"name must be one of {known}, got {name!r}. For a file, give its path, such as "
+            "runs/fit/best.ckpt."
+        )
     return FOLDER / f"{name}.ckpt"
 
 
 def find_checkpoint(name: str | Path) -> Path:
     """The file of a checkpoint that is given by its path, or by the name of a shipped force field.
 
-    A shipped name is never taken for a path. Write ./NAME for a file of the same name.
+    What has a separator or a suffix, or is a file in the working directory, is a path. Anything
+    else is a name, even if there is a folder with that name.
+
+    Args:
+        name: Such as "runs/fit/best.ckpt" or "holstein-square".
+
+    Returns:
+        The path, which need not exist.
+
+    Raises:
+        InputError: If it is no path, and no force field has this name.
     """
-    return pretrained_path(str(name)) if str(name) in pretrained_names() else Path(name)
+    path = Path(name)
+    is_path = path.name != str(name) or path.suffix or path.is_file()
+    return path if is_path else pretrained_path(str(name))
 
 
 def shipped_record(path: str | Path) -> dict[str, Any]:

@@ -12,14 +12,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lattgnn.checkpoint import (
-    check_field_type,
-    check_hamiltonian,
-    check_network,
     checkpoint_header,
     field_statistics,
     load_weights,
     read_header,
 )
+from lattgnn.checkpoint_checks import check_field_type, check_hamiltonian, check_network
 from lattgnn.data import LatticeDataModule
 from lattgnn.data.dataset import WINDOW_NAMES
 from lattgnn.errors import InputError, StoppedRunError

@@ -11,7 +11,7 @@ from lattgnn.checkpoint import load_checkpoint
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
 from lattgnn.nn import HiddenChannels, OrbitNetwork
-from lattgnn.pretrained import find_checkpoint, pretrained_path
+from lattgnn.pretrained import pretrained_path
 from lattgnn.solvers import ExactDiagonalization
 from lattgnn.training import LitForceField
 from lattgnn.training.optimizer_settings import optimizer_name, restore_settings
@@ -117,13 +117,6 @@ def test_weights_of_another_network_are_refused_in_one_line(name, network, words
     with pytest.raises(ValueError, match=words) as caught:
         LitForceField(network, Holstein(square(6)), solver, init_from=name)
     assert "\n" not in str(caught.value)
-
-
-def test_a_shipped_name_is_never_a_path(tmp_path, monkeypatch):
-    (tmp_path / "holstein-square").mkdir()
-    monkeypatch.chdir(tmp_path)
-    assert find_checkpoint("holstein-square") == pretrained_path("holstein-square")
-    assert str(find_checkpoint("./holstein-square")) == "holstein-square"
 
 
 def test_the_state_of_a_shipped_file_cannot_be_continued(tiny_fit, capsys):
