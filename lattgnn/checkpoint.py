@@ -36,8 +36,8 @@ def checkpoint_header(
     }
 
 
-def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
-    """The contents of a checkpoint, read without running any code in it.
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The contents of a checkpoint on the CPU, read without running any code in it.
 
     Raises:
         InputError: If the file is missing, is damaged, or holds more than tensors and plain data.
@@ -48,7 +48,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
             "Run `lattgnn fit` first."
         )
     try:
-        checkpoint = torch.load(path, map_location=device, weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
         raise InputError(
             f"checkpoint must be a file of `lattgnn fit`, got {str(path)!r}, which cannot be read "
@@ -95,22 +95,19 @@ def load_model(
         InputError: If the file is not a checkpoint or has an unknown format version, its weights
             do not fit the network, or the network was trained on another lattice.
     """
-    checkpoint = load_checkpoint(path, device)
+    checkpoint = load_checkpoint(path)
     header = read_header(checkpoint, path)
     trained_on = build(header["lattice"], Lattice)
     lattice = trained_on if lattice is None else lattice
-    if (lattice.primitive_vectors, lattice.basis) != (
-        trained_on.primitive_vectors,
-        trained_on.basis,
-    ):
+    if lattice.cell != trained_on.cell:
         raise InputError(
             f"lattice must be the one that {path} was trained on, {trained_on.name}, got "
-            f"{lattice.name}. Any extent of that lattice works."
+            f"{lattice.name}. Any extent of that lattice works, with its labels of sites and bonds."
         )
-    net = build(header["net"], ForceNetwork, lattice).to(device)
+    net = build(header["net"], ForceNetwork, lattice)
     _load_weights(net, checkpoint["state_dict"], path)
     solver = build(header["solver"], Solver)
-    return net, build(header["hamiltonian"], Hamiltonian, lattice), solver
+    return net.to(device), build(header["hamiltonian"], Hamiltonian, lattice), solver
 
 
 def save_model(

@@ -66,11 +66,12 @@ class ExactForceField:
         Raises:
             InputError: The field is not finite, or does not have the shape of this lattice.
         """
-        energy, forces = self._electronic(field)
-        exact = field.detach().to(torch.float64)
-        energy = energy + self.hamiltonian.classical_energy(exact)
-        forces = forces + self.hamiltonian.classical_forces(exact)
-        return energy.to(field.dtype), forces.to(field.dtype)
+        with torch.inference_mode(False):  # see `_electronic`
+            energy, forces = self._electronic(field)
+            exact = field.detach().to(torch.float64, copy=field.is_inference())
+            energy = energy + self.hamiltonian.classical_energy(exact)
+            forces = forces + self.hamiltonian.classical_forces(exact)
+            return energy.to(field.dtype), forces.to(field.dtype)
 
     def electronic(
         self, field: Float[Tensor, "..."]
@@ -87,9 +88,14 @@ class ExactForceField:
         return energy.to(field.dtype), forces.to(field.dtype)
 
     def _electronic(self, field: Tensor) -> tuple[Tensor, Tensor]:
-        """Energy and forces of the electrons in float64."""
-        state = self.solver.solve(self.hamiltonian, field.detach())
-        with torch.enable_grad():
+        """Energy and forces of the electrons in float64.
+
+        Inference mode is off inside: it has no autograd, which the forces need, and whatever is
+        cached in it could never be used for training.
+        """
+        with torch.inference_mode(False):
+            state = self.solver.solve(self.hamiltonian, field.detach())
+        with torch.inference_mode(False), torch.enable_grad():
             leaf = field.detach().to(torch.float64, copy=True).requires_grad_()
             background = self.hamiltonian.background_energy(leaf)
             trace = (state.density_elements * self.hamiltonian.elements(leaf)).real.sum(-1)
@@ -258,9 +264,20 @@ class LearnedForceField:
             InputError: The field is not finite or does not have the shape of this lattice, or `out`
                 is not like it.
         """
-        field = field.detach()
         if out is not None:
             _check_out(field, out)
+        # Inference mode is off inside, for the reason given at `ExactForceField._electronic`.
+        direct = None if out is None or out.is_inference() else out
+        with torch.inference_mode(False):
+            plain = field.detach().clone() if field.is_inference() else field.detach()
+            energy, forces = self._total(plain, direct)
+        if out is None or out is direct:
+            return energy, forces
+        with torch.inference_mode():  # only here may a tensor that was made in it be written to
+            return energy, out.copy_(forces)
+
+    def _total(self, field: Tensor, out: Tensor | None) -> tuple[Tensor | None, Tensor]:
+        """Energy and forces of a call."""
         if self.filling is None:
             # Compiled code checks by itself that the field is finite.
             self.hamiltonian.check_shape(field)
@@ -284,6 +301,7 @@ class LearnedForceField:
         """
         self.backend.prepare()
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def electronic(
         self, field: Float[Tensor, "..."]
@@ -296,7 +314,12 @@ class LearnedForceField:
         Returns:
             As for a call.
         """
-        self.hamiltonian.check_field(field)
+        # On a GPU, checking the values would make the host wait for the device at every call.
+        # `simulate` checks them there, and for other callers NaN in the field gives NaN forces.
+        if field.device.type == "cpu":
+            self.hamiltonian.check_field(field)
+        else:
+            self.hamiltonian.check_shape(field)
         flat = field.detach().reshape(-1, *self.field_shape)
         energy, forces = self._grand(flat) if self.filling is None else self._canonical(flat)
         return self._like(field, energy, forces)

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lattgnn.backends.stencil import Bond, Kernel, StencilLayer, StencilNetwork
+from lattgnn.backends.stencil import Kernel, StencilLayer, StencilNetwork
+from lattgnn.lattice.labels import Bond
 
 
 class GridForces(nn.Module):

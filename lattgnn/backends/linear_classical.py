@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from lattgnn.backends.stencil import Bond, Kernel
+from lattgnn.backends.stencil import Kernel
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import bond_orbits
+from lattgnn.lattice.labels import Bond
 
 
 def linear_classical(hamiltonian: Hamiltonian) -> tuple[tuple[Kernel, ...], ...] | None:

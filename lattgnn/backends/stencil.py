@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from lattgnn.errors import InputError
 from lattgnn.graph import LatticeGraph
 from lattgnn.lattice import Lattice
+from lattgnn.lattice.labels import Bond
 from lattgnn.nn import FieldBasis, ForceNetwork, OrbitNetwork
 from lattgnn.nn.features import Block, Features
 from lattgnn.nn.kernel_weights import bond_kernels
@@ -25,9 +26,6 @@ from lattgnn.nn.nonlinear_layer import NonlinearLayer
 from lattgnn.nn.nonlinearities import EntrywiseSiLU, Gate, NormGate
 from lattgnn.nn.orbit_conv import OrbitConv
 from lattgnn.symmetry import site_class_index, site_classes
-
-Bond = tuple[int, int, tuple[int, ...]]
-"""(source sublattice, destination sublattice, cell of the destination minus cell of the source)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +152,7 @@ def minimal_supercell(lattice: Lattice, net: ForceNetwork) -> Lattice:
     """
     for extent in range(2, 100):
         axes = (extent,) * lattice.dim
-        piece = Lattice(lattice.primitive_vectors, lattice.basis, axes, True, lattice.name)
+        piece = replace(lattice, extent=axes, periodic=True)
         try:
             net.graph(piece)
         except InputError:  # too small for the cutoff

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import product
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lattgnn.device_copies import DeviceCopies
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
@@ -83,7 +84,8 @@ class TiledForces:
         self.tile = lattice.with_extent(*(width for width, _ in cut))
         self.windows = list(product(*(windows for _, windows in cut)))
         self.batch = max(1, TILE_SITES // self.tile.n_sites) if batch is None else batch
-        self._cores = torch.stack([self._core(window) for window in self.windows])
+        self._cores = DeviceCopies(torch.stack([self._core(window) for window in self.windows]))
+        self._tiles = DeviceCopies(torch.stack([self._sites(window) for window in self.windows]))
 
     @torch.no_grad()
     def __call__(
@@ -98,19 +100,21 @@ class TiledForces:
             Energies and forces, like the field.
         """
         # One list of sites for all samples: a tile is then one index, whichever sample it is from.
-        samples, forces = field.flatten(0, 1), torch.zeros_like(field).flatten(0, 1)
+        samples, n_all = field.flatten(0, 1), field.shape[0] * field.shape[1]
+        # The last row takes the direct forces of halos, which are not used. Choosing the sites of a
+        # core by a mask would make the host wait for their number.
+        forces = field.new_zeros(n_all + 1, *field.shape[2:])
         energies, has_energy = field.new_zeros(len(field), dtype=torch.float64), False
-        for sample, number, sites in self._batches(field):
-            core = self._cores[number].to(field.device)
+        for sample, core, sites in self._batches(field):
             energy, found = self._of_tiles(samples[sites], core)
             if energy is None:
-                forces[sites[core]] = found[core]
+                forces[torch.where(core, sites, n_all)] = found
             else:
                 has_energy = True
                 energies.index_add_(0, sample, energy.double())
                 # Halos overlap other tiles, so forces are added rather than assigned.
                 forces.index_add_(0, sites.flatten(), found.flatten(0, 1))
-        return (energies.to(field) if has_energy else None), forces.view(field.shape)
+        return (energies.to(field) if has_energy else None), forces[:n_all].view(field.shape)
 
     def _of_tiles(self, tiles: Tensor, core: Tensor) -> tuple[Tensor | None, Tensor]:
         """Direct forces of tiles, or the energy of their cores and its negative gradient."""
@@ -121,16 +125,18 @@ class TiledForces:
 
     def _batches(
         self, field: Tensor
-    ) -> Iterator[tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, "n tile_sites"]]]:
-        """Sample, window and sites (among those of all samples) of tiles evaluated together."""
-        pairs = list(product(range(len(field)), range(len(self.windows))))
-        for start in range(0, len(pairs), self.batch):
-            chosen = pairs[start : start + self.batch]
-            sites = torch.stack(
-                [s * self.lattice.n_sites + self._sites(self.windows[w]) for s, w in chosen]
-            )
-            sample, number = torch.tensor(chosen).T
-            yield sample.to(field.device), number, sites.to(field.device)
+    ) -> Iterator[
+        tuple[Int[Tensor, " n"], Bool[Tensor, "n tile_sites"], Int[Tensor, "n tile_sites"]]
+    ]:
+        """Sample, core and sites (among those of all samples) of tiles evaluated together."""
+        n_windows = len(self.windows)
+        cores, tiles = self._cores.on(field.device), self._tiles.on(field.device)
+        # All tiles of the first sample, then those of the second, and so on. The numbers are
+        # made on the device: sending them would make the host wait.
+        for numbers in torch.arange(len(field) * n_windows, device=field.device).split(self.batch):
+            sample, window = numbers // n_windows, numbers % n_windows
+            sites = tiles[window] + self.lattice.n_sites * sample[:, None]
+            yield sample, cores[window], sites
 
     def _sites(self, window: Sequence[Window]) -> Int[Tensor, " tile_sites"]:
         """Sites of the lattice in the order of the sites of the tile."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from lattgnn.checks.matrix import ROUNDING, cells_apart, relative
 from lattgnn.checks.result import CheckResult
 from lattgnn.checks.samples import Sample, random_field
+from lattgnn.device_copies import DeviceCopies
 from lattgnn.hamiltonians.neighbors import harmonic_forces, neighbor_table
 
 # Step of central differences, and the relative error that it allows. The error of the method grows
@@ -58,7 +59,7 @@ def check_stiffness(sample: Sample) -> CheckResult | None:
     model, fields = sample.model, sample.fields
     if model.stiffness is None:
         return None
-    table = neighbor_table(model.lattice)
+    table = DeviceCopies(neighbor_table(model.lattice))
     # The components of a vector are batch dimensions of `harmonic_forces`.
     by_component = fields if fields.ndim == 2 else fields.mT
     forces = harmonic_forces(by_component, table, *model.stiffness)

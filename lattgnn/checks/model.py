@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lattgnn.checks import forces, matrix
 from lattgnn.checks.particle_hole import check_particle_hole
 from lattgnn.checks.result import CheckResult
@@ -72,7 +74,7 @@ def check_model(
     return found
 
 
-def require_valid(results: list[CheckResult]) -> None:
+def require_valid(results: Sequence[CheckResult]) -> None:
     """Refuse a model that failed a check.
 
     Args:

@@ -79,9 +79,9 @@ def _parser() -> Parser:
     """The parser of `lattgnn check`. It reads the configurations of `lattgnn generate`."""
     parser = model_parser(
         "check",
-        "Check a Hamiltonian before its labels are made: Hermitian matrix, forces against "
-        "differences of the energy, bounds, symmetry of the lattice, range. Takes the configuration "
-        "of `lattgnn generate`. Exit code 2 if a check fails.",
+        "Check a Hamiltonian before its labels are made: its matrix, its forces against "
+        "differences of the energy, its bounds, the symmetry of the lattice, the range. Reads the "
+        "configuration of `lattgnn generate`. The exit code is 2 if a check fails.",
     )
     parser.add_function_arguments(check)
     for name in _ignored():

@@ -149,6 +149,8 @@ class LatticeDataModule(L.LightningDataModule):
         dtype: Type of the tensors; the files are float64.
         n_workers: Number of processes that make labels, see `generate`.
         progress: Show the progress of labeling.
+        model_check: Check the model before its first label, see `generate`.
+        symmetry_check: Check that the model has the symmetry of the lattice, which networks assume.
 
     Raises:
         InputError: If a batch size is below 1; see also `generate`.
@@ -169,6 +171,8 @@ class LatticeDataModule(L.LightningDataModule):
         dtype: Literal["float32", "float64"] = "float32",
         n_workers: int | None = None,
         progress: bool = True,
+        model_check: bool = True,
+        symmetry_check: bool = True,
     ) -> None:
         super().__init__()
         for key, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -186,11 +190,12 @@ class LatticeDataModule(L.LightningDataModule):
         self._generate = partial(
             generate, lattice, hamiltonian, solver, sources, seed, root, name, n_workers, progress
         )
+        self._checks = {"model_check": model_check, "symmetry_check": symmetry_check}
         self._tensors: dict[str, dict[str, Tensor]] = {}
 
     def prepare_data(self) -> None:
         """Generate what is missing of the dataset; Lightning calls this once per machine."""
-        self._generate()
+        self._generate(**self._checks)
 
     @cached_property
     def dataset(self) -> LatticeDataset:

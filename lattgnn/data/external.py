@@ -9,13 +9,17 @@ cells:
     forces    −∂E/∂field with the elastic part, shaped like field; also named force, effective_field
     energy    [n], with the elastic part; optional
 
+Numbers must be real and finite. Other arrays are not used, and a warning names them.
+
 Snapshots of one trajectory are similar, so testing on some after training on others would
 underestimate errors. The files do not say which snapshots belong together. Therefore similar
 snapshots are grouped, and each group belongs to one split as a whole.
 """
 
 import hashlib
+import warnings
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,14 +30,20 @@ from jaxtyping import Float, Int
 from scipy.sparse.csgraph import connected_components
 
 from lattgnn.data.sources import LabeledFields, Source
-from lattgnn.errors import InputError
+from lattgnn.errors import InputError, suggestion
 from lattgnn.forcefield import ExactForceField
+from lattgnn.hamiltonians import Hamiltonian
 
 NAMES = {
     "field": ("field", "displacement", "spin"),
     "forces": ("forces", "force", "effective_field"),
     "energy": ("energy",),
 }
+# What numpy raises for files that are truncated, encrypted, changed, or too large for the memory.
+_READ_ERRORS = (
+    *(OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,10 @@ class PublishedSnapshots(Source):
                 "it is damaged."
             )
         object.__setattr__(self, "sha256", found)
+        for name in _unused_names(self.path):
+            advice = suggestion(name, sum(NAMES.values(), ()))
+            advice = advice if advice.startswith("Did you mean") else ""
+            warnings.warn(f"{self.path}: the array {name!r} is not used. {advice}", stacklevel=2)
 
     def __getstate__(self) -> dict:
         # Without the cached arrays and groups: a worker reads the file instead.
@@ -106,7 +120,7 @@ class PublishedSnapshots(Source):
     @cached_property
     def groups(self) -> tuple[Int[np.ndarray, " n"], ...]:
         """The frames of each group in the share of this source."""
-        groups = similar_groups(self._arrays["field"], self.overlap)
+        groups = similar_groups(self._arrays["field"].astype(np.float64), self.overlap)
         shuffled = [groups[k] for k in np.random.default_rng(self.order).permutation(len(groups))]
         sizes = np.array([len(group) for group in shuffled])
         # Middle of each group on the interval [0, 1] of all frames. It lies in exactly one of
@@ -120,19 +134,30 @@ class PublishedSnapshots(Source):
             )
         return tuple(group for group, here in zip(shuffled, taken, strict=True) if here)
 
-    def label(self, exact: ExactForceField, task: int, seed: int) -> LabeledFields:
-        """Read one group and subtract the elastic part of the Hamiltonian."""
-        chosen, model = self.groups[task], exact.hamiltonian
-        found, lattice = self._arrays["field"].shape[1:], exact.lattice
+    def check(self, model: Hamiltonian) -> None:
+        """Refuse a model that the fields of the file do not fit, before any label is made."""
+        super().check(model)
+        self._check_shape(model)
+        fields = self._arrays["field"].reshape(-1, *model.field_shape)
+        model.check_field(torch.from_numpy(fields.astype(np.float64)))
+
+    def _check_shape(self, model: Hamiltonian) -> None:
+        """Refuse a model whose field has another shape than those of the file."""
+        found, lattice = self._arrays["field"].shape[1:], model.lattice
         cells = lattice.extent
         if lattice.n_sublattices > 1:
             cells = (*cells, lattice.n_sublattices)
-        if found not in (exact.field_shape, (*cells, *exact.field_shape[1:])):
+        if found not in (model.field_shape, (*cells, *model.field_shape[1:])):
             raise InputError(
-                f"{self.path} must have fields of shape {exact.field_shape} for "
+                f"{self.path} must have fields of shape {model.field_shape} for "
                 f"{type(model).__name__} on {lattice.name}, or with axes of cells {cells}, got "
                 f"{found}. Use the extent of the file."
             )
+
+    def label(self, exact: ExactForceField, task: int, seed: int) -> LabeledFields:
+        """Read one group and subtract the elastic part of the Hamiltonian."""
+        self._check_shape(exact.hamiltonian)
+        chosen, model = self.groups[task], exact.hamiltonian
         arrays = {name: array[chosen].astype(np.float64) for name, array in self._arrays.items()}
         fields = torch.from_numpy(arrays["field"].reshape(-1, *exact.field_shape))
         forces = torch.from_numpy(arrays["forces"].reshape(-1, *exact.field_shape))
@@ -149,32 +174,89 @@ class PublishedSnapshots(Source):
     def _arrays(self) -> dict[str, np.ndarray]:
         """The arrays of the file by the names of `NAMES`, checked."""
         arrays = {}
-        try:
-            if not zipfile.is_zipfile(self.path):
-                # Checked here, because np.load would also take a single array or a pickle.
-                raise InputError("another format")
-            with np.load(self.path) as file:
-                for key, names in NAMES.items():
-                    for name in names:
-                        if name in file:
-                            arrays[key] = file[name]
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self.path} must be an npz file of arrays, got {error}.") from None
-        if not {"field", "forces"} <= arrays.keys():
+        for role, name in _names_by_role(self.path).items():
+            arrays[role] = _real_numbers(self.path, name)
+        field = arrays["field"]
+        if field.ndim < 2 or len(field) == 0:
             raise InputError(
-                f"{self.path} must have arrays field and forces (or {NAMES['field'][1:]} and "
-                f"{NAMES['forces'][1:]}), got {sorted(arrays)}. Rename them."
+                f"{self.path} must have snapshots [n, n_sites] in its array of the field, got the "
+                f"shape {field.shape}."
             )
-        if arrays["field"].shape != arrays["forces"].shape:
-            shapes = [arrays[name].shape for name in ("field", "forces")]
-            raise InputError(f"{self.path} must have forces shaped like the field, got {shapes}.")
-        for name, array in arrays.items():
-            if not np.isfinite(array).all():
-                raise InputError(
-                    f"{self.path} must have finite numbers only, but {name} has others. Remove "
-                    "those snapshots from the file."
-                )
+        if arrays["forces"].shape != field.shape:
+            raise InputError(
+                f"{self.path} must have forces shaped like the field, {field.shape}, got "
+                f"{arrays['forces'].shape}."
+            )
+        if "energy" in arrays and arrays["energy"].shape != field.shape[:1]:
+            raise InputError(
+                f"{self.path} must have one energy per snapshot, an array energy of shape "
+                f"{field.shape[:1]}, got {arrays['energy'].shape}. Reshape it, or leave it out."
+            )
         return arrays
+
+
+def _array_names(path: str) -> list[str]:
+    """The names of the arrays in an npz file."""
+    # Checked here, because np.load would also take a single array or a pickle.
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path} must be an npz file of arrays, got another format. Use np.savez.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return list(file.files)
+    except _READ_ERRORS as error:
+        raise InputError(f"{path} must be an npz file of arrays, got {error}.") from None
+
+
+def _names_by_role(path: str) -> dict[str, str]:
+    """Which array of the file is the field, which holds the forces, and which the energy."""
+    there, found = _array_names(path), {}
+    for role, names in NAMES.items():
+        match [name for name in names if name in there]:
+            case [name]:
+                found[role] = name
+            case [first, second, *_]:
+                raise InputError(
+                    f"{path} must have one array for the {role}, got {first!r} and {second!r}. "
+                    "Remove one of them from the file."
+                )
+    if not {"field", "forces"} <= found.keys():
+        raise InputError(
+            f"{path} must have arrays field and forces (or {NAMES['field'][1:]} and "
+            f"{NAMES['forces'][1:]}), got {sorted(there)}. Rename them."
+        )
+    return found
+
+
+def _unused_names(path: str) -> list[str]:
+    """The arrays of a file that have no role; the names of the others are checked."""
+    used = _names_by_role(path).values()
+    return sorted(set(_array_names(path)) - set(used))
+
+
+def _real_numbers(path: str, name: str) -> np.ndarray:
+    """An array of an npz file, which must hold finite real numbers.
+
+    Integers and numbers of any precision are accepted. Truth values, complex numbers, dates, texts
+    and Python objects are refused; numpy would turn most of them into numbers in silence.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            array = file[name]
+    except _READ_ERRORS as error:
+        raise InputError(
+            f"{path} must have an array of numbers in {name}, which cannot be read ({error})."
+        ) from None
+    if array.dtype.kind not in "fiu":
+        raise InputError(
+            f"{path} must have real numbers in {name}, got {array.dtype}. Convert them, for "
+            "example with .real or .astype(float)."
+        )
+    if not np.isfinite(array).all():
+        raise InputError(
+            f"{path} must have finite numbers only, but {name} has others. Remove those snapshots "
+            "from the file."
+        )
+    return array
 
 
 def similar_groups(

@@ -7,6 +7,7 @@ interruptions.
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -37,6 +38,8 @@ from lattgnn.lattice import Lattice
 from lattgnn.progress import progress_bar
 from lattgnn.serialize import config_hash, describe, versions
 from lattgnn.solvers import Solver
+
+_LOGGER = logging.getLogger("lattgnn")
 
 
 def dataset_config(
@@ -142,22 +145,27 @@ def generate(
     path = dataset_path(config, root, name)
     exact = ExactForceField(hamiltonian(lattice), solver)
     is_new = not (path / MANIFEST).exists()
-    if any(source.computes_labels for source in sources):
-        require_valid(_check(exact, model_check and is_new, symmetry_check))
     if is_new:
         # Before anything is written: the pattern cannot be computed if the lattice is too small.
         _ = exact.hamiltonian.rows
-        _check_sources(sources, exact.hamiltonian)
+        for source in sources:
+            source.check(exact.hamiltonian)
+    if any(source.computes_labels for source in sources):
+        require_valid(_check(exact, model_check and is_new, symmetry_check))
+    elif symmetry_check:
+        _LOGGER.info("The symmetry of the labels is not checked, because they come from files.")
+    if is_new:
+        todo = tasks(sources, seed)
         with run_lock(path):
             path.mkdir(exist_ok=True)
             # Checked again: another process may have finished since the first check.
             if not (path / MANIFEST).exists():
-                records = _finish(path, exact, tasks(sources, seed), n_workers, progress)
+                records = _finish(path, exact, todo, n_workers, progress)
                 _write_manifest(path, config, records)
     return LatticeDataset.open(path, expect=config).path
 
 
-def _check(exact: ExactForceField, model: bool, symmetry: bool) -> list[CheckResult]:
+def _check(exact: ExactForceField, model: bool, symmetry: bool) -> Sequence[CheckResult]:
     """The results of the checks that are wanted."""
     try:
         return _cached_checks(exact.hamiltonian, exact.solver, model, symmetry)
@@ -169,22 +177,10 @@ def _check(exact: ExactForceField, model: bool, symmetry: bool) -> list[CheckRes
 @lru_cache(maxsize=16)
 def _cached_checks(
     hamiltonian: Hamiltonian, solver: Solver, model: bool, symmetry: bool
-) -> list[CheckResult]:
-    results = check_model(hamiltonian, solver, symmetry=False) if model else []
-    if symmetry and not any(not result.passed for result in results):
-        results.append(check_symmetry(hamiltonian, solver))
-    return results
-
-
-def _check_sources(sources: Sequence[Source], model: Hamiltonian) -> None:
-    """Refuse sources whose kind of field is not that of the model."""
-    for source in sources:
-        if source.makes_spins not in (None, model.field_type.is_spin):
-            use = "RandomSpins, SpinQuench" if model.field_type.is_spin else "RandomFields, Quench"
-            raise InputError(
-                f"sources must make fields of {type(model).__name__}, got {type(source).__name__}. "
-                f"Use {use}."
-            )
+) -> tuple[CheckResult, ...]:
+    if model:
+        return tuple(check_model(hamiltonian, solver, symmetry=symmetry))
+    return (check_symmetry(hamiltonian, solver),) if symmetry else ()
 
 
 def _finish(

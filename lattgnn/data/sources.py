@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
+from lattgnn.hamiltonians import Hamiltonian
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -93,6 +94,22 @@ class Source(ABC):
         for name in ("n_samples", "block_size", "n_trajectories", "n_steps", "n_frames"):
             if getattr(self, name, 1) <= 0:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)!r}.")
+
+    def check(self, model: Hamiltonian) -> None:
+        """Refuse a model with another kind of field than this source; called before any label.
+
+        Args:
+            model: The Hamiltonian of the dataset.
+
+        Raises:
+            InputError: If the source does not fit the model.
+        """
+        if self.makes_spins not in (None, model.field_type.is_spin):
+            use = "RandomSpins, SpinQuench" if model.field_type.is_spin else "RandomFields, Quench"
+            raise InputError(
+                f"sources must make fields of {type(model).__name__}, got {type(self).__name__}. "
+                f"Use {use}."
+            )
 
     @property
     @abstractmethod

@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lattgnn.dynamics.philox import GENERATOR
+from lattgnn.dynamics.runaway import FIELD_LIMIT, advance_checked
 from lattgnn.dynamics.schedule import SaveSchedule
-from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate
+from lattgnn.dynamics.state import ForceField, Integrator, State
 from lattgnn.dynamics.trajectory import (
     Trajectory,
     create_store,
@@ -26,51 +24,12 @@ from lattgnn.dynamics.trajectory import (
     open_store,
     write_frame,
 )
-from lattgnn.dynamics.update import all_within
-from lattgnn.errors import InputError, StoppedRunError
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.progress import progress_bar
 from lattgnn.serialize import config_differences, describe
 
-__all__ = [
-    "FIELD_LIMIT",
-    "ForceField",
-    "RunawayFieldError",
-    "check_integrator",
-    "check_values",
-    "simulate",
-]
-
-#: Largest |field| of a run, unless another limit is given. Physical fields are of order 1.
-FIELD_LIMIT = 1e6
-
-
-class RunawayFieldError(StoppedRunError):
-    """A field or force became NaN, infinite or too large. The frames saved before it remain.
-
-    Attributes:
-        quantity: What left the limits: the field, the momentum or the forces.
-        step: Step that failed.
-        replica: Row of the batch.
-        site: Index of the site.
-        value: Value found there.
-        limit: Largest value allowed.
-    """
-
-    def __init__(
-        self, quantity: str, step: int, replica: int, site: int, value: float, limit: float
-    ) -> None:
-        self.step, self.replica, self.site, self.value = step, replica, site, value
-        self.quantity, self.limit = quantity, limit
-        super().__init__(
-            f"{quantity} must stay finite and within ±{limit:g}, got {value:g} at step {step}, "
-            f"replica {replica}, site {site}. Use a smaller dt, or check the force field there."
-        )
-
-    def __reduce__(self) -> tuple:
-        # By default the message alone is pickled, from which a worker's error cannot be rebuilt.
-        arguments = (self.quantity, self.step, self.replica, self.site, self.value, self.limit)
-        return RunawayFieldError, arguments
+__all__ = ["check_integrator", "simulate"]
 
 
 def simulate(
@@ -129,7 +88,7 @@ def simulate(
             # overwritten.
             workspaces = cycle((state.workspace(), state.workspace()))
             for frame, step in enumerate(steps[n_done:].tolist(), start=n_done):
-                state = _advance(
+                state = advance_checked(
                     force_field, integrator, state, step, field_limit, workspaces, show
                 )
                 write_frame(trajectory, frame, state)
@@ -157,90 +116,6 @@ def check_integrator(integrator: Integrator, force_field: ForceField) -> None:
             f"integrator must suit the field of {type(model).__name__}, got "
             f"{type(integrator).__name__}. Use lattgnn.dynamics.{use}."
         )
-
-
-@dataclass(slots=True)
-class _Guarded:
-    """A force field that refuses a runaway field, which could make a solver fail or hang."""
-
-    force_field: ForceField
-    field_limit: float
-    step: int
-
-    @property
-    def lattice(self) -> Lattice:
-        return self.force_field.lattice
-
-    @property
-    def field_shape(self) -> tuple[int, ...]:
-        return self.force_field.field_shape
-
-    @property
-    def writes_in_place(self) -> bool:
-        return getattr(self.force_field, "writes_in_place", False)
-
-    def __call__(self, field: Tensor, *, out: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
-        # On a CPU a check is cheap, so the field is checked before the force field sees it. On a
-        # GPU each check waits for the device, so field and forces are checked together afterwards.
-        on_cpu = field.device.type == "cpu"
-        if on_cpu:
-            check_values(self.step, self.field_limit, field=field)
-        try:
-            energy, forces = evaluate(self.force_field, field, out)
-        except Exception:
-            check_values(
-                self.step, self.field_limit, field=field
-            )  # the more likely cause, if it fails
-            raise
-        check_values(
-            self.step, self.field_limit, **({} if on_cpu else {"field": field}), forces=forces
-        )
-        return energy, forces
-
-
-def _advance(
-    force_field: ForceField,
-    integrator: Integrator,
-    state: State,
-    last: int,
-    field_limit: float,
-    workspaces: Iterator[State],
-    show: Callable[[int], None],
-) -> State:
-    """Advance to step `last`. A state that is already there is only checked."""
-    if state.step == last:
-        check_values(
-            last, field_limit, field=state.field, momentum=state.momentum, forces=state.forces
-        )
-    while state.step < last:
-        guarded = _Guarded(force_field, field_limit, state.step + 1)
-        state = integrator.step(guarded, state, out=next(workspaces))
-        show(state.step)
-    return state
-
-
-def check_values(step: int, field_limit: float, **quantities: Tensor) -> None:
-    """Refuse values that are not finite, and a field beyond its limit.
-
-    Args:
-        step: The step that the values belong to.
-        field_limit: Largest |field| allowed.
-        **quantities: The values by name, each [n_replicas, n_sites, ...].
-
-    Raises:
-        RunawayFieldError: If any value is not finite, or the one named `field` exceeds the limit.
-    """
-    limits = [field_limit if name == "field" else math.inf for name in quantities]
-    if all_within(list(quantities.values()), limits):
-        return
-    # Something is wrong: find out what and where, no matter how long it takes.
-    for (name, values), limit in zip(quantities.items(), limits, strict=True):
-        # Written with a negation because every comparison with NaN is false.
-        bad = ~(values.detach().abs() <= min(limit, torch.finfo(values.dtype).max))
-        if bad.any():
-            replica, site = bad.nonzero()[0, :2].tolist()
-            value = float(values[replica, site][bad[replica, site]].reshape(-1)[0])
-            raise RunawayFieldError(name, step, replica, site, value, limit)
 
 
 def _run_config(

@@ -191,8 +191,9 @@ class Hamiltonian(ABC):
 
     def classical_forces(self, field: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """−∂E_classical/∂field, here by autograd; a model with a closed form overrides it."""
-        with torch.enable_grad():
-            leaf = field.detach().requires_grad_()
+        # Inference mode has no autograd, and a tensor made in it never requires a gradient.
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = (field.clone() if field.is_inference() else field.detach()).requires_grad_()
             (gradient,) = torch.autograd.grad(self.classical_energy(leaf).sum(), leaf)
         return -gradient
 

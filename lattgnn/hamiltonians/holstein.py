@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lattgnn.device_copies import DeviceCopies
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.neighbors import harmonic_forces, neighbor_pairs, neighbor_table
 from lattgnn.symmetry import FieldType
@@ -82,5 +83,5 @@ class Holstein(Hamiltonian):
         return -0.5 * (field * self.classical_forces(field)).sum(-1)
 
     @cached_property
-    def _neighbors(self) -> Int[Tensor, "coordination n_sites"]:
-        return neighbor_table(self.lattice)
+    def _neighbors(self) -> DeviceCopies:
+        return DeviceCopies(neighbor_table(self.lattice))

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lattgnn.device_copies import DeviceCopies
 from lattgnn.errors import InputError
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.neighbors import neighbor_pairs, orbital_pattern
@@ -64,18 +65,18 @@ class JahnTeller(Hamiltonian):
         return torch.cat([orbital_pattern(bonds, 2), orbital_pattern(sites, 2)], dim=1)
 
     @cached_property
-    def _bond_elements(self) -> Float[Tensor, " n_elements"]:
+    def _bond_elements(self) -> DeviceCopies:
         step = torch.tensor(self.lattice.bonds(self.lattice.neighbor_distance).displacement).abs()
         # Steps are (1, 0) or (0, 1), so this is −√3/4 along x and +√3/4 along y.
         mixed = 3**0.5 / 4 * (step[:, 1] - step[:, 0])
         orbitals = [torch.full_like(mixed, 0.25), mixed, mixed, torch.full_like(mixed, 0.75)]
-        return -self.t * torch.stack(orbitals, dim=-1).flatten()
+        return DeviceCopies(-self.t * torch.stack(orbitals, dim=-1).flatten())
 
     def elements(self, field: Float[Tensor, "*batch n_sites 2"]) -> Float[Tensor, "*batch nnz"]:
         """−t T_ij on the bonds, −lam (Q2 τx + Q3 τz) on the sites."""
         q2, q3 = field.unbind(-1)
         onsite = -self.lam * torch.stack([q3, q2, q2, -q3], dim=-1).flatten(-2)
-        hopping = self._bond_elements.to(field).expand(*field.shape[:-2], -1)
+        hopping = self._bond_elements.like(field).expand(*field.shape[:-2], -1)
         return torch.cat([hopping, onsite], dim=-1)
 
     def classical_forces(

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from lattgnn.device_copies import DeviceCopies
 from lattgnn.lattice import Lattice
 
 
@@ -29,7 +30,7 @@ def neighbor_table(lattice: Lattice) -> Int[Tensor, "coordination n_sites"]:
 
 def harmonic_forces(
     field: Float[Tensor, "*batch n_sites"],
-    table: Int[Tensor, "coordination n_sites"],
+    table: DeviceCopies,
     onsite: float,
     between: float,
 ) -> Float[Tensor, "*batch n_sites"]:
@@ -44,7 +45,7 @@ def harmonic_forces(
         between: Stiffness of a bond; each bond is counted once.
     """
     # The zero that is appended to the field is the value of missing neighbors.
-    neighbors = pad(field, (0, 1))[..., table.to(field.device)]
+    neighbors = pad(field, (0, 1))[..., table.on(field.device)]
     return -onsite * field - between * neighbors.sum(-2)
 
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lattgnn.device_copies import DeviceCopies
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.neighbors import harmonic_forces, neighbor_table
 from lattgnn.lattice import Lattice
@@ -18,9 +19,9 @@ from lattgnn.symmetry import FieldType
 class _Hopping(NamedTuple):
     """Bonds in both directions: nearest neighbors with their unit vectors, and second neighbors."""
 
-    near: Int[Tensor, "2 n_near"]
-    far: Int[Tensor, "2 n_far"]
-    direction: Float[Tensor, "n_near dim"]
+    near: DeviceCopies  # int64 [2, n_near]
+    far: DeviceCopies  # int64 [2, n_far]
+    direction: DeviceCopies  # float64 [n_near, dim]
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ class Peierls(Hamiltonian):
         is_near = length < near * (1 + 1e-6)
         direction = bonds.displacement[is_near] / length[is_near, None]
         return _Hopping(
-            near=torch.tensor(pairs[:, is_near]),
-            far=torch.tensor(pairs[:, ~is_near]),
-            direction=torch.tensor(direction),
+            near=DeviceCopies(torch.tensor(pairs[:, is_near])),
+            far=DeviceCopies(torch.tensor(pairs[:, ~is_near])),
+            direction=DeviceCopies(torch.tensor(direction)),
         )
 
     @cached_property
@@ -79,13 +80,19 @@ class Peierls(Hamiltonian):
         """Nearest neighbors, second neighbors, then the diagonal, which is zero."""
         diagonal = torch.arange(self.n_states)
         return torch.cat(
-            [self._hopping.near, self._hopping.far, torch.stack([diagonal, diagonal])], dim=1
+            [
+                self._hopping.near.tensor,
+                self._hopping.far.tensor,
+                torch.stack([diagonal, diagonal]),
+            ],
+            dim=1,
         )
 
     def elements(self, field: Float[Tensor, "*batch n_sites dim"]) -> Float[Tensor, "*batch nnz"]:
         """−t0 + g × stretch for nearest neighbors, −t2 for second neighbors, 0 on the diagonal."""
-        near, far, direction = (part.to(field.device) for part in self._hopping)
-        stretch = ((field[..., near[0], :] - field[..., near[1], :]) * direction.to(field)).sum(-1)
+        near, far = self._hopping.near.on(field.device), self._hopping.far.tensor
+        direction = self._hopping.direction.like(field)
+        stretch = ((field[..., near[0], :] - field[..., near[1], :]) * direction).sum(-1)
         second = field.new_full((*field.shape[:-2], far.shape[1]), -self.t2)
         return torch.cat(
             [self.g * stretch - self.t0, second, torch.zeros_like(field[..., 0])], dim=-1
@@ -109,8 +116,8 @@ class Peierls(Hamiltonian):
         return -0.5 * (field * self.classical_forces(field)).sum((-1, -2))
 
     @cached_property
-    def _neighbors(self) -> Int[Tensor, "coordination n_sites"]:
-        return neighbor_table(self.lattice)
+    def _neighbors(self) -> DeviceCopies:
+        return DeviceCopies(neighbor_table(self.lattice))
 
 
 def _second_distance(lattice: Lattice) -> float:

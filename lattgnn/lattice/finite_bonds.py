@@ -14,7 +14,8 @@ from itertools import pairwise, product
 import numpy as np
 
 from lattgnn.errors import InputError
-from lattgnn.lattice.orbits import Bond, orbits_within
+from lattgnn.lattice.labels import Bond
+from lattgnn.lattice.orbits import Orbit, orbits_within
 from lattgnn.lattice.unit_cell import IntVector, UnitCell
 
 
@@ -33,6 +34,7 @@ class Bonds:
         cell_bond_orbit: Orbit of each bond of the unit cell, int64 [n_cell_bonds].
         cell_bond_displacement: Cartesian vector of each bond of the unit cell, float64
             [n_cell_bonds, dim].
+        cell_bond_label: Label of each bond of the unit cell, [n_cell_bonds].
     """
 
     source: np.ndarray
@@ -41,6 +43,7 @@ class Bonds:
     cell_bonds: tuple[Bond, ...] = field(repr=False)
     cell_bond_orbit: np.ndarray = field(repr=False)
     cell_bond_displacement: np.ndarray = field(repr=False)
+    cell_bond_label: np.ndarray = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -51,13 +54,22 @@ class Bonds:
         return _read_only(self.cell_bond_orbit[self.cell_bond])
 
     @cached_property
+    def label(self) -> np.ndarray:
+        """Label of each bond, an empty text for bonds without one, [n_bonds]."""
+        return _read_only(self.cell_bond_label[self.cell_bond])
+
+    @cached_property
     def displacement(self) -> np.ndarray:
         """Cartesian vector from source to destination, float64 [n_bonds, dim]."""
         return _read_only(self.cell_bond_displacement[self.cell_bond])
 
 
 def list_bonds(
-    cell: UnitCell, extent: IntVector, periodic: tuple[bool, ...], cutoff: float
+    cell: UnitCell,
+    extent: IntVector,
+    periodic: tuple[bool, ...],
+    cutoff: float,
+    label: str | None = None,
 ) -> Bonds:
     """All directed bonds of a finite lattice, each ordered pair of sites at most once.
 
@@ -66,6 +78,7 @@ def list_bonds(
         extent: Number of cells along each axis.
         periodic: Whether each axis is periodic.
         cutoff: Largest length of a bond, in the units of the primitive vectors.
+        label: Only bonds with this label; None takes all.
 
     Returns:
         The bonds, sorted by (destination, orbit, source).
@@ -73,8 +86,8 @@ def list_bonds(
     Raises:
         InputError: If the extent is too small for the cutoff; see `check_extent`.
     """
-    check_extent(cell, extent, periodic, cutoff)
-    orbits = orbits_within(cell, cutoff)
+    check_extent(cell, extent, periodic, cutoff, label)
+    orbits = _orbits(cell, cutoff, label)
     cell_bonds = [(bond, orbit.index) for orbit in orbits for bond in orbit.bonds]
     cell_bonds.sort(key=lambda entry: (entry[0][1], entry[1]))  # by destination, then orbit
     source, destination, cell_bond = _sorted_bonds(cell, extent, periodic, cell_bonds)
@@ -86,11 +99,16 @@ def list_bonds(
         tuple(bond for bond, _ in cell_bonds),
         _read_only(np.array([orbit for _, orbit in cell_bonds], dtype=np.int64)),
         _read_only(np.array(vectors).reshape(-1, cell.dim)),
+        _read_only(np.array([cell.bond_label.get(bond, "") for bond, _ in cell_bonds], dtype=str)),
     )
 
 
 def check_extent(
-    cell: UnitCell, extent: IntVector, periodic: tuple[bool, ...], cutoff: float
+    cell: UnitCell,
+    extent: IntVector,
+    periodic: tuple[bool, ...],
+    cutoff: float,
+    label: str | None = None,
 ) -> None:
     """Check that no bond joins a site to itself and no two bonds join the same pair of sites.
 
@@ -99,11 +117,12 @@ def check_extent(
         extent: Number of cells along each axis.
         periodic: Whether each axis is periodic.
         cutoff: Largest length of a bond, in the units of the primitive vectors.
+        label: Only bonds with this label; None takes all.
 
     Raises:
         InputError: If the extent is too small; the message names the smallest extent that works.
     """
-    bonds = [bond for orbit in orbits_within(cell, cutoff) for bond in orbit.bonds]
+    bonds = [bond for orbit in _orbits(cell, cutoff, label) for bond in orbit.bonds]
     differences = _offset_differences(bonds, extent, periodic)
     if not _clashes(differences, extent, periodic):
         return
@@ -121,6 +140,11 @@ def check_extent(
         f" periodic image or a second bond between the same two sites, got {extent!r}."
         f" Use {smallest!r}, a smaller cutoff, or open boundaries."
     )
+
+
+def _orbits(cell: UnitCell, cutoff: float, label: str | None) -> list[Orbit]:
+    """Orbits of the bonds up to a cutoff, all or those of one label."""
+    return [o for o in orbits_within(cell, cutoff) if label is None or o.label == label]
 
 
 def _offset_differences(

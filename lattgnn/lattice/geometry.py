@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from operator import index
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from scipy.sparse.csgraph import connected_components
 
 from lattgnn.errors import InputError
 from lattgnn.lattice.finite_bonds import Bonds, list_bonds
+from lattgnn.lattice.labels import Bond, check_labels
 from lattgnn.lattice.orbits import orbits_within
+from lattgnn.lattice.reduction import shortest_vector
 from lattgnn.lattice.unit_cell import UnitCell
+from lattgnn.serialize import describe
 
 
 @dataclass(frozen=True, init=False)
@@ -24,6 +28,10 @@ class Lattice:
     Sites are numbered cell by cell: cells in row-major order (axis 0 slowest) and the basis
     fastest. Two lattices are equal if everything but their names is equal.
 
+    Labels tell the symmetry what the positions do not show. A site label stands for a kind of site,
+    such as an element or an on-site energy, and a bond label for a kind of bond, such as a hopping.
+    The space group then holds only operations that map sites and bonds to those of the same label.
+
     Args:
         primitive_vectors: Cartesian rows [dim, dim], one vector per row, in any unit of length.
         basis: Sites of a cell [n_sublattices, dim] as fractions of the primitive vectors, such as
@@ -31,10 +39,14 @@ class Lattice:
         extent: Number of cells along each axis.
         periodic: Whether each axis is periodic; one bool holds for all axes.
         name: Name for tables and plots.
+        site_labels: One text or integer per site of the basis. None: all sites are of one kind.
+        bond_labels: For each label the bonds of one cell, each as [source, destination, offset]:
+            two sites of the basis, and the integers of the cell where the second one is. Bonds have
+            no direction; listing one of the two is enough. Bonds that are not listed have no label.
 
     Raises:
-        InputError: If shapes disagree, the vectors are linearly dependent, two sites coincide, or
-            an extent is below 1.
+        InputError: If shapes disagree, the vectors are linearly dependent, two sites coincide, an
+            extent is below 1, or a label is wrong.
 
     Examples:
         A square lattice of 6 × 4 cells with a second site at the center of each cell:
@@ -48,16 +60,26 @@ class Lattice:
         1.0000 4
         >>> print(centered.with_extent(2).bipartite_signs)
         [ 1 -1  1 -1  1 -1  1 -1]
+
+        A chain with bonds that are strong and weak in turn:
+
+        >>> dimers = {"strong": [[0, 1, [0]]], "weak": [[1, 0, [1]]]}
+        >>> ssh = Lattice([[2]], [[0], ["1/2"]], extent=3, bond_labels=dimers)
+        >>> print(ssh.bonds(1.0).label[:4])
+        ['strong' 'weak' 'strong' 'weak']
     """
 
-    primitive_vectors: tuple[tuple[float, ...], ...]
-    basis: tuple[tuple[Fraction, ...], ...]
+    primitive_vectors: tuple[tuple[float, ...], ...] = field(compare=False)
+    basis: tuple[tuple[Fraction, ...], ...] = field(compare=False)
     extent: tuple[int, ...]
     periodic: tuple[bool, ...]
     name: str = field(compare=False)
-    cell: UnitCell = field(init=False, repr=False, compare=False)
+    site_labels: tuple[str, ...] = field(compare=False)
+    bond_labels: Mapping[str, tuple[Bond, ...]] = field(compare=False)
+    cell: UnitCell = field(init=False)
 
-    # The fields hold normal forms. Users and YAML files may write more, and jsonargparse takes the
+    # The cell stands for all fields that describe the crystal when lattices are compared. The
+    # fields hold normal forms. Users and YAML files may write more, and jsonargparse takes the
     # types of the arguments from this signature.
     def __init__(
         self,
@@ -66,14 +88,21 @@ class Lattice:
         extent: int | Sequence | np.ndarray,
         periodic: bool | Sequence = True,
         name: str = "lattice",
+        *,
+        site_labels: Sequence | None = None,
+        bond_labels: Mapping | None = None,
     ) -> None:
-        cell = UnitCell.create(primitive_vectors, basis)
+        cell = UnitCell.create(
+            primitive_vectors, basis, site_labels=site_labels, bond_labels=bond_labels
+        )
         values = {
             "primitive_vectors": cell.primitive_vectors,
             "basis": cell.basis,
             "extent": _extent(extent, cell.dim),
             "periodic": _periodic(periodic, cell.dim),
             "name": name,
+            "site_labels": cell.site_labels,
+            "bond_labels": MappingProxyType(dict(cell.bond_labels)),
             "cell": cell,
         }
         for key, value in values.items():
@@ -81,7 +110,30 @@ class Lattice:
 
     def __reduce__(self) -> tuple:
         # Pickles hold the arguments and not the cached arrays.
-        return Lattice, (self.primitive_vectors, self.basis, self.extent, self.periodic, self.name)
+        return Lattice.from_dict, (self.to_dict(),)
+
+    def __repr__(self) -> str:
+        return f"Lattice({', '.join(f'{k}={v!r}' for k, v in self.hyperparameters.items())})"
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The arguments that make an equal lattice; labels only where there are some.
+
+        Descriptions of lattices without labels, and thereby the names of datasets, are those from
+        before there were labels.
+        """
+        arguments = {
+            "primitive_vectors": self.primitive_vectors,
+            "basis": self.basis,
+            "extent": self.extent,
+            "periodic": self.periodic,
+            "name": self.name,
+        }
+        if self.site_labels:
+            arguments["site_labels"] = self.site_labels
+        if self.bond_labels:
+            arguments["bond_labels"] = dict(self.bond_labels)
+        return arguments
 
     @property
     def dim(self) -> int:
@@ -160,17 +212,19 @@ class Lattice:
             )
         return int(self.ravel(np.array([wrapped]), np.array([sublattice]))[0])
 
-    def bonds(self, cutoff: float) -> Bonds:
-        """Directed bonds up to a cutoff, each with its orbit.
+    def bonds(self, cutoff: float | None = None, *, label: str | None = None) -> Bonds:
+        """Directed bonds up to a cutoff, or of any length with a label; each with its orbit.
 
         Args:
             cutoff: Largest length of a bond, in the units of the primitive vectors.
+            label: One of `bond_labels`. Give either this or the cutoff.
 
         Returns:
             The bonds, sorted by (destination, orbit, source); see `bond_orbits` for the orbits.
 
         Raises:
-            InputError: If the cutoff is not positive, or the extent is too small for it.
+            InputError: If the cutoff is not positive, the extent is too small for it, or no bond
+                has the label.
 
         Examples:
             >>> from lattgnn.lattice import chain
@@ -178,7 +232,36 @@ class Lattice:
             >>> print(bonds.source, bonds.destination)
             [1 3 0 2 1 3 0 2] [0 0 1 1 2 2 3 3]
         """
-        return list_bonds(self.cell, self.extent, self.periodic, float(cutoff))
+        if (cutoff is None) == (label is None):
+            raise InputError(
+                f"bonds need either a cutoff or a label, got {cutoff!r} and label={label!r}."
+                " Use bonds(1.0) for nearest neighbors at distance 1."
+            )
+        if label is not None:
+            cutoff = self.cell.label_length(label)
+        assert cutoff is not None
+        return list_bonds(self.cell, self.extent, self.periodic, float(cutoff), label)
+
+    def site_values(self, values: Mapping[str, float]) -> np.ndarray:
+        """One number per site, chosen by the label of the site.
+
+        Args:
+            values: A number for each of the `site_labels`.
+
+        Returns:
+            The numbers, float64 [n_sites].
+
+        Raises:
+            InputError: If a label has no number, or a number belongs to no label.
+
+        Examples:
+            >>> ionic = Lattice([[2]], [[0], ["1/2"]], extent=2, site_labels=["A", "B"])
+            >>> print(ionic.site_values({"A": 0.5, "B": -0.5}))
+            [ 0.5 -0.5  0.5 -0.5]
+        """
+        check_labels("values", values, self.site_labels)
+        cell_values = np.array([values[label] for label in self.site_labels], dtype=np.float64)
+        return cell_values[self.sublattices]
 
     def shells(self, n: int, sublattice: int = 0) -> list[tuple[float, int]]:
         """The nearest shells of neighbors of a site, in the infinite crystal.
@@ -207,7 +290,7 @@ class Lattice:
                 f" got {n!r} and {sublattice!r}. Use shells(3)."
             )
         # Widen the cutoff until there are enough shells.
-        cutoff = float(np.linalg.norm(np.array(self.primitive_vectors), axis=1).min())
+        cutoff = shortest_vector(np.array(self.primitive_vectors))
         while True:
             counts: dict[Fraction, int] = {}
             for orbit in orbits_within(self.cell, cutoff):
@@ -257,13 +340,7 @@ class Lattice:
 
     def to_dict(self) -> dict:
         """The lattice as plain JSON types, which `from_dict` reads."""
-        return {
-            "name": self.name,
-            "primitive_vectors": [list(row) for row in self.primitive_vectors],
-            "basis": [[str(x) for x in row] for row in self.basis],
-            "extent": list(self.extent),
-            "periodic": list(self.periodic),
-        }
+        return describe(self.hyperparameters)
 
     @classmethod
     def from_dict(cls, data: Mapping) -> "Lattice":

@@ -15,6 +15,7 @@ import numpy as np
 import spglib
 
 from lattgnn.errors import InputError
+from lattgnn.lattice.reduction import LENGTH_TOLERANCE
 from lattgnn.lattice.unit_cell import IntVector, UnitCell, Vector
 
 
@@ -123,6 +124,9 @@ class SpaceGroup:
 def space_group(cell: UnitCell) -> SpaceGroup:
     """Space group of an infinite crystal, found by spglib and made exact.
 
+    An operation must map every site to a site of the same label, and every labeled bond to a bond
+    of the same label.
+
     Args:
         cell: The unit cell; for a finite lattice write `space_group(lattice.cell)`.
 
@@ -144,19 +148,26 @@ def space_group(cell: UnitCell) -> SpaceGroup:
         ...     print(operation.symbol)
         x, y
         x+y+1/3, -x+1/3
+
+        A strong and a weak bond in turn leave a chain its mirrors, but no translation by one site:
+
+        >>> from lattgnn.lattice import Lattice
+        >>> dimers = Lattice([[2.0]], [[0], ["1/2"]], 4, bond_labels={"strong": [[0, 1, [0]]]})
+        >>> [operation.symbol for operation in space_group(dimers.cell).operations]
+        ['x', '-x+1/2']
     """
     found = {}
     for rotation, translation in zip(*_spglib_operations(cell), strict=True):
         operation = _exact_operation(cell, rotation, translation)
-        if operation is not None:
+        if operation is not None and _keeps_bond_labels(cell, operation):
             found[operation.rotation, operation.translation] = operation
     return SpaceGroup(tuple(sorted(found.values(), key=_canonical_key)))
 
 
 def _spglib_operations(cell: UnitCell) -> tuple[np.ndarray, np.ndarray]:
-    """Rotations [n, dim, dim] and approximate translations [n, dim] of the crystal's own space."""
+    """Rotations [n, dim, dim] and approximate translations [n, dim], in the reduced cell."""
     dim = cell.dim
-    gram = np.array(cell.gram, dtype=float)
+    gram = np.array(cell.reduced_gram, dtype=float)
     # Only scalar products matter. The Cholesky factor of their matrix is a right-handed cell, which
     # spglib requires. The axes that pad 1D and 2D crystals to three dimensions are perpendicular to
     # the cell and longer than all of its vectors.
@@ -165,15 +176,21 @@ def _spglib_operations(cell: UnitCell) -> tuple[np.ndarray, np.ndarray]:
     for axis in range(dim, 3):
         vectors[axis, axis] = (axis + 2.3) * np.abs(vectors).max()
     positions = np.zeros((cell.n_sublattices, 3))
-    positions[:, :dim] = np.array(cell.basis, dtype=float)
-    crystal = (vectors.tolist(), positions.tolist(), [1] * cell.n_sublattices)
+    positions[:, :dim] = np.array(cell.basis, dtype=float) @ np.linalg.inv(cell.reduction)
+    # Sites of different labels are different elements to spglib.
+    kinds = sorted(set(cell.site_labels))
+    species = [1 + kinds.index(label) for label in cell.site_labels] or [1] * cell.n_sublattices
+    crystal = (vectors.tolist(), positions.tolist(), species)
     with warnings.catch_warnings():
         # spglib warns that its way of reporting errors will change.
         warnings.simplefilter("ignore", DeprecationWarning)
-        if dim == 2:
-            dataset = spglib.get_layergroup(crystal, aperiodic_dir=2, symprec=1e-6)
-        else:
-            dataset = spglib.get_symmetry_dataset(crystal, symprec=1e-6)
+        try:
+            if dim == 2:
+                dataset = spglib.get_layergroup(crystal, aperiodic_dir=2, symprec=1e-6)
+            else:
+                dataset = spglib.get_symmetry_dataset(crystal, symprec=1e-6)
+        except spglib.error.SpglibError:  # older versions return None instead
+            dataset = None
     if dataset is None:
         raise InputError(
             f"spglib found no space group for {cell.n_sublattices} sites in primitive_vectors"
@@ -192,14 +209,25 @@ def _spglib_operations(cell: UnitCell) -> tuple[np.ndarray, np.ndarray]:
 def _exact_operation(
     cell: UnitCell, rotation: np.ndarray, translation: np.ndarray
 ) -> Operation | None:
-    """The exact operation, or None if it holds only within the tolerance of spglib."""
-    gram = np.array(cell.gram, dtype=float)
-    if np.abs(rotation.T @ gram @ rotation - gram).max() > 1e-9 * gram.max():
+    """The exact operation, or None if it holds only within the tolerance of spglib.
+
+    Args:
+        cell: The unit cell.
+        rotation: Integer rotation [dim, dim] in the reduced cell.
+        translation: Approximate translation [dim] in the reduced cell.
+    """
+    gram = np.array(cell.reduced_gram, dtype=float)
+    lengths = np.sqrt(gram.diagonal())
+    change = np.abs(rotation.T @ gram @ rotation - gram)
+    if (change > LENGTH_TOLERANCE * np.outer(lengths, lengths)).any():
         return None
     # Image of each sublattice: the site nearest to where the approximate operation takes it.
-    basis = np.array(cell.basis, dtype=float)
+    back = np.linalg.inv(cell.reduction)
+    basis = np.array(cell.basis, dtype=float) @ back
     separation = (basis @ rotation.T + translation)[:, None] - basis
     sublattices = np.abs(separation - separation.round()).max(-1).argmin(1)
+    # Fractions x of the primitive vectors are x = Nᵀ y for fractions y of the reduced cell.
+    rotation = np.rint(cell.reduction.T @ rotation @ back.T).astype(np.int64)
     matrix = tuple(tuple(int(n) for n in row) for row in rotation)
     rotated = [_product(matrix, site) for site in cell.basis]
     # The translation is exactly the vector that takes the rotated site 0 onto its image ...
@@ -210,13 +238,22 @@ def _exact_operation(
     for site, sublattice in zip(rotated, sublattices, strict=True):
         image = cell.basis[sublattice]
         move = [a + t - b for a, t, b in zip(site, exact, image, strict=True)]
-        if max(abs(x - round(x)) for x in move) > 1e-9:
+        if max(abs(x - round(x)) for x in move) > LENGTH_TOLERANCE:
             return None
         shifts.append(tuple(round(x) for x in move))
     vectors = np.array(cell.primitive_vectors)
     cartesian = vectors.T @ rotation @ np.linalg.inv(vectors.T)
     cartesian.setflags(write=False)
     return Operation(matrix, exact, tuple(int(s) for s in sublattices), tuple(shifts), cartesian)
+
+
+def _keeps_bond_labels(cell: UnitCell, operation: Operation) -> bool:
+    """Whether an operation maps every labeled bond to a bond of the same label.
+
+    An operation maps different bonds to different ones, so unlabeled bonds then stay unlabeled.
+    """
+    labels = cell.bond_label
+    return all(labels.get(operation.move_bond(*b)) == label for b, label in labels.items())
 
 
 def _product(matrix: tuple[IntVector, ...], vector: Vector) -> Vector:

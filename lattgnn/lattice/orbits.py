@@ -11,14 +11,15 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
+
+import numpy as np
 
 from lattgnn.errors import InputError
+from lattgnn.lattice.labels import Bond, bond_key, reversed_bond
 from lattgnn.lattice.operations import space_group
+from lattgnn.lattice.reduction import LENGTH_TOLERANCE, equal_lengths
 from lattgnn.lattice.unit_cell import IntVector, UnitCell
-
-Bond = tuple[int, int, IntVector]
-"""A directed bond: source sublattice, destination sublattice, offset between their cells."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Orbit:
         stabilizer_order: Number of operations, modulo translations, that leave the representative
             in place.
         reverse: Index of the orbit of the reversed bonds.
-        squared_distance: Exact square of the distance.
+        label: Label of the bonds, or an empty text.
+        squared_distance: Square of the distance; orbits of equal length have the same number.
         bonds: All bonds of this orbit that start in cell 0.
     """
 
@@ -51,6 +53,7 @@ class Orbit:
     multiplicity: int
     stabilizer_order: int
     reverse: int
+    label: str
     squared_distance: Fraction = field(repr=False)
     bonds: tuple[Bond, ...] = field(repr=False)
 
@@ -61,8 +64,8 @@ def orbits_within(cell: UnitCell, cutoff: float) -> tuple[Orbit, ...]:
 
     Args:
         cell: The unit cell.
-        cutoff: Largest length of a bond, in the units of the primitive vectors. The comparison is
-            exact, r² ≤ cutoff² (1 + 1e-9), so that cutoff=2**0.5 includes the diagonal of a square.
+        cutoff: Largest length of a bond, in the units of the primitive vectors. The comparison has
+            a relative tolerance of 1e-9, so that cutoff=2**0.5 includes the diagonal of a square.
 
     Returns:
         Orbits sorted by distance, and among equal distances by their representatives. A larger
@@ -85,13 +88,7 @@ def orbits_within(cell: UnitCell, cutoff: float) -> tuple[Orbit, ...]:
         raise InputError(
             f"cutoff must be positive and finite, got {cutoff!r}. Use 1.0 for nearest neighbors."
         )
-    limit = Fraction(cutoff) ** 2 * (1 + Fraction(1, 10**9))
-    classes = []
-    for bonds in _bond_classes(cell, cutoff):
-        squared = _squared_length(cell, bonds)
-        if squared <= limit:
-            classes.append((squared, sorted(bonds, key=_bond_key)))
-    classes.sort(key=lambda entry: (entry[0], _bond_key(entry[1][0])))
+    classes = _sorted_classes(cell, cutoff)
     # Number of each bond's orbit, to look up the orbit of a reversed bond.
     number = {}
     for index, (_, bonds) in enumerate(classes):
@@ -109,12 +106,29 @@ def orbits_within(cell: UnitCell, cutoff: float) -> tuple[Orbit, ...]:
             distance=math.sqrt(squared),
             multiplicity=sum(bond[1] == destination for bond in bonds),
             stabilizer_order=order // len(bonds),  # orbit-stabilizer theorem
-            reverse=number[_reversed(bonds[0])],
+            reverse=number[reversed_bond(bonds[0])],
+            label=cell.bond_label.get(bonds[0], ""),
             squared_distance=squared,
             bonds=tuple(bonds),
         )
         orbits.append(orbit)
     return tuple(orbits)
+
+
+def _sorted_classes(cell: UnitCell, cutoff: float) -> list[tuple[Fraction, list[Bond]]]:
+    """Squared length and sorted bonds of each class up to the cutoff, the shortest first."""
+    lengths = [(_squared_length(cell, bonds), bonds) for bonds in _bond_classes(cell, cutoff)]
+    lengths.sort(key=lambda entry: entry[0])
+    starts = equal_lengths(np.array([float(squared) for squared, _ in lengths]))
+    limit = Fraction(cutoff) ** 2 * (1 + 2 * Fraction(LENGTH_TOLERANCE))
+    classes = []
+    for start, stop in pairwise([*starts.tolist(), len(lengths)]):
+        # Lengths that differ only by rounding become one number.
+        squared = lengths[start][0]
+        if squared <= limit:
+            shell = [sorted(bonds, key=bond_key) for _, bonds in lengths[start:stop]]
+            classes += [(squared, bonds) for bonds in sorted(shell, key=lambda b: bond_key(b[0]))]
+    return classes
 
 
 def _bond_classes(cell: UnitCell, cutoff: float) -> list[set[Bond]]:
@@ -137,17 +151,8 @@ def _bond_classes(cell: UnitCell, cutoff: float) -> list[set[Bond]]:
 def _squared_length(cell: UnitCell, bonds: set[Bond]) -> Fraction:
     """Squared length of equivalent bonds.
 
-    All members have the same length, but where primitive vectors are irrational their float entries
-    differ in the last digit. The mean over the class does not depend on the choice of a member.
+    All members have the same length up to rounding. The mean over the class does not depend on the
+    choice of a member.
     """
     total = sum((cell.squared_length(cell.separation(*b)) for b in bonds), Fraction(0))
     return total / len(bonds)
-
-
-def _bond_key(bond: Bond) -> tuple:
-    """Sort key: lowest sublattices first, then the offset that points most along the first axis."""
-    return bond[0], bond[1], tuple(-n for n in bond[2])
-
-
-def _reversed(bond: Bond) -> Bond:
-    return bond[1], bond[0], tuple(-n for n in bond[2])

@@ -21,8 +21,9 @@ def energy_and_forces(
         mode is on.
     """
     training = torch.is_grad_enabled()
-    with torch.enable_grad():
-        leaf = field.detach().requires_grad_(True)
+    # Inference mode has no autograd, and a tensor made in it never requires a gradient.
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = (field.clone() if field.is_inference() else field.detach()).requires_grad_(True)
         energy = energy_of(leaf)
         (gradient,) = torch.autograd.grad(energy.sum(), leaf, create_graph=training)
     return (energy, -gradient) if training else (energy.detach(), -gradient)

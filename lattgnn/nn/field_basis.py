@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lattgnn.device_copies import DeviceCopies
 from lattgnn.graph import LatticeGraph
 from lattgnn.lattice import Lattice
 from lattgnn.nn.features import EVEN, ODD, Block, Features, Internal
@@ -47,9 +48,9 @@ class FieldComponents(nn.Module):
         identity = np.eye(field.n_components)
         # Always float64, because rounding the matrices to float32 would break the symmetry of a
         # float64 network.
-        self.to_local = (
-            None if np.allclose(to_local, identity, atol=0) else torch.from_numpy(to_local)
-        )
+        self.to_local = None
+        if not np.allclose(to_local, identity, atol=0):
+            self.to_local = DeviceCopies(torch.from_numpy(to_local))
 
     def split(
         self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph
@@ -83,7 +84,7 @@ class FieldComponents(nn.Module):
     def _turned(self, field: Tensor, inverse: bool) -> Tensor:
         if self.to_local is None:
             return field
-        matrices = self.to_local.to(field)
+        matrices = self.to_local.like(field)
         matrices = matrices.mT if inverse else matrices
         # b: sample; n: cell; s: sublattice (fastest in the site number); c, d: components.
         cells = field.view(len(field), -1, len(matrices), self.n_components)

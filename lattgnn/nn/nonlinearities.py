@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lattgnn.device_copies import DeviceCopies
 from lattgnn.nn.features import EVEN, ODD, Block, Features, Internal
 from lattgnn.symmetry import SiteType, clebsch_gordan, irreps, trivial
 
@@ -150,7 +151,7 @@ class TensorProduct(Nonlinearity):
         self.inputs = self.gate.inputs
         self.blocks = outputs
         # The coefficients stay in float64, so that they are exact in a network of any precision.
-        self.paths: list[tuple[int, int, Tensor]] = []
+        self.paths: list[tuple[int, int, DeviceCopies]] = []
         products = []
         for a, b in combinations_with_replacement(range(len(outputs)), 2):
             for block, coefficients in _products(outputs[a], outputs[b]):
@@ -158,7 +159,7 @@ class TensorProduct(Nonlinearity):
                 # antisymmetric product is therefore one of a channel with itself: it is zero.
                 antisymmetric = a == b and np.allclose(coefficients, -coefficients.swapaxes(1, 2))
                 if not antisymmetric:
-                    self.paths.append((a, b, torch.from_numpy(coefficients)))
+                    self.paths.append((a, b, DeviceCopies(torch.from_numpy(coefficients))))
                     products.append(block)
         self.outputs = (*outputs, *products)
 
@@ -170,7 +171,7 @@ class TensorProduct(Nonlinearity):
         ]
         products = [
             _product(
-                squeezed[a], squeezed[b], self.blocks[a], self.blocks[b], coefficients.to(x[0])
+                squeezed[a], squeezed[b], self.blocks[a], self.blocks[b], coefficients.like(x[0])
             )
             for a, b, coefficients in self.paths
         ]

@@ -112,7 +112,7 @@ class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, sparse: SparseMap) -> Tensor:
         flat = x.reshape(len(x), -1)
-        if flat.dtype != torch.float32 or flat.is_cuda:
+        if flat.dtype != torch.float32 or flat.device.type != "cpu":
             return (sparse.matrix @ flat).view(-1, *x.shape[1:])
         # The rows of the product are weighted sums of rows of x, which is what an embedding bag
         # computes.

@@ -1,12 +1,14 @@
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from lattgnn.data import LatticeDataset, PublishedSnapshots, generate
-from lattgnn.data.external import similar_groups
+from lattgnn.data.external import NAMES, similar_groups
+from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein, Peierls
 from lattgnn.lattice import honeycomb, square
@@ -39,6 +41,14 @@ def published(exact, tmp_path_factory) -> Path:
         energy=energy.numpy(),
     )
     return path
+
+
+def dataset_of(path: Path, root: Path) -> LatticeDataset:
+    """A dataset of a file with fields on a 4 × 4 lattice."""
+    sources = [PublishedSnapshots("train", str(path))]
+    solver = ExactDiagonalization(0.1, mu=0.0)
+    options = {"root": root, "n_workers": 0, "progress": False}
+    return LatticeDataset.open(generate(square(4), Holstein, solver, sources, **options))
 
 
 def test_labels_are_the_electronic_part(exact, published):
@@ -152,18 +162,89 @@ def test_wrong_files_are_refused_in_one_line(exact, published, tmp_path):
     path = tmp_path / "wrong.npz"
     np.savez(path, displacement=np.ones((2, 24, 2)), energy=np.ones(2))
     with pytest.raises(
-        ValueError, match=r"must have arrays field and forces .* got \['energy', 'field'\]"
+        ValueError, match=r"must have arrays field and forces .* \['displacement', 'energy'\]"
     ):
-        _ = PublishedSnapshots("train", str(path)).n_tasks
+        PublishedSnapshots("train", str(path))
     np.savez(path, field=np.ones((2, 24, 2)), forces=np.ones((2, 24)))
     with pytest.raises(ValueError, match="must have forces shaped like the field"):
         _ = PublishedSnapshots("train", str(path)).n_tasks
     np.savez(path, field=np.ones((2, 24, 2)), forces=np.full((2, 24, 2), np.nan))
     with pytest.raises(ValueError, match="must have finite numbers only, but forces has others"):
         _ = PublishedSnapshots("train", str(path)).n_tasks
-    path.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="must be an npz file of arrays"):
-        _ = PublishedSnapshots("train", str(path)).n_tasks
+
+
+@pytest.mark.parametrize("extra", ["displacement", "spin", "force", "effective_field"])
+def test_two_arrays_of_one_role_are_refused_by_name(tmp_path, extra):
+    path, x = tmp_path / "two.npz", np.ones((5, 16))
+    arrays: dict[str, Any] = {"field": x, "forces": x, extra: -x}
+    np.savez(path, **arrays)
+    first = "field" if extra in NAMES["field"] else "forces"
+    with pytest.raises(ValueError, match=rf"two.npz must have one .* '{first}' and '{extra}'"):
+        PublishedSnapshots("train", str(path))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"energy": np.ones((5, 1))}, r"energy of shape \(5,\), got \(5, 1\)"),
+        ({"energy": np.ones(3)}, r"energy of shape \(5,\), got \(3,\)"),
+        ({"energy": np.float64(1.0)}, r"energy of shape \(5,\), got \(\)"),
+        ({"energy": np.arange(5).astype("M8[s]")}, r"real numbers in energy, got datetime64"),
+        ({"energy": np.array(list("abcde"))}, r"real numbers in energy, got <U1"),
+        ({"energy": np.array([None] * 5)}, r"numbers in energy, which cannot be read \(Object"),
+        ({"energy": np.full(5, np.nan)}, "finite numbers only, but energy has others"),
+        ({"field": np.ones((5, 16)) + 1j}, r"real numbers in field, got complex128"),
+        ({"field": np.ones((5, 16), bool)}, r"real numbers in field, got bool"),
+        ({"field": np.ones(5), "forces": np.ones(5)}, r"snapshots \[n, n_sites\] .* \(5,\)"),
+        ({"field": np.ones((0, 16))}, r"snapshots \[n, n_sites\] .* \(0, 16\)"),
+        ({"forces": np.ones((4, 16))}, r"forces shaped like the field, \(5, 16\), got \(4, 16\)"),
+    ],
+)
+def test_an_array_that_is_no_label_is_named_and_writes_nothing(tmp_path, arrays, message):
+    path = tmp_path / "wrong.npz"
+    np.savez(path, **{"field": np.ones((5, 16)), "forces": np.ones((5, 16)), **arrays})
+    with pytest.raises(ValueError, match=f"wrong.npz must have .*{message}") as error:
+        dataset_of(path, tmp_path / "datasets")
+    assert "\n" not in str(error.value) and not (tmp_path / "datasets").exists()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble, np.int8, np.uint16])
+def test_numbers_of_any_precision_are_labels(tmp_path, dtype):
+    path = tmp_path / "data.npz"
+    np.savez(path, field=np.eye(16, dtype=dtype)[:5], forces=np.ones((5, 16), dtype))
+    dataset = dataset_of(path, tmp_path)
+    np.testing.assert_array_equal(np.sort(dataset.frames("train").field.argmax(1)), np.arange(5))
+
+
+def test_an_array_that_is_not_used_is_named(tmp_path):
+    path, x = tmp_path / "data.npz", np.ones((5, 16))
+    np.savez(path, field=x, forces=x, energies=np.ones(5), temperature=0.1)
+    with pytest.warns(UserWarning) as warned:
+        PublishedSnapshots("train", str(path))
+    messages = [str(warning.message) for warning in warned]
+    assert len(messages) == 2 and "'energies' is not used. Did you mean 'energy'?" in messages[0]
+    assert messages[1].endswith("'temperature' is not used. ")
+
+
+def test_a_file_for_another_lattice_writes_nothing(tmp_path):
+    path, x = tmp_path / "data.npz", np.ones((5, 25))
+    np.savez(path, field=x, forces=x)
+    with pytest.raises(ValueError, match=r"fields of shape \(16,\) for Holstein .* got \(25,\)"):
+        dataset_of(path, tmp_path / "datasets")
+    assert not (tmp_path / "datasets").exists()
+
+
+def test_damaged_files_are_refused_in_one_line(published, tmp_path):
+    whole, path = published.read_bytes(), tmp_path / "damaged.npz"
+    damaged = [b"", b"nothing", whole[: len(whole) // 2], whole[:200] + b"x" * 200 + whole[400:]]
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="damaged.npz must") as error:
+            _ = PublishedSnapshots("train", str(path)).n_tasks
+        assert "\n" not in str(error.value)
+    np.save(tmp_path / "one.npy", np.ones((5, 16)))
+    with pytest.raises(InputError, match="got another format"):
+        PublishedSnapshots("train", str(tmp_path / "one.npy"))
 
 
 @pytest.mark.slow
