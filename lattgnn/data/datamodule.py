@@ -187,15 +187,16 @@ class LatticeDataModule(L.LightningDataModule):
         )
         self.shuffle_seed = shuffle_seed
         self.dtype = {"float32": torch.float32, "float64": torch.float64}[dtype]
-        self._generate = partial(
-            generate, lattice, hamiltonian, solver, sources, seed, root, name, n_workers, progress
-        )
-        self._checks = {"model_check": model_check, "symmetry_check": symmetry_check}
-        self._tensors: dict[str, dict[str, Tensor]] = {}
+        settings = (seed, root, name, n_workers, progress, model_check, symmetry_check)
+        self._generate = partial(generate, lattice, hamiltonian, solver, sources, *settings)
+        # One process makes the labels for all nodes, which read them from a shared file system.
+        self.prepare_data_per_node = False
+        self.tensors: dict[str, dict[str, Tensor]] = {}
+        """The splits in memory, after `setup`."""
 
     def prepare_data(self) -> None:
         """Generate what is missing of the dataset; Lightning calls this once per machine."""
-        self._generate(**self._checks)
+        self._generate()
 
     @cached_property
     def dataset(self) -> LatticeDataset:
@@ -220,8 +221,8 @@ class LatticeDataModule(L.LightningDataModule):
             "predict": ("test",),
         }
         for split in self.dataset.splits:
-            if split not in self._tensors and (stage is None or split in wanted[stage]):
-                self._tensors[split] = self._load(self.dataset.frames(split))
+            if split not in self.tensors and (stage is None or split in wanted[stage]):
+                self.tensors[split] = self._load(self.dataset.frames(split))
 
     def train_dataloader(self) -> Batches:
         """Shuffled batches of the training frames."""
@@ -248,7 +249,7 @@ class LatticeDataModule(L.LightningDataModule):
         return floats | {"step": step, "window": window_index(step)}
 
     def _batches(self, split: str, batch_size: int, shuffle: bool = False) -> Batches:
-        if split not in self._tensors:
+        if split not in self.tensors:
             raise InputError(
                 f"no source has split {split!r}. Add one, or set "
                 f"trainer.limit_{split}_batches to 0."
@@ -256,7 +257,7 @@ class LatticeDataModule(L.LightningDataModule):
         trainer = self.trainer
         rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
         return Batches(
-            self._tensors[split], batch_size, shuffle, self.shuffle_seed, rank, world_size
+            self.tensors[split], batch_size, shuffle, self.shuffle_seed, rank, world_size
         )
 
 
