@@ -17,7 +17,6 @@ from jsonargparse import Namespace, set_parsing_settings
 
 from lattgnn import dynamics
 from lattgnn.backends.export import export_forces
-from lattgnn.checkpoint import find_checkpoint
 from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.data import Source, generate
 from lattgnn.data.workers import threads
@@ -28,6 +27,7 @@ from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
+from lattgnn.pretrained import find_checkpoint
 from lattgnn.serialize import describe
 from lattgnn.solvers import Solver
 
@@ -193,7 +193,7 @@ def choose_force_field(
         solver: The method for the electrons. With a checkpoint: optional, compared with that of its
             labels.
         checkpoint: A file written by `lattgnn fit`, or the name of a shipped force field, see
-            `lattgnn.checkpoint.find_checkpoint`.
+            `lattgnn.pretrained.find_checkpoint`.
         filling: Electrons per state, for a checkpoint. None keeps the chemical potential of its
             labels.
         device: Device of the network.

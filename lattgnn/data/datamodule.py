@@ -14,6 +14,7 @@ from lattgnn.data.dataset import LatticeDataset, window_index
 from lattgnn.data.generation import dataset_config, dataset_path, generate
 from lattgnn.data.sources import LabeledFields, Source
 from lattgnn.errors import InputError
+from lattgnn.field_statistics import FieldStatistics
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.solvers import Solver
@@ -207,6 +208,19 @@ class LatticeDataModule(L.LightningDataModule):
     def train_statistics(self) -> Statistics:
         """Means and standard deviations of the training frames."""
         return _statistics(self.dataset.frames("train"))
+
+    def field_statistics(self, split: str, both_signs: bool = False) -> FieldStatistics:
+        """Range, scales and neighbor correlation of the fields of a split in memory.
+
+        Args:
+            split: One of the splits that `setup` has loaded.
+            both_signs: Whether −φ is used with every φ.
+        """
+        fields, n_components = (
+            self.tensors[split]["field"],
+            self.hamiltonian.field_type.n_components,
+        )
+        return FieldStatistics.of(fields.numpy(), self.lattice, n_components or 0, both_signs)
 
     def setup(self, stage: str | None = None) -> None:
         """Load the splits of a stage into memory.
