@@ -150,6 +150,8 @@ class LatticeDataModule(L.LightningDataModule):
         dtype: Type of the tensors; the files are float64.
         n_workers: Number of processes that make labels, see `generate`.
         progress: Show the progress of labeling.
+        model_check: Check the model before its first label, see `generate`.
+        symmetry_check: Check that the model has the symmetry of the lattice, which networks assume.
 
     Raises:
         InputError: If a batch size is below 1; see also `generate`.
@@ -170,6 +172,8 @@ class LatticeDataModule(L.LightningDataModule):
         dtype: Literal["float32", "float64"] = "float32",
         n_workers: int | None = None,
         progress: bool = True,
+        model_check: bool = True,
+        symmetry_check: bool = True,
     ) -> None:
         super().__init__()
         for key, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -184,9 +188,8 @@ class LatticeDataModule(L.LightningDataModule):
         )
         self.shuffle_seed = shuffle_seed
         self.dtype = {"float32": torch.float32, "float64": torch.float64}[dtype]
-        self._generate = partial(
-            generate, lattice, hamiltonian, solver, sources, seed, root, name, n_workers, progress
-        )
+        settings = (seed, root, name, n_workers, progress, model_check, symmetry_check)
+        self._generate = partial(generate, lattice, hamiltonian, solver, sources, *settings)
         # One process makes the labels for all nodes, which read them from a shared file system.
         self.prepare_data_per_node = False
         self.tensors: dict[str, dict[str, Tensor]] = {}
