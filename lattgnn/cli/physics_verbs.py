@@ -17,7 +17,6 @@ from jsonargparse import Namespace, set_parsing_settings
 
 from lattgnn import dynamics
 from lattgnn.backends.export import export_forces
-from lattgnn.checkpoint import find_checkpoint
 from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.data import Source, generate
 from lattgnn.data.workers import threads
@@ -28,6 +27,7 @@ from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
+from lattgnn.pretrained import find_checkpoint
 from lattgnn.serialize import describe
 from lattgnn.solvers import Solver
 
@@ -44,7 +44,7 @@ def generate_verb(argv: Sequence[str]) -> None:
     Args:
         argv: The verb and its options.
     """
-    print(generate(**_parse(generate_parser(), argv)))
+    print(generate(**parse(generate_parser(), argv)))
 
 
 def generate_parser() -> Parser:
@@ -53,7 +53,7 @@ def generate_parser() -> Parser:
     Returns:
         The parser.
     """
-    parser = _parser(
+    parser = model_parser(
         "generate",
         "Make a dataset of fields and exact forces. Rerun the command to resume after "
         "an interruption.",
@@ -68,7 +68,7 @@ def simulate_verb(argv: Sequence[str]) -> None:
     Args:
         argv: The verb and its options.
     """
-    parser = _parser(
+    parser = model_parser(
         "simulate",
         "Run dynamics of fields or spins. Rerun the command to resume after an interruption.",
     )
@@ -96,7 +96,7 @@ def simulate_verb(argv: Sequence[str]) -> None:
     )
     parser.set_defaults({"progress": True})
 
-    options = _parse(parser, argv)
+    options = parse(parser, argv)
     initial, out = options.pop("initial"), options.pop("out")
     _check_device(initial["device"])
     n_threads, dtype = options.pop("threads"), options.pop("dtype")
@@ -127,14 +127,16 @@ def analyze_verb(argv: Sequence[str]) -> None:
         write_quench_report,  # matplotlib only where there is something to draw
     )
 
-    parser = _parser("analyze", "Report order, structure factor and growth of domains of a run.")
+    parser = model_parser(
+        "analyze", "Report order, structure factor and growth of domains of a run."
+    )
     parser.add_argument("trajectory", type=str, help="directory written by `lattgnn simulate`")
     parser.add_argument(
         "--out", type=str | None, help="directory of the report; default: TRAJECTORY-report"
     )
     parser.add_function_arguments(write_quench_report, skip={"trajectory", "out"})
 
-    options = _parse(parser, argv)
+    options = parse(parser, argv)
     run, out = Path(options.pop("trajectory")), options.pop("out")
     trajectory = Trajectory.open(run)
     if out is None:
@@ -150,7 +152,7 @@ def export_verb(argv: Sequence[str]) -> None:
     Args:
         argv: The verb and its options.
     """
-    parser = _parser(
+    parser = model_parser(
         "export", "Write a force field, including its classical part, for use without lattgnn."
     )
     parser.add_argument(
@@ -166,7 +168,7 @@ def export_verb(argv: Sequence[str]) -> None:
     parser.add_argument("--out", type=str, required=True, help="file to write, .pt2")
     parser.add_function_arguments(export_forces, skip={"net", "hamiltonian", "path", "solver"})
 
-    options = _parse(parser, argv)
+    options = parse(parser, argv)
     lattice, out = options.pop("lattice"), options.pop("out")
     learned = LearnedForceField.load(find_checkpoint(options.pop("checkpoint")), lattice)
     export_forces(learned.net, learned.hamiltonian, out, solver=learned.solver, **options)
@@ -191,7 +193,7 @@ def choose_force_field(
         solver: The method for the electrons. With a checkpoint: optional, compared with that of its
             labels.
         checkpoint: A file written by `lattgnn fit`, or the name of a shipped force field, see
-            `lattgnn.checkpoint.find_checkpoint`.
+            `lattgnn.pretrained.find_checkpoint`.
         filling: Electrons per state, for a checkpoint. None keeps the chemical potential of its
             labels.
         device: Device of the network.
@@ -317,7 +319,13 @@ def _description(force_field: AnyForceField) -> dict[str, Any]:
     return {"class_path": "lattgnn.forcefield.LearnedForceField", "init_args": found}
 
 
-def _parser(verb: str, description: str) -> Parser:
+def model_parser(verb: str, description: str) -> Parser:
+    """A parser with `--config`, whose options may name classes by `class_path`.
+
+    Args:
+        verb: Name of the verb.
+        description: What the verb does, for `--help`.
+    """
     set_parsing_settings(subclasses_enabled=BASES)
     parser = Parser(prog=f"lattgnn {verb}", description=description)
     parser.add_argument(
@@ -328,8 +336,13 @@ def _parser(verb: str, description: str) -> Parser:
     return parser
 
 
-def _parse(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
-    """Parse the options, build the objects, and return groups as dictionaries."""
+def parse(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
+    """Parse the options, build the objects, and return groups as dictionaries.
+
+    Args:
+        parser: A parser of `model_parser`.
+        argv: The verb and its options.
+    """
     built = instantiate(parser, parser.parse_args(list(argv[1:])))
     built.pop("config")
     return {
