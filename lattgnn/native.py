@@ -74,7 +74,9 @@ def _compiled(command: list[str]) -> Path:
     # The predefined macros contain the compiler version and the instruction sets. The digest thus
     # differs between processors, and the nodes of a cluster can share one cache directory.
     macros = _run([*command, NATIVE, "-dM", "-E", "-x", "c++", os.devnull])
-    digest = hashlib.sha256("\n".join([*FLAGS, macros, *(s.read_text() for s in sources)]).encode())
+    digest = hashlib.sha256(
+        "\n".join([*FLAGS, macros, *(s.read_text(encoding="utf-8") for s in sources)]).encode()
+    )
     cache_root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     path = Path(cache_root) / "lattgnn" / f"native-{digest.hexdigest()[:16]}.so"
     if not path.exists():

@@ -196,7 +196,7 @@ def _loss(run: Path) -> Figure:
     for path in sorted(
         (run / "logs").glob("version_*/metrics.csv"), key=lambda p: int(p.parent.name[8:])
     ):
-        with path.open() as file:
+        with path.open(encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 known = {key: float(value) for key, value in row.items() if value not in ("", None)}
                 rows.setdefault(int(known.pop("epoch")), {}).update(known)
@@ -237,4 +237,4 @@ def _error_table(test: Mapping[str, float]) -> Table:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
