@@ -34,6 +34,7 @@ _VERBS = {
         "lattgnn.cli.trainer_verbs:main",
         "write the forces that a checkpoint predicts for the test data",
     ),
+    "compare": ("lattgnn.cli.compare_verb:main", "compare fits: a table and their curves"),
     "simulate": (
         "lattgnn.cli.physics_verbs:simulate_verb",
         "run dynamics of fields or spins with an exact or a learned force field",
