@@ -11,6 +11,7 @@ from lattgnn.analysis.correlations import (
     pair_correlation,
     radial_correlation,
     relative_deviation,
+    shortest_side,
 )
 from lattgnn.analysis.order_parameters import (
     checkerboard_order,
@@ -44,6 +45,7 @@ __all__ = [
     "radial_average",
     "radial_correlation",
     "relative_deviation",
+    "shortest_side",
     "staggered_field",
     "structure_factor",
     "structure_factor_length",

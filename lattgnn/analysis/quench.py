@@ -18,7 +18,11 @@ from lattgnn.analysis.coarsening import (
     growth_exponent,
     structure_factor_length,
 )
-from lattgnn.analysis.correlations import nearest_neighbor_correlation, radial_correlation
+from lattgnn.analysis.correlations import (
+    nearest_neighbor_correlation,
+    radial_correlation,
+    shortest_side,
+)
 from lattgnn.analysis.order_parameters import order_parameter, staggered_field
 from lattgnn.analysis.structure_factor import (
     checkerboard_wavevector,
@@ -236,18 +240,6 @@ def components(field: Array) -> Float[Array, "n_components *batch n_sites"]:
     """
     field = np.asarray(field, dtype=np.float64)
     return field[None] if field.ndim == 2 else np.moveaxis(field, -1, 0)
-
-
-def shortest_side(lattice: Lattice) -> float:
-    """Length of the shortest edge of the lattice, units a.
-
-    Args:
-        lattice: The lattice.
-
-    Returns:
-        The smallest of extent times length of the primitive vector.
-    """
-    return float((np.linalg.norm(lattice.primitive_vectors, axis=1) * lattice.extent).min())
 
 
 def growth_window(
