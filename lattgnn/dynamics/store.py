@@ -83,8 +83,12 @@ def new_arrays(
         if group is None:
             arrays[name] = np.full(shape, np.nan, dtype)
             continue
-        chunks = (1, tensor.shape[0]) if tensor.ndim == 1 else (1, 1, *tensor.shape[1:])
-        names = ("frame", "replica", "site", "component")[: len(shape)]
+        has_sites = name in ("field", "momentum", "forces")
+        chunks = (1, 1, *tensor.shape[1:]) if has_sites else (1, *tensor.shape)
+        names = ("frame", "replica", "site", "component")
+        names = (
+            names[: len(shape)] if has_sites else ("frame", "replica", "component")[: len(shape)]
+        )
         arrays[name] = _create(group, name, shape, chunks, dtype, np.nan, names)
     if group is None:
         return arrays | {"step": np.full(n_frames, -1)}
@@ -239,9 +243,9 @@ def _tensors(state: State, mass: float | tuple[float, ...] | None) -> dict[str, 
     if state.energy is not None:
         tensors["energy"] = state.energy
     if mass is not None:
-        # Σ p²/2m over sites and components; in float64, because millions of sites are added.
-        squares = state.momentum.double().square() / (2 * torch.tensor(mass, dtype=torch.float64))
-        tensors["kinetic_energy"] = squares.flatten(1).sum(1)
+        # Σ p²/2m over sites, in float64, because millions of them are added.
+        twice = 2 * torch.tensor(mass, dtype=torch.float64, device=state.momentum.device)
+        tensors["kinetic_energy"] = state.momentum.double().square().sum(1) / twice
     return tensors
 
 

@@ -1,9 +1,9 @@
 """Frames of a run, on disk (zarr v3) or in memory.
 
-The arrays are field, momentum and forces [frame, replica, site(, component)], energy and kinetic
-energy [frame, replica] and step [frame]. Their shape is fixed from the start, because the schedule
-says how many frames there will be; a frame that is not written yet has step −1. The module `store`
-writes them.
+The arrays are field, momentum and forces [frame, replica, site(, component)], energy [frame,
+replica], kinetic energy [frame, replica(, component)] and step [frame]. Their shape is fixed from
+the start, because the schedule says how many frames there will be; a frame that is not written yet
+has step −1. The module `store` writes them.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Trajectory:
         if name not in RESTART:
             return name in self.arrays
         # Older versions saved all, and had no such options.
-        return self.config["save"]["init_args"].get(RESTART[name], True)
+        return self.config.get("save", {}).get("init_args", {}).get(RESTART[name], True)
 
     @property
     def fields(self) -> Frames:
@@ -126,18 +126,18 @@ class Trajectory:
 
     @cached_property
     def kinetic_energies(self) -> np.ndarray | None:
-        """Kinetic energy Σ p²/2m [frame, replica], or None for dynamics without momenta."""
+        """Kinetic energy Σ p²/2m over sites [frame, replica(, component)]; None without momenta.
+
+        Twice this, per site, is the kinetic temperature of each component.
+        """
         mass = self.config["integrator"]["init_args"].get("mass")
         if mass is None:
             return None
         if "kinetic_energy" in self.arrays:
             return self.frames("kinetic_energy")[:]
         # Older versions saved all momenta instead.
-        rows = []
-        for frame in range(len(self.steps)):
-            squares = np.square(self.momenta[frame], dtype=np.float64) / (2 * mass)
-            rows.append(squares.reshape(len(squares), -1).sum(axis=1))
-        return np.stack(rows)
+        squares = [np.square(self.momenta[n], dtype=np.float64) for n in range(len(self.steps))]
+        return np.stack([square.sum(axis=1) for square in squares]) / (2 * mass)
 
     @cached_property
     def lattice(self) -> Lattice:
@@ -182,12 +182,13 @@ class Trajectory:
             ) from error
         import dask.array
 
-        names = ("time", "replica", "site", "component")
         data = {}
         for name in filter(self.saves, self.arrays.keys() - {"step"}):
             frames = self.frames(name)
             chunks: Any = (1, *frames.shape[1:])
             lazy = dask.array.from_array(frames, chunks=chunks)
+            names = ("time", "replica", "site", "component")
+            names = names[:2] + names[3:] if name == "kinetic_energy" else names
             data[name] = (names[: frames.ndim], lazy)
         first = self.config["start"]["first_replica"]
         replicas = np.arange(first, first + self.config["shape"][0])
@@ -247,7 +248,8 @@ def _check_shapes(arrays: Mapping[str, Any], config: Mapping[str, Any], path: Pa
     n_frames = arrays["step"].shape[0]
     for name, array in arrays.items():
         shape = [] if name == "step" else config["shape"]
-        shape = shape[:1] if name in ("energy", "kinetic_energy") else shape
+        if name in ("energy", "kinetic_energy"):
+            shape = shape[:1] if name == "energy" else [shape[0], *shape[2:]]
         # While a store is resized, `step` is the last array to grow and the first to shrink.
         if list(array.shape[1:]) != shape or array.shape[0] < n_frames:
             raise InputError(

@@ -18,11 +18,13 @@ from lattgnn.dynamics import (
     Regular,
     Trajectory,
     VerletLangevin,
+    initial_spins,
     initial_state,
     simulate,
 )
 from lattgnn.errors import InputError, StoppedRunError
 from lattgnn.files import run_lock
+from lattgnn.lattice import chain
 
 INTEGRATOR = VerletLangevin(dt=0.1, kT=0.5, gamma=0.3, mass=2.0)
 
@@ -216,6 +218,7 @@ def test_the_lock_of_a_dead_process_is_free(again, tmp_path) -> None:
     script = """
 import os, sys
 from lattgnn.files import run_lock
+from lattgnn.lattice import chain
 lock = run_lock(sys.argv[1])
 lock.__enter__()
 os.kill(os.getpid(), 9)
@@ -250,7 +253,15 @@ def test_records_lie_beside_the_arrays(harmonic, tmp_path) -> None:
 
     def run(n_steps: int, text: str) -> None:
         records = {"config.yaml": text}
-        simulate(force_field, BAOAB(0.1, 0.5, 0.3, 2.0), state, n_steps, Regular(2), path, records=records)
+        simulate(
+            force_field,
+            BAOAB(0.1, 0.5, 0.3, 2.0),
+            state,
+            n_steps,
+            Regular(2),
+            path,
+            records=records,
+        )
 
     run(4, "one")
     run(4, "two")
@@ -259,13 +270,21 @@ def test_records_lie_beside_the_arrays(harmonic, tmp_path) -> None:
     assert (path / "config.yaml").read_text() == "three"
 
 
-def test_spins_have_no_kinetic_energy(harmonic) -> None:
+def test_components_have_their_own_kinetic_energy(tmp_path) -> None:
+    force_field = Spins(chain(4))
+    state = initial_state(force_field, 3, 2, 1.0, 1.0)
+    save = Regular(2, momenta=True)
+    run = simulate(force_field, INTEGRATOR, state, 4, save, tmp_path / "run")
+    expected = (run.momenta[:] ** 2).sum(2) / (2 * 2.0)
+    assert run.kinetic_energies == pytest.approx(expected, rel=1e-14)
+    assert expected.shape == (3, 2, 3)
+    assert run.to_xarray().kinetic_energy.dims == ("time", "replica", "component")
+
+
+def test_spins_have_no_kinetic_energy() -> None:
+    force_field = Spins(chain(4))
     run = simulate(
-        Spins(harmonic(4).lattice),
-        HeunLLG(0.1, 0.1, 0.1),
-        initial_spins_of(harmonic(4).lattice),
-        4,
-        Regular(2),
+        force_field, HeunLLG(0.1, 0.1, 0.1), initial_spins(force_field, 3), 4, Regular(2)
     )
     assert run.kinetic_energies is None
 
@@ -280,9 +299,3 @@ class Spins:
         forces = field.new_zeros(field.shape)
         forces[..., 2] = 1.0
         return -field[..., 2].sum(-1), forces
-
-
-def initial_spins_of(lattice):
-    from lattgnn.dynamics import initial_spins
-
-    return initial_spins(Spins(lattice), 3)
