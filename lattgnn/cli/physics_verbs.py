@@ -17,6 +17,7 @@ from jsonargparse import Namespace, set_parsing_settings
 
 from lattgnn import dynamics
 from lattgnn.backends.export import export_forces
+from lattgnn.checkpoint import find_checkpoint
 from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.data import Source, generate
 from lattgnn.data.workers import threads
@@ -131,9 +132,12 @@ def analyze_verb(argv: Sequence[str]) -> None:
 
     options = _parse(parser, argv)
     run, out = Path(options.pop("trajectory")), options.pop("out")
-    out = run.with_name(f"{run.name}-report") if out is None else Path(out)
-    print(json.dumps(write_quench_report(Trajectory.open(run), out, **options), indent=2))
-    print(out / "report.html")
+    trajectory = Trajectory.open(run)
+    if out is None:
+        place = run.resolve() if run.name in ("", "..") else run  # "." has no name of its own
+        out = place.with_name(f"{place.name}-report")
+    print(json.dumps(write_quench_report(trajectory, Path(out), **options), indent=2))
+    print(Path(out) / "report.html")
 
 
 def export_verb(argv: Sequence[str]) -> None:
@@ -160,7 +164,7 @@ def export_verb(argv: Sequence[str]) -> None:
 
     options = _parse(parser, argv)
     lattice, out = options.pop("lattice"), options.pop("out")
-    learned = _learned(options.pop("checkpoint"), lattice)
+    learned = LearnedForceField.load(find_checkpoint(options.pop("checkpoint")), lattice)
     export_forces(learned.net, learned.hamiltonian, out, solver=learned.solver, **options)
     print(out)
 
@@ -181,7 +185,8 @@ def choose_force_field(
             checkpoint.
         solver: The method for the electrons. With a checkpoint: optional, compared with that of its
             labels.
-        checkpoint: A file written by `lattgnn fit`, or the name of a shipped force field.
+        checkpoint: A file written by `lattgnn fit`, or the name of a shipped force field, see
+            `lattgnn.checkpoint.find_checkpoint`.
         filling: Electrons per state, for a checkpoint. None keeps the chemical potential of its
             labels.
         device: Device of the network.
@@ -202,7 +207,7 @@ def choose_force_field(
                 " Use --force_field.checkpoint=FILE."
             )
         return ExactForceField(model, solver)
-    learned = _learned(checkpoint, lattice, filling, device)
+    learned = LearnedForceField.load(find_checkpoint(checkpoint), lattice, filling, device)
     if model is not None and model != learned.hamiltonian:
         raise InputError(
             f"force_field.checkpoint {checkpoint!r} is for {_in_words(learned.hamiltonian)}, but"
@@ -216,15 +221,6 @@ def choose_force_field(
             " checkpoint; --force_field.filling sets a filling."
         )
     return learned
-
-
-def _learned(
-    checkpoint: str, lattice: Lattice | None, filling: float | None = None, device: str = "cpu"
-) -> LearnedForceField:
-    """Load a checkpoint file, or a force field that is shipped with the package, by its name."""
-    is_file = Path(checkpoint).suffix or Path(checkpoint).exists()
-    load = LearnedForceField.load if is_file else LearnedForceField.pretrained
-    return load(checkpoint, lattice, filling, device)
 
 
 def start(
