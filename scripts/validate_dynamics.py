@@ -92,6 +92,7 @@ def thermalize(checkpoint: str, extent: int, n_replicas: int, n_steps: int) -> d
     run = simulate(
         force_field, LANGEVIN, quench_start(force_field, n_replicas), n_steps, Regular(10)
     )
+    assert run.kinetic_energies is not None
     late = run.kinetic_energies[run.steps >= n_steps // 2]
     kinetic = 2 * late.mean(0) / extent**2  # one value per replica
     return {
@@ -109,6 +110,7 @@ def conserve(checkpoint: str, extent: int, n_steps: int, warm_up: int = 200) -> 
     start = quench_start(force_field, 1)
     warm = simulate(force_field, LANGEVIN, start, warm_up, Regular(warm_up)).state(-1)
     run = simulate(force_field, NVE, warm, n_steps, Regular(100))
+    assert run.kinetic_energies is not None
     kinetic = run.kinetic_energies[:, 0]
     fields = torch.from_numpy(run.fields[:][:, 0])
     result: dict = {"steps": n_steps, "starts_at_step": warm_up}
