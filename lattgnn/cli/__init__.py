@@ -15,6 +15,10 @@ _VERBS = {
         "lattgnn.cli.quickstart:main",
         "a complete example in minutes: data, fit, quench, report",
     ),
+    "check": (
+        "lattgnn.cli.check_verb:main",
+        "check a Hamiltonian and its lattice before labels are made",
+    ),
     "generate": (
         "lattgnn.cli.physics_verbs:generate_verb",
         "make a dataset of fields and their exact forces",

@@ -17,21 +17,25 @@ from jsonargparse import Namespace, set_parsing_settings
 
 from lattgnn import dynamics
 from lattgnn.backends.export import export_forces
-from lattgnn.checkpoint import find_checkpoint
 from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.data import Source, generate
 from lattgnn.data.workers import threads
+from lattgnn.disorder import BoxDisorder, DisorderedForceField
 from lattgnn.dynamics import Trajectory
 from lattgnn.dynamics.loop import check_integrator
 from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
+from lattgnn.pretrained import find_checkpoint
 from lattgnn.serialize import describe
 from lattgnn.solvers import Solver
 
 # Dataclasses that class_path may name. Without this, jsonargparse would make every field an option.
 BASES = [Lattice, Hamiltonian, Solver, Source, dynamics.Integrator, dynamics.SaveSchedule]
+
+
+AnyForceField = ExactForceField | LearnedForceField | DisorderedForceField
 
 
 def generate_verb(argv: Sequence[str]) -> None:
@@ -40,7 +44,7 @@ def generate_verb(argv: Sequence[str]) -> None:
     Args:
         argv: The verb and its options.
     """
-    print(generate(**_parse(generate_parser(), argv)))
+    print(generate(**parse(generate_parser(), argv)))
 
 
 def generate_parser() -> Parser:
@@ -49,7 +53,7 @@ def generate_parser() -> Parser:
     Returns:
         The parser.
     """
-    parser = _parser(
+    parser = model_parser(
         "generate",
         "Make a dataset of fields and exact forces. Rerun the command to resume after "
         "an interruption.",
@@ -64,7 +68,7 @@ def simulate_verb(argv: Sequence[str]) -> None:
     Args:
         argv: The verb and its options.
     """
-    parser = _parser(
+    parser = model_parser(
         "simulate",
         "Run dynamics of fields or spins. Rerun the command to resume after an interruption.",
     )
@@ -92,7 +96,7 @@ def simulate_verb(argv: Sequence[str]) -> None:
     )
     parser.set_defaults({"progress": True})
 
-    options = _parse(parser, argv)
+    options = parse(parser, argv)
     initial, out = options.pop("initial"), options.pop("out")
     _check_device(initial["device"])
     n_threads, dtype = options.pop("threads"), options.pop("dtype")
@@ -102,7 +106,7 @@ def simulate_verb(argv: Sequence[str]) -> None:
         )
         # `simulate` checks it too, but this should come before errors of the initial state.
         check_integrator(options["integrator"], force_field)
-        compiled = isinstance(force_field, LearnedForceField) and force_field.backend.is_compiled
+        compiled = _is_compiled(force_field)
         if n_threads is None and compiled:
             torch.set_num_threads(CPU_COUNT)
         dtype = dtype or ("float32" if compiled else "float64")
@@ -123,14 +127,16 @@ def analyze_verb(argv: Sequence[str]) -> None:
         write_quench_report,  # matplotlib only where there is something to draw
     )
 
-    parser = _parser("analyze", "Report order, structure factor and growth of domains of a run.")
+    parser = model_parser(
+        "analyze", "Report order, structure factor and growth of domains of a run."
+    )
     parser.add_argument("trajectory", type=str, help="directory written by `lattgnn simulate`")
     parser.add_argument(
         "--out", type=str | None, help="directory of the report; default: TRAJECTORY-report"
     )
     parser.add_function_arguments(write_quench_report, skip={"trajectory", "out"})
 
-    options = _parse(parser, argv)
+    options = parse(parser, argv)
     run, out = Path(options.pop("trajectory")), options.pop("out")
     trajectory = Trajectory.open(run)
     if out is None:
@@ -146,7 +152,7 @@ def export_verb(argv: Sequence[str]) -> None:
     Args:
         argv: The verb and its options.
     """
-    parser = _parser(
+    parser = model_parser(
         "export", "Write a force field, including its classical part, for use without lattgnn."
     )
     parser.add_argument(
@@ -162,7 +168,7 @@ def export_verb(argv: Sequence[str]) -> None:
     parser.add_argument("--out", type=str, required=True, help="file to write, .pt2")
     parser.add_function_arguments(export_forces, skip={"net", "hamiltonian", "path", "solver"})
 
-    options = _parse(parser, argv)
+    options = parse(parser, argv)
     lattice, out = options.pop("lattice"), options.pop("out")
     learned = LearnedForceField.load(find_checkpoint(options.pop("checkpoint")), lattice)
     export_forces(learned.net, learned.hamiltonian, out, solver=learned.solver, **options)
@@ -176,7 +182,8 @@ def choose_force_field(
     checkpoint: str | None = None,
     filling: float | None = None,
     device: str = "cpu",
-) -> ExactForceField | LearnedForceField:
+    disorder: BoxDisorder | None = None,
+) -> AnyForceField:
     """Make the learned force field of a checkpoint, or an exact one if there is no checkpoint.
 
     Args:
@@ -186,10 +193,11 @@ def choose_force_field(
         solver: The method for the electrons. With a checkpoint: optional, compared with that of its
             labels.
         checkpoint: A file written by `lattgnn fit`, or the name of a shipped force field, see
-            `lattgnn.checkpoint.find_checkpoint`.
+            `lattgnn.pretrained.find_checkpoint`.
         filling: Electrons per state, for a checkpoint. None keeps the chemical potential of its
             labels.
         device: Device of the network.
+        disorder: Random on-site energies, which are added to the model exactly.
 
     Returns:
         The force field.
@@ -198,6 +206,19 @@ def choose_force_field(
         InputError: If neither a checkpoint nor both hamiltonian and solver are given, or if they
             disagree.
     """
+    clean = _clean_force_field(lattice, hamiltonian, solver, checkpoint, filling, device)
+    return clean if disorder is None else DisorderedForceField(clean, disorder)
+
+
+def _clean_force_field(
+    lattice: Lattice,
+    hamiltonian: Callable[[Lattice], Hamiltonian] | None,
+    solver: Solver | None,
+    checkpoint: str | None,
+    filling: float | None,
+    device: str,
+) -> ExactForceField | LearnedForceField:
+    """The force field without disorder, see `choose_force_field`."""
     model = None if hamiltonian is None else hamiltonian(lattice)
     if checkpoint is None:
         if model is None or solver is None or filling is not None:
@@ -224,7 +245,7 @@ def choose_force_field(
 
 
 def start(
-    force_field: ExactForceField | LearnedForceField,
+    force_field: AnyForceField,
     field_std: float = 0.0,
     momentum_std: float = 0.0,
     **options: Any,
@@ -271,8 +292,20 @@ def _in_words(model: Hamiltonian) -> str:
     return f"{spec['class_path'].rpartition('.')[2]}({arguments})"
 
 
-def _description(force_field: ExactForceField | LearnedForceField) -> dict[str, Any]:
+def _is_compiled(force_field: AnyForceField) -> bool:
+    """Whether compiled code computes the electronic forces."""
+    clean = force_field.clean if isinstance(force_field, DisorderedForceField) else force_field
+    return isinstance(clean, LearnedForceField) and clean.backend.is_compiled
+
+
+def _description(force_field: AnyForceField) -> dict[str, Any]:
     """Description of a force field, by which a resumed run recognizes it."""
+    if isinstance(force_field, DisorderedForceField):
+        found = {
+            "clean": _description(force_field.clean),
+            "on_site_energy": describe(force_field.disorder),
+        }
+        return {"class_path": "lattgnn.disorder.DisorderedForceField", "init_args": found}
     found = {
         "hamiltonian": describe(force_field.hamiltonian),
         "solver": describe(force_field.solver),
@@ -286,7 +319,13 @@ def _description(force_field: ExactForceField | LearnedForceField) -> dict[str, 
     return {"class_path": "lattgnn.forcefield.LearnedForceField", "init_args": found}
 
 
-def _parser(verb: str, description: str) -> Parser:
+def model_parser(verb: str, description: str) -> Parser:
+    """A parser with `--config`, whose options may name classes by `class_path`.
+
+    Args:
+        verb: Name of the verb.
+        description: What the verb does, for `--help`.
+    """
     set_parsing_settings(subclasses_enabled=BASES)
     parser = Parser(prog=f"lattgnn {verb}", description=description)
     parser.add_argument(
@@ -297,8 +336,13 @@ def _parser(verb: str, description: str) -> Parser:
     return parser
 
 
-def _parse(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
-    """Parse the options, build the objects, and return groups as dictionaries."""
+def parse(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
+    """Parse the options, build the objects, and return groups as dictionaries.
+
+    Args:
+        parser: A parser of `model_parser`.
+        argv: The verb and its options.
+    """
     built = instantiate(parser, parser.parse_args(list(argv[1:])))
     built.pop("config")
     return {

@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lattgnn.checkpoint import find_checkpoint, load_checkpoint, restore_weights
+from lattgnn.checkpoint import load_checkpoint, restore_weights
 from lattgnn.cli.parser import OneLineErrors, instantiate
 from lattgnn.cli.run_directory import RunDirectory, check_continuation, nothing_left_if_refused
 from lattgnn.data import LatticeDataModule, Source
@@ -25,6 +25,7 @@ from lattgnn.errors import InputError
 from lattgnn.files import atomic_file, atomic_write_text
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
+from lattgnn.pretrained import find_checkpoint
 from lattgnn.solvers import Solver
 from lattgnn.training.callbacks import RunRecord
 from lattgnn.training.checkpoints import (
@@ -133,8 +134,13 @@ class TrainerCLI(LightningCLI):
             self._write_metrics("test")
 
     def after_test(self) -> None:
-        """Write the metrics to `test-DATASET.json`."""
+        """Write the metrics to `test-DATASET.json`, and warn of fields unlike those of training."""
         self._write_metrics("test")
+        trained, data = self.model.field_statistics, self.datamodule
+        if trained is not None:
+            frames = data.tensors["test"]["field"].numpy()
+            for departure in trained.departures(frames, data.lattice):
+                logger.warning("the test fields leave those of the training: %s", departure)
 
     def after_validate(self) -> None:
         """Write the metrics to `validate-DATASET.json`."""

@@ -16,10 +16,12 @@ from lattgnn.dynamics.state import (
     initial_state,
     thermal_momentum_std,
 )
+from lattgnn.dynamics.temperature import Cycle, LinearRamp, Steps, TemperatureProtocol
 from lattgnn.dynamics.trajectory import Trajectory
 
 __all__ = [
     "BAOAB",
+    "Cycle",
     "Extended",
     "ForceField",
     "Frames",
@@ -27,6 +29,7 @@ __all__ = [
     "InPlaceForceField",
     "Integrator",
     "LandauLifshitzGilbert",
+    "LinearRamp",
     "LogSpaced",
     "MidpointLLG",
     "OverdampedLangevin",
@@ -34,6 +37,8 @@ __all__ = [
     "RunawayFieldError",
     "SaveSchedule",
     "State",
+    "Steps",
+    "TemperatureProtocol",
     "Trajectory",
     "VerletLangevin",
     "initial_spins",

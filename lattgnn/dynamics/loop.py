@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lattgnn.dynamics.runaway import FIELD_LIMIT, advance_checked
 from lattgnn.dynamics.schedule import SaveSchedule
 from lattgnn.dynamics.state import ForceField, Integrator, State
 from lattgnn.dynamics.store import FrameWriter, missing_frames, new_arrays, restart_state
+from lattgnn.dynamics.training_range import compare_with_training, warn_of_open_boundary
 from lattgnn.dynamics.trajectory import Trajectory
 from lattgnn.errors import InputError, StoppedRunError
 from lattgnn.files import run_lock
@@ -37,6 +39,9 @@ def simulate(
     progress: bool = False,
 ) -> Trajectory:
     """Run dynamics: advance `state` by `n_steps` steps and save frames on a schedule.
+
+    With a learned force field, the saved frames are compared with the fields of its training, see
+    `training_range`; if they leave that range, one warning says so.
 
     With a path, the frames are written to a zarr v3 store, by one process at a time. Repeat the
     call to resume an interrupted run from its last complete frame, with the same bits as without
@@ -72,55 +77,57 @@ def simulate(
     check_integrator(integrator, force_field)
     mass = getattr(integrator, "mass", None)
     plan = Plan(force_field.lattice, integrator, state, n_steps, save, config)
-    if path is None:
-        trajectory = Trajectory(new_arrays(state, len(plan.steps), mass), plan.config)
-        _run(force_field, integrator, state, trajectory, plan.steps, field_limit, progress)
-        return Trajectory(trajectory.arrays, trajectory.config)
-    with run_lock(path):
-        trajectory, steps = open_run(Path(path), plan, mass, records)
-        _run(force_field, integrator, state, trajectory, steps, field_limit, progress)
-        trajectory = Trajectory.open(path)
-    if not trajectory.complete:
-        raise StoppedRunError(
-            f"{path} lacks frames at its end: another program changed it during the run. Run the "
-            "simulation again with the same command."
-        )
-    return trajectory
+    statistics = getattr(force_field, "field_statistics", None)
+    with nullcontext() if path is None else run_lock(path):
+        if path is None:
+            steps = plan.steps
+            trajectory = Trajectory(new_arrays(state, len(steps), mass), plan.config)
+        else:
+            trajectory, steps = open_run(Path(path), plan, mass, records)
+        missing = missing_frames(trajectory)
+        if missing:
+            warn_of_open_boundary(statistics, force_field.lattice)
+            writer = FrameWriter(trajectory, mass)
+            _compute(missing, steps, writer, force_field, integrator, state, field_limit, progress)
+        arrays = trajectory.arrays
+        finished = Trajectory(arrays, trajectory.config) if path is None else Trajectory.open(path)
+        if not finished.complete:
+            raise StoppedRunError(
+                f"{path} lacks frames at its end: another program changed it during the run. Run "
+                "the simulation again with the same command."
+            )
+        compare_with_training(statistics, finished, path)
+    return finished
 
 
-def _run(
+def _compute(
+    missing: Sequence[int],
+    steps: np.ndarray,
+    writer: FrameWriter,
     force_field: ForceField,
     integrator: Integrator,
     state: State,
-    trajectory: Trajectory,
-    steps: np.ndarray,
     field_limit: float,
     progress: bool,
 ) -> None:
-    """Compute the frames of a trajectory that are missing."""
-    missing = missing_frames(trajectory)
-    if not missing:
-        return
+    """Compute the frames that are missing, from the last saved state before them."""
     prepare = getattr(force_field, "prepare", None)
     if prepare is not None:
         prepare()  # builds the tables of compiled forces, or renews them for changed weights
-    first = 0
+    first, last, to_write = 0, missing[-1], set(missing)
     if missing[0] > 0:
-        saved, state = restart_state(trajectory, missing[0], state.field.device)
+        saved, state = restart_state(writer.trajectory, missing[0], state.field.device)
         first = saved + 1
-    writer = FrameWriter(trajectory, getattr(integrator, "mass", None))
     n_sites = math.prod(state.field.shape[:2])
-    last = missing[-1]
     with progress_bar(int(steps[last]), state.step, progress, weight=n_sites) as show:
         # A step reads one state and writes the next, so two workspaces that take turns are enough:
         # no step allocates memory. `state` itself belongs to the caller and is not overwritten.
         workspaces = cycle((state.workspace(), state.workspace()))
         for frame in range(first, last + 1):
-            step = int(steps[frame])
             state = advance_checked(
-                force_field, integrator, state, step, field_limit, workspaces, show
+                force_field, integrator, state, int(steps[frame]), field_limit, workspaces, show
             )
-            if frame in missing:
+            if frame in to_write:
                 writer.write(frame, state)
 
 
