@@ -1,5 +1,14 @@
 """Pictures that a person looks at, and one self-contained page that holds them."""
 
+from lattgnn.report.fit_report import (
+    FitRun,
+    compare_fits,
+    comparison_plot,
+    fit_curves,
+    progress_plot,
+    read_fit,
+    write_fit_report,
+)
 from lattgnn.report.movie import write_movie
 from lattgnn.report.page import Section, Table, write_report
 from lattgnn.report.plots import (
@@ -25,6 +34,7 @@ from lattgnn.report.quench_report import (
 )
 
 __all__ = [
+    "FitRun",
     "Section",
     "Table",
     "analysis_figures",
@@ -40,6 +50,12 @@ __all__ = [
     "snapshot_panel",
     "structure_factor_map",
     "time_series",
+    "compare_fits",
+    "comparison_plot",
+    "fit_curves",
+    "progress_plot",
+    "read_fit",
+    "write_fit_report",
     "window_errors",
     "write_movie",
     "write_quench_report",

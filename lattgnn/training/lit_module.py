@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -196,16 +197,16 @@ class LitForceField(LightningModule):
         )
         checkpoint["optimizer"] = optimizer_name(self.configure_optimizers())
 
-    def check_header(self, checkpoint: dict[str, Any]) -> None:
+    def check_header(self, checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> None:
         """Refuse the checkpoint of another Hamiltonian, network or format version.
 
         Raises:
             InputError: If the header is not that of this module.
         """
-        header = read_header(checkpoint)
-        check_hamiltonian(header, self.hamiltonian)
-        check_network(header, self.net)
-        self.field_statistics = field_statistics(header)
+        header = read_header(checkpoint, path)
+        check_hamiltonian(header, self.hamiltonian, path)
+        check_network(header, self.net, path)
+        self.field_statistics = field_statistics(header, path)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check the header, and put the configured settings into the state of the optimizer."""
