@@ -153,7 +153,11 @@ def export_verb(argv: Sequence[str]) -> None:
         argv: The verb and its options.
     """
     parser = model_parser(
-        "export", "Write a force field, including its classical part, for use without lattgnn."
+        "export",
+        "Write the force field of a scalar field, including its classical part, for use without "
+        "lattgnn. The program takes fields [batch, *extent, n_sublattices] of any batch size and "
+        "extent, and returns forces of the same shape, and energies [batch] if the network has an "
+        "energy.",
     )
     parser.add_argument(
         "checkpoint",
