@@ -84,7 +84,8 @@ def simulate_verb(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--dtype",
         type=Literal["float32", "float64"] | None,
-        help="precision of the state; default: float32 for compiled forces, else float64",
+        help="precision of the state; default: float32 for compiled forces and learned forces on a "
+        "GPU, else float64",
     )
     built: set[str | int] = {"force_field", "integrator", "state", "save", "path", "config"}
     parser.add_function_arguments(dynamics.simulate, skip=built)
@@ -109,7 +110,9 @@ def simulate_verb(argv: Sequence[str]) -> None:
         compiled = _is_compiled(force_field)
         if n_threads is None and compiled:
             torch.set_num_threads(CPU_COUNT)
-        dtype = dtype or ("float32" if compiled else "float64")
+        on_gpu = torch.device(initial["device"]).type != "cpu"
+        single = compiled or (on_gpu and isinstance(force_field, LearnedForceField))
+        dtype = dtype or ("float32" if single else "float64")
         state = start(force_field, dtype=getattr(torch, dtype), **initial)
         dynamics.simulate(
             force_field, state=state, path=out, config=_description(force_field), **options
@@ -153,7 +156,11 @@ def export_verb(argv: Sequence[str]) -> None:
         argv: The verb and its options.
     """
     parser = model_parser(
-        "export", "Write a force field, including its classical part, for use without lattgnn."
+        "export",
+        "Write the force field of a scalar field, including its classical part, for use without "
+        "lattgnn. The program takes fields [batch, *extent, n_sublattices] of any batch size and "
+        "extent, and returns forces of the same shape, and energies [batch] if the network has an "
+        "energy.",
     )
     parser.add_argument(
         "checkpoint",
