@@ -58,6 +58,8 @@ class Holstein(Hamiltonian):
     g: float = 3.5
     k0: float = 1.0
     k1: float = 0.18
+
+    classical_parameters = ("k0", "k1")
     # Older descriptions, and thereby the names of datasets, do not have this parameter.
     on_site_energy: Mapping[str, float] | None = field(
         default=None, hash=False, metadata={"describe": "changed"}
