@@ -1,7 +1,7 @@
 """Checkpoints: weights with a header of plain data, read without running any code in them."""
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,15 @@ from lattgnn.files import atomic_file
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork, HiddenChannels
-from lattgnn.serialize import build, describe, versions
+from lattgnn.serialize import build, config_differences, describe, versions
 from lattgnn.solvers import Solver
 from lattgnn.symmetry import field_representation
 
 FORMAT_VERSION = 3
 """Version of the checkpoint header; version 2 is upgraded when it is read."""
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+"""Folder of the force fields that are part of the package."""
 
 
 def checkpoint_header(
@@ -99,11 +102,7 @@ def load_model(
     header = read_header(checkpoint, path)
     trained_on = build(header["lattice"], Lattice)
     lattice = trained_on if lattice is None else lattice
-    if lattice.cell != trained_on.cell:
-        raise InputError(
-            f"lattice must be the one that {path} was trained on, {trained_on.name}, got "
-            f"{lattice.name}. Any extent of that lattice works, with its labels of sites and bonds."
-        )
+    check_lattice(header, lattice, path)
     net = build(header["net"], ForceNetwork, lattice)
     _load_weights(net, checkpoint["state_dict"], path)
     solver = build(header["solver"], Solver)
@@ -134,11 +133,50 @@ def pretrained_path(name: str) -> Path:
     Raises:
         InputError: If no force field has this name.
     """
-    folder = Path(__file__).parent / "pretrained"
-    known = sorted(path.stem for path in folder.glob("*.ckpt"))
+    known = pretrained_names()
     if name not in known:
         raise InputError(f"name must be one of {known}, got {name!r}.")
-    return folder / f"{name}.ckpt"
+    return PRETRAINED / f"{name}.ckpt"
+
+
+def pretrained_names() -> list[str]:
+    """Names of the force fields that are part of the package."""
+    return sorted(path.stem for path in PRETRAINED.glob("*.ckpt"))
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """The file of a checkpoint that is given by its path, or by the name of a shipped force field.
+
+    A shipped name is never taken for a path. Write ./NAME for a file of the same name.
+    """
+    return pretrained_path(str(name)) if str(name) in pretrained_names() else Path(name)
+
+
+def load_weights(name: str | Path, net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
+    """Load the weights of a checkpoint into a network, as the start of another fit.
+
+    The Hamiltonian may have other parameters than that of the checkpoint. Of the network, only the
+    numbers that follow from them may differ: the bound of the force and the coupling to the
+    density.
+
+    Args:
+        name: The checkpoint file, or the name of a shipped force field.
+        net: The network.
+        hamiltonian: The Hamiltonian of the new fit, on its lattice.
+
+    Raises:
+        InputError: If the checkpoint holds another network, or was trained on another lattice or
+            for another class of Hamiltonian.
+    """
+    path = find_checkpoint(name)
+    checkpoint = load_checkpoint(path)
+    header = read_header(checkpoint, path)
+    check_lattice(header, hamiltonian.lattice, path)
+    wanted, found = describe(hamiltonian)["class_path"], header["hamiltonian"]["class_path"]
+    if wanted != found:
+        raise InputError(f"{path} must be trained for {wanted}, got one for {found}.")
+    check_network(header, net, path, free=("force_bound", "density_coupling"))
+    _load_weights(net, checkpoint["state_dict"], path)
 
 
 def check_hamiltonian(
@@ -154,6 +192,52 @@ def check_hamiltonian(
             f"{name} must belong to the chosen Hamiltonian, {_text(describe(hamiltonian))}, got "
             f"one trained for {_text(header['hamiltonian'])}. Use its Hamiltonian, or train on "
             "this one."
+        )
+
+
+def check_lattice(
+    header: dict[str, Any], lattice: Lattice, name: str | Path = "checkpoint"
+) -> None:
+    """Refuse a checkpoint of another lattice; the extent may differ.
+
+    Raises:
+        InputError: If the crystals differ.
+    """
+    trained_on = build(header["lattice"], Lattice)
+    if lattice.cell != trained_on.cell:
+        raise InputError(
+            f"lattice must be the one that {name} was trained on, {trained_on.name}, got "
+            f"{lattice.name}. Any extent of that lattice works, with its labels of sites and bonds."
+        )
+
+
+def check_network(
+    header: dict[str, Any],
+    net: ForceNetwork,
+    name: str | Path = "checkpoint",
+    free: Sequence[str] = (),
+) -> None:
+    """Refuse a checkpoint of another network.
+
+    Args:
+        header: The header of the checkpoint.
+        net: The configured network.
+        name: How a message calls the checkpoint.
+        free: Arguments that may differ, by their last names.
+
+    Raises:
+        InputError: If the class or another argument differs.
+    """
+    differences = config_differences(header["net"], describe(net))
+    texts = []
+    for key, (old, new) in differences.items():
+        short = key.removeprefix("init_args.").replace(".init_args", "")
+        if short.rpartition(".")[2] not in free:
+            texts.append(f"{short} {old!r}, not {new!r}")
+    if texts:
+        raise InputError(
+            f"{name} must hold the configured network, but it has {'; '.join(texts)}. Use its "
+            "configuration."
         )
 
 

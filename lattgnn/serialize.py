@@ -46,7 +46,8 @@ def describe(obj: Any) -> Any:
 
     Args:
         obj: A plain value, sequence or mapping; a dataclass, of which fields with
-            `metadata={"describe": False}` are left out; or an object with a mapping
+            `metadata={"describe": False}` are left out, and those with `metadata={"describe":
+            "changed"}` if they have their default value; or an object with a mapping
             `hyperparameters`. They may be nested.
 
     Returns:
@@ -69,8 +70,9 @@ def describe(obj: Any) -> Any:
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
         init_args = {}
         for field in dataclasses.fields(obj):
-            if field.init and field.metadata.get("describe", True):
-                init_args[field.name] = getattr(obj, field.name)
+            value, wanted = getattr(obj, field.name), field.metadata.get("describe", True)
+            if field.init and wanted and (wanted != "changed" or value != field.default):
+                init_args[field.name] = value
         return _class_description(obj, init_args)
     to_list = getattr(obj, "tolist", None)  # numbers and arrays of numpy and torch have it
     if callable(to_list):

@@ -1,6 +1,7 @@
 """The code for GPUs, run on a pretended one: no waits, no transfers, and the numbers of the CPU."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -20,7 +21,11 @@ from lattgnn.dynamics import (
     simulate,
 )
 from lattgnn.forcefield import LearnedForceField
+from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import chain, square
+from lattgnn.nn import OrbitNetwork
+from lattgnn.solvers import ExactDiagonalization
+from lattgnn.training import LitForceField
 from tests.pretended_gpu import GPU, PretendedGPU
 
 SHIPPED = ("holstein-square-small", "holstein-square-energy", "peierls-square", "kondo-square")
@@ -151,3 +156,20 @@ def test_steps_on_a_gpu_use_deterministic_algorithms_and_restore_the_setting(gpu
     simulate(Watching(), LANGEVIN, state, 3, Regular(3))
     assert seen == [True] * 3
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_errors_of_a_validation_batch_make_the_host_wait_for_nothing(gpu):
+    batch = {
+        name: torch.zeros(4, 16, device=GPU, dtype=torch.float32) for name in ("field", "forces")
+    }
+    batch["window"] = torch.tensor([0, 1, 2, 0], device=GPU)
+    model = Holstein(square(4))
+    module = LitForceField(
+        partial(OrbitNetwork, cutoff=1.0, n_layers=1),
+        model,
+        ExactDiagonalization(kT=0.1, mu=0.0),
+    ).to(GPU)
+    module._evaluate("val", batch)
+    gpu.reset()
+    module._evaluate("val", batch)
+    assert not gpu.waits and not gpu.uploads

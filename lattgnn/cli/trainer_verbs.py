@@ -10,34 +10,38 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from jsonargparse import set_parsing_settings
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lattgnn.checkpoint import load_checkpoint
+from lattgnn.checkpoint import find_checkpoint, load_checkpoint
 from lattgnn.cli.parser import OneLineErrors, instantiate
+from lattgnn.cli.run_directory import RunDirectory, check_continuation, nothing_left_if_refused
 from lattgnn.data import LatticeDataModule, Source
 from lattgnn.dynamics import Integrator
 from lattgnn.errors import InputError
 from lattgnn.files import atomic_file, atomic_write_text
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
-from lattgnn.serialize import config_differences, versions
 from lattgnn.solvers import Solver
 from lattgnn.training.callbacks import RunRecord
+from lattgnn.training.checkpoints import (
+    BEST,
+    AtomicCheckpoints,
+    BestCheckpoint,
+    LastCheckpoint,
+    last_checkpoint,
+)
 from lattgnn.training.lit_module import LitForceField
 from lattgnn.training.loggers import OfflineWandbLogger
+from lattgnn.training.stop_signals import StopSignals, exit_codes_of_signals
 
-CONFIG = "config.yaml"
-# Keys, or groups of keys, that may differ between a run and its continuation.
-_FREE_KEYS = {
-    *("run_dir", "wandb", "ckpt_path", "config", "threads", "test"),
-    *("trainer.enable_progress_bar", "trainer.enable_model_summary"),
-    *("data.n_workers", "data.progress", "data.eval_batch_size"),
-}
+logger = logging.getLogger(__name__)
+
+PRECISIONS = (None, 32, "32", "32-true", 64, "64", "64-true")
+"""Settings of trainer.precision that are supported."""
 
 
 class TrainerParser(OneLineErrors, LightningArgumentParser):
@@ -48,26 +52,12 @@ class TrainerParser(OneLineErrors, LightningArgumentParser):
         return instantiate(self, cfg)
 
 
-class RunDirectory(SaveConfigCallback):
-    """Writes the resolved configuration and the versions into the run directory."""
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, save_to_log_dir=False, **kwargs)
-
-    def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Write config.yaml and versions.json when fitting; other verbs do not change them."""
-        if stage == "fit":
-            folder = Path(trainer.default_root_dir)
-            folder.mkdir(parents=True, exist_ok=True)
-            atomic_write_text(folder / CONFIG, self.parser.dump(self.config, skip_unset=False))
-            atomic_write_text(folder / "versions.json", json.dumps(versions(), indent=2))
-
-
 class TrainerCLI(LightningCLI):
     """fit, validate, test and predict on a run directory.
 
     `fit` writes `last.ckpt` after every epoch, and `best.ckpt`. Rerunning the same command resumes
-    from `last.ckpt`. The other verbs use `best.ckpt` unless `--ckpt_path` names another file.
+    from `last.ckpt`. The other verbs use `best.ckpt` unless `--ckpt_path` names another file or a
+    shipped force field.
     """
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -106,31 +96,39 @@ class TrainerCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Make the trainer, with its loggers and checkpoints in the run directory."""
         self.run_dir = Path(self._get(self.config, "run_dir"))
-        torch.set_num_threads(self._get(self.config, "threads"))
-        if self.subcommand == "fit":
-            self._check_continuation()
         settings = self._get(self.config_init, "trainer")
+        self._check_settings(settings)
+        torch.set_num_threads(self._get(self.config, "threads"))
+        if self.subcommand == "fit" and self._get(self.config, "ckpt_path") is None:
+            resolved = self._parser("fit").dump(self.config["fit"], skip_unset=False)
+            check_continuation(self.run_dir, resolved)
         if (
             settings.accelerator == "auto"
         ):  # Apple's GPU has neither float64 nor products with CSR matrices
             kwargs["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
+        if self.datamodule.dtype == torch.float64:
+            kwargs["precision"] = "64-true"
         callbacks = _as_list(settings.callbacks)
         if self.subcommand == "fit":
-            sources = self.datamodule.config["sources"]
-            validated = any(source["init_args"]["split"] == "val" for source in sources)
-            callbacks += self._callbacks("val/all/mse" if validated else "train_loss")
+            callbacks += self._callbacks(settings)
             kwargs |= {"logger": self._loggers(settings.logger), "callbacks": callbacks}
-            if not validated:
+            kwargs["plugins"] = [*_as_list(settings.plugins), AtomicCheckpoints()]
+            if not self._is_validated(settings):
                 kwargs["limit_val_batches"] = 0
         else:
             kwargs |= {"logger": False, "enable_checkpointing": False, "callbacks": callbacks}
         return super().instantiate_trainer(default_root_dir=str(self.run_dir), **kwargs)
 
+    def fit(self, **kwargs: Any) -> None:
+        """Fit; what a refused fit has written is removed."""
+        with nothing_left_if_refused(self.run_dir):
+            self.trainer.fit(**kwargs)
+
     def after_fit(self) -> None:
         """Test the best checkpoint if `--test` is given."""
         if self._get(self.config, "test"):
             self.trainer.test(
-                self.model, self.datamodule, str(self.run_dir / "best.ckpt"), weights_only=True
+                self.model, self.datamodule, str(self.run_dir / BEST), weights_only=True
             )
             self._write_metrics("test")
 
@@ -159,38 +157,67 @@ class TrainerCLI(LightningCLI):
         print(path)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        """Choose the checkpoint and check it, before anything is written."""
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
-        path = kwargs.get("ckpt_path")
-        default = self.run_dir / ("last.ckpt" if subcommand == "fit" else "best.ckpt")
-        if path is None and (default.exists() or subcommand != "fit"):
-            path = str(default)
+        given = kwargs.get("ckpt_path")
+        if given is not None:
+            path = find_checkpoint(given)
+        elif subcommand == "fit":
+            path = last_checkpoint(self.run_dir)
+        else:
+            path = self.run_dir / BEST
         if path is not None:
-            # Checked here, before anything is written.
             checkpoint = load_checkpoint(path)
-            self.model.on_load_checkpoint(checkpoint)
-            if subcommand != "fit":
+            if subcommand == "fit":
+                self.model.on_load_checkpoint(checkpoint)
+                self._check_training_state(checkpoint, path)
+            else:
                 # Not loaded by Lightning, which needs the state of the optimizer: shipped files
                 # have none.
-                self.model.load_state_dict(checkpoint["state_dict"])
+                self.model.check_header(checkpoint)
+                self.model.load_state_dict(checkpoint["state_dict"], strict=False)
                 path = None
-        return kwargs | {"ckpt_path": path, "weights_only": True}
+        return kwargs | {"ckpt_path": None if path is None else str(path), "weights_only": True}
 
-    def _check_continuation(self) -> None:
-        """Refuse to resume a run with another configuration, unless a checkpoint is named."""
-        stored_file = self.run_dir / CONFIG
-        if self._get(self.config, "ckpt_path") is not None or not stored_file.exists():
-            return
-        parser, config = self._parser("fit"), self.config["fit"]
-        stored = yaml.safe_load(stored_file.read_text())
-        given = yaml.safe_load(parser.dump(config, skip_unset=False))
-        for key, (old, new) in config_differences(stored, given).items():
-            if key not in _FREE_KEYS and key.split(".")[0] not in _FREE_KEYS:
-                raise InputError(
-                    f"{self.run_dir} holds a run with {key}={old!r}, got {key}={new!r}. Use "
-                    f"another "
-                    f"--run_dir, or name the checkpoint to start from: "
-                    f"--ckpt_path={self.run_dir / 'last.ckpt'}."
-                )
+    def _check_settings(self, settings: Any) -> None:
+        """Refuse values that would fail later with a message of another program."""
+        if self._get(self.config, "threads") < 1:
+            raise InputError(
+                f"threads must be at least 1, got {self._get(self.config, 'threads')!r}."
+            )
+        if settings.precision not in PRECISIONS:
+            raise InputError(
+                "precision must be 32-true or 64-true, because 16 bits are coarser than the error "
+                f"of a trained network, got {settings.precision!r}. Use --data.dtype=float64 for "
+                "64 bits."
+            )
+        if self.subcommand == "fit" and settings.enable_checkpointing is False:
+            raise InputError(
+                "enable_checkpointing must be true, because best.ckpt is the result of a fit, got "
+                "False. Leave it out."
+            )
+        if settings.devices in (0, "0"):
+            raise InputError(f"devices must be at least 1, got {settings.devices!r}.")
+
+    def _check_training_state(self, checkpoint: dict[str, Any], path: Path) -> None:
+        """Refuse a checkpoint from which no training can be continued."""
+        if not checkpoint.get("optimizer_states") or "loops" not in checkpoint:
+            raise InputError(
+                f"{path} must hold the state of a fit, got the weights alone. Start a new fit "
+                f"from them with --model.init_from={path} in place of --ckpt_path."
+            )
+        n_epochs, limit = checkpoint["epoch"] + 1, self.trainer.max_epochs
+        if self._get(self.config, "ckpt_path") and limit is not None and 0 <= limit <= n_epochs:
+            raise InputError(
+                f"max_epochs must be above the {n_epochs} epochs of {path} to continue its fit, "
+                f"got {limit}. Use a larger number, or start a new fit with --model.init_from."
+            )
+
+    def _is_validated(self, settings: Any) -> bool:
+        """Whether the fit is validated: there are data, and the trainer does not leave them out."""
+        sources = self.datamodule.config["sources"]
+        has_data = any(source["init_args"]["split"] == "val" for source in sources)
+        return has_data and settings.limit_val_batches != 0
 
     def _loggers(self, configured: Any) -> list[Any]:
         """The CSV log, wandb if `--wandb` is given, and the loggers of the configuration."""
@@ -201,17 +228,15 @@ class TrainerCLI(LightningCLI):
             loggers += _as_list(configured)
         return loggers
 
-    def _callbacks(self, metric: str) -> list[Callback]:
-        """The record of the run, and checkpoints of the last epoch and of the lowest `metric`."""
-        best = ModelCheckpoint(self.run_dir, "best", monitor=metric, enable_version_counter=False)
-        last = ModelCheckpoint(
-            self.run_dir,
-            "last",
-            every_n_epochs=1,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
-        return [RunRecord(), best, last]
+    def _callbacks(self, settings: Any) -> list[Callback]:
+        """The record of the run, its checkpoints, and the answer to signals."""
+        validated = self._is_validated(settings)
+        if not validated:
+            logger.info(
+                "there are no validation data (split: val), so best.ckpt is the last checkpoint"
+            )
+        best = BestCheckpoint(self.run_dir, "val/all/mse" if validated else None)
+        return [RunRecord(), best, LastCheckpoint(self.run_dir), StopSignals(self.run_dir)]
 
     def _write_metrics(self, verb: str) -> None:
         if self.trainer.is_global_zero:
@@ -232,16 +257,17 @@ def main(argv: list[str]) -> None:
         InputError: If an argument is wrong.
     """
     _silence_lightning()
-    logger, handler = logging.getLogger("lattgnn"), logging.StreamHandler()
+    messages, handler = logging.getLogger("lattgnn"), logging.StreamHandler()
     n_threads = torch.get_num_threads()
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
+    messages.setLevel(logging.INFO)
+    messages.addHandler(handler)
     try:
-        _run(argv)
+        with exit_codes_of_signals():
+            _run(argv)
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
     finally:
-        logger.removeHandler(handler)
+        messages.removeHandler(handler)
         torch.set_num_threads(n_threads)
 
 

@@ -126,9 +126,10 @@ struct NoiseRequest {
     int32_t n_draws, n_threads;
 };
 
-// p <- p + kick F; Q <- Q + drift p; p <- decay p + noise x; Q <- Q + drift_after p.
+// p <- p + kick F; Q <- Q + drift p; p <- decay p + noise x; Q <- Q + drift_after p. A positive friction takes
+// the place of decay: p <- p - friction p + noise x, without rounding a small change away.
 struct Update {
-    double kick, drift, decay, noise, drift_after;
+    double kick, drift, decay, noise, drift_after, friction;
 };
 
 }  // extern "C"
@@ -208,10 +209,49 @@ void update_piece(const Update& update, const Arrays<T>& x, int64_t offset, int6
     }
 }
 
+// The constants that spread the words below: 2^32 over the golden ratio for steps, so that the words of
+// consecutive steps fill [0, 2^32) evenly, and odd constants of hash functions for indices and replicas.
+constexpr uint32_t PER_STEP = 0x9E3779B9, PER_INDEX = 0x85EBCA6B, PER_REPLICA = 0xC2B2AE35;
+
+// x in single precision, rounded up or down depending on a word, so that the mean over all words is x itself.
+template <typename T>
+inline T rounded(double x, uint32_t word) {
+    if (sizeof(T) == sizeof(double)) return x;
+    const double spacing = from_bits(bits(x) & 0x7ff0000000000000) * 0x1p-23;  // of floats near x
+    return T(x + spacing * ((to_double(word) + 0.5) * 0x1p-32 - 0.5));
+}
+
+// As update_piece, with friction in place of decay. In single precision a friction of 1e-7 is about one
+// rounding error. It is therefore applied in double precision, and the rounding does it justice in the mean.
+template <bool DRIFTS, typename T>
+void update_slowly(const Update& update, const NoiseRequest& request, const Arrays<T>& x, int64_t offset,
+                   int64_t count, const double* numbers) {
+    const T kick = update.kick, drift = update.drift, drift_after = update.drift_after;
+    const uint32_t replica = request.first_replica + offset / request.n_numbers;
+    const uint32_t first = request.first_index + offset % request.n_numbers;
+    const uint32_t word = uint32_t(request.step_and_purpose) * PER_STEP + replica * PER_REPLICA + first * PER_INDEX;
+    const T *momentum = x.momentum + offset, *forces = x.forces + offset;
+    const T* field = DRIFTS ? x.field + offset : nullptr;
+    T *new_momentum = x.new_momentum + offset, *new_field = DRIFTS ? x.new_field + offset : nullptr;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < count; i++) {
+        const T kicked = multiply_add(forces[i], kick, momentum[i]);
+        const double slowed = multiply_add(-update.friction, double(kicked), double(kicked));
+        const double exact = multiply_add(numbers[i], update.noise, slowed);
+        const T after = rounded<T>(exact, word + uint32_t(i) * PER_INDEX);
+        if (DRIFTS) new_field[i] = multiply_add(after, drift_after, multiply_add(kicked, drift, field[i]));
+        new_momentum[i] = after;
+    }
+}
+
 template <typename T>
 void update_all(const NoiseRequest& request, const Update& update, const Arrays<T>& x) {
-    for_all(request, [=](int64_t offset, int64_t count, const double* numbers) {
-        if (x.field) {
+    for_all(request, [=, &request](int64_t offset, int64_t count, const double* numbers) {
+        if (update.friction > 0 && x.field) {
+            update_slowly<true>(update, request, x, offset, count, numbers);
+        } else if (update.friction > 0) {
+            update_slowly<false>(update, request, x, offset, count, numbers);
+        } else if (x.field) {
             update_piece<true>(update, x, offset, count, numbers);
         } else {
             update_piece<false>(update, x, offset, count, numbers);

@@ -186,7 +186,10 @@ class LatticeDataModule(L.LightningDataModule):
         self._generate = partial(
             generate, lattice, hamiltonian, solver, sources, seed, root, name, n_workers, progress
         )
-        self._tensors: dict[str, dict[str, Tensor]] = {}
+        # One process makes the labels for all nodes, which read them from a shared file system.
+        self.prepare_data_per_node = False
+        self.tensors: dict[str, dict[str, Tensor]] = {}
+        """The splits in memory, after `setup`."""
 
     def prepare_data(self) -> None:
         """Generate what is missing of the dataset; Lightning calls this once per machine."""
@@ -215,8 +218,8 @@ class LatticeDataModule(L.LightningDataModule):
             "predict": ("test",),
         }
         for split in self.dataset.splits:
-            if split not in self._tensors and (stage is None or split in wanted[stage]):
-                self._tensors[split] = self._load(self.dataset.frames(split))
+            if split not in self.tensors and (stage is None or split in wanted[stage]):
+                self.tensors[split] = self._load(self.dataset.frames(split))
 
     def train_dataloader(self) -> Batches:
         """Shuffled batches of the training frames."""
@@ -243,7 +246,7 @@ class LatticeDataModule(L.LightningDataModule):
         return floats | {"step": step, "window": window_index(step)}
 
     def _batches(self, split: str, batch_size: int, shuffle: bool = False) -> Batches:
-        if split not in self._tensors:
+        if split not in self.tensors:
             raise InputError(
                 f"no source has split {split!r}. Add one, or set "
                 f"trainer.limit_{split}_batches to 0."
@@ -251,7 +254,7 @@ class LatticeDataModule(L.LightningDataModule):
         trainer = self.trainer
         rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
         return Batches(
-            self._tensors[split], batch_size, shuffle, self.shuffle_seed, rank, world_size
+            self.tensors[split], batch_size, shuffle, self.shuffle_seed, rank, world_size
         )
 
 

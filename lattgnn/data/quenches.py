@@ -24,7 +24,7 @@ from lattgnn.dynamics import (
     initial_spins,
     initial_state,
 )
-from lattgnn.dynamics.loop import FIELD_LIMIT, RunawayFieldError, check_values
+from lattgnn.dynamics.runaway import FIELD_LIMIT, RunawayFieldError, check_values
 from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
 from lattgnn.serialize import describe

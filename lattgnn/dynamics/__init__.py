@@ -2,8 +2,9 @@
 
 from lattgnn.dynamics.langevin import BAOAB, OverdampedLangevin, VerletLangevin
 from lattgnn.dynamics.llg import HeunLLG, LandauLifshitzGilbert, MidpointLLG
-from lattgnn.dynamics.loop import RunawayFieldError, simulate
+from lattgnn.dynamics.loop import simulate
 from lattgnn.dynamics.philox import noise
+from lattgnn.dynamics.runaway import RunawayFieldError
 from lattgnn.dynamics.schedule import LogSpaced, Regular, SaveSchedule
 from lattgnn.dynamics.state import (
     ForceField,

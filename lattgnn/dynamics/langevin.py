@@ -7,6 +7,8 @@ The steps are splittings into three parts, each of which is solved exactly:
     Ornstein–Uhlenbeck  p ← a p + sqrt((1 − a²) m kT) ξ    (friction and noise)
 
 Neighboring parts are merged into one `Update`, which compiled code applies in one pass over memory.
+Friction holds in single precision at any rate: below `SMALL_RATE` it is applied in double precision
+and rounded without bias (`lattgnn.dynamics.update`).
 
     Q   field       F   force −∂E/∂Q     γ   friction rate    a   exp(−γ dt)
     p   momentum    m   mass per site    kT  temperature      ξ   normal noise, ⟨ξ²⟩ = 1
@@ -23,6 +25,10 @@ from lattgnn.dynamics.philox import noise_request
 from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate
 from lattgnn.dynamics.update import advance
 from lattgnn.errors import InputError
+
+#: Below this γ dt, friction is applied as p − (1 − a) p. The rounding of a itself to single
+#: precision would change the friction by up to 3e-8/(γ dt), which is 3e-4 here and 1 at 3e-8.
+SMALL_RATE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class VerletLangevin(Integrator):
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """Do one step of length dt, with one evaluation of the force field."""
         new, half = state.workspace(out), 0.5 * self.dt
-        decay, strength = _ornstein_uhlenbeck(self)
+        friction_and_noise = _ornstein_uhlenbeck(self)
         # Half kick, drift.
         kick_drift = Update(kick=half, drift=self.dt / self.mass, decay=1)
         advance(
@@ -79,9 +85,12 @@ class VerletLangevin(Integrator):
         )
         energy, forces = evaluate(force_field, new.field, new.forces)
         # Half kick with the new force, Ornstein–Uhlenbeck.
-        kick_friction = Update(kick=half, decay=decay, noise=strength)
+        kick_friction = Update(kick=half, **friction_and_noise)
         advance(
-            kick_friction, _noise_of_step(state, strength > 0), forces, (new.momentum, new.momentum)
+            kick_friction,
+            _noise_of_step(state, kick_friction.noise > 0),
+            forces,
+            (new.momentum, new.momentum),
         )
         return state.following(new.field, new.momentum, forces, energy)
 
@@ -124,15 +133,14 @@ class BAOAB(Integrator):
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """Do one step of length dt, with one evaluation of the force field."""
         new, half, half_drift = state.workspace(out), 0.5 * self.dt, 0.5 * self.dt / self.mass
-        decay, strength = _ornstein_uhlenbeck(self)
         # Half kick (B), half drift (A), Ornstein–Uhlenbeck (O), half drift (A).
         kick_drift_friction_drift = Update(
-            kick=half, drift=half_drift, decay=decay, noise=strength, drift_after=half_drift
+            kick=half, drift=half_drift, drift_after=half_drift, **_ornstein_uhlenbeck(self)
         )
         momentum, field = (state.momentum, new.momentum), (state.field, new.field)
         advance(
             kick_drift_friction_drift,
-            _noise_of_step(state, strength > 0),
+            _noise_of_step(state, kick_drift_friction_drift.noise > 0),
             state.forces,
             momentum,
             field,
@@ -203,10 +211,16 @@ class OverdampedLangevin(Integrator):
         return state.following(new.field, state.momentum, forces, energy)
 
 
-def _ornstein_uhlenbeck(integrator: VerletLangevin | BAOAB) -> tuple[float, float]:
-    """Decay a = exp(−γ dt) and noise strength sqrt((1 − a²) m kT)."""
-    decay = math.exp(-integrator.gamma * integrator.dt)
-    return decay, math.sqrt((1 - decay**2) * integrator.mass * integrator.kT)
+def _ornstein_uhlenbeck(integrator: VerletLangevin | BAOAB) -> dict[str, float]:
+    """Coefficients of `Update` for friction and noise: p ← a p + sqrt((1 − a²) m kT) ξ."""
+    rate, m_kT = integrator.gamma * integrator.dt, integrator.mass * integrator.kT
+    if 0 < rate < SMALL_RATE:
+        # 1 − a = −expm1(−γ dt) and 1 − a² = −expm1(−2 γ dt), without subtracting nearly equal
+        # numbers.
+        noise = math.sqrt(-math.expm1(-2 * rate) * m_kT)
+        return {"decay": 1.0, "friction": -math.expm1(-rate), "noise": noise}
+    decay = math.exp(-rate)
+    return {"decay": decay, "noise": math.sqrt((1 - decay**2) * m_kT)}
 
 
 def _noise_of_step(state: State, n_draws: int) -> NoiseRequest:

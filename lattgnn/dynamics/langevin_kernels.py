@@ -37,6 +37,9 @@ class Update(ctypes.Structure):
     Q ← Q + drift p
     p ← decay p + noise ξ
     Q ← Q + drift_after p
+
+    A positive `friction` takes the place of `decay`: p ← p − friction p + noise ξ. This serves
+    rates that are so small that 1 − friction loses digits, see `lattgnn.dynamics.update`.
     """
 
     _fields_ = (
@@ -45,6 +48,7 @@ class Update(ctypes.Structure):
         ("decay", ctypes.c_double),
         ("noise", ctypes.c_double),
         ("drift_after", ctypes.c_double),
+        ("friction", ctypes.c_double),
     )
 
 

@@ -67,7 +67,8 @@ def simulate(
         The trajectory, opened for reading.
 
     Raises:
-        RunawayFieldError: If a field or force is NaN or infinite, or a field exceeds `field_limit`.
+        RunawayFieldError: If a field, force or energy is NaN or infinite, or a field exceeds
+            `field_limit`.
         InputError: If `path` holds another run, or the integrator is for another kind of field.
     """
     check_integrator(integrator, force_field)

@@ -24,25 +24,27 @@ CHECK_INTERVAL = 100
 
 
 class RunawayFieldError(StoppedRunError):
-    """A field or force became NaN, infinite or too large. The frames saved before it remain.
+    """A field, force or energy became NaN, infinite or too large. The frames before it remain.
 
     Attributes:
-        quantity: What left the limits: the field, the momentum or the forces.
+        quantity: What left the limits: the field, the momentum, the forces or the energy.
         step: Step that failed.
         replica: Row of the batch.
-        site: Index of the site.
+        site: Index of the site, None for an energy.
         value: Value found there.
         limit: Largest value allowed.
     """
 
     def __init__(
-        self, quantity: str, step: int, replica: int, site: int, value: float, limit: float
+        self, quantity: str, step: int, replica: int, site: int | None, value: float, limit: float
     ) -> None:
         self.step, self.replica, self.site, self.value = step, replica, site, value
         self.quantity, self.limit = quantity, limit
+        bound = "" if math.isinf(limit) else f" and within ±{limit:g}"
+        place = f"replica {replica}" if site is None else f"replica {replica}, site {site}"
         super().__init__(
-            f"{quantity} must stay finite and within ±{limit:g}, got {value:g} at step {step}, "
-            f"replica {replica}, site {site}. Use a smaller dt, or check the force field there."
+            f"{quantity} must stay finite{bound}, got {value:g} at step {step}, {place}. "
+            "Use a smaller dt, or check the force field there."
         )
 
     def __reduce__(self) -> tuple:
@@ -60,7 +62,7 @@ def advance_checked(
     workspaces: Iterator[State],
     show: Callable[[int], None],
 ) -> State:
-    """Advance to a step, and stop where a field or force runs away.
+    """Advance to a step, and stop where a field, force or energy runs away.
 
     On a CPU every evaluation of the forces is checked at once. On a GPU the extremes are collected
     on the device and read every `CHECK_INTERVAL` steps. If one is too large, the steps since the
@@ -76,12 +78,12 @@ def advance_checked(
         show: Called with the number of each completed step.
 
     Raises:
-        RunawayFieldError: If a field or force is NaN or infinite, or a field exceeds the limit.
+        RunawayFieldError: If a field, force or energy is NaN or infinite, or a field exceeds the
+            limit.
     """
     if state.step == last:
-        check_values(
-            last, field_limit, field=state.field, momentum=state.momentum, forces=state.forces
-        )
+        check_values(last, field_limit, field=state.field, momentum=state.momentum)
+        check_values(last, field_limit, **_by_name(state.forces, state.energy))
 
     def advance(state: State, stop: int, checked: _EachCall | _Extremes) -> State:
         while state.step < stop:
@@ -167,21 +169,21 @@ class _EachCall(_Wrapped):
     def __call__(self, field: Tensor, *, out: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
         check_values(self.step, self.field_limit, field=field)
         energy, forces = evaluate(self.force_field, field, out)
-        check_values(self.step, self.field_limit, forces=forces)
+        check_values(self.step, self.field_limit, **_by_name(forces, energy))
         return energy, forces
 
 
 @dataclass(slots=True)
 class _Extremes(_Wrapped):
-    """Collects the largest |field| and |force| of all calls on the device."""
+    """Collects the largest |field|, |force| and |energy| of all calls on the device."""
 
     largest: Tensor | None = None
 
     def __call__(self, field: Tensor, *, out: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
         energy, forces = evaluate(self.force_field, field, out)
         # Unlike the maximum of |field|, the two extremes need no array of the field's size.
-        both = [torch.stack(torch.aminmax(values)).abs().amax() for values in (field, forces)]
-        largest = torch.stack(both)
+        checked = (field, *_by_name(forces, energy).values())
+        largest = torch.stack([torch.stack(torch.aminmax(x)).abs().amax() for x in checked])
         # `maximum` returns NaN if one of its arguments is NaN.
         self.largest = largest if self.largest is None else self.largest.maximum(largest)
         return energy, forces
@@ -190,8 +192,14 @@ class _Extremes(_Wrapped):
         """Whether all values were finite and within the limits. The host waits for the device."""
         if self.largest is None:
             return True
-        field, force = self.largest.tolist()
-        return field <= self.field_limit and force < math.inf  # false for NaN
+        field, *others = self.largest.tolist()
+        # Comparisons with NaN are false.
+        return field <= self.field_limit and all(value < math.inf for value in others)
+
+
+def _by_name(forces: Tensor, energy: Tensor | None) -> dict[str, Tensor]:
+    """Forces and, where it is known, energy, in one dtype."""
+    return {"forces": forces} | ({} if energy is None else {"energy": energy.to(forces)})
 
 
 def _copied(state: State) -> State:
@@ -206,7 +214,7 @@ def check_values(step: int, field_limit: float, **quantities: Tensor) -> None:
     Args:
         step: The step that the values belong to.
         field_limit: Largest |field| allowed.
-        **quantities: The values by name, each [n_replicas, n_sites, ...].
+        **quantities: The values by name, each [n_replicas, n_sites, ...], or [n_replicas].
 
     Raises:
         RunawayFieldError: If any value is not finite, or the one named `field` exceeds the limit.
@@ -219,6 +227,6 @@ def check_values(step: int, field_limit: float, **quantities: Tensor) -> None:
         # Written with a negation because every comparison with NaN is false.
         bad = ~(values.detach().abs() <= min(limit, torch.finfo(values.dtype).max))
         if bad.any():
-            replica, site = bad.nonzero()[0, :2].tolist()
-            value = float(values[replica, site][bad[replica, site]].reshape(-1)[0])
-            raise RunawayFieldError(name, step, replica, site, value, limit)
+            place = bad.nonzero()[0].tolist()
+            site = place[1] if values.ndim > 1 else None
+            raise RunawayFieldError(name, step, place[0], site, float(values[tuple(place)]), limit)

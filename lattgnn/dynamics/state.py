@@ -85,6 +85,9 @@ class State:
         seed: Seed of the run, 0 <= seed < 2**64.
         first_replica: Index of row 0 in the generator. Row r has the noise of replica
             `first_replica + r`.
+
+    Raises:
+        InputError: If momentum, forces and energy are not like the field.
     """
 
     field: Float[Tensor, "replicas n_sites *components"]
@@ -95,6 +98,16 @@ class State:
     seed: int = 0
     first_replica: int = 0
 
+    def __post_init__(self) -> None:
+        # Compiled code reads and writes as many numbers as the field has, wherever they may lie.
+        for name in ("momentum", "forces"):
+            _check_like_field(name, getattr(self, name), self.field)
+        if self.energy is not None and self.energy.shape != self.field.shape[:1]:
+            raise InputError(
+                f"energy must have one number per replica, [{len(self.field)}], got "
+                f"{list(self.energy.shape)}. Use None if it is unknown."
+            )
+
     @property
     def n_replicas(self) -> int:
         """Number of replicas in the batch."""
@@ -104,11 +117,21 @@ class State:
         """Take one replica out of the batch. It continues with the same noise.
 
         Args:
-            index: Row of the batch, 0 <= index < n_replicas.
+            index: Row of the batch. Negative numbers count from the end.
 
         Returns:
             A state of one replica; its tensors are views of this state.
+
+        Raises:
+            InputError: If there is no such row.
         """
+        n = self.n_replicas
+        if not -n <= index < n:
+            raise InputError(
+                f"index must be in [{-n}, {n}), since the state has {n} replicas, got {index!r}. "
+                "Use 0 for the first one."
+            )
+        index %= n
         row = slice(index, index + 1)
         energy = None if self.energy is None else self.energy[row]
         return replace(
@@ -208,11 +231,19 @@ def evaluate(
 
     Returns:
         Energy of each replica or None, and the forces in the dtype of the field.
+
+    Raises:
+        InputError: If the forces are not shaped like the field.
     """
     if out is not None and getattr(force_field, "writes_in_place", False):
         energy, forces = cast(InPlaceForceField, force_field)(field, out=out)
     else:
         energy, forces = force_field(field)
+    if forces.shape != field.shape:
+        shape, got = tuple(field.shape), tuple(forces.shape)
+        raise InputError(
+            f"forces must have the field's shape {shape}, got {got}. Correct the force field."
+        )
     return None if energy is None else energy.detach(), forces.detach().to(field.dtype)
 
 
@@ -316,6 +347,16 @@ def _in_words(tensor: Tensor) -> str:
     return f"{list(tensor.shape)} {tensor.dtype} on {tensor.device}"
 
 
+def _check_like_field(name: str, tensor: Tensor, field: Tensor) -> None:
+    """Refuse a tensor that is not like the field of its state."""
+    one, other = field, tensor
+    if (one.shape, one.dtype, one.device) != (other.shape, other.dtype, other.device):
+        raise InputError(
+            f"{name} must be like the field, {_in_words(field)}, got {_in_words(tensor)}. "
+            "Use torch.zeros_like(field)."
+        )
+
+
 def _batch_shape(force_field: ForceField, n_replicas: int) -> tuple[int, ...]:
     """Shape of the tensors of a state."""
     if n_replicas < 1:
@@ -326,9 +367,4 @@ def _batch_shape(force_field: ForceField, n_replicas: int) -> tuple[int, ...]:
 def _evaluated(force_field: ForceField, field: Tensor, momentum: Tensor, seed: int) -> State:
     """The state at step 0, with its forces."""
     energy, forces = evaluate(force_field, field)
-    if forces.shape != field.shape:
-        shape, got = tuple(field.shape), tuple(forces.shape)
-        raise InputError(
-            f"forces must have the field's shape {shape}, got {got}. Correct the force field."
-        )
     return State(field, momentum, forces, energy, seed=seed)

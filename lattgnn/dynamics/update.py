@@ -4,6 +4,12 @@ On a CPU a compiled function does a whole `Update` in one pass: it generates the
 hundred sites in the cache, then reads and writes each array once. Separate PyTorch operations would
 read and write memory once for each of them, and store the noise. Elsewhere, and without a compiler,
 PyTorch does the same.
+
+A friction of 1e-7 per step changes a momentum in single precision by about one unit in the last
+place, which the usual rounding would make 0, 1 or 2 units at every step. Such a change is computed
+in double precision and rounded up or down by turns: the threshold of the rounding runs through
+[0, 1) evenly from step to step, from another start at each site, so the friction is right in the
+mean. The threshold is a function of step, replica and site, so a restarted run has the same bits.
 """
 
 from __future__ import annotations
@@ -19,6 +25,9 @@ from lattgnn.dynamics.philox import chunks
 
 _UPDATE = {torch.float32: "langevin_update_float32", torch.float64: "langevin_update_float64"}
 _WITHIN = {torch.float32: "langevin_within_float32", torch.float64: "langevin_within_float64"}
+# As in csrc/langevin.cpp: 2³² over the golden ratio, whose multiples fill [0, 2³²) evenly, and odd
+# constants of hash functions.
+_PER_STEP, _PER_INDEX, _PER_REPLICA, _LOW = 0x9E3779B9, 0x85EBCA6B, 0xC2B2AE35, 0xFFFFFFFF
 
 
 def advance(
@@ -46,6 +55,7 @@ def advance(
     if compiled_update is None:
         _by_pytorch(update, numbers, forces, momentum, field)
         return
+    assert all(tensor.shape == forces.shape for tensor in (*momentum, *(field or ())))
     # The compiled function knows addresses but no strides. An old tensor may be a view with gaps,
     # such as a component of a larger array, and is copied then; a new one must be dense already.
     assert new_momentum.is_contiguous() and (new_field is None or new_field.is_contiguous())
@@ -110,11 +120,39 @@ def _by_pytorch(
     new_momentum = torch.add(momentum[0], forces, alpha=update.kick, out=momentum[1])
     if field is not None:
         torch.add(field[0], new_momentum, alpha=update.drift, out=field[1])
-    if update.decay != 1:
-        new_momentum.mul_(update.decay)
     # Sites and components of a replica as one axis, as the generator counts them.
     rows = new_momentum.view(numbers.n_replicas, numbers.n_numbers)
-    for columns, some in chunks(numbers, rows.device):
-        rows[:, columns].add_(some.to(rows), alpha=update.noise)
+    if update.friction > 0:
+        _slow_down(update, numbers, rows)
+    else:
+        if update.decay != 1:
+            new_momentum.mul_(update.decay)
+        for columns, some in chunks(numbers, rows.device):
+            rows[:, columns].add_(some.to(rows), alpha=update.noise)
     if field is not None and update.drift_after != 0:
         field[1].add_(new_momentum, alpha=update.drift_after)
+
+
+def _slow_down(update: Update, numbers: NoiseRequest, rows: Tensor) -> None:
+    """Friction and noise in double precision: p ← p − friction p + noise ξ."""
+    # MPS has no float64.
+    exact = rows.to(device="cpu" if rows.device.type == "mps" else None, dtype=torch.float64)
+    exact = exact - update.friction * exact
+    for columns, some in chunks(numbers, exact.device):
+        exact[:, columns].add_(some, alpha=update.noise)
+    if rows.dtype != torch.float64:
+        _, exponents = torch.frexp(exact)
+        # Numbers in [2^(e−1), 2^e) are eps 2^(e−1) apart in the precision of the rows.
+        spacing = torch.ldexp(torch.full_like(exact, torch.finfo(rows.dtype).eps), exponents - 1)
+        exact = exact + spacing * (_thresholds(numbers, exact.device) - 0.5)
+    rows.copy_(exact)
+
+
+def _thresholds(numbers: NoiseRequest, device: torch.device) -> Tensor:
+    """Numbers in (0, 1) for each replica and index, spread evenly over steps."""
+    indices = torch.arange(numbers.n_numbers, device=device) + numbers.first_index
+    replicas = torch.arange(numbers.n_replicas, device=device) + numbers.first_replica
+    # Products of 32-bit words may overflow an int64, which leaves their low 32 bits right.
+    step = (numbers.step_and_purpose & _LOW) * _PER_STEP & _LOW
+    words = step + (replicas * _PER_REPLICA)[:, None] + indices * _PER_INDEX
+    return ((words & _LOW) + 0.5) / 2**32

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property, wraps
 from typing import Any, ClassVar
@@ -129,7 +130,8 @@ class Hamiltonian(ABC):
     def __post_init__(self) -> None:
         for parameter in fields(self):
             value = getattr(self, parameter.name)
-            if isinstance(value, float) and not math.isfinite(value):
+            numbers = value.values() if isinstance(value, Mapping) else [value]
+            if any(isinstance(x, float) and not math.isfinite(x) for x in numbers):
                 raise InputError(f"{parameter.name} must be finite, got {value!r}. Use a number.")
         if self.lattice.n_sites <= _CHECKED_SITES:
             _ = self.rows

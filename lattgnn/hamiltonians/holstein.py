@@ -1,6 +1,7 @@
 """The Holstein model: electrons coupled to one displacement per site."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from lattgnn.device_copies import DeviceCopies
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
-from lattgnn.hamiltonians.neighbors import harmonic_forces, neighbor_pairs, neighbor_table
+from lattgnn.hamiltonians.neighbors import harmonic_forces, hopping_bonds, neighbor_table
+from lattgnn.lattice.labels import check_labels
 from lattgnn.symmetry import FieldType
 
 
@@ -25,23 +27,41 @@ class Holstein(Hamiltonian):
     (particle–hole symmetry). At fixed particle number the electronic force is F_canonical(Q) =
     F_{μ=0}(Q + μ/g).
 
+    On a lattice with labels, each kind of bond can have its own hopping and each kind of site its
+    own on-site energy: Σ_i ε_i n_i is added to H. The classical energy does not see the labels.
+
     Args:
-        lattice: Any lattice. Electrons hop between sites at its shortest distance.
-        t: Hopping, the unit of energy.
+        lattice: Any lattice.
+        t: Hopping between sites at the shortest distance, the unit of energy; or one hopping for
+            each bond label of the lattice, such as {"dimer": 1.0, "square": 0.5}. Electrons then
+            hop on these bonds only, whatever their length.
         g: Coupling, energy per displacement.
         k0: On-site stiffness, energy per displacement squared.
         k1: Stiffness between nearest neighbors, energy per displacement squared; each bond counts
             once.
+        on_site_energy: Energy ε_i for each site label of the lattice, such as {"A": 0.5, "B":
+            -0.5}; None for no such term.
 
     Reference:
         Y. Fan and G.-W. Chern, arXiv:2601.04104 (2026). The default values and F = −∂E/∂Q are
         theirs.
     """
 
-    t: float = 1.0
+    # Mappings cannot be hashed; they take part in comparisons.
+    t: float | Mapping[str, float] = field(default=1.0, hash=False)
     g: float = 3.5
     k0: float = 1.0
     k1: float = 0.18
+    # Older descriptions, and thereby the names of datasets, do not have this parameter.
+    on_site_energy: Mapping[str, float] | None = field(
+        default=None, hash=False, metadata={"describe": "changed"}
+    )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.t, Mapping):
+            check_labels("t", self.t, tuple(self.lattice.bond_labels))
+        if self.on_site_energy is not None:
+            check_labels("on_site_energy", self.on_site_energy, self.lattice.site_labels)
 
     @property
     def field_type(self) -> FieldType:
@@ -49,19 +69,28 @@ class Holstein(Hamiltonian):
         return FieldType(force_bound=abs(self.g) / 2, density_coupling=self.g)
 
     @cached_property
-    def _bonds(self) -> Int[Tensor, "2 n_bonds"]:
-        return neighbor_pairs(self.lattice)
+    def _hopping(self) -> tuple[Int[Tensor, "2 n_bonds"], Float[Tensor, " n_bonds"]]:
+        return hopping_bonds(self.lattice, self.t)
+
+    @cached_property
+    def _on_site(self) -> Float[Tensor, " n_sites"] | None:
+        if self.on_site_energy is None:
+            return None
+        return torch.from_numpy(self.lattice.site_values(self.on_site_energy))
 
     @cached_property
     def pattern(self) -> Int[Tensor, "2 nnz"]:
         """Bonds first, then the diagonal."""
         diagonal = torch.arange(self.n_states)
-        return torch.cat([self._bonds, torch.stack([diagonal, diagonal])], dim=1)
+        return torch.cat([self._hopping[0], torch.stack([diagonal, diagonal])], dim=1)
 
     def elements(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch nnz"]:
-        """−t on the bonds, −g Q_i on the diagonal."""
-        hopping = field.new_full((*field.shape[:-1], self._bonds.shape[1]), -self.t)
-        return torch.cat([hopping, -self.g * field], dim=-1)
+        """−t on the bonds, ε_i − g Q_i on the diagonal."""
+        hopping = -self._hopping[1].to(field).expand(*field.shape[:-1], -1)
+        diagonal = -self.g * field
+        if self._on_site is not None:
+            diagonal = diagonal + self._on_site.to(field)
+        return torch.cat([hopping, diagonal], dim=-1)
 
     def background_energy(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch"]:
         """½ g Σ_i Q_i, which comes from the ½ in n_i − ½."""

@@ -1,4 +1,6 @@
-"""Nearest neighbors as Hamiltonians use them: pairs, tables, elastic forces, orbital pairs."""
+"""Bonds as Hamiltonians use them: pairs of sites, hoppings, elastic forces, orbital pairs."""
+
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float, Int
@@ -13,6 +15,32 @@ def neighbor_pairs(lattice: Lattice) -> Int[Tensor, "2 n_bonds"]:
     """Destinations and sources of nearest-neighbor bonds, both directions, by destination."""
     bonds = lattice.bonds(lattice.neighbor_distance)
     return torch.stack([torch.tensor(bonds.destination), torch.tensor(bonds.source)])
+
+
+def hopping_bonds(
+    lattice: Lattice, t: float | Mapping[str, float]
+) -> tuple[Int[Tensor, "2 n_bonds"], Float[Tensor, " n_bonds"]]:
+    """The bonds on which electrons hop, and the hopping on each of them.
+
+    Args:
+        lattice: The lattice.
+        t: Hopping between nearest neighbors, or one for each bond label on which electrons hop.
+
+    Returns:
+        Destinations and sources of the bonds, both directions; and the hoppings in float64.
+
+    Raises:
+        InputError: If the lattice does not have a bond label.
+    """
+    if not isinstance(t, Mapping):
+        pairs = neighbor_pairs(lattice)
+        return pairs, torch.full((pairs.shape[1],), t, dtype=torch.float64)
+    pairs, hoppings = [], []
+    for label, hopping in t.items():
+        bonds = lattice.bonds(label=label)
+        pairs.append(torch.stack([torch.tensor(bonds.destination), torch.tensor(bonds.source)]))
+        hoppings.append(torch.full((len(bonds),), hopping, dtype=torch.float64))
+    return torch.cat(pairs, dim=1), torch.cat(hoppings)
 
 
 def neighbor_table(lattice: Lattice) -> Int[Tensor, "coordination n_sites"]:

@@ -8,7 +8,18 @@ extent or boundary, is a function of the `Lattice`: `site_permutations(lattice)`
 from lattgnn.lattice.finite_bonds import Bonds
 from lattgnn.lattice.geometry import Lattice
 from lattgnn.lattice.lattice_orbits import BondOrbits, bond_orbits
-from lattgnn.lattice.named import chain, cubic, honeycomb, kagome, lieb, square, triangular
+from lattgnn.lattice.named import (
+    brick_wall,
+    chain,
+    cubic,
+    honeycomb,
+    kagome,
+    lieb,
+    shastry_sutherland,
+    square,
+    staggered_square,
+    triangular,
+)
 from lattgnn.lattice.operations import Operation, SpaceGroup, space_group
 from lattgnn.lattice.orbits import Orbit, orbits_within
 from lattgnn.lattice.permutations import (
@@ -27,6 +38,7 @@ __all__ = [
     "SpaceGroup",
     "UnitCell",
     "bond_orbits",
+    "brick_wall",
     "chain",
     "compatible_operations",
     "cubic",
@@ -34,9 +46,11 @@ __all__ = [
     "kagome",
     "lieb",
     "orbits_within",
+    "shastry_sutherland",
     "site_permutations",
     "space_group",
     "square",
+    "staggered_square",
     "translation_permutation",
     "triangular",
 ]

@@ -10,12 +10,15 @@ Examples:
     (True, False)
 """
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from lattgnn.errors import InputError
 from lattgnn.lattice.geometry import Lattice
 
 ROOT3 = 3**0.5
+CHECKERBOARD = [[1.0, 1.0], [1.0, -1.0]]  # the cell of two sites of a square lattice
 Extent = Sequence[int] | None
 Periodic = bool | Sequence[bool]
 
@@ -59,6 +62,53 @@ def cubic(*size: int, extent: Extent = None, periodic: Periodic = True) -> Latti
     return _lattice("cubic", vectors, [[0, 0, 0]], size, extent, periodic)
 
 
+def staggered_square(*size: int, extent: Extent = None, periodic: Periodic = True) -> Lattice:
+    """Square lattice with the site labels "A" and "B" of a checkerboard: 2 sites per cell.
+
+    The labels stand for two kinds of sites, such as those of a staggered potential.
+    """
+    basis = [[0, 0], ["1/2", "1/2"]]
+    return _lattice(
+        "staggered square", CHECKERBOARD, basis, size, extent, periodic, site_labels=["A", "B"]
+    )
+
+
+def brick_wall(*size: int, extent: Extent = None, periodic: Periodic = True) -> Lattice:
+    """Brick wall: a square lattice with the bond label "brick" on 3 of 4 bonds, 2 sites per cell.
+
+    Each site has a labeled bond to its left and to its right, and one up or down in turn: the
+    bonds of a honeycomb lattice on the sites of a square lattice.
+    """
+    bricks = [[0, 1, [0, 0]], [0, 1, [-1, -1]], [0, 1, [0, -1]]]
+    basis = [[0, 0], ["1/2", "1/2"]]
+    return _lattice(
+        "brick wall", CHECKERBOARD, basis, size, extent, periodic, bond_labels={"brick": bricks}
+    )
+
+
+def shastry_sutherland(*size: int, extent: Extent = None, periodic: Periodic = True) -> Lattice:
+    """Shastry–Sutherland lattice: orthogonal dimers on a square lattice, 4 sites per cell.
+
+    Nearest neighbors have the bond label "square". One diagonal of every second plaquette, along
+    the two directions in turn, has the bond label "dimer".
+
+    Reference:
+        B. S. Shastry and B. Sutherland, Physica B+C 108, 1069 (1981).
+    """
+    basis = [[0, 0], ["1/2", 0], [0, "1/2"], ["1/2", "1/2"]]
+    labels = {
+        "dimer": [[0, 3, [0, 0]], [1, 2, [1, -1]]],
+        "square": [
+            *([0, 1, [0, 0]], [1, 0, [1, 0]], [2, 3, [0, 0]], [3, 2, [1, 0]]),  # along x
+            *([0, 2, [0, 0]], [2, 0, [0, 1]], [1, 3, [0, 0]], [3, 1, [0, 1]]),  # along y
+        ],
+    }
+    vectors = [[2.0, 0.0], [0.0, 2.0]]
+    return _lattice(
+        "shastry-sutherland", vectors, basis, size, extent, periodic, bond_labels=labels
+    )
+
+
 def _lattice(
     name: str,
     vectors: list[list[float]],
@@ -66,14 +116,15 @@ def _lattice(
     size: tuple[int, ...],
     extent: Extent,
     periodic: Periodic,
+    **labels: Any,
 ) -> Lattice:
     """The lattice of a name, from an extent given as positional numbers or as `extent`."""
-    example = ", ".join("8" * len(vectors))
+    example = f"{re.sub('[ -]', '_', name)}({', '.join('8' * len(vectors))})"
     if bool(size) == (extent is not None):
         raise InputError(
             f"the extent must be given exactly once, got {size!r} and extent={extent!r}."
-            f" Use {name}({example})."
+            f" Use {example}."
         )
     cells = size if extent is None else [extent] if isinstance(extent, int) else extent
     cells = tuple(cells) * len(vectors) if len(cells) == 1 else tuple(cells)
-    return Lattice(vectors, basis, cells, periodic, name)
+    return Lattice(vectors, basis, cells, periodic, name, **labels)

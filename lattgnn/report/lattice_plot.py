@@ -1,4 +1,4 @@
-"""Picture of a lattice with its bonds colored by orbit."""
+"""Picture of a lattice with its labels, and with its bonds colored by orbit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 
 from lattgnn.lattice import Lattice, Orbit, bond_orbits, space_group
+from lattgnn.lattice.labels import Bond
 
 GRAY = "0.75"
+MARKERS = "osD^vPX*"  # one per site label
 
 
 def plot_lattice(lattice: Lattice, cutoff: float) -> Figure:
@@ -23,6 +25,8 @@ def plot_lattice(lattice: Lattice, cutoff: float) -> Figure:
     runs from its source, a dot in the color of the orbit, to the black site; it is curved where a
     shorter bond lies on the same line. Bonds of equal length in two colors are those that a
     distance alone cannot tell apart.
+
+    The marker of a site shows its label, and a wide band along a bond the label of the bond.
 
     Args:
         lattice: The lattice; its infinite crystal is drawn, independent of extent and boundaries.
@@ -61,6 +65,9 @@ def plot_lattice(lattice: Lattice, cutoff: float) -> Figure:
             axes.set_box_aspect((1, 1, 1), zoom=1.4)
         else:
             axes.set_aspect("equal", adjustable="datalim")
+    handles = _label_handles(lattice)
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
     figure.suptitle(
         f"{lattice.name}: {len(found)} orbits of directed bonds up to {cutoff:g}", fontsize=11
     )
@@ -74,6 +81,32 @@ def _colors(n: int) -> list[Any]:
     return [colormaps["gist_rainbow"]((i * 0.618034) % 1.0) for i in range(n)]
 
 
+def _marker(lattice: Lattice, sublattice: int) -> str:
+    """The marker of a site, which shows its label."""
+    labels = lattice.site_labels
+    if not labels:
+        return MARKERS[0]
+    return MARKERS[sorted(set(labels)).index(labels[sublattice]) % len(MARKERS)]
+
+
+def _band_color(lattice: Lattice, label: str) -> Any:
+    """The color of the band along bonds with a label."""
+    return colormaps["Set2"](sorted(lattice.bond_labels).index(label) % 8)
+
+
+def _label_handles(lattice: Lattice) -> list[Line2D]:
+    """Entries of the legend of labels: a marker for each kind of site, a band for each of bond."""
+    handles = []
+    for label in sorted(set(lattice.site_labels)):
+        marker = _marker(lattice, lattice.site_labels.index(label))
+        text = f"site {label}"
+        handles.append(Line2D([], [], color="0.4", lw=0, marker=marker, label=text))
+    for label in lattice.bond_labels:
+        color = _band_color(lattice, label)
+        handles.append(Line2D([], [], color=color, lw=7, alpha=0.6, label=f"bond {label}"))
+    return handles
+
+
 def _place(lattice: Lattice, sublattice: int, cells: np.ndarray) -> np.ndarray:
     """Positions [n, 2 or 3] of the sites of a sublattice; a chain lies on the x axis."""
     basis = np.array(lattice.cell.basis, dtype=float)
@@ -82,21 +115,31 @@ def _place(lattice: Lattice, sublattice: int, cells: np.ndarray) -> np.ndarray:
 
 
 def _draw_background(axes: Any, lattice: Lattice, site: int, cutoff: float) -> None:
-    """Draw all sites and nearest-neighbor bonds around a site, in gray."""
+    """Draw all sites, nearest-neighbor bonds and labeled bonds around a site."""
     radius = cutoff + 0.6 * lattice.neighbor_distance
-    cell, nearest = lattice.cell, lattice.neighbor_distance
+    nearest = bond_orbits(lattice, lattice.neighbor_distance).orbits
+    thin: dict[str, Any] = {"color": GRAY, "lw": 0.7, "alpha": 0.6, "zorder": 1}
     for s in range(lattice.n_sublattices):
-        cells = cell.offsets_within(site, s, radius)
+        cells = lattice.cell.offsets_within(site, s, radius)
         points = _place(lattice, s, cells)
-        axes.scatter(*points.T, s=14, color=GRAY, zorder=2)
-        leaving = [
-            bond for o in bond_orbits(lattice, nearest).orbits for bond in o.bonds if bond[0] == s
-        ]
-        for _, destination, offset in leaving:
-            ends = _place(lattice, destination, cells + offset)
-            # One line object for all bonds, interrupted by NaN points.
-            path = np.stack([points, ends, np.full_like(points, np.nan)], axis=1)
-            axes.plot(*path.reshape(-1, path.shape[-1]).T, color=GRAY, lw=0.7, alpha=0.6, zorder=1)
+        axes.scatter(*points.T, s=14, color=GRAY, marker=_marker(lattice, s), zorder=2)
+        for orbit in nearest:
+            _draw_lines(axes, lattice, cells, [b for b in orbit.bonds if b[0] == s], thin)
+        for label, bonds in lattice.bond_labels.items():
+            wide = {"color": _band_color(lattice, label), "lw": 7, "alpha": 0.6, "zorder": 0}
+            _draw_lines(axes, lattice, cells, [b for b in bonds if b[0] == s], wide)
+
+
+def _draw_lines(
+    axes: Any, lattice: Lattice, cells: np.ndarray, bonds: Sequence[Bond], style: dict[str, Any]
+) -> None:
+    """Draw bonds that start in each of the cells."""
+    for source, destination, offset in bonds:
+        points = _place(lattice, source, cells)
+        ends = _place(lattice, destination, cells + offset)
+        # One line object for all bonds, interrupted by NaN points.
+        path = np.stack([points, ends, np.full_like(points, np.nan)], axis=1)
+        axes.plot(*path.reshape(-1, path.shape[-1]).T, solid_capstyle="round", **style)
 
 
 def _draw_bonds(
@@ -114,12 +157,14 @@ def _draw_bonds(
             direction = (start - center) / orbit.distance
             bend = 0.25 if any(direction @ other > 1 - 1e-6 for other in taken) else 0.0
             taken.append(direction)
-            axes.scatter(*start[:, None], s=42, color=[color], zorder=4)
+            marker = _marker(lattice, source)
+            axes.scatter(*start[:, None], s=42, color=[color], marker=marker, zorder=4)
             if lattice.dim == 3:
                 axes.plot(*np.stack([start, center]).T, color=color, lw=1.8, zorder=3)
             else:
                 axes.add_patch(_arrow(start, center, bend, color))
-    axes.scatter(*center[:, None], s=70, color="black", zorder=5)
+    marker = _marker(lattice, site)
+    axes.scatter(*center[:, None], s=70, color="black", marker=marker, zorder=5)
 
 
 def _arrow(start: np.ndarray, end: np.ndarray, bend: float, color: Any) -> FancyArrowPatch:
@@ -140,11 +185,12 @@ def _arrow(start: np.ndarray, end: np.ndarray, bend: float, color: Any) -> Fancy
 def _legend(axes: Any, orbits: Sequence[Orbit], colors: Sequence[Any]) -> None:
     handles = []
     for orbit in orbits:
-        label = f"{orbit.index}   {orbit.distance:.3f}   ×{orbit.multiplicity}"
+        label = f"{orbit.index}   {orbit.distance:.3f}   ×{orbit.multiplicity}   {orbit.label}"
+        label = label.rstrip()
         handles.append(Line2D([], [], color=colors[orbit.index], lw=2, marker="o", label=label))
     axes.legend(
         handles=handles,
-        title="orbit  length  bonds",
+        title="orbit  length  bonds" + ("  label" if any(o.label for o in orbits) else ""),
         fontsize=7,
         title_fontsize=7,
         loc="center left",

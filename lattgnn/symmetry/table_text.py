@@ -101,13 +101,16 @@ def _operations(group: SpaceGroup, dim: int) -> str:
 
 
 def _sites(lattice: Lattice, group: SpaceGroup) -> str:
-    rows = [("sublattice", "position", "group", "order", "operations", "equivalent to")]
+    labels = ("label",) if lattice.site_labels else ()
+    head = ("position", "group", "order", "operations", "equivalent to")
+    rows: list[tuple[str, ...]] = [("sublattice", *labels, *head)]
     for s, place in enumerate(lattice.cell.basis):
         members = [str(i) for i, g in enumerate(group.operations) if g.sublattices[s] == s]
         images = sorted({g.sublattices[s] for g in group.operations})
         rows.append(
             (
                 str(s),
+                *lattice.site_labels[s : s + 1],
                 _tuple(place),
                 site_point_group(lattice.cell, s).name,
                 str(len(members)),
@@ -138,9 +141,9 @@ def _bonds(orbits: Sequence[Orbit], cutoff: float) -> str:
         f"Orbits of directed bonds up to length {cutoff:g}:"
         f" {_count(len(orbits), 'orbit')}, {_count(lengths, 'distinct length')}"
     )
-    rows = [
-        ("orbit", "length", "from", "to", "offset", "vector", "per site", "stabilizer", "reverse")
-    ]
+    is_labeled = any(orbit.label for orbit in orbits)
+    head = ("length", "from", "to", "offset", "vector", "per site", "stabilizer", "reverse")
+    rows: list[tuple[str, ...]] = [("orbit", *head, *["label"] * is_labeled)]
     for orbit in orbits:
         # Rounding removes errors such as 1e-17; + 0.0 turns -0.0 into 0.0.
         vector = np.array(orbit.displacement).round(9) + 0.0
@@ -155,6 +158,7 @@ def _bonds(orbits: Sequence[Orbit], cutoff: float) -> str:
                 str(orbit.multiplicity),
                 str(orbit.stabilizer_order),
                 "itself" if orbit.reverse == orbit.index else str(orbit.reverse),
+                *[orbit.label or "-"] * is_labeled,
             )
         )
     legend = [

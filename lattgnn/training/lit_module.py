@@ -1,5 +1,6 @@
 """The Lightning module: fits any force network, with the same step for training and evaluation."""
 
+import logging
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, cast
@@ -13,21 +14,26 @@ from torch.optim import Optimizer
 from lattgnn.checkpoint import (
     check_field_type,
     check_hamiltonian,
+    check_network,
     checkpoint_header,
+    load_weights,
     read_header,
 )
 from lattgnn.data.dataset import WINDOW_NAMES
-from lattgnn.errors import InputError
+from lattgnn.errors import InputError, StoppedRunError
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork, tangent_part
-from lattgnn.serialize import describe
 from lattgnn.solvers import Solver
 from lattgnn.symmetry import FieldType
-from lattgnn.training.metrics import ForceErrors
+from lattgnn.training.learning_rate import learning_rate_factor
+from lattgnn.training.metrics import ForceErrors, SampleSums
+from lattgnn.training.optimizer_settings import optimizer_name, restore_settings
 
-WARMUP = 0.02
-"""Fraction of the steps during which the learning rate rises."""
+logger = logging.getLogger(__name__)
+
+LOSS_INTERVAL_ON_GPU = 100
+"""Steps between two checks of the loss on a GPU, because each check waits for the GPU."""
 
 WINDOWS = ("all", "quench", *WINDOW_NAMES)
 """Groups of samples for which errors are reported.
@@ -43,8 +49,9 @@ class LitForceField(LightningModule):
 
     The loss is the mean square error of the forces, plus ``energy_weight`` times that of the energy
     per site if the network has an energy. The learning rate rises linearly over the first 2 % of
-    the steps and then falls to zero like a cosine. It depends only on the step and on ``lr``, so a
-    resumed run follows the same curve, and a checkpoint never overrides a changed ``lr``.
+    the steps and then falls to zero like a cosine; :func:`learning_rate_factor` says what happens
+    without a number of steps. It depends only on the step and on ``lr``, so a resumed run follows
+    the same curve. A checkpoint overrides neither ``lr`` nor a setting of the optimizer.
 
     The default optimizer is SOAP (Adam in the eigenbasis of Shampoo's preconditioner): for the same
     CPU time, these small networks reach errors a quarter smaller than with AdamW.
@@ -56,12 +63,16 @@ class LitForceField(LightningModule):
             the checkpoint.
         solver: The solver that computed the labels; stored in the checkpoint.
         lr: Peak learning rate.
-        energy_weight: Weight of the squared error of the energy per site.
+        energy_weight: Weight of the squared error of the energy per site. Above 0 it needs a
+            network with an energy, and an energy in every training frame.
         particle_hole: Whether to train on Q or −Q at random, with F or −F. This provides additional
             data at no cost if the symmetry is exact: at μ = 0 on a bipartite lattice.
         tangent_weight: Additional weight of the squared error of the effective fields tangent to
             the spheres of the spins, the part that moves them.
         optimizer: ``optimizer(parameters)`` makes the optimizer; its own learning rate is not used.
+        init_from: Checkpoint file, or name of a shipped force field, whose weights the fit starts
+            from, with a new optimizer and a new schedule. Its network must be the configured one;
+            the parameters of the Hamiltonian and the solver may differ.
 
     Raises:
         InputError: If an argument does not fit the Hamiltonian or the solver.
@@ -80,8 +91,10 @@ class LitForceField(LightningModule):
         particle_hole: bool = False,
         tangent_weight: float = 0.0,
         optimizer: Callable[[Iterable[Tensor]], Optimizer] = SOAP,
+        init_from: str | None = None,
     ):
         super().__init__()
+        _check_weights(lr=lr, energy_weight=energy_weight, tangent_weight=tangent_weight)
         if particle_hole and not (hamiltonian.lattice.is_bipartite and solver.mu == 0):
             raise InputError(
                 "particle_hole needs a bipartite lattice and mu=0.0, got "
@@ -98,6 +111,13 @@ class LitForceField(LightningModule):
         self.tangent_weight, self.optimizer = tangent_weight, optimizer
         self.net = net(hamiltonian.lattice, hamiltonian.field_type)
         check_field_type(self.net, hamiltonian)
+        if energy_weight and not self.net.conservative:
+            raise InputError(
+                f"energy_weight must be 0.0 for {type(self.net).__name__} without an energy, got "
+                f"{energy_weight!r}. Use conservative=true in the network."
+            )
+        if init_from is not None:
+            load_weights(init_from, self.net, hamiltonian)
         self.windows = (*WINDOWS, TANGENT) if self.has_spins else WINDOWS
         names = [f"{stage}_{window}" for stage in ("val", "test") for window in self.windows]
         self.errors = nn.ModuleDict({name: ForceErrors() for name in names})
@@ -122,13 +142,18 @@ class LitForceField(LightningModule):
             loss = loss + self.energy_weight * nn.functional.mse_loss(
                 energy / n_sites, batch["energy"] / n_sites
             )
+        elif energy is not None and self.training and torch.distributed.is_initialized():
+            # Forces do not depend on the constant of the energy. DistributedDataParallel wants a
+            # gradient of every parameter, so that of the constant is made: it is zero.
+            loss = loss + 0.0 * energy.sum()
         return loss, forces
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         """Loss of one batch; also sets the learning rate of this step."""
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.lr * self.lr_factor(self.global_step)
+            group["lr"] = self.lr * learning_rate_factor(self.trainer, self.global_step)
         loss, _ = self.model_step(self._augmented(batch))
+        self._check_loss(loss.detach())
         self.log(
             "train_loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, sync_dist=True
         )
@@ -155,25 +180,59 @@ class LitForceField(LightningModule):
         """Log the errors of the test set."""
         self._log_errors("test")
 
-    def lr_factor(self, step: int) -> float:
-        """Learning rate divided by its peak: a linear rise, then a cosine fall."""
-        progress = min(1.0, (step + 1) / self.trainer.estimated_stepping_batches)
-        return min(1.0, progress / WARMUP) * 0.5 * (1 + math.cos(math.pi * progress))
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the header that rebuilds the force field without this module or its configuration."""
-        checkpoint["lattgnn"] = checkpoint_header(self.net, self.hamiltonian, self.solver)
+        """Add the header that rebuilds the force field without this module or its configuration.
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the checkpoint of another Hamiltonian, network or format version."""
+        Raises:
+            StoppedRunError: If a weight is not finite, so that no such file is written.
+        """
+        for name, weights in self.net.state_dict().items():
+            if weights.is_floating_point() and not weights.isfinite().all():
+                raise StoppedRunError(f"the weights {name} are not finite. {self._advice()}")
+        checkpoint["lattgnn"] = checkpoint_header(self.net, self.hamiltonian, self.solver)
+        checkpoint["optimizer"] = optimizer_name(self.configure_optimizers())
+
+    def check_header(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the checkpoint of another Hamiltonian, network or format version.
+
+        Raises:
+            InputError: If the header is not that of this module.
+        """
         header = read_header(checkpoint)
         check_hamiltonian(header, self.hamiltonian)
-        if header["net"] != describe(self.net):
-            raise InputError(
-                f"checkpoint must hold the configured network, {describe(self.net)}, got "
-                f"{header['net']}. "
-                "Use its configuration."
+        check_network(header, self.net)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check the header, and put the configured settings into the state of the optimizer."""
+        self.check_header(checkpoint)
+        if checkpoint.get("optimizer_states"):
+            changes = restore_settings(checkpoint, self.configure_optimizers())
+            if changes and self._trainer is not None and self.trainer.is_global_zero:
+                logger.info("settings of the optimizer that differ: %s", ", ".join(changes))
+
+    def on_fit_start(self) -> None:
+        """Refuse labels without energies if the loss contains them."""
+        frames = getattr(getattr(self.trainer, "datamodule", None), "tensors", {}).get("train")
+        if self.energy_weight > 0 and frames is not None:
+            n_missing = int(frames["energy"].isnan().sum())
+            if n_missing:
+                raise InputError(
+                    "energy_weight must be 0.0 if training frames have no energy, got "
+                    f"{self.energy_weight!r} and {n_missing} of {len(frames['energy'])} frames "
+                    "without. Use energy_weight=0.0, or labels with energies."
+                )
+
+    def _check_loss(self, loss: Tensor) -> None:
+        """Stop a fit whose loss is not finite, before the next checkpoint."""
+        if loss.is_cuda and self.global_step % LOSS_INTERVAL_ON_GPU:
+            return
+        if not math.isfinite(loss):
+            raise StoppedRunError(
+                f"the loss became {loss.item():g} at step {self.global_step}. {self._advice()}"
             )
+
+    def _advice(self) -> str:
+        return f"Lower model.lr, now {self.lr:g}, or set trainer.gradient_clip_val."
 
     def _augmented(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         if not self.particle_hole:
@@ -191,16 +250,17 @@ class LitForceField(LightningModule):
     def _evaluate(self, stage: str, batch: dict[str, Tensor]) -> None:
         _, forces = self.model_step(batch)
         elastic = self.hamiltonian.classical_forces(batch["field"])
+        sums = SampleSums.of(forces, batch["forces"], elastic)
+        self.metric(stage, "all").update(sums)
         for index, name in enumerate(WINDOW_NAMES):
             # Even if no sample is chosen: all processes must update the same metrics.
             chosen = batch["window"] == index
-            for window in {"all", name, "random" if name == "random" else "quench"}:
-                self.metric(stage, window).update(
-                    forces[chosen], batch["forces"][chosen], elastic[chosen]
-                )
+            self.metric(stage, name).update(sums, chosen)
+            if name != "random":
+                self.metric(stage, "quench").update(sums, chosen)
         if self.has_spins:
-            vectors = (forces, batch["forces"], elastic)
-            self.metric(stage, TANGENT).update(*(tangent_part(v, batch["field"]) for v in vectors))
+            vectors = (tangent_part(v, batch["field"]) for v in (forces, batch["forces"], elastic))
+            self.metric(stage, TANGENT).update(SampleSums.of(*vectors))
 
     def _log_errors(self, stage: str) -> None:
         for window in self.windows:
@@ -208,3 +268,10 @@ class LitForceField(LightningModule):
             for figure, value in metric.compute().items():
                 self.log(f"{stage}/{window}/{figure}", value.float(), rank_zero_only=True)
             metric.reset()
+
+
+def _check_weights(**values: float) -> None:
+    """Refuse a learning rate or a weight of the loss that is negative or not finite."""
+    for name, value in values.items():
+        if not 0 <= value < math.inf:
+            raise InputError(f"{name} must be finite and not negative, got {value!r}.")

@@ -218,3 +218,7 @@ def test_hamiltonian_may_be_a_class(recipe, tmp_path):
     data = LatticeDataModule(**recipe | {"hamiltonian": Holstein}, root=tmp_path)
     same = LatticeDataModule(**recipe | {"hamiltonian": partial(Holstein, g=3.5)}, root=tmp_path)
     assert data.path == same.path
+
+
+def test_one_process_makes_the_labels_of_all_nodes(data):
+    assert data.prepare_data_per_node is False

@@ -14,7 +14,7 @@ from lattgnn.dynamics import (
     initial_state,
     simulate,
 )
-from lattgnn.dynamics.loop import RunawayFieldError
+from lattgnn.dynamics.runaway import RunawayFieldError
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein
 from lattgnn.lattice import square

@@ -345,3 +345,27 @@ def test_float32_follows_float64_with_the_same_noise(springs, kind: type) -> Non
 def test_nonsense_is_refused(make: Callable, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kind", UNDERDAMPED)
+@pytest.mark.parametrize("rate", [0.9e-4, 1e-7, 2e-8])
+def test_free_momenta_decay_at_the_friction_rate_in_single_precision(harmonic, kind, rate):
+    """⟨p(t)⟩ = p(0) exp(−γ t), even where a step loses less than the rounding of a float32."""
+    n_steps, force_field = 1000, harmonic(256, 0.0)
+    momentum = torch.linspace(0.5, 4, 256, dtype=torch.float32)[None]
+    integrator = kind(dt=0.05, kT=0.0, gamma=rate / 0.05, mass=1.0)
+    zero = torch.zeros_like(momentum)
+    end = run(force_field, integrator, State(zero, momentum, zero), n_steps)
+    mean = float((end.momentum.double() / momentum.double()).mean())
+    assert -math.log(mean) / (n_steps * rate) == pytest.approx(1, abs=0.008)
+
+
+@pytest.mark.parametrize("rate", [1e-5, 1e-7])
+def test_noise_of_a_small_friction_has_its_variance(harmonic, rate):
+    """⟨p²⟩ = m kT (1 − exp(−2 γ t)) from rest, in single precision, to three standard errors."""
+    n_steps, n_sites = 100, 20_000
+    zero = torch.zeros(1, n_sites, dtype=torch.float32)
+    integrator = VerletLangevin(dt=0.05, kT=KT, gamma=rate / 0.05, mass=MASS)
+    end = run(harmonic(n_sites, 0.0), integrator, State(zero, zero, zero), n_steps)
+    expected = MASS * KT * -math.expm1(-2 * rate * n_steps)
+    assert end.momentum.double().square().mean() == pytest.approx(expected, rel=0.03)

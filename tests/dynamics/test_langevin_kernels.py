@@ -34,11 +34,14 @@ def test_noise_does_not_depend_on_threads(n_threads) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 5), (3, 1037), (2, 341, 3)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_updates_are_those_of_pytorch(monkeypatch, rng, shape, dtype) -> None:
+@pytest.mark.parametrize("friction", [0.0, 3e-7])
+def test_updates_are_those_of_pytorch(monkeypatch, rng, shape, dtype, friction) -> None:
     forces, momentum, field = torch.randn((3, *shape), generator=rng, dtype=torch.float64).to(dtype)
     for n_draws in (0, 1, 2):
         numbers = noise_request(3, 2**40, shape, 2, first_replica=4, first_site=7, n_draws=n_draws)
-        update = Update(kick=0.3, drift=0.2, decay=0.9, noise=0.5, drift_after=-0.4)
+        decay = 0.9 if friction == 0 else 1 - friction
+        coefficients = {"decay": decay} if friction == 0 else {"decay": 1.0, "friction": friction}
+        update = Update(kick=0.3, drift=0.2, noise=0.5, drift_after=-0.4, **coefficients)
         results = []
         for compiled in (True, False):
             with monkeypatch.context() as patch:
@@ -50,15 +53,15 @@ def test_updates_are_those_of_pytorch(monkeypatch, rng, shape, dtype) -> None:
                 advance(update, numbers, forces, (alone, alone))  # in place, without a field
                 results.append((*both, alone))
         assert torch.equal(results[0][0], results[0][2])
-        kicked = 0.9 * (momentum.double() + 0.3 * forces.double())
+        kicked = decay * (momentum.double() + 0.3 * forces.double())
         numbers = torch.zeros_like(kicked)
         for step in range(n_draws):
             numbers += noise(3, 2**40 + step, shape, 2, 4, 7)
         # Elementwise: at most eight roundings of each term, in any order and with or without fused
         # multiply-adds, and what two forms of the noise may differ by in float64, 1e-14 each.
-        terms = 0.9 * (momentum.double().abs() + 0.3 * forces.double().abs())
+        terms = decay * (momentum.double().abs() + 0.3 * forces.double().abs())
         of_momentum = terms + 0.5 * numbers.abs()
-        of_field = field.double().abs() + 0.2 * terms / 0.9 + 0.4 * of_momentum
+        of_field = field.double().abs() + 0.2 * terms / decay + 0.4 * of_momentum
         eps = torch.finfo(dtype).eps
         sizes = (of_momentum, of_field, of_momentum)
         for one, other, size in zip(*results, sizes, strict=True):
@@ -66,3 +69,17 @@ def test_updates_are_those_of_pytorch(monkeypatch, rng, shape, dtype) -> None:
         expected = kicked + 0.5 * numbers
         off = (results[0][0].double() - expected).abs()
         assert (off <= 8 * eps * of_momentum + n_draws * 1e-14).all()
+
+
+def test_friction_below_the_rounding_has_the_bits_of_pytorch(monkeypatch, rng) -> None:
+    """Without a kick, which the two may round differently."""
+    momentum = torch.randn(3, 1037, generator=rng)
+    numbers = noise_request(3, 2**40, momentum.shape, first_replica=2**31, first_site=9, n_draws=0)
+    update, results = Update(decay=1, friction=2e-8), []
+    for compiled in (True, False):
+        if not compiled:
+            monkeypatch.setattr("lattgnn.dynamics.update.kernels", lambda: None)
+        results.append(torch.empty_like(momentum))
+        advance(update, numbers, torch.zeros_like(momentum), (momentum, results[-1]))
+    assert torch.equal(*results)
+    assert 0.1 < (results[0] != momentum).double().mean() < 0.4  # some of them, not all

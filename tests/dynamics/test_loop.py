@@ -241,6 +241,25 @@ def test_nan_stops_the_run_loudly(harmonic, tmp_path, bad) -> None:
     assert Trajectory.open(tmp_path / "run").steps.tolist() == [0, 3, 6]
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_an_energy_that_is_not_finite_stops_the_run(harmonic, tmp_path, bad) -> None:
+    force_field, integrator = harmonic(), INTEGRATORS[0]
+
+    def broken(field):
+        energy, forces = force_field(field)
+        energy[1] = bad
+        return energy, forces
+
+    state = initial_state(force_field, 1, 2, 1.0)
+    broken_late = Mortal(force_field, 4, broken)
+    with pytest.raises(
+        RunawayFieldError, match=r"energy must stay finite, got (nan|inf) at step 5, replica 1\. "
+    ) as caught:
+        simulate(broken_late, integrator, state, 20, Regular(2), tmp_path / "run")
+    assert caught.value.site is None
+    assert Trajectory.open(tmp_path / "run").steps.tolist() == [0, 2, 4]
+
+
 def test_runaway_field_is_stopped_before_the_force_field_sees_it(harmonic) -> None:
     force_field = harmonic(8, -4.0)  # an inverted parabola
     integrator = VerletLangevin(dt=0.1, kT=0.0, gamma=0.0, mass=1.0)

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from lattgnn.dynamics import VerletLangevin, initial_state, thermal_momentum_std
+from lattgnn.dynamics import State, VerletLangevin, initial_state, thermal_momentum_std
+from lattgnn.errors import InputError
 
 
 def test_initial_state_has_the_variances_of_the_quench(harmonic) -> None:
@@ -53,3 +54,42 @@ def test_initial_state_refuses_nonsense(harmonic) -> None:
         ValueError, match=r"forces must have the field's shape \(1, 8\), got \(1, 4\)"
     ):
         initial_state(Wrong(), 0)
+
+
+def test_rows_of_a_batch_are_numbered_as_in_numpy(harmonic) -> None:
+    batch = initial_state(harmonic(), 3, 3, 1.0)
+    last = batch.replica(-1)
+    assert torch.equal(last.field, batch.field[2:]) and last.first_replica == 2
+    for index in (3, -4):
+        with pytest.raises(InputError, match=rf"index must be in \[-3, 3\).*got {index}\. Use"):
+            batch.replica(index)
+
+
+@pytest.mark.parametrize("name", ["momentum", "forces", "energy"])
+@pytest.mark.parametrize(
+    "other", [torch.zeros(1, 4), torch.zeros(3, 5), torch.zeros(3, 4, dtype=torch.float64)]
+)
+def test_the_parts_of_a_state_must_fit_together(name, other) -> None:
+    """Compiled code would read beyond the end of a smaller tensor."""
+    zeros = torch.zeros(3, 4)
+    state = State(zeros, zeros, zeros)
+    # Under pytest the shapes of the annotations are checked first, so the constructor is avoided.
+    object.__setattr__(state, name, other)
+    with pytest.raises(InputError, match=f"{name} must (be like the field|have one number)"):
+        state.__post_init__()
+
+
+def test_forces_that_do_not_fit_are_refused_at_every_step(harmonic) -> None:
+    class Shrinking:
+        lattice, field_shape, n_calls = harmonic().lattice, (8,), 0
+
+        def __call__(self, field):
+            self.n_calls += 1
+            return None, -field if self.n_calls < 3 else -field[:, :4]
+
+    force_field = Shrinking()
+    state = initial_state(force_field, 0, 1, 1.0)
+    integrator = VerletLangevin(dt=0.1, kT=0.5, gamma=0.3, mass=2.0)
+    state = integrator.step(force_field, state)
+    with pytest.raises(InputError, match=r"forces must have the field's shape \(1, 8\)"):
+        integrator.step(force_field, state)

@@ -32,6 +32,8 @@ LANGEVIN = (
     VerletLangevin(dt=0.1, kT=0.0, gamma=0.3, mass=2.0),
     VerletLangevin(dt=0.1, kT=0.0, gamma=0.0, mass=2.0),
     BAOAB(dt=0.1, kT=0.5, gamma=0.3, mass=2.0),
+    BAOAB(dt=0.1, kT=0.5, gamma=3e-5, mass=2.0),  # friction that rounding would lose
+    VerletLangevin(dt=0.1, kT=0.0, gamma=3e-6, mass=2.0),
     OverdampedLangevin(dt=0.1, kT=0.5, gamma=0.8),
 )
 SPINS = (HeunLLG(dt=0.1, kT=0.5, alpha=0.3), MidpointLLG(dt=0.1, kT=0.5, alpha=0.3))

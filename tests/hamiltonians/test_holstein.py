@@ -4,7 +4,18 @@ import pytest
 import torch
 
 from lattgnn.hamiltonians import Holstein
-from lattgnn.lattice import chain, cubic, honeycomb, kagome, lieb, square, triangular
+from lattgnn.lattice import (
+    Lattice,
+    chain,
+    cubic,
+    honeycomb,
+    kagome,
+    lieb,
+    shastry_sutherland,
+    square,
+    triangular,
+)
+from lattgnn.serialize import build, describe
 
 LATTICES = [
     chain(5),
@@ -86,3 +97,43 @@ def test_wrong_fields_are_refused_in_one_line():
     field[1, 7] = float("nan")
     with pytest.raises(ValueError, match=r"^field must be finite, got nan at index \[1, 7\].*$"):
         model.check_field(field)
+
+
+def test_hoppings_and_on_site_energies_by_label(rng):
+    vectors, basis = [[2.0, 0.0], [0.0, 1.0]], [[0, 0], ["1/2", 0]]
+    labels = {"strong": [[0, 1, [0, 0]]], "leg": [[0, 0, [0, 1]], [1, 1, [0, 1]]]}
+    lattice = Lattice(vectors, basis, (3, 4), site_labels=["A", "B"], bond_labels=labels)
+    energies, hoppings = {"A": 0.4, "B": -0.9}, {"strong": 1.5, "leg": 0.3}
+    model = Holstein(lattice, t=hoppings, g=2.0, on_site_energy=energies)
+    field = torch.randn(lattice.n_sites, dtype=torch.float64, generator=rng)
+    expected = torch.diag(torch.tensor([0.4, -0.9] * 12, dtype=torch.float64) - 2.0 * field)
+    for x, y in lattice.cells[::2].tolist():
+        for bond_hopping, start, end, offset in (
+            (1.5, 0, 1, (0, 0)),
+            (0.3, 0, 0, (0, 1)),
+            (0.3, 1, 1, (0, 1)),
+        ):
+            i = lattice.site_index((x, y), start)
+            j = lattice.site_index((x + offset[0], y + offset[1]), end)
+            expected[i, j] = expected[j, i] = -bond_hopping
+    torch.testing.assert_close(model.matrix(field), expected, rtol=0, atol=0)
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy == model == build(describe(model), Holstein, lattice) and hash(copy) == hash(model)
+    assert model != Holstein(lattice, t=hoppings | {"leg": 0.2}, g=2.0, on_site_energy=energies)
+
+
+def test_parameters_by_label_fit_the_labels_of_the_lattice():
+    lattice = shastry_sutherland(2)
+    with pytest.raises(ValueError, match=r"^t must hold one value for each label.*'square'"):
+        Holstein(lattice, t={"dimer": 1.0})
+    with pytest.raises(ValueError, match=r"^t must hold one value for each label"):
+        Holstein(square(4), t={"dimer": 1.0})
+    with pytest.raises(ValueError, match=r"^on_site_energy must hold one value for each label"):
+        Holstein(square(4), on_site_energy={"A": 1.0})
+    with pytest.raises(ValueError, match=r"^t must be finite"):
+        Holstein(lattice, t={"dimer": float("nan"), "square": 1.0})
+
+
+def test_descriptions_without_on_site_energies_are_those_from_before_labels():
+    expected = {"t": 1.0, "g": 3.5, "k0": 1.0, "k1": 0.18}
+    assert describe(Holstein(square(4)))["init_args"] == expected

@@ -2,7 +2,17 @@
 
 import pytest
 
-from lattgnn.lattice import bond_orbits, chain, cubic, honeycomb, kagome, lieb, square
+from lattgnn.lattice import (
+    bond_orbits,
+    chain,
+    cubic,
+    honeycomb,
+    kagome,
+    lieb,
+    shastry_sutherland,
+    square,
+    staggered_square,
+)
 from lattgnn.report.lattice_plot import plot_lattice
 
 
@@ -40,6 +50,23 @@ def test_many_orbits_have_distinct_colors():
     figure = plot_lattice(lieb(12), 5.0)
     colors = {tuple(h.get_color()) for axes in figure.axes for h in axes.get_legend().get_lines()}
     assert len(colors) == len(bond_orbits(lieb(12), 5.0))
+
+
+def test_labels_of_sites_and_bonds_are_visible():
+    figure = plot_lattice(staggered_square(6), 1.0)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["site A", "site B"]
+    markers = {handle.get_marker() for handle in legend.get_lines()}
+    assert len(markers) == 2 and len(figure.axes) == 2  # a panel for each class of sites
+    figure = plot_lattice(shastry_sutherland(4), 1.5)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["bond dimer", "bond square"]
+    (axes,) = figure.axes
+    bands = [line for line in axes.get_lines() if line.get_linewidth() == 7]
+    assert {line.get_color() for line in bands} == {h.get_color() for h in legend.get_lines()}
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert sum(text.endswith("dimer") for text in texts) == 1
+    assert not plot_lattice(square(6), 1.0).legends
 
 
 def test_too_small_an_extent_is_refused():

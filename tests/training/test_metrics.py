@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from lattgnn.training.metrics import ForceErrors
+from lattgnn.training.metrics import ForceErrors, SampleSums
 
 
 def test_figures_equal_numpy_whatever_the_batches(rng):
@@ -12,7 +12,7 @@ def test_figures_equal_numpy_whatever_the_batches(rng):
     elastic = 0.5 - 0.9 * target
     metric = ForceErrors()
     for part in (slice(0, 7), slice(7, 7), slice(7, 40)):  # one of them empty
-        metric.update(predicted[part], target[part], elastic[part])
+        metric.update(SampleSums.of(predicted[part], target[part], elastic[part]))
     figures = {name: float(value) for name, value in metric.compute().items()}
     error, exact = (predicted - target).double().numpy(), target.double().numpy()
     np.testing.assert_allclose(figures["mse"], (error**2).mean(), rtol=1e-12)
@@ -25,11 +25,11 @@ def test_figures_equal_numpy_whatever_the_batches(rng):
 
 def test_two_processes_add_up(rng):
     """States are sums, so reducing them is exact."""
-    a, b, c = torch.randn(3, 2, 300, generator=rng)
+    a, b, c = torch.randn(3, 2, 30, 10, generator=rng)
     whole, first, second = ForceErrors(), ForceErrors(), ForceErrors()
-    whole.update(a, b, c)
-    first.update(a[0], b[0], c[0])
-    second.update(a[1], b[1], c[1])
+    whole.update(SampleSums.of(a, b, c))
+    first.update(SampleSums.of(a[0], b[0], c[0]))
+    second.update(SampleSums.of(a[1], b[1], c[1]))
     for name in whole._defaults:
         torch.testing.assert_close(
             getattr(whole, name), getattr(first, name) + getattr(second, name)
@@ -38,12 +38,24 @@ def test_two_processes_add_up(rng):
 
 def test_nothing_gathered_gives_no_figures():
     metric = ForceErrors()
-    metric.update(*torch.zeros(3, 0))
+    metric.update(SampleSums.of(*torch.zeros(3, 0, 5)))
     assert metric.compute() == {}
 
 
 def test_a_diverged_network_is_reported_not_hidden():
     metric = ForceErrors()
-    metric.update(torch.tensor([float("nan"), 1.0]), torch.zeros(2), torch.zeros(2))
+    metric.update(SampleSums.of(torch.tensor([[float("nan"), 1.0]]), *torch.zeros(2, 1, 2)))
     figures = metric.compute()
     assert figures["mse"].isnan() and figures["p99.9"] > 1e3
+
+
+def test_samples_that_are_not_chosen_leave_no_trace_even_if_they_are_nan(rng):
+    target = torch.randn(6, 5, generator=rng)
+    predicted = target + 0.1
+    predicted[2] = float("nan")
+    chosen = torch.tensor([True, False, False, True, True, False])
+    masked, selected = ForceErrors(), ForceErrors()
+    masked.update(SampleSums.of(predicted, target, -target), chosen)
+    selected.update(SampleSums.of(predicted[chosen], target[chosen], -target[chosen]))
+    for name in masked._defaults:
+        torch.testing.assert_close(getattr(masked, name), getattr(selected, name))
