@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Real
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -165,7 +166,7 @@ def dynamics_comparison(
     times, exact, learned = times[later], exact[later], learned[later]
     figure = Figure(figsize=(COLUMN, 3.4), dpi=DPI, layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
-    _mean_and_band(top, times, exact, COLORS[0], "exact diagonalization")
+    mean_and_band(top, times, exact, COLORS[0], "exact diagonalization")
     top.plot(
         times, learned.mean(1), MARKERS[0], color=COLORS[1], markerfacecolor="none", label="learned"
     )
@@ -220,17 +221,32 @@ def time_series(
         log_time: Use a logarithmic time axis, without t = 0.
     """
     figure, axes = new_axes()
+    log_time = log_time and (times > 0).sum() > 1
     shown = times > 0 if log_time else np.ones(len(times), dtype=bool)
     for color, (name, values) in zip(COLORS, series.items(), strict=False):
-        _mean_and_band(axes, times[shown], values[shown], color, name)
+        mean_and_band(axes, times[shown], values[shown], color, name)
     axes.set(xlabel=TIME, ylabel=label, xscale="log" if log_time else "linear")
     axes.margins(x=0.02)
     axes.legend()
     return figure
 
 
-def _mean_and_band(axes, times: Array, values: Array, color: str, name: str) -> None:
-    """Mean over replicas as a line, its standard error as a band (none for one replica)."""
+def mean_and_band(
+    axes: Axes,
+    times: Float[Array, "n_frames"],
+    values: Float[Array, "n_frames n_replicas"],
+    color: str,
+    name: str,
+) -> None:
+    """Draw the mean over replicas as a line, its standard error as a band (none for one replica).
+
+    Args:
+        axes: Where to draw.
+        times: Time of each frame.
+        values: The values.
+        color: Color of both.
+        name: Label of the line.
+    """
     mean, n = values.mean(axis=1), values.shape[1]
     axes.plot(times, mean, color=color, label=name)
     if n > 1:

@@ -95,7 +95,7 @@ def analyze_trajectory(
 
     Args:
         trajectory: The run.
-        window: First and last time of the growth fit. Default: chosen by `growth_window`.
+        window: First and last time of the growth fit. Default: chosen by `find_growth_law`.
         fraction: Value of C(r)/C(0) that defines the domain length.
 
     Returns:
@@ -132,7 +132,7 @@ def analysis_figures(trajectory: Trajectory, result: QuenchAnalysis) -> dict[str
     curves = shown[-6:]
     correlation = result.correlation[curves]
     length = domain_length(result.distances, correlation, result.fraction)
-    can_be_scaled = (length < FINITE_SIZE * side) & result.order.is_checkerboard
+    can_be_scaled = (length < FINITE_SIZE["C(r)"] * side) & result.order.has_domains
     figures["correlation"] = correlation_plot(
         result.distances,
         correlation,

@@ -1,15 +1,22 @@
 """One style for all pictures: readable in print and with color blindness. No pyplot, no globals."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
+import numpy as np
 from cycler import cycler
+from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, NullFormatter
+
+from lattgnn.files import atomic_write_bytes
 
 COLUMN, PAGE = 3.5, 7.1  # widths of one and of two columns of a journal, inches
 DPI = 200
@@ -47,6 +54,7 @@ STYLE: dict[Any, Any] = {
     "lines.markersize": 3.8,
     "legend.frameon": False,
     "legend.handlelength": 1.8,
+    "pdf.fonttype": 42,  # fonts that can be edited, not drawings of letters
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "axes.prop_cycle": cycler(color=COLORS),
@@ -84,6 +92,15 @@ def new_axes(width: float = COLUMN, height: float = 2.7) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
+def time_colors(n: int) -> Float[np.ndarray, "n 4"]:
+    """Colors from dark (early) to light (late), without the palest end.
+
+    Args:
+        n: Number of times.
+    """
+    return ScalarMappable(Normalize(0, 1), SEQUENTIAL).to_rgba(np.linspace(0.0, 0.88, n))
+
+
 def figure_png(figure: Figure) -> bytes:
     """Render a figure as PNG.
 
@@ -97,6 +114,33 @@ def figure_png(figure: Figure) -> bytes:
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
+
+
+def figure_pdf(figure: Figure) -> bytes:
+    """Render a figure as PDF, with embedded fonts and without a date.
+
+    Args:
+        figure: A figure of a function with `styled`.
+
+    Returns:
+        The contents of a PDF file.
+    """
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="pdf", dpi=300, metadata={"CreationDate": None})
+    return buffer.getvalue()
+
+
+def save_figures(figures: Mapping[str, Figure], directory: str | Path) -> None:
+    """Write each figure as NAME.png and NAME.pdf.
+
+    Args:
+        figures: Figures by name.
+        directory: Where to write, created if needed.
+    """
+    for name, figure in figures.items():
+        atomic_write_bytes(Path(directory) / f"{name}.png", figure_png(figure))
+        atomic_write_bytes(Path(directory) / f"{name}.pdf", figure_pdf(figure))
 
 
 class PlainLogFormatter(LogFormatter):
