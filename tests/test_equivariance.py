@@ -6,14 +6,18 @@ import torch
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein, JahnTeller, Peierls
 from lattgnn.lattice import (
+    Lattice,
+    brick_wall,
     chain,
     compatible_operations,
     cubic,
     honeycomb,
     kagome,
     lieb,
+    shastry_sutherland,
     site_permutations,
     square,
+    staggered_square,
     translation_permutation,
     triangular,
 )
@@ -51,6 +55,35 @@ def test_every_operation_times_a_translation(lattice, ensemble, rng):
         moved_energy, moved_forces = force_field(moved(fields, permutation))
         torch.testing.assert_close(moved_energy, energy, rtol=0, atol=1e-10)
         torch.testing.assert_close(moved_forces, moved(forces, permutation), rtol=0, atol=1e-10)
+
+
+LABELED = {
+    "staggered": Holstein(staggered_square(3, 4), on_site_energy={"A": 0.6, "B": -0.6}),
+    "brick wall": Holstein(brick_wall(3, 4), t={"brick": 1.0}),
+    "shastry-sutherland": Holstein(shastry_sutherland(3), t={"dimer": 1.3, "square": 0.7}),
+    "alternating chain": Holstein(
+        Lattice([[2]], [[0], ["1/2"]], 6, bond_labels={"a": [[0, 1, [0]]], "b": [[1, 0, [1]]]}),
+        t={"a": 1.2, "b": 0.8},
+    ),
+}
+
+
+@pytest.mark.parametrize("model", LABELED.values(), ids=LABELED)
+def test_labels_give_the_symmetry_of_the_hamiltonian(model, rng):
+    """The force commutes with the operations of the labeled crystal; with others it does not."""
+    lattice = model.lattice
+    force_field = ExactForceField(model, ExactDiagonalization(0.1, mu=0.0))
+    field = torch.randn(lattice.n_sites, dtype=torch.float64, generator=rng)
+    forces = force_field(field)[1]
+    bare = Lattice(lattice.primitive_vectors, lattice.basis, lattice.extent)
+    kept = {tuple(p) for p in site_permutations(lattice, translations=True).tolist()}
+    everything = site_permutations(bare, translations=True)
+    assert len(kept) < len(everything)
+    for permutation in torch.from_numpy(everything):
+        found = force_field(moved(field, permutation))[1]
+        error = (found - moved(forces, permutation)).abs().max()
+        assert (error < 1e-10) == (tuple(permutation.tolist()) in kept)
+        assert error < 1e-10 or error > 1e-3
 
 
 @pytest.mark.parametrize(

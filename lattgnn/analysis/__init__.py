@@ -9,6 +9,7 @@ from lattgnn.analysis.correlations import (
     pair_correlation,
     radial_correlation,
     relative_deviation,
+    shortest_side,
 )
 from lattgnn.analysis.cuts import Cut, ZonePath, structure_factor_cut, zone_path
 from lattgnn.analysis.growth import GrowthFit, LocalSlope, growth_exponent, local_slope
@@ -57,6 +58,7 @@ __all__ = [
     "radial_average",
     "radial_correlation",
     "relative_deviation",
+    "shortest_side",
     "staggered_field",
     "structure_factor",
     "structure_factor_cut",

@@ -3,9 +3,10 @@
 import numpy as np
 from jaxtyping import Float
 
-from lattgnn.analysis.structure_factor import Wavevector, wavevectors
+from lattgnn.analysis.structure_factor import Wavevector, wavenumbers
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
+from lattgnn.lattice.reduction import LENGTH_TOLERANCE
 
 
 def domain_length(
@@ -75,9 +76,9 @@ def structure_factor_length(
         raise InputError(
             f"moment must be 1 or 2, got {moment!r}. Use 1, which converges for sharp walls."
         )
-    origin = np.zeros(lattice.dim) if center is None else np.asarray(center, dtype=np.float64)
-    k = np.linalg.norm(wavevectors(lattice, center) - origin, axis=-1)
-    weights = structure * (k <= (np.inf if max_wavenumber is None else max_wavenumber))
+    k = wavenumbers(lattice, center)
+    limit = np.inf if max_wavenumber is None else max_wavenumber * (1 + LENGTH_TOLERANCE)
+    weights = structure * (k <= limit)
     axes = tuple(range(-lattice.dim, 0))
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = (k**moment * weights).sum(axes) / weights.sum(axes)

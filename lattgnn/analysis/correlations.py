@@ -1,18 +1,23 @@
-"""Pair correlations C(r) = ⟨φ_i φ_{i+r}⟩ by FFT, over the exact shells of a lattice.
+"""Pair correlations C(r) = ⟨φ_i φ_{i+r}⟩ by FFT, over the shells of a lattice.
 
 The average is over all pairs of sites with that separation. Along an open axis the transform is
 padded with zeros and divided by the number of existing pairs, so that nothing wraps around.
 """
 
-import math
-from functools import lru_cache, reduce
-from itertools import product
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
+from lattgnn.lattice.reduction import (
+    LENGTH_TOLERANCE,
+    equal_lengths,
+    nearest_image,
+    shortest_vector,
+)
 
 
 class _Pairs(NamedTuple):
@@ -43,8 +48,8 @@ def radial_correlation(
         field: The classical field, one scalar per site.
         lattice: The lattice of the field. Along periodic axes, distances are those of the nearest
             image.
-        max_distance: Largest r, units a. Default: half the shortest period (or open length), beyond
-            which shells are incomplete.
+        max_distance: Largest r, units a. Default: half of `shortest_side`, beyond which shells are
+            incomplete.
 
     Returns:
         Distance of each shell, starting at 0, and C of shape [*batch, n_shells], units of field².
@@ -74,8 +79,16 @@ def nearest_neighbor_correlation(
 
     Returns:
         C(1)/C(0), dimensionless, or C(1) in units of field².
+
+    Raises:
+        InputError: If the lattice has no two sites at the distance of nearest neighbors.
     """
-    _, values = radial_correlation(field, lattice, max_distance=lattice.neighbor_distance)
+    distances, values = radial_correlation(field, lattice, max_distance=lattice.neighbor_distance)
+    if len(distances) < 2:
+        raise InputError(
+            "the lattice must have two sites at the distance of nearest neighbors, got extent"
+            f" {lattice.extent}. Use at least two cells along an axis."
+        )
     return np.asarray(values[..., 1] / (values[..., 0] if normalized else 1.0))
 
 
@@ -139,48 +152,54 @@ def _pair_counts(lattice: Lattice) -> Float[np.ndarray, "*lags"]:
     return counts
 
 
+def shortest_side(lattice: Lattice) -> float:
+    """Length of the shortest period of the lattice, units a.
+
+    It is the shortest sum of whole periods, so that the same torus has the same length in every
+    cell. Open axes count like periodic ones.
+
+    Args:
+        lattice: The lattice.
+
+    Examples:
+        A torus of 4 × 4 squares in a skew cell:
+
+        >>> print(shortest_side(Lattice([[1, 0], [3, 1]], [[0, 0]], [4, 4])))
+        4.0
+    """
+    vectors = np.asarray(lattice.primitive_vectors, dtype=np.float64)
+    return shortest_vector(vectors * np.asarray(lattice.extent)[:, None])
+
+
 @lru_cache(maxsize=32)
 def _pairs(lattice: Lattice, max_distance: float | None) -> _Pairs:
     """The shells of a lattice; cached, because they are the same for all frames of a run."""
-    vectors = np.asarray(lattice.primitive_vectors, dtype=np.float64)
-    periods = vectors * np.asarray(lattice.extent)[:, None]
     if max_distance is None:
-        shifts = [shift for shift in product((-1, 0, 1), repeat=lattice.dim) if any(shift)]
-        max_distance = 0.5 * float(np.linalg.norm(np.array(shifts) @ periods, axis=1).min())
-    squared, unit = _squared_distances(lattice)
+        max_distance = 0.5 * shortest_side(lattice)
+    squared = _squared_distances(lattice)
     counts = np.broadcast_to(_pair_counts(lattice)[..., None, None], squared.shape).ravel()
     squared = squared.ravel()
     order = np.argsort(squared, kind="stable")
-    order = order[squared[order] * unit <= max_distance**2 * (1 + 1e-9)]
-    # Squared distances are integers: a new shell starts wherever the sorted values change.
-    starts = np.concatenate([[0], 1 + np.flatnonzero(np.diff(squared[order]))])
-    distances = np.sqrt(squared[order][starts].astype(np.float64) * unit)
+    order = order[squared[order] <= (max_distance * (1 + LENGTH_TOLERANCE)) ** 2]
+    starts = equal_lengths(squared[order])
+    distances = np.sqrt(squared[order][starts])
+    # Within a shell, pairs are sorted by their number and not by the last digit of their distance.
+    shell = np.repeat(np.arange(len(starts)), np.diff([*starts, len(order)]))
+    order = order[np.lexsort((order, shell))]
     return _Pairs(distances, order, starts, np.add.reduceat(counts[order], starts))
 
 
-def _squared_distances(lattice: Lattice) -> tuple[Shaped[np.ndarray, "*lags_s_t"], float]:
-    """Squared distance to the nearest image [*lags, s, t], as integers in a unit that is returned.
-
-    Integers make distances of equal length exactly equal, so that shells are separated without a
-    tolerance.
-    """
+def _squared_distances(lattice: Lattice) -> Float[np.ndarray, "*lags s t"]:
+    """Squared distance to the nearest image, for each separation of cells and two sublattices."""
     cell = lattice.cell
-    parts = math.lcm(*(x.denominator for site in cell.basis for x in site))
-    gram_parts = math.lcm(*(x.denominator for row in cell.gram for x in row))
-    gram = [[int(x * gram_parts) for x in row] for row in cell.gram]
-    # Python's integers are used where 64 bits could overflow.
-    largest = (3 * max(lattice.extent) * parts * lattice.dim) ** 2 * max(
-        abs(x) for row in gram for x in row
-    )
-    dtype = np.int64 if largest < 2**62 else object
-    metric = np.array(gram, dtype=dtype)
-    basis = np.array([[int(x * parts) for x in site] for site in cell.basis], dtype=dtype)
-    period = np.array(lattice.extent, dtype=dtype) * parts
-    cells = np.stack(np.meshgrid(*_lags(lattice), indexing="ij"), axis=-1).astype(dtype) * parts
-    separation = cells[..., None, None, :] + (basis[None, :] - basis[:, None])
-    # Separations of cells reach ±(L − 1) and those of the basis ±1, so the nearest image is one of
-    # these.
-    images = product(*((-2, -1, 0, 1) if wraps else (0,) for wraps in lattice.periodic))
-    vectors = (separation + np.array(image, dtype=dtype) * period for image in images)
-    squared = reduce(np.minimum, (((v @ metric) * v).sum(axis=-1) for v in vectors))
-    return squared, 1.0 / (parts**2 * gram_parts)
+    # Everything is computed in the reduced cell, where rounding errors do not grow with the shear.
+    back = np.rint(np.linalg.inv(cell.reduction)).astype(np.int64)
+    cells = np.stack(np.meshgrid(*_lags(lattice), indexing="ij"), axis=-1)
+    basis = np.array(cell.basis, dtype=object)
+    steps = (basis[None, :] - basis[:, None]) @ back  # exact fractions
+    separation = (cells @ back)[..., None, None, :] + steps.astype(np.float64)
+    periods = (np.diag(lattice.extent) @ back)[list(lattice.periodic)]
+    vectors = cell.reduction @ np.asarray(lattice.primitive_vectors, dtype=np.float64)
+    nearest = nearest_image(separation, periods, vectors)
+    gram = np.array(cell.reduced_gram, dtype=np.float64)
+    return np.einsum("...i,...i->...", nearest @ gram, nearest)

@@ -27,6 +27,7 @@ from lattgnn.analysis.structure_factor import (
     structure_factor,
     wavevectors,
 )
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice, space_group
 
 Array = np.ndarray
@@ -46,8 +47,9 @@ class Order:
     Attributes:
         lattice: The lattice of the field.
         kind: "checkerboard", "uniform", or "wave".
-        center: Wavevector of the pattern, units 1/a. It is the origin for a checkerboard on a
-            lattice with a basis, where the staggered field is transformed instead of the field.
+        center: Wavevector of the pattern, units 1/a. It is the origin for a checkerboard that is no
+            plane wave, as on the honeycomb lattice, where the staggered field is transformed
+            instead of the field.
         subtracts_mean: Whether the mean of each replica is subtracted from the field first. A
             uniform displacement is no order, a uniform magnetization is.
     """
@@ -103,9 +105,9 @@ class Order:
         Returns:
             S(q) of each replica, units of field².
         """
-        # A checkerboard on a Bravais lattice is a plane wave, so its own S(q) has the peak.
-        # Otherwise the sublattices have to be combined first.
-        is_plane_wave = self.is_checkerboard and self.lattice.n_sublattices == 1
+        # If the checkerboard is a plane wave, the field's own S(q) has the peak. Otherwise the
+        # sublattices have to be combined first.
+        is_plane_wave = self.is_checkerboard and self.center.any()
         waves = self.centered(field) if is_plane_wave else self.pattern_field(field)
         return structure_factor(waves, self.lattice, self.center).sum(axis=0)
 
@@ -139,17 +141,26 @@ class Order:
         Returns:
             About 0 for white noise, 1 for a pattern with large domains; 0 for a uniform field.
         """
-        near = _near(self.lattice, self.center)
-        power, white = _bloch_power(field, self), near.mean()
-        if self.has_domains and self.lattice.n_sublattices > 1:
-            # Only one of the n_sublattices modes at each wavevector is uniform or staggered.
-            power = self.structure_factor(field)
-            white = white / self.lattice.n_sublattices
+        near = _near(self.lattice, self.center, self._n_near)
+        if self.has_domains:
+            # One mode per wavevector is uniform or staggered, of n_sublattices.
+            power, white = self.structure_factor(field), near.sum() / self.lattice.n_sites
+        else:
+            power, white = _bloch_power(field, self), near.mean()
         total = np.square(self.centered(field)).sum(axis=(0, -1))
         # Rounding errors of a uniform field are no pattern.
         is_uniform = total <= 1e-20 * np.square(field).sum(axis=(0, -1))
         fraction = power[:, near].sum(axis=-1) / np.where(is_uniform, 1.0, total)
         return np.where(is_uniform, 0.0, (fraction - white) / (1 - white))
+
+    @property
+    def _n_near(self) -> float:
+        """Number of wavevectors that hold a fifth of the power of white noise."""
+        lattice = self.lattice
+        # At most the whole zone, which holds 1/n_sublattices of it.
+        return min(
+            NEAR * (lattice.n_sites if self.has_domains else lattice.n_cells), lattice.n_cells
+        )
 
     def __str__(self) -> str:
         if self.kind != "wave":
@@ -190,19 +201,24 @@ def candidate_orders(
     uniform = Order(lattice, "uniform", np.zeros(lattice.dim), subtracts_mean)
     known = [uniform]
     if lattice.is_bipartite:
-        is_plane_wave = lattice.n_sublattices == 1
-        center = checkerboard_wavevector(lattice) if is_plane_wave else np.zeros(lattice.dim)
-        known.insert(0, Order(lattice, "checkerboard", center, subtracts_mean))
+        known.insert(
+            0, Order(lattice, "checkerboard", _checkerboard_center(lattice), subtracts_mean)
+        )
     power = _bloch_power(field, uniform).mean(axis=0)
     known = [order for order in known if not _is_modulated(order, power)]
     peak = np.unravel_index(power.argmax(), lattice.extent)
-    # On a Bravais lattice, power near a known pattern belongs to it. With a basis, it may be in
-    # another mode at the same wavevector.
-    covered = [_near(lattice, order.center)[peak] for order in known]
-    if lattice.n_sublattices > 1 or not any(covered):
-        center = _strongest_image(field, lattice, wavevectors(lattice)[peak])
-        known.append(Order(lattice, "wave", center, subtracts_mean))
     found = [(order, float(order.share(field).mean())) for order in known]
+    # Power near a known pattern belongs to it. With a basis, it may also be in another mode at the
+    # same wavevector; this is so if the pattern is not present.
+    covered = [
+        share >= PRESENT or lattice.n_sublattices == 1
+        for order, share in found
+        if _near(lattice, order.center, order._n_near)[peak]
+    ]
+    if not any(covered):
+        center = _strongest_image(field, lattice, wavevectors(lattice)[peak])
+        wave = Order(lattice, "wave", center, subtracts_mean)
+        found.append((wave, float(wave.share(field).mean())))
     return sorted(found, key=lambda pair: -pair[1])
 
 
@@ -277,7 +293,7 @@ def _strongest_image(field: Array, lattice: Lattice, q: Array) -> Float[Array, "
 def _is_modulated(order: Order, power: Float[Array, "*extent"]) -> bool:
     """Whether the power near a pattern lies on a thin ring around it."""
     k = np.linalg.norm(wavevectors(order.lattice, order.center) - order.center, axis=-1)
-    weights = power * _near(order.lattice, order.center)
+    weights = power * _near(order.lattice, order.center, order._n_near)
     if weights.sum() <= PRESENT * power.sum():
         return False  # there is no pattern that could be modulated
     mean = (weights * k).sum() / weights.sum()
@@ -287,15 +303,23 @@ def _is_modulated(order: Order, power: Float[Array, "*extent"]) -> bool:
     return bool(mean > 1.5 * period and spread < MODULATED * mean)
 
 
-def _near(lattice: Lattice, center: Array) -> Bool[Array, "*extent"]:
-    """The fifth of the wavevectors nearest to those equivalent to `center` by symmetry."""
+def _checkerboard_center(lattice: Lattice) -> Float[Array, "dim"]:
+    """Wavevector of a checkerboard that is a plane wave, else the origin."""
+    try:
+        return checkerboard_wavevector(lattice)
+    except InputError:
+        return np.zeros(lattice.dim)
+
+
+def _near(lattice: Lattice, center: Array, n: float) -> Bool[Array, "*extent"]:
+    """The n wavevectors nearest to those equivalent to `center` by symmetry."""
     distances = []
     for operation in space_group(lattice.cell).operations:
         image = operation.cartesian @ center
         distances.append(np.linalg.norm(wavevectors(lattice, image) - image, axis=-1))
-    # Rounded, so that wavevectors at equal distance are in or out together; the fifth is rounded
-    # down to whole shells, but the pattern itself is always in it.
+    # Rounded, so that wavevectors at equal distance are in or out together; n is rounded down to
+    # whole shells, but the pattern itself is always among them.
     distance = np.round(np.min(distances, axis=0) * lattice.neighbor_distance, 9)
     shells, counts = np.unique(distance, return_counts=True)
-    last = max(1, int((np.cumsum(counts) <= NEAR * distance.size).sum()))
+    last = max(1, int((np.cumsum(counts) <= n).sum()))
     return distance <= shells[last - 1]

@@ -9,7 +9,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from lattgnn.analysis.coarsening import domain_length, structure_factor_length
-from lattgnn.analysis.correlations import nearest_neighbor_correlation, radial_correlation
+from lattgnn.analysis.correlations import (
+    nearest_neighbor_correlation,
+    radial_correlation,
+    shortest_side,
+)
 from lattgnn.analysis.growth import GrowthFit
 from lattgnn.analysis.growth_law import GrowthLaw, find_growth_law
 from lattgnn.analysis.order import PRESENT, Order, candidate_orders, find_order
@@ -158,18 +162,6 @@ def components(field: Array) -> Float[Array, "n_components *batch n_sites"]:
     """
     field = np.asarray(field, dtype=np.float64)
     return field[None] if field.ndim == 2 else np.moveaxis(field, -1, 0)
-
-
-def shortest_side(lattice: Lattice) -> float:
-    """Length of the shortest edge of the lattice, units a.
-
-    Args:
-        lattice: The lattice.
-
-    Returns:
-        The smallest of extent times length of the primitive vector.
-    """
-    return float((np.linalg.norm(lattice.primitive_vectors, axis=1) * lattice.extent).min())
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from lattgnn.errors import InputError
-from lattgnn.lattice import Lattice
+from lattgnn.lattice import Lattice, orbits_within
+from lattgnn.lattice.reduction import LENGTH_TOLERANCE, nearest_image, shortest_vector
 
 Wavevector = Sequence[float] | Float[np.ndarray, "dim"]
 
@@ -75,48 +76,107 @@ def wavevectors(
 def _wavevectors(
     lattice: Lattice, center: tuple[float, ...]
 ) -> Float[np.ndarray, "*extent_and_dim"]:
-    reciprocal = (
-        2 * np.pi * np.linalg.inv(np.asarray(lattice.primitive_vectors, dtype=np.float64)).T
-    )
+    reciprocal = _reciprocal_vectors(lattice)
     fractions = np.stack(
         np.meshgrid(*(np.arange(n) / n for n in lattice.extent), indexing="ij"), axis=-1
     )
     middle = np.linalg.solve(reciprocal.T, np.asarray(center))
-    # First into the parallelepiped around the center, then to the nearest of the neighboring
-    # images. The small margin keeps the first of several images at equal distance.
-    q = (fractions - np.round(fractions - middle)) @ reciprocal
-    best = q.copy()
-    for shift in product((-1, 0, 1), repeat=lattice.dim):
-        image = q + np.asarray(shift) @ reciprocal
-        closer = (
-            np.linalg.norm(image - center, axis=-1) < np.linalg.norm(best - center, axis=-1) - 1e-9
-        )
-        best[closer] = image[closer]
-    best.flags.writeable = False
-    return best
+    periods = np.eye(lattice.dim, dtype=np.int64)
+    q = (middle + nearest_image(fractions - middle, periods, reciprocal)) @ reciprocal
+    q.flags.writeable = False
+    return q
+
+
+def wavenumbers(lattice: Lattice, center: Wavevector | None = None) -> Float[np.ndarray, "*extent"]:
+    """Distance |q − center| of each of `wavevectors(lattice, center)`, units 1/a."""
+    origin = np.zeros(lattice.dim) if center is None else np.asarray(center, dtype=np.float64)
+    k = np.linalg.norm(wavevectors(lattice, center) - origin, axis=-1)
+    # The center itself is at distance 0, not at the rounding error of its components.
+    return np.where(k < LENGTH_TOLERANCE * _spacing(lattice), 0.0, k)
+
+
+def _spacing(lattice: Lattice) -> float:
+    """Smallest distance between two wavevectors, units 1/a."""
+    return shortest_vector(_reciprocal_vectors(lattice) / np.array(lattice.extent)[:, None])
+
+
+def _reciprocal_vectors(lattice: Lattice) -> Float[np.ndarray, "dim dim"]:
+    """Reciprocal vectors, one per row: a_a·b_c = 2π δ_ac."""
+    vectors = np.asarray(lattice.primitive_vectors, dtype=np.float64)
+    return 2 * np.pi * np.linalg.inv(vectors).T
 
 
 def checkerboard_wavevector(lattice: Lattice) -> Float[np.ndarray, "dim"]:
-    """Wavevector whose wave changes sign along every primitive vector: exp(i Q·a_c) = −1.
+    """Wavevector of the checkerboard: exp(i Q·(r_i − r_0)) = s_i s_0 with the bipartite signs s.
+
+    The wave changes sign once along every nearest-neighbor bond.
 
     Args:
-        lattice: A bipartite lattice with one site per unit cell, such as chain, square or cubic.
+        lattice: A bipartite lattice, in any cell.
 
     Returns:
-        Q in units 1/a: (π,), (π, π), (π, π, π).
+        The shortest such Q, units 1/a: (π,) for a chain, (π, π) for the square lattice.
 
     Raises:
-        InputError: If the lattice is not bipartite, or has a basis, where the coloring is not a
-            plane wave.
+        InputError: If the lattice is not bipartite, or its checkerboard is not a single plane wave,
+            as on the honeycomb lattice.
+
+    Example:
+        The square lattice in a skew cell, and in a cell of two sites:
+
+        >>> skew = Lattice([[1, 0], [3, 1]], [[0, 0]], [4, 4])
+        >>> centered = Lattice([[1, 1], [1, -1]], [[0, 0], ["1/2", "1/2"]], [4, 4])
+        >>> for lattice in (skew, centered):
+        ...     print(np.abs(checkerboard_wavevector(lattice)).round(3))
+        [3.142 3.142]
+        [3.142 3.142]
     """
-    if lattice.n_sublattices > 1 or not lattice.is_bipartite:
+    if not lattice.is_bipartite:
         raise InputError(
-            f"lattice must be bipartite with one site per unit cell for a checkerboard wavevector, "
-            f"got {lattice.name!r} with {lattice.n_sublattices} sublattices. "
-            "Use staggered_field, whose peak is at q = 0."
+            f"lattice must be bipartite for a checkerboard wavevector, got {lattice.name!r} of"
+            f" extent {lattice.extent}. Use even extents on a lattice without odd loops."
         )
-    vectors = np.asarray(lattice.primitive_vectors, dtype=np.float64)
-    return np.linalg.solve(vectors, np.full(lattice.dim, np.pi))
+    signs = lattice.bipartite_signs * lattice.bipartite_signs[0]
+    steps = lattice.positions - lattice.positions[0]
+    bonds = _alternating_bonds(lattice)
+    found = []
+    for phases in product((np.pi, -np.pi), repeat=len(bonds)):
+        q = np.linalg.pinv(bonds) @ np.array(phases)
+        if np.abs(np.exp(1j * (steps @ q)) - signs).max() < 1e-6:
+            found.append(q)
+    if not found:
+        raise InputError(
+            "lattice must have a checkerboard that is a plane wave, as many lattices with one site"
+            f" per unit cell have, got {lattice.name!r} with {lattice.n_sublattices} sublattices."
+            " Use staggered_field, whose peak is at q = 0."
+        )
+    lengths = np.linalg.norm(found, axis=1)
+    return found[int(np.argmax(lengths <= lengths.min() * (1 + LENGTH_TOLERANCE)))]
+
+
+def _alternating_bonds(lattice: Lattice) -> Float[np.ndarray, "n dim"]:
+    """The shortest independent vectors between sites of opposite signs."""
+    vectors = lattice.cell.reduction @ np.asarray(lattice.primitive_vectors, dtype=np.float64)
+    # Where signs do not change along a primitive vector, they change along its sum with a bond.
+    cutoff = float(np.linalg.norm(vectors, axis=1).max()) + lattice.neighbor_distance
+    bonds = np.zeros((0, lattice.dim))
+    for source, destination, offset in (
+        bond for orbit in orbits_within(lattice.cell, cutoff) for bond in orbit.bonds
+    ):
+        start = np.maximum(0, -np.array(offset))
+        try:
+            start_site = lattice.site_index(start, source)
+            end_site = lattice.site_index(start + offset, destination)
+        except InputError:  # the bond is longer than an open axis
+            continue
+        step = lattice.cell.cartesian(lattice.cell.separation(source, destination, offset))
+        longer = np.vstack([bonds, step])
+        # The rank does not depend on the unit of length.
+        independent = np.linalg.matrix_rank(longer / lattice.neighbor_distance) == len(longer)
+        alternates = lattice.bipartite_signs[start_site] != lattice.bipartite_signs[end_site]
+        if alternates and independent:
+            bonds = longer
+    return bonds
 
 
 def radial_average(
@@ -131,17 +191,17 @@ def radial_average(
         values: S(q) as returned by `structure_factor` with the same center.
         lattice: The lattice of the field.
         center: Middle of the rings, units 1/a. Default: the origin.
-        width: Width of a ring, units 1/a. Default: the smallest distance 2π/L between wavevectors.
+        width: Width of a ring, units 1/a. Default: the smallest distance between wavevectors, 2π/L
+            on a square lattice.
 
     Returns:
         Mean |q − center| of each occupied ring, and the average of S over it.
     """
-    origin = np.zeros(lattice.dim) if center is None else np.asarray(center, dtype=np.float64)
-    distance = np.linalg.norm(wavevectors(lattice, center) - origin, axis=-1).ravel()
+    distance = wavenumbers(lattice, center).ravel()
     if width is None:
-        lengths = np.linalg.norm(np.asarray(lattice.primitive_vectors, dtype=np.float64), axis=1)
-        width = 2 * np.pi / float(np.max(lengths * lattice.extent))
-    ring = np.round(distance / width).astype(np.int64)
+        width = _spacing(lattice)
+    # A distance half-way between two rings belongs to the outer one, whatever its last digit.
+    ring = np.floor(distance / width * (1 + LENGTH_TOLERANCE) + 0.5).astype(np.int64)
     counts = np.bincount(ring)
     occupied = counts > 0
     # Sorted by ring, each ring is one contiguous segment for reduceat.

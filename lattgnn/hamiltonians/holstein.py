@@ -11,7 +11,7 @@ from torch import Tensor
 from lattgnn.device_copies import DeviceCopies
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.neighbors import harmonic_forces, hopping_bonds, neighbor_table
-from lattgnn.lattice.labels import check_labels
+from lattgnn.lattice.labels import values_by_label
 from lattgnn.symmetry import FieldType
 
 
@@ -59,9 +59,12 @@ class Holstein(Hamiltonian):
 
     def __post_init__(self) -> None:
         if isinstance(self.t, Mapping):
-            check_labels("t", self.t, tuple(self.lattice.bond_labels))
+            hoppings = values_by_label("t", self.t, tuple(self.lattice.bond_labels))
+            object.__setattr__(self, "t", hoppings)
         if self.on_site_energy is not None:
-            check_labels("on_site_energy", self.on_site_energy, self.lattice.site_labels)
+            labels = self.lattice.site_labels
+            energies = values_by_label("on_site_energy", self.on_site_energy, labels)
+            object.__setattr__(self, "on_site_energy", energies)
 
     @property
     def field_type(self) -> FieldType:
@@ -69,27 +72,31 @@ class Holstein(Hamiltonian):
         return FieldType(force_bound=abs(self.g) / 2, density_coupling=self.g)
 
     @cached_property
-    def _hopping(self) -> tuple[Int[Tensor, "2 n_bonds"], Float[Tensor, " n_bonds"]]:
+    def _bonds(self) -> tuple[Int[Tensor, "2 n_bonds"], Float[Tensor, " n_bonds"]]:
         return hopping_bonds(self.lattice, self.t)
 
     @cached_property
-    def _on_site(self) -> Float[Tensor, " n_sites"] | None:
+    def _hoppings(self) -> DeviceCopies:
+        return DeviceCopies(-self._bonds[1])
+
+    @cached_property
+    def _on_site(self) -> DeviceCopies | None:
         if self.on_site_energy is None:
             return None
-        return torch.from_numpy(self.lattice.site_values(self.on_site_energy))
+        return DeviceCopies(torch.from_numpy(self.lattice.site_values(self.on_site_energy)))
 
     @cached_property
     def pattern(self) -> Int[Tensor, "2 nnz"]:
         """Bonds first, then the diagonal."""
         diagonal = torch.arange(self.n_states)
-        return torch.cat([self._hopping[0], torch.stack([diagonal, diagonal])], dim=1)
+        return torch.cat([self._bonds[0], torch.stack([diagonal, diagonal])], dim=1)
 
     def elements(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch nnz"]:
         """−t on the bonds, ε_i − g Q_i on the diagonal."""
-        hopping = -self._hopping[1].to(field).expand(*field.shape[:-1], -1)
+        hopping = self._hoppings.like(field).expand(*field.shape[:-1], -1)
         diagonal = -self.g * field
         if self._on_site is not None:
-            diagonal = diagonal + self._on_site.to(field)
+            diagonal = diagonal + self._on_site.like(field)
         return torch.cat([hopping, diagonal], dim=-1)
 
     def background_energy(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch"]:

@@ -201,7 +201,7 @@ def _sorted_bonds(
     absent = np.iinfo(np.int64).max  # for bonds that would cross an open boundary; sorts last
     keys = np.empty((n_cells, len(cell_bonds)), dtype=np.int64)
     for k, ((source, _, offset), orbit) in enumerate(cell_bonds):
-        cells, present = _shifted_cells(extent, periodic, offset)
+        cells, present = shifted_cells(extent, periodic, offset)
         # The source site is cells · n_sublattices + source, shifted left by cell_bond_bits.
         tag = (orbit << site_bits + cell_bond_bits) + (source << cell_bond_bits) + k
         keys[:, k] = np.where(present, cells * (cell.n_sublattices << cell_bond_bits) + tag, absent)
@@ -220,7 +220,7 @@ def _sorted_bonds(
     return source, destination, cell_bond
 
 
-def _shifted_cells(
+def shifted_cells(
     extent: IntVector, periodic: tuple[bool, ...], offset: IntVector
 ) -> tuple[np.ndarray, np.ndarray]:
     """Index of the cell at −offset from each cell, and whether that cell exists, both [n_cells]."""

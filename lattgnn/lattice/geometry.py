@@ -9,12 +9,11 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from lattgnn.errors import InputError
+from lattgnn.lattice.coloring import alternating_signs
 from lattgnn.lattice.finite_bonds import Bonds, list_bonds
-from lattgnn.lattice.labels import Bond, check_labels
+from lattgnn.lattice.labels import Bond, values_by_label
 from lattgnn.lattice.orbits import orbits_within
 from lattgnn.lattice.reduction import shortest_vector
 from lattgnn.lattice.unit_cell import UnitCell
@@ -259,8 +258,8 @@ class Lattice:
             >>> print(ionic.site_values({"A": 0.5, "B": -0.5}))
             [ 0.5 -0.5  0.5 -0.5]
         """
-        check_labels("values", values, self.site_labels)
-        cell_values = np.array([values[label] for label in self.site_labels], dtype=np.float64)
+        found = values_by_label("values", values, self.site_labels)
+        cell_values = np.array([found[label] for label in self.site_labels], dtype=np.float64)
         return cell_values[self.sublattices]
 
     def shells(self, n: int, sublattice: int = 0) -> list[tuple[float, int]]:
@@ -308,35 +307,32 @@ class Lattice:
         return min(self.shells(1, s)[0][0] for s in range(self.n_sublattices))
 
     @cached_property
-    def _parity_labels(self) -> np.ndarray:
-        """Connected components of the double cover of the nearest-neighbor graph, [2, n_sites]."""
-        # Each site has two copies, and each bond joins copies of opposite sign. Both copies of a
-        # site are connected exactly if the site is on a loop of odd length, which forbids opposite
-        # signs.
-        bonds, n = self.bonds(self.neighbor_distance), self.n_sites
-        ones = np.ones(len(bonds), dtype=np.int8)
-        cover = coo_array((ones, (bonds.source, bonds.destination + n)), (2 * n, 2 * n))
-        return connected_components(cover, directed=False)[1].reshape(2, n)
+    def _alternating_signs(self) -> np.ndarray | None:
+        return alternating_signs(self.cell, self.extent, self.periodic, self.neighbor_distance)
 
     @property
     def is_bipartite(self) -> bool:
         """Whether signs ±1 can be chosen so that nearest neighbors always have opposite signs."""
-        return bool((self._parity_labels[0] != self._parity_labels[1]).all())
+        return self._alternating_signs is not None
 
     @cached_property
     def bipartite_signs(self) -> np.ndarray:
         """Signs ±1, opposite on nearest neighbors: a generalized checkerboard; int64 [n_sites].
 
+        Parts that nearest-neighbor bonds do not join, such as the chains of a rectangular lattice,
+        alternate along the shortest bonds between them.
+
         Raises:
             InputError: If the lattice is not bipartite.
         """
-        if not self.is_bipartite:
+        signs = self._alternating_signs
+        if signs is None:
             raise InputError(
                 "the lattice must be bipartite for signs that alternate, got"
                 f" {self.name} of extent {self.extent}, periodic={self.periodic}."
                 " Use even extents on a lattice without odd loops."
             )
-        return _read_only(np.where(self._parity_labels[0] < self._parity_labels[1], 1, -1))
+        return _read_only(signs)
 
     def to_dict(self) -> dict:
         """The lattice as plain JSON types, which `from_dict` reads."""

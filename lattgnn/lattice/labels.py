@@ -112,8 +112,10 @@ def normal_bond_labels(
     return tuple(found)
 
 
-def check_labels(argument: str, values: Mapping[str, Any], labels: Sequence[str]) -> None:
-    """Refuse values that do not belong to the labels of a lattice, one to each.
+def values_by_label(
+    argument: str, values: Mapping[Any, float], labels: Sequence[str]
+) -> dict[str, float]:
+    """Values for the labels of a lattice, with the labels as texts.
 
     Args:
         argument: Name of the argument that holds the values.
@@ -124,14 +126,17 @@ def check_labels(argument: str, values: Mapping[str, Any], labels: Sequence[str]
         InputError: If a label has no value, or a value has no label.
 
     Examples:
-        >>> check_labels("on_site_energy", {"A": 0.5, "B": -0.5}, ["A", "B", "A"])
+        >>> values_by_label("on_site_energy", {1: 0.5, "B": -0.5}, ["1", "B", "1"])
+        {'1': 0.5, 'B': -0.5}
     """
-    if set(values) != set(labels):
+    found = {str(label): value for label, value in values.items()}
+    if set(found) != set(labels):
         wanted = f"one value for each label of the lattice, {sorted(set(labels))}"
         raise InputError(
             f"{argument} must hold {wanted}, got {dict(values)!r}."
             " Name the labels in site_labels or bond_labels of the lattice."
         )
+    return found
 
 
 def _text(label: Any, argument: str) -> str:

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from lattgnn.analysis import QuenchAnalysis, analyze_quench, domain_length, local_order
-from lattgnn.analysis.quench import FINITE_SIZE, components, shortest_side
+from lattgnn.analysis.correlations import shortest_side
+from lattgnn.analysis.quench import FINITE_SIZE, components
 from lattgnn.dynamics import Trajectory
 from lattgnn.files import atomic_write_bytes, atomic_write_text
 from lattgnn.lattice import Lattice

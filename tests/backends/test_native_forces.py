@@ -7,7 +7,18 @@ import torch
 
 from lattgnn.backends import NativeForces, linear_classical, stencil_network
 from lattgnn.hamiltonians import Holstein
-from lattgnn.lattice import Lattice, chain, cubic, honeycomb, kagome, lieb, square, triangular
+from lattgnn.lattice import (
+    Lattice,
+    chain,
+    cubic,
+    honeycomb,
+    kagome,
+    lieb,
+    shastry_sutherland,
+    square,
+    staggered_square,
+    triangular,
+)
 from lattgnn.native import library
 from tests.orbit_networks import orbit_network
 
@@ -22,7 +33,7 @@ LATTICES = [
     kagome(3, 4),
     lieb(4, 3),
 ]
-LATTICES += [cubic(4, 5, 6)]
+LATTICES += [cubic(4, 5, 6), staggered_square(4, 5), shastry_sutherland(3, 4)]
 SQUARE = square(4)
 
 

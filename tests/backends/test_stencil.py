@@ -6,7 +6,7 @@ import torch
 
 from lattgnn.backends import StencilNetwork, linear_classical, stencil_network
 from lattgnn.hamiltonians import DoubleExchange, Holstein, Peierls
-from lattgnn.lattice import honeycomb, kagome, lieb, square, triangular
+from lattgnn.lattice import honeycomb, kagome, lieb, shastry_sutherland, square, triangular
 from tests.orbit_networks import orbit_network
 
 
@@ -18,7 +18,15 @@ def stencil(net, lattice) -> StencilNetwork:
 
 @pytest.mark.parametrize(
     ("lattice", "orbits"),
-    [(square(4), 3), (triangular(4), 2), (honeycomb(4), 2), (kagome(4), 2)],
+    [
+        (square(4), 3),
+        (triangular(4), 2),
+        (honeycomb(4), 2),
+        (kagome(4), 2),
+        # Itself; square bonds in 2 orbits, each the reverse of the other; the diagonal of the
+        # dimer, its continuation, and the other diagonal.
+        (shastry_sutherland(4), 6),
+    ],
     ids=lambda x: getattr(x, "name", x),
 )
 def test_orbits_of_equivalent_sites_are_sums_over_bonds(lattice, orbits):

@@ -6,7 +6,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lattgnn.lattice import cubic, honeycomb, kagome, lieb, square, triangular
+from lattgnn.lattice import (
+    Lattice,
+    brick_wall,
+    cubic,
+    honeycomb,
+    kagome,
+    lieb,
+    shastry_sutherland,
+    site_permutations,
+    square,
+    staggered_square,
+    triangular,
+)
 from lattgnn.nn import ForceNetwork
 from lattgnn.serialize import build, describe
 from lattgnn.symmetry import field_representation
@@ -47,6 +59,30 @@ def test_equivariance(
     net = make_network(lattice, dtype, field=field, conservative=conservative, std=0.2, **options)
     bound = 1e-10 if dtype == torch.float64 else float32_symmetry_bound(net, lattice, field)
     assert symmetry_error(net, lattice, field, dtype=dtype) < bound < 1e-4
+
+
+@pytest.mark.parametrize("field", ["trivial", "vector"])
+@pytest.mark.parametrize(
+    "lattice",
+    [staggered_square(4), brick_wall(4), shastry_sutherland(2)],
+    ids=lambda lattice: lattice.name,
+)
+def test_networks_have_the_symmetry_of_the_labeled_crystal_and_no_more(
+    lattice, field, make_network, symmetry_error, sample_fields
+):
+    options = {"representation": "trivial + vector", "cutoff": 1.5, "channels": 3}
+    net = make_network(lattice, field=field, std=0.2, **options)
+    assert symmetry_error(net, lattice, field) < 1e-10
+    if field == "trivial":
+        bare = Lattice(lattice.primitive_vectors, lattice.basis, lattice.extent)
+        kept = {tuple(p) for p in site_permutations(lattice, translations=True).tolist()}
+        (fields, *_), graph = sample_fields(lattice, field), net.graph(lattice)
+        _, forces = net(fields[None], graph)
+        for permutation in site_permutations(bare, translations=True)[::17].tolist():
+            moved = torch.empty_like(fields)
+            moved[permutation] = fields
+            error = (net(moved[None], graph)[1][0, permutation] - forces[0]).abs().max()
+            assert (error < 1e-10) == (tuple(permutation) in kept)
 
 
 @pytest.mark.parametrize("nonlinearity", ["norm", "product"])

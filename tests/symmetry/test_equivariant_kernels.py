@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 from lattgnn.lattice import (
+    brick_wall,
     chain,
     cubic,
     honeycomb,
     kagome,
     lieb,
+    shastry_sutherland,
     space_group,
     square,
+    staggered_square,
     triangular,
 )
 from lattgnn.symmetry import (
@@ -25,6 +28,7 @@ from lattgnn.symmetry import (
 )
 
 LATTICES = [chain(6), square(6), triangular(6), honeycomb(4), kagome(4), lieb(4)]
+LATTICES += [staggered_square(4), brick_wall(4), shastry_sutherland(4)]
 
 
 def types(lattice, make):
