@@ -113,26 +113,39 @@ def simulate_verb(argv: Sequence[str]) -> None:
 
 
 def analyze_verb(argv: Sequence[str]) -> None:
-    """`lattgnn analyze`: write report.html, metrics.json and pictures of a run.
+    """`lattgnn analyze`: write report.html, metrics.json, arrays.nc and pictures of runs.
 
     Args:
         argv: The verb and its options.
     """
-    from lattgnn.report import (
-        write_quench_report,  # matplotlib only where there is something to draw
-    )
+    # matplotlib only where there is something to draw
+    from lattgnn.report import group_runs, write_comparison, write_quench_report
 
-    parser = _parser("analyze", "Report order, structure factor and growth of domains of a run.")
-    parser.add_argument("trajectory", type=str, help="directory written by `lattgnn simulate`")
-    parser.add_argument(
-        "--out", type=str | None, help="directory of the report; default: TRAJECTORY-report"
+    parser = _parser(
+        "analyze",
+        "Report order, structure factor, growth of domains and temperature of one or several runs.",
     )
-    parser.add_function_arguments(write_quench_report, skip={"trajectory", "out"})
+    parser.add_argument(
+        "runs",
+        type=str,
+        nargs="+",
+        help="directories written by `lattgnn simulate`; runs that differ only in their noise are "
+        "analyzed together, others are compared",
+    )
+    parser.add_argument(
+        "--out", type=str | None, help="directory of the report; default: RUN-report"
+    )
+    parser.add_function_arguments(write_quench_report, skip={"runs", "out"})
 
     options = _parse(parser, argv)
-    run, out = Path(options.pop("trajectory")), options.pop("out")
-    out = run.with_name(f"{run.name}-report") if out is None else Path(out)
-    print(json.dumps(write_quench_report(Trajectory.open(run), out, **options), indent=2))
+    # Absolute, so that "." has a name.
+    paths, out = [Path(run).absolute() for run in options.pop("runs")], options.pop("out")
+    runs = [Trajectory.open(path) for path in paths]
+    others = f"-and-{len(runs) - 1}-more" if len(runs) > 1 else ""
+    default = paths[0].with_name(f"{paths[0].name}{others}-report")
+    out = default if out is None else Path(out)
+    write = write_quench_report if len(group_runs(runs)) == 1 else write_comparison
+    print(json.dumps(write(runs, out, **options), indent=2))
     print(out / "report.html")
 
 

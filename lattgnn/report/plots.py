@@ -1,6 +1,7 @@
 """Pictures of accuracy: forces, losses, errors by window, learned dynamics, energy errors."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from jaxtyping import Float, Real
@@ -228,6 +229,33 @@ def time_series(
     axes.set(xlabel=TIME, ylabel=label, xscale="log" if log_time else "linear")
     axes.margins(x=0.02)
     axes.legend()
+    return figure
+
+
+@styled
+def curves_plot(
+    curves: Mapping[str, tuple[Float[Array, "n"], Float[Array, "n n_replicas"]]],
+    label: str,
+    is_logarithmic: bool = False,
+) -> Figure:
+    """Draw one observable of several systems over time, each with its own times.
+
+    Args:
+        curves: Times and values [frame, replica] by name of the system.
+        label: Label of the vertical axis, with its unit.
+        is_logarithmic: Whether the vertical axis is logarithmic, if all values are positive.
+    """
+    figure, axes = new_axes()
+    for color, (name, (times, values)) in zip(cycle(COLORS), curves.items(), strict=False):
+        shown = times > 0
+        mean_and_band(axes, times[shown], values[shown], color, name)
+    positive = all((values[times > 0] > 0).all() for times, values in curves.values())
+    axes.set(xlabel=TIME, ylabel=label, xscale="log")
+    axes.margins(x=0.02, y=0.12)
+    if is_logarithmic and positive:
+        axes.set_yscale("log")
+        plain_log_ticks(axes)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
