@@ -1,7 +1,9 @@
 """Checkpoints: weights with a header of plain data, read without running any code in them."""
 
-import pickle
-from collections.abc import Mapping, Sequence
+import reprlib
+import warnings
+import zipfile
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -9,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lattgnn.checkpoint_checks import check_lattice, check_network
 from lattgnn.errors import InputError
 from lattgnn.files import atomic_file
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork, HiddenChannels
-from lattgnn.serialize import build, config_differences, describe, versions
+from lattgnn.serialize import build, describe, versions
 from lattgnn.solvers import Solver
-from lattgnn.symmetry import field_representation
+from lattgnn.trust import Trust, reading
 
 FORMAT_VERSION = 3
 """Version of the checkpoint header; version 2 is upgraded when it is read."""
@@ -46,17 +49,22 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         InputError: If the file is missing, is damaged, or holds more than tensors and plain data.
     """
     if not Path(path).is_file():
+        what = "is a directory" if Path(path).is_dir() else "does not exist"
         raise InputError(
-            f"checkpoint must be a file, got {str(path)!r}, which does not exist. "
-            "Run `lattgnn fit` first."
+            f"checkpoint must be a file, got {str(path)!r}, which {what}. Run `lattgnn fit` first, "
+            "or give the name of a shipped force field without a separator."
         )
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        _check_checksums(path)
+        with warnings.catch_warnings():  # about other pickle protocols, in files of other programs
+            warnings.simplefilter("ignore")
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # A damaged file makes torch raise nearly every kind of exception, with long messages.
         raise InputError(
             f"checkpoint must be a file of `lattgnn fit`, got {str(path)!r}, which cannot be read "
-            f"({type(error).__name__}). Use another checkpoint."
-        ) from None
+            f"({type(error).__name__}: {reprlib.repr(str(error))}). Use another checkpoint."
+        ) from error
     # A file with a single tensor can be read too, but it has no header: `read_header` reports it.
     return checkpoint if isinstance(checkpoint, dict) else {}
 
@@ -65,26 +73,39 @@ def read_header(checkpoint: dict[str, Any], name: str | Path = "checkpoint") -> 
     """The header of a loaded checkpoint.
 
     Raises:
-        InputError: If there is no header, or its format version is unknown.
+        InputError: If there is no header, a part of it is missing, or its format version is
+            unknown.
     """
     header = checkpoint.get("lattgnn")
-    if header is None:
+    if not isinstance(header, dict):
         raise InputError(
             f"{name} must be a checkpoint of `lattgnn fit`, got a file without its header."
         )
-    if header["format_version"] == 2:
-        return _upgraded(header)
-    if header["format_version"] != FORMAT_VERSION:
+    version = header.get("format_version")
+    if not isinstance(version, int) or version not in (2, FORMAT_VERSION):
+        writer = header.get("versions")
+        writer = writer.get("lattgnn") if isinstance(writer, dict) else None
         raise InputError(
-            f"{name} must have format version {FORMAT_VERSION}, got {header['format_version']!r}, "
-            f"written by lattgnn {header['versions']['lattgnn']}. Use that version of lattgnn, or "
-            "train again."
+            f"{name} must have format version {FORMAT_VERSION}, got {reprlib.repr(version)}. "
+            f"Use the lattgnn that wrote it ({reprlib.repr(writer)}), or train again."
         )
-    return header
+    for part in ("net", "hamiltonian", "solver", "lattice"):
+        if not isinstance(header.get(part), dict):
+            raise InputError(
+                f"{name} must have a header with net, hamiltonian, solver and lattice, got one "
+                f"without {part}. The file is damaged; use another checkpoint."
+            )
+    if version == FORMAT_VERSION:
+        return header
+    with reading(name):
+        return _upgraded(header)
 
 
 def load_model(
-    path: str | Path, lattice: Lattice | None = None, device: str | torch.device = "cpu"
+    path: str | Path,
+    lattice: Lattice | None = None,
+    device: str | torch.device = "cpu",
+    trust: Trust = (),
 ) -> tuple[ForceNetwork, Hamiltonian, Solver]:
     """The network of a checkpoint with its weights, the Hamiltonian on a lattice, and the solver.
 
@@ -93,20 +114,25 @@ def load_model(
         lattice: The lattice to be simulated: that of the training with any extent. None uses the
             extent of the training.
         device: Device of the network.
+        trust: Modules that the file may import besides those that every file may, see
+            `lattgnn.trust`.
 
     Raises:
         InputError: If the file is not a checkpoint or has an unknown format version, its weights
-            do not fit the network, or the network was trained on another lattice.
+            do not fit the network, the network was trained on another lattice, or the file names
+            a module that is not trusted.
     """
     checkpoint = load_checkpoint(path)
-    header = read_header(checkpoint, path)
-    trained_on = build(header["lattice"], Lattice)
+    with reading(path, trust):
+        header = read_header(checkpoint, path)
+        trained_on = build(header["lattice"], Lattice)
     lattice = trained_on if lattice is None else lattice
     check_lattice(header, lattice, path)
-    net = build(header["net"], ForceNetwork, lattice)
-    _load_weights(net, checkpoint["state_dict"], path)
-    solver = build(header["solver"], Solver)
-    return net.to(device), build(header["hamiltonian"], Hamiltonian, lattice), solver
+    with reading(path, trust):
+        net = build(header["net"], ForceNetwork, lattice)
+        restore_weights(net, checkpoint, path)
+        solver = build(header["solver"], Solver)
+        return net.to(device), build(header["hamiltonian"], Hamiltonian, lattice), solver
 
 
 def save_model(
@@ -135,7 +161,10 @@ def pretrained_path(name: str) -> Path:
     """
     known = pretrained_names()
     if name not in known:
-        raise InputError(f"name must be one of {known}, got {name!r}.")
+        raise InputError(
+            f"name must be one of {known}, got {name!r}. For a file, give its path, such as "
+            "runs/fit/best.ckpt."
+        )
     return PRETRAINED / f"{name}.ckpt"
 
 
@@ -147,9 +176,21 @@ def pretrained_names() -> list[str]:
 def find_checkpoint(name: str | Path) -> Path:
     """The file of a checkpoint that is given by its path, or by the name of a shipped force field.
 
-    A shipped name is never taken for a path. Write ./NAME for a file of the same name.
+    What has a separator or a suffix, or is a file in the working directory, is a path. Anything
+    else is a name, even if there is a folder with that name.
+
+    Args:
+        name: Such as "runs/fit/best.ckpt" or "holstein-square".
+
+    Returns:
+        The path, which need not exist.
+
+    Raises:
+        InputError: If it is no path, and no force field has this name.
     """
-    return pretrained_path(str(name)) if str(name) in pretrained_names() else Path(name)
+    path = Path(name)
+    is_path = path.name != str(name) or path.suffix or path.is_file()
+    return path if is_path else pretrained_path(str(name))
 
 
 def load_weights(name: str | Path, net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
@@ -176,88 +217,7 @@ def load_weights(name: str | Path, net: ForceNetwork, hamiltonian: Hamiltonian) 
     if wanted != found:
         raise InputError(f"{path} must be trained for {wanted}, got one for {found}.")
     check_network(header, net, path, free=("force_bound", "density_coupling"))
-    _load_weights(net, checkpoint["state_dict"], path)
-
-
-def check_hamiltonian(
-    header: dict[str, Any], hamiltonian: Hamiltonian, name: str | Path = "checkpoint"
-) -> None:
-    """Refuse a checkpoint of another Hamiltonian.
-
-    Raises:
-        InputError: If the Hamiltonian of the header has another class or other parameters.
-    """
-    if header["hamiltonian"] != describe(hamiltonian):
-        raise InputError(
-            f"{name} must belong to the chosen Hamiltonian, {_text(describe(hamiltonian))}, got "
-            f"one trained for {_text(header['hamiltonian'])}. Use its Hamiltonian, or train on "
-            "this one."
-        )
-
-
-def check_lattice(
-    header: dict[str, Any], lattice: Lattice, name: str | Path = "checkpoint"
-) -> None:
-    """Refuse a checkpoint of another lattice; the extent may differ.
-
-    Raises:
-        InputError: If the crystals differ.
-    """
-    trained_on = build(header["lattice"], Lattice)
-    if lattice.cell != trained_on.cell:
-        raise InputError(
-            f"lattice must be the one that {name} was trained on, {trained_on.name}, got "
-            f"{lattice.name}. Any extent of that lattice works, with its labels of sites and bonds."
-        )
-
-
-def check_network(
-    header: dict[str, Any],
-    net: ForceNetwork,
-    name: str | Path = "checkpoint",
-    free: Sequence[str] = (),
-) -> None:
-    """Refuse a checkpoint of another network.
-
-    Args:
-        header: The header of the checkpoint.
-        net: The configured network.
-        name: How a message calls the checkpoint.
-        free: Arguments that may differ, by their last names.
-
-    Raises:
-        InputError: If the class or another argument differs.
-    """
-    differences = config_differences(header["net"], describe(net))
-    texts = []
-    for key, (old, new) in differences.items():
-        short = key.removeprefix("init_args.").replace(".init_args", "")
-        if short.rpartition(".")[2] not in free:
-            texts.append(f"{short} {old!r}, not {new!r}")
-    if texts:
-        raise InputError(
-            f"{name} must hold the configured network, but it has {'; '.join(texts)}. Use its "
-            "configuration."
-        )
-
-
-def check_field_type(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
-    """Refuse a network made for another kind of field than the Hamiltonian's.
-
-    Raises:
-        InputError: If the components of the field differ in number or in how they transform.
-    """
-    cell, wanted, found = hamiltonian.lattice.cell, hamiltonian.field_type, net.field_type
-    # Two texts can name the same representation, as "E" and "vector" do on the square lattice, so
-    # the representations are compared, not the texts.
-    representations = [field_representation(cell, kind.representation) for kind in (wanted, found)]
-    same = representations[0] == representations[1]
-    if not same or (wanted.is_spin, wanted.n_components) != (found.is_spin, found.n_components):
-        raise InputError(
-            f"field_type of {type(net).__name__} must be that of {type(hamiltonian).__name__} on "
-            f"{hamiltonian.lattice.name}, {wanted}, got {found}. Make the network with "
-            "hamiltonian.field_type."
-        )
+    restore_weights(net, checkpoint, path)
 
 
 def _upgraded(header: dict[str, Any]) -> dict[str, Any]:
@@ -283,31 +243,59 @@ def _upgraded(header: dict[str, Any]) -> dict[str, Any]:
     return header | {"format_version": FORMAT_VERSION, "net": net}
 
 
-def _load_weights(net: ForceNetwork, state_dict: Mapping[str, Tensor], path: str | Path) -> None:
+def restore_weights(
+    net: ForceNetwork, checkpoint: Mapping[str, Any], name: str | Path = "checkpoint"
+) -> None:
     """Load the weights of a checkpoint, which must be exactly those of the network.
+
+    Args:
+        net: The network.
+        checkpoint: The contents of the file, from `load_checkpoint`.
+        name: The file, which messages name.
 
     Raises:
         InputError: If a weight is missing, unexpected or of another shape.
     """
-    # A checkpoint of `lattgnn fit` holds the whole Lightning module: the network, and the metrics
-    # of the fit, which are not needed here.
-    found = {key: value for key, value in state_dict.items() if not key.startswith("errors.")}
+    found = {}
+    stored = checkpoint.get("state_dict")
+    for key, value in (stored if isinstance(stored, Mapping) else {}).items():
+        # A checkpoint of `lattgnn fit` holds the whole Lightning module: the network, and the
+        # metrics of the fit, which are not needed here.
+        if isinstance(key, str) and isinstance(value, Tensor) and not key.startswith("errors."):
+            found[key] = value
     wanted = {f"net.{key}": value for key, value in net.state_dict().items()}
     shared = wanted.keys() & found.keys()
     problems = {
         "missing": sorted(wanted.keys() - found.keys()),
         "unexpected": sorted(found.keys() - wanted.keys()),
         "of another shape": sorted(k for k in shared if wanted[k].shape != found[k].shape),
+        "complex": sorted(
+            k for k in shared if found[k].is_complex() and not wanted[k].is_complex()
+        ),
     }
     if any(problems.values()):
-        text = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)
+        parts = [f"{kind}: {_first_few(keys)}" for kind, keys in problems.items() if keys]
         raise InputError(
-            f"{path} must hold the weights of the {type(net).__name__} that its header describes, "
-            f"but some are {text}. Use another checkpoint."
+            f"{name} must hold the weights of the {type(net).__name__} that its header describes, "
+            f"but some are {'; '.join(parts)}. Use another checkpoint."
         )
     net.load_state_dict({key.removeprefix("net."): value for key, value in found.items()})
 
 
-def _text(spec: dict[str, Any]) -> str:
-    arguments = ", ".join(f"{key}={value}" for key, value in spec["init_args"].items())
-    return f"{spec['class_path'].rpartition('.')[2]}({arguments})"
+def _check_checksums(path: str | Path) -> None:
+    """Compare the parts of a checkpoint with their checksums, which torch writes but ignores.
+
+    Raises:
+        zipfile.BadZipFile: If a part differs.
+    """
+    if zipfile.is_zipfile(path):  # files of torch before 1.6 are none
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
+
+
+def _first_few(names: list[str]) -> str:
+    """The first three names, and the number of the others."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -11,12 +11,14 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from lattgnn.backends import Backend
-from lattgnn.checkpoint import check_field_type, load_model, pretrained_path, save_model
+from lattgnn.checkpoint import load_model, pretrained_path, save_model
+from lattgnn.checkpoint_checks import check_field_type
 from lattgnn.errors import InputError
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
 from lattgnn.solvers import Solver
+from lattgnn.trust import Trust
 
 
 class ExactForceField:
@@ -168,6 +170,7 @@ class LearnedForceField:
         filling: float | None = None,
         device: str | torch.device = "cpu",
         fast: bool = True,
+        trust: Trust = (),
     ) -> "LearnedForceField":
         """Load a checkpoint of `lattgnn fit`, or one written by :meth:`save`; no code in it is run.
 
@@ -179,12 +182,16 @@ class LearnedForceField:
             filling: Electrons per state, see the class.
             device: Device of the network.
             fast: See the class.
+            trust: Names of modules that the file may import, True for all. Without it these are
+                lattgnn, the parts of its dependencies that networks are made of, and modules that
+                your program has imported; see `lattgnn.trust`.
 
         Raises:
             InputError: The file is no checkpoint, has another format version or other weights than
-                the network, or the network was trained on another lattice.
+                the network, names a module that is not trusted, or the network was trained on
+                another lattice.
         """
-        net, hamiltonian, solver = load_model(path, lattice, device)
+        net, hamiltonian, solver = load_model(path, lattice, device, trust)
         return cls(net, hamiltonian, solver, filling, fast)
 
     @classmethod

@@ -2,18 +2,19 @@
 
 An object is described by {"class_path": "lattgnn.hamiltonians.Holstein", "init_args": {"g": 3.5,
 ...}}, as in the YAML files. A class can be described if it is a frozen dataclass or has a mapping
-`hyperparameters`. Nothing is pickled, so a file from a stranger cannot run code of its own.
+`hyperparameters`. Nothing is pickled, and `lattgnn.trust` says which modules a description may
+import, so a file from a stranger cannot run code of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib
 import importlib.metadata
 import inspect
 import json
 import platform
+import reprlib
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -23,6 +24,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from lattgnn import __version__
 from lattgnn.errors import InputError, InputTypeError, suggestion
+from lattgnn.trust import import_object, surrounding_trust, trusting
 
 T = TypeVar("T")
 
@@ -87,8 +89,9 @@ def build(description: Any, base: type[T], *args: Any, **kwargs: Any) -> T:
     """Build the object that a description names.
 
     Nested descriptions are built first. Their classes must come from the package of the outer class
-    or from lattgnn. Sequences are passed as tuples, so that a frozen dataclass comes out equal and
-    hashable.
+    or from lattgnn. A description counts as the contents of a file: `lattgnn.trust` says which
+    modules it may import. Sequences are passed as tuples, so that a frozen dataclass comes out
+    equal and hashable.
 
     Args:
         description: {"class_path": "package.module.Name", "init_args": {...}}. The path may also
@@ -101,22 +104,25 @@ def build(description: Any, base: type[T], *args: Any, **kwargs: Any) -> T:
         The object.
 
     Raises:
-        InputError: If the path cannot be imported, does not give a `base`, or does not take these
-            arguments.
+        InputError: If the path cannot be imported or is not trusted, does not give a `base`, or
+            does not take these arguments.
     """
     path, init_args = _parse_description(description)
-    factory = _import_callable(path)
-    is_class = isinstance(factory, type)
-    result_type = factory if is_class else get_type_hints(factory).get("return")
-    if not (isinstance(result_type, type) and issubclass(result_type, base)):
-        raise InputError(
-            f"class_path must name a {base.__name__}, got {path!r}. Use a subclass of "
-            f"{_public_path(base)}."
-        )
-    packages = {"lattgnn", path.partition(".")[0]}
-    arguments = {key: _build_value(value, packages) for key, value in init_args.items()} | kwargs
-    _check_arguments(path, factory, args, arguments)
-    return factory(*args, **arguments)
+    with trusting(surrounding_trust()):
+        factory = _import_callable(path)
+        is_class = isinstance(factory, type)
+        result_type = factory if is_class else get_type_hints(factory).get("return")
+        if not (isinstance(result_type, type) and issubclass(result_type, base)):
+            raise InputError(
+                f"class_path must name a {base.__name__}, got {path!r}. Use a subclass of "
+                f"{_public_path(base)}."
+            )
+        packages = {"lattgnn", path.partition(".")[0]}
+        arguments = {
+            key: _build_value(value, packages) for key, value in init_args.items()
+        } | kwargs
+        _check_arguments(path, factory, args, arguments)
+        return factory(*args, **arguments)
 
 
 def config_hash(config: Mapping[str, Any], length: int = 12) -> str:
@@ -185,20 +191,21 @@ def _parse_description(description: Any) -> tuple[str, Mapping[str, Any]]:
         if isinstance(init_args, Mapping) and set(description) <= {"class_path", "init_args"}:
             return description["class_path"], init_args
     raise InputError(
-        f"a description must be a mapping with class_path and init_args, got {description!r}."
+        "a description must be a mapping with class_path and init_args, got "
+        f"{reprlib.repr(description)}."
         " Use {'class_path': 'package.Name', 'init_args': {...}}."
     )
 
 
 def _import_callable(path: str) -> Callable[..., Any]:
-    module, _, name = path.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name)
+        found = import_object(path)
     except (ImportError, AttributeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
             f"class_path {path!r} cannot be imported ({error}). Use package.module.Name, and make "
-            f"sure that"
-            " the package is installed or its directory is on PYTHONPATH."
+            "sure that the package is installed or its directory is on PYTHONPATH."
         ) from error
     if not callable(found):
         raise InputError(

@@ -24,15 +24,17 @@ def domain_length(
         fraction: Value of C(r)/C(0) at the crossing, between 0 and 1.
 
     Returns:
-        L in units a; NaN where C stays above the value because one domain fills the lattice.
+        L in units a; NaN where C stays above the value because one domain fills the lattice, and
+        where the field is zero.
 
     Raises:
         InputError: If fraction is not between 0 and 1.
     """
     if not 0.0 < fraction < 1.0:
         raise InputError(f"fraction must be between 0 and 1, got {fraction!r}. Use 0.5.")
-    ratio = correlation / correlation[..., :1]
-    below = ratio < fraction
+    zero = correlation[..., :1]
+    ratio = np.where(zero > 0, correlation, np.nan) / np.where(zero > 0, zero, 1.0)
+    below = ratio < fraction  # never true for NaN
     # argmax of booleans is the first True, or 0 if there is none; those rows become NaN at the end.
     after = np.argmax(below, axis=-1)[..., None]
     before = np.maximum(after - 1, 0)

@@ -78,7 +78,7 @@ def nearest_neighbor_correlation(
         normalized: Divide by C(0) = ⟨φ²⟩, so that a perfect checkerboard gives −1.
 
     Returns:
-        C(1)/C(0), dimensionless, or C(1) in units of field².
+        C(1)/C(0), dimensionless, NaN for a field that is zero; or C(1) in units of field².
 
     Raises:
         InputError: If the lattice has no two sites at the distance of nearest neighbors.
@@ -89,7 +89,10 @@ def nearest_neighbor_correlation(
             "the lattice must have two sites at the distance of nearest neighbors, got extent"
             f" {lattice.extent}. Use at least two cells along an axis."
         )
-    return np.asarray(values[..., 1] / (values[..., 0] if normalized else 1.0))
+    if not normalized:
+        return np.asarray(values[..., 1])
+    zero = values[..., 0]
+    return np.where(zero > 0, values[..., 1], np.nan) / np.where(zero > 0, zero, 1.0)
 
 
 def relative_deviation(

@@ -1,6 +1,7 @@
 """The command line: `lattgnn VERB ...`. Nothing heavy is imported before the verb is known."""
 
 import importlib
+import os
 import sys
 import warnings
 
@@ -68,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(_help())
         return 0 if argv else 2
-    verb = argv[0]
+    verb, *rest = argv
     if verb in ("-V", "--version"):
         print(f"lattgnn {__version__}")
         return 0
@@ -79,14 +80,15 @@ def main(argv: list[str] | None = None) -> int:
     ):  # restores what is changed here when `main` is called from Python
         if not sys.warnoptions:  # python -W and PYTHONWARNINGS have priority
             warnings.showwarning = print_warning
-        return _run(verb, list(argv))
+        return _run(verb, rest)
 
 
-def _run(verb: str, argv: list[str]) -> int:
+def _run(verb: str, arguments: list[str]) -> int:
     """Import and call the function of a verb; the exit code as in `main`."""
     module, function = _VERBS[verb][0].split(":")
     try:
-        getattr(importlib.import_module(module), function)(argv)
+        arguments = _import_own_modules(arguments)
+        getattr(importlib.import_module(module), function)([verb, *arguments])
     except KeyboardInterrupt:
         return 130
     except Exception as error:
@@ -101,6 +103,38 @@ def _run(verb: str, argv: list[str]) -> int:
     return 0
 
 
+def _import_own_modules(arguments: list[str]) -> list[str]:
+    """Import the modules of --import and --trust, and return the other arguments.
+
+    They are imported before the options are parsed, so that configurations and files may name their
+    classes.
+    """
+    others, names = [], []
+    remaining = iter(arguments)
+    for argument in remaining:
+        option, has_value, value = argument.partition("=")
+        if option in ("--import", "--trust"):
+            names.append((option, value if has_value else next(remaining, "")))
+        else:
+            others.append(argument)
+    for option, name in names:
+        if name.endswith(".py") or not all(part.isidentifier() for part in name.split(".")):
+            raise InputError(
+                f"{option} must name a module, such as my_models for the file my_models.py, got "
+                f"{name!r}."
+            )
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # last, so that it hides no other module
+        try:
+            importlib.import_module(name)
+        except (ImportError, SyntaxError) as error:  # any other exception is a bug in the module
+            raise InputError(
+                f"{option} {name}: {error}. A module is looked for in the working directory, in the"
+                " folders of PYTHONPATH and among the installed packages."
+            ) from error
+    return others
+
+
 def _help() -> str:
     verbs = "\n".join(f"  {verb:<11} {what}" for verb, (_, what) in _VERBS.items())
     return (
@@ -109,7 +143,11 @@ def _help() -> str:
         "`lattgnn VERB --help` lists the options of a verb. Of several config files, later ones "
         "override\n"
         "earlier ones, and the command line overrides all. LATTGNN_DEBUG=1 shows the traceback of "
-        "any error."
+        "any error.\n\n"
+        "  --import MODULE   with any verb: import your module first, also from the working "
+        "directory,\n"
+        "                    so that configurations and files may name its classes\n"
+        "  --trust MODULE    the same, for a module that a file of someone else names"
     )
 
 

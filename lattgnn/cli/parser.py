@@ -143,8 +143,9 @@ def _correction(message: str, known: list[str]) -> str:
     """What to do about a message of jsonargparse, or "" if nothing is known."""
     if match := re.search(r"No module named '([\w.]+)'", message):
         return (
-            f"Check the spelling of {match[1]!r}. If it is a module of your own, put its directory"
-            " on PYTHONPATH; if it is a package, install it."
+            f"Check the spelling of {match[1]!r}. If it is a module of your own, use --import "
+            f"{match[1]} in its directory, or put that directory on PYTHONPATH. If it is a package,"
+            " install it."
         )
     if match := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", message):
         return suggestion(match[2], _public_names(match[1]))

@@ -17,9 +17,11 @@ from jsonargparse import Namespace, set_parsing_settings
 
 from lattgnn import dynamics
 from lattgnn.backends.export import export_forces
+from lattgnn.checkpoint import find_checkpoint
 from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.data import Source, generate
 from lattgnn.data.workers import threads
+from lattgnn.disorder import BoxDisorder, DisorderedForceField
 from lattgnn.dynamics import Trajectory
 from lattgnn.dynamics.loop import check_integrator
 from lattgnn.errors import InputError
@@ -31,6 +33,9 @@ from lattgnn.solvers import Solver
 
 # Dataclasses that class_path may name. Without this, jsonargparse would make every field an option.
 BASES = [Lattice, Hamiltonian, Solver, Source, dynamics.Integrator, dynamics.SaveSchedule]
+
+
+AnyForceField = ExactForceField | LearnedForceField | DisorderedForceField
 
 
 def generate_verb(argv: Sequence[str]) -> None:
@@ -101,7 +106,7 @@ def simulate_verb(argv: Sequence[str]) -> None:
         )
         # `simulate` checks it too, but this should come before errors of the initial state.
         check_integrator(options["integrator"], force_field)
-        compiled = isinstance(force_field, LearnedForceField) and force_field.backend.is_compiled
+        compiled = _is_compiled(force_field)
         if n_threads is None and compiled:
             torch.set_num_threads(CPU_COUNT)
         dtype = dtype or ("float32" if compiled else "float64")
@@ -138,15 +143,16 @@ def analyze_verb(argv: Sequence[str]) -> None:
     parser.add_function_arguments(write_quench_report, skip={"runs", "out"})
 
     options = _parse(parser, argv)
-    # Absolute, so that "." has a name.
-    paths, out = [Path(run).absolute() for run in options.pop("runs")], options.pop("out")
+    paths, out = [Path(run) for run in options.pop("runs")], options.pop("out")
     runs = [Trajectory.open(path) for path in paths]
-    others = f"-and-{len(runs) - 1}-more" if len(runs) > 1 else ""
-    default = paths[0].with_name(f"{paths[0].name}{others}-report")
-    out = default if out is None else Path(out)
+    if out is None:
+        # "." has no name of its own.
+        place = paths[0].resolve() if paths[0].name in ("", "..") else paths[0]
+        others = f"-and-{len(runs) - 1}-more" if len(runs) > 1 else ""
+        out = place.with_name(f"{place.name}{others}-report")
     write = write_quench_report if len(group_runs(runs)) == 1 else write_comparison
-    print(json.dumps(write(runs, out, **options), indent=2))
-    print(out / "report.html")
+    print(json.dumps(write(runs, Path(out), **options), indent=2))
+    print(Path(out) / "report.html")
 
 
 def export_verb(argv: Sequence[str]) -> None:
@@ -173,7 +179,7 @@ def export_verb(argv: Sequence[str]) -> None:
 
     options = _parse(parser, argv)
     lattice, out = options.pop("lattice"), options.pop("out")
-    learned = _learned(options.pop("checkpoint"), lattice)
+    learned = LearnedForceField.load(find_checkpoint(options.pop("checkpoint")), lattice)
     export_forces(learned.net, learned.hamiltonian, out, solver=learned.solver, **options)
     print(out)
 
@@ -185,7 +191,8 @@ def choose_force_field(
     checkpoint: str | None = None,
     filling: float | None = None,
     device: str = "cpu",
-) -> ExactForceField | LearnedForceField:
+    disorder: BoxDisorder | None = None,
+) -> AnyForceField:
     """Make the learned force field of a checkpoint, or an exact one if there is no checkpoint.
 
     Args:
@@ -194,10 +201,12 @@ def choose_force_field(
             checkpoint.
         solver: The method for the electrons. With a checkpoint: optional, compared with that of its
             labels.
-        checkpoint: A file written by `lattgnn fit`, or the name of a shipped force field.
+        checkpoint: A file written by `lattgnn fit`, or the name of a shipped force field, see
+            `lattgnn.checkpoint.find_checkpoint`.
         filling: Electrons per state, for a checkpoint. None keeps the chemical potential of its
             labels.
         device: Device of the network.
+        disorder: Random on-site energies, which are added to the model exactly.
 
     Returns:
         The force field.
@@ -206,6 +215,19 @@ def choose_force_field(
         InputError: If neither a checkpoint nor both hamiltonian and solver are given, or if they
             disagree.
     """
+    clean = _clean_force_field(lattice, hamiltonian, solver, checkpoint, filling, device)
+    return clean if disorder is None else DisorderedForceField(clean, disorder)
+
+
+def _clean_force_field(
+    lattice: Lattice,
+    hamiltonian: Callable[[Lattice], Hamiltonian] | None,
+    solver: Solver | None,
+    checkpoint: str | None,
+    filling: float | None,
+    device: str,
+) -> ExactForceField | LearnedForceField:
+    """The force field without disorder, see `choose_force_field`."""
     model = None if hamiltonian is None else hamiltonian(lattice)
     if checkpoint is None:
         if model is None or solver is None or filling is not None:
@@ -215,7 +237,7 @@ def choose_force_field(
                 " Use --force_field.checkpoint=FILE."
             )
         return ExactForceField(model, solver)
-    learned = _learned(checkpoint, lattice, filling, device)
+    learned = LearnedForceField.load(find_checkpoint(checkpoint), lattice, filling, device)
     if model is not None and model != learned.hamiltonian:
         raise InputError(
             f"force_field.checkpoint {checkpoint!r} is for {_in_words(learned.hamiltonian)}, but"
@@ -231,17 +253,8 @@ def choose_force_field(
     return learned
 
 
-def _learned(
-    checkpoint: str, lattice: Lattice | None, filling: float | None = None, device: str = "cpu"
-) -> LearnedForceField:
-    """Load a checkpoint file, or a force field that is shipped with the package, by its name."""
-    is_file = Path(checkpoint).suffix or Path(checkpoint).exists()
-    load = LearnedForceField.load if is_file else LearnedForceField.pretrained
-    return load(checkpoint, lattice, filling, device)
-
-
 def start(
-    force_field: ExactForceField | LearnedForceField,
+    force_field: AnyForceField,
     field_std: float = 0.0,
     momentum_std: float = 0.0,
     **options: Any,
@@ -288,8 +301,20 @@ def _in_words(model: Hamiltonian) -> str:
     return f"{spec['class_path'].rpartition('.')[2]}({arguments})"
 
 
-def _description(force_field: ExactForceField | LearnedForceField) -> dict[str, Any]:
+def _is_compiled(force_field: AnyForceField) -> bool:
+    """Whether compiled code computes the electronic forces."""
+    clean = force_field.clean if isinstance(force_field, DisorderedForceField) else force_field
+    return isinstance(clean, LearnedForceField) and clean.backend.is_compiled
+
+
+def _description(force_field: AnyForceField) -> dict[str, Any]:
     """Description of a force field, by which a resumed run recognizes it."""
+    if isinstance(force_field, DisorderedForceField):
+        found = {
+            "clean": _description(force_field.clean),
+            "on_site_energy": describe(force_field.disorder),
+        }
+        return {"class_path": "lattgnn.disorder.DisorderedForceField", "init_args": found}
     found = {
         "hamiltonian": describe(force_field.hamiltonian),
         "solver": describe(force_field.solver),

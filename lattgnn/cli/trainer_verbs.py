@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lattgnn.checkpoint import find_checkpoint, load_checkpoint
+from lattgnn.checkpoint import find_checkpoint, load_checkpoint, restore_weights
 from lattgnn.cli.parser import OneLineErrors, instantiate
 from lattgnn.cli.run_directory import RunDirectory, check_continuation, nothing_left_if_refused
 from lattgnn.data import LatticeDataModule, Source
@@ -175,7 +175,7 @@ class TrainerCLI(LightningCLI):
                 # Not loaded by Lightning, which needs the state of the optimizer: shipped files
                 # have none.
                 self.model.check_header(checkpoint)
-                self.model.load_state_dict(checkpoint["state_dict"], strict=False)
+                restore_weights(self.model.net, checkpoint, path)
                 path = None
         return kwargs | {"ckpt_path": None if path is None else str(path), "weights_only": True}
 

@@ -12,6 +12,7 @@ The manifest exists if and only if the dataset is complete.
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -25,6 +26,7 @@ from lattgnn.errors import InputError
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.serialize import build, config_hash
+from lattgnn.trust import Trust, reading
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -103,14 +105,15 @@ def write_part(path: Path, frames: LabeledFields, **labels: Any) -> Record:
         array[...] = values
     n_bytes, sha256 = _size(path), _checksum(path)
     record = Record(n_frames=len(frames), n_bytes=n_bytes, sha256=sha256, **labels)
-    (path / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n")
+    text = json.dumps(asdict(record), indent=2) + "\n"
+    (path / RECORD).write_text(text, encoding="utf-8")
     return record
 
 
 def read_record(path: Path) -> Record | None:
     """The record of the part at `path`, or None if the part is missing or damaged."""
     try:
-        record = Record(**json.loads((path / RECORD).read_text()))
+        record = Record(**json.loads((path / RECORD).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
     # A temporary folder has another name than its record.
@@ -182,6 +185,7 @@ class LatticeDataset:
         path: str | Path,
         expect: Mapping[str, Any] | None = None,
         checksums: bool | None = None,
+        trust: Trust = (),
     ) -> "LatticeDataset":
         """Open and validate a dataset.
 
@@ -190,15 +194,18 @@ class LatticeDataset:
             expect: Config that the dataset must have been made from (`dataset_config`).
             checksums: Read and hash every file; None does so up to 300 MB. Sizes are always
                 compared.
+            trust: Modules that the manifest may import besides those that every file may, see
+                `lattgnn.trust`.
 
         Raises:
-            InputError: If the dataset is missing, unfinished or damaged, or has another format or
-                config.
+            InputError: If the dataset is missing, unfinished or damaged, has another format or
+                config, or names a module that is not trusted.
         """
         path = Path(path)
         manifest = _read_manifest(path)
         config, stored = manifest["config"], manifest["hash"]
-        computed = config_hash(config)
+        with reading(path / MANIFEST):  # NaN, which JSON does not have, has no hash
+            computed = config_hash(config)
         # The hash of the config, the stored hash and the name must agree.
         # Resolved, because "." has no name.
         if not stored == computed == path.resolve().name.rsplit("-", 1)[-1]:
@@ -213,7 +220,7 @@ class LatticeDataset:
                 f"{_difference(config, expect)}. Generate a dataset with your config, or use the "
                 "stored config."
             )
-        records = tuple(Record(**entry) for entry in manifest["parts"])
+        records = _records(path, manifest["parts"])
         if checksums is None:
             checksums = sum(record.n_bytes for record in records) <= _ALWAYS_HASHED
         for record in records:
@@ -224,7 +231,9 @@ class LatticeDataset:
                     "the damaged parts."
                 )
         dataset = cls(path, config, stored, manifest["versions"], records)
-        dataset._check_shapes()
+        with reading(path / MANIFEST, trust):
+            shape = dataset.hamiltonian.field_shape
+        dataset._check_shapes(shape)
         return dataset
 
     @property
@@ -281,11 +290,11 @@ class LatticeDataset:
         found = {record.split for record in self.records}
         return tuple(split for split in SPLITS if split in found)
 
-    def _check_shapes(self) -> None:
+    def _check_shapes(self, shape: tuple[int, ...]) -> None:
         """Refuse arrays whose shape or type is not that of the model's labels."""
-        shape = self.hamiltonian.field_shape
         for record in self.records:
-            group = zarr.open_group(self.path / record.name, mode="r", zarr_format=3)
+            with reading(self.path / record.name):
+                group = zarr.open_group(self.path / record.name, mode="r", zarr_format=3)
             for name, tail in {"field": shape, "forces": shape, "energy": (), "step": ()}.items():
                 array, wanted = group.get(name), (record.n_frames, *tail)
                 dtype = "int64" if name == "step" else "float64"
@@ -316,18 +325,40 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             "Run the same generate command again to resume."
         )
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-    except ValueError as error:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{path / MANIFEST} must be JSON, got {error}. Generate the dataset again."
         ) from None
     if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
         version = manifest.get("format_version") if isinstance(manifest, dict) else None
         raise InputError(
-            f"dataset {path} must have format version {FORMAT_VERSION}, got {version!r}. "
-            "Generate it again."
+            f"dataset {path} must have format version {FORMAT_VERSION}, got "
+            f"{reprlib.repr(version)}. Generate it again."
         )
+    for key, kind in {"config": dict, "hash": str, "versions": dict, "parts": list}.items():
+        if not isinstance(manifest.get(key), kind):
+            raise InputError(
+                f"{path / MANIFEST} must have the entry {key!r}, {kind.__name__}, got "
+                f"{reprlib.repr(manifest.get(key))}. Generate the dataset again."
+            )
     return manifest
+
+
+def _records(path: Path, parts: list[Any]) -> tuple[Record, ...]:
+    """The records of a manifest, each with its entries and with a plain folder name."""
+    kinds = {field.name: int if field.name[:2] == "n_" else str for field in fields(Record)}
+    kinds["seed"] = int
+    for entry in parts:
+        right = isinstance(entry, dict) and entry.keys() == kinds.keys()
+        right = right and all(isinstance(entry[name], kind) for name, kind in kinds.items())
+        # A name with a separator could lead out of the dataset.
+        if not right or Path(entry["name"]).name != entry["name"] or entry["n_frames"] < 0:
+            raise InputError(
+                f"{path / MANIFEST} must have parts with {', '.join(kinds)}, got "
+                f"{reprlib.repr(entry)}. Generate the dataset again."
+            )
+    return tuple(Record(**entry) for entry in parts)
 
 
 def _difference(config: Mapping[str, Any], expect: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import import_module
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from lattgnn.lattice import Lattice, bond_orbits
 from lattgnn.nn.energy_head import energy_and_forces
 from lattgnn.nn.force_network import ForceNetwork, cells_spanned
 from lattgnn.symmetry import FieldType
+from lattgnn.trust import import_object
 
 EdgeFeatures = Literal["none", "orbit", "distance", "vector"]
 
@@ -49,11 +49,13 @@ class ConvLayers:
         """The PyG class.
 
         Raises:
-            InputError: If the path does not name a PyG convolution.
+            InputError: If the path does not name a PyG convolution, or a file names a module that
+                is not trusted.
         """
-        module, _, name = self.conv.rpartition(".")
         try:
-            found = getattr(import_module(module), name)
+            found = import_object(self.conv)
+        except InputError:
+            raise
         except (ImportError, AttributeError, ValueError):
             found = None
         if not (isinstance(found, type) and issubclass(found, MessagePassing)):

@@ -39,8 +39,8 @@ class FieldType:
     force_bound: float | None = None
     density_coupling: float | None = None
 
-    def field_shift(self, mu: float) -> float:
-        """The uniform field μ/g that acts like a chemical potential μ.
+    def field_shift(self, mu: Values) -> Values:
+        """The field μ/g that acts like a chemical potential μ, or like one for each site.
 
         It follows from −g n φ − μ n = −g n (φ + μ/g).
 
@@ -50,7 +50,7 @@ class FieldType:
         Raises:
             InputError: If the field does not couple to the density.
         """
-        return mu / self._coupling()
+        return mu / self._coupling()  # type: ignore[operator]
 
     def density(self, electronic_forces: Values) -> Values:
         """Electrons per site n_i = F_i/g + ½, from the electronic force F_i = g (n_i − ½).
@@ -70,7 +70,8 @@ class FieldType:
         """The coupling g to the density."""
         if not self.density_coupling:
             raise InputError(
-                "a filling needs a field that couples to the density, which this one does not."
-                " Leave filling out and use the chemical potential that the network was trained at."
+                "a filling or on-site disorder needs a field that couples to the density, which"
+                " this one does not. Leave it out; the network keeps the chemical potential that it"
+                " was trained at."
             )
         return self.density_coupling

@@ -11,14 +11,8 @@ from pytorch_optimizer import SOAP
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lattgnn.checkpoint import (
-    check_field_type,
-    check_hamiltonian,
-    check_network,
-    checkpoint_header,
-    load_weights,
-    read_header,
-)
+from lattgnn.checkpoint import checkpoint_header, load_weights, read_header
+from lattgnn.checkpoint_checks import check_field_type, check_hamiltonian, check_network
 from lattgnn.data.dataset import WINDOW_NAMES
 from lattgnn.errors import InputError, StoppedRunError
 from lattgnn.hamiltonians import Hamiltonian

@@ -132,6 +132,17 @@ def test_simulate_then_analyze(capsys, tmp_path):
     assert json.loads((report / "metrics.json").read_text())["n_sites"] == 64
 
 
+def test_disorder_is_an_option_of_the_force_field_and_part_of_the_run(capsys, tmp_path):
+    out = tmp_path / "run"
+    assert run(*QUENCH, f"--out={out}", "--force_field.disorder.width=2.0") == 0
+    described = Trajectory.open(out).config["force_field"]["init_args"]
+    assert described["on_site_energy"]["init_args"] == {"width": 2.0, "seed": 0}
+    assert "holstein" in json.dumps(described["clean"]).lower()
+    other = [*QUENCH, f"--out={out}", "--force_field.disorder.width=1.0"]
+    err = refused(capsys_after(capsys), *other)
+    assert "width" in err
+
+
 def capsys_after(capsys):
     """The capture without what was printed before."""
     capsys.readouterr()

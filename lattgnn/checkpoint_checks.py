@@ -1,0 +1,98 @@
+"""Whether a checkpoint or a network belongs to a Hamiltonian, a lattice and another network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lattgnn.errors import InputError
+from lattgnn.hamiltonians import Hamiltonian
+from lattgnn.lattice import Lattice
+from lattgnn.nn import ForceNetwork
+from lattgnn.serialize import build, config_differences, describe
+from lattgnn.symmetry import field_representation
+
+
+def check_hamiltonian(
+    header: dict[str, Any], hamiltonian: Hamiltonian, name: str | Path = "checkpoint"
+) -> None:
+    """Refuse a checkpoint of another Hamiltonian.
+
+    Raises:
+        InputError: If the Hamiltonian of the header has another class or other parameters.
+    """
+    if header["hamiltonian"] != describe(hamiltonian):
+        raise InputError(
+            f"{name} must belong to the chosen Hamiltonian, {_text(describe(hamiltonian))}, got "
+            f"one trained for {_text(header['hamiltonian'])}. Use its Hamiltonian, or train on "
+            "this one."
+        )
+
+
+def check_lattice(
+    header: dict[str, Any], lattice: Lattice, name: str | Path = "checkpoint"
+) -> None:
+    """Refuse a checkpoint of another lattice; the extent may differ.
+
+    Raises:
+        InputError: If the crystals differ.
+    """
+    trained_on = build(header["lattice"], Lattice)
+    if lattice.cell != trained_on.cell:
+        raise InputError(
+            f"lattice must be the one that {name} was trained on, {trained_on.name}, got "
+            f"{lattice.name}. Any extent of that lattice works, with its labels of sites and bonds."
+        )
+
+
+def check_network(
+    header: dict[str, Any],
+    net: ForceNetwork,
+    name: str | Path = "checkpoint",
+    free: Sequence[str] = (),
+) -> None:
+    """Refuse a checkpoint of another network.
+
+    Args:
+        header: The header of the checkpoint.
+        net: The configured network.
+        name: How a message calls the checkpoint.
+        free: Arguments that may differ, by their last names.
+
+    Raises:
+        InputError: If the class or another argument differs.
+    """
+    differences = config_differences(header["net"], describe(net))
+    texts = []
+    for key, (old, new) in differences.items():
+        short = key.removeprefix("init_args.").replace(".init_args", "")
+        if short.rpartition(".")[2] not in free:
+            texts.append(f"{short} {old!r}, not {new!r}")
+    if texts:
+        raise InputError(
+            f"{name} must hold the configured network, but it has {'; '.join(texts)}. Use its "
+            "configuration."
+        )
+
+
+def check_field_type(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
+    """Refuse a network made for another kind of field than the Hamiltonian's.
+
+    Raises:
+        InputError: If the components of the field differ in number or in how they transform.
+    """
+    cell, wanted, found = hamiltonian.lattice.cell, hamiltonian.field_type, net.field_type
+    # Two texts can name the same representation, as "E" and "vector" do on the square lattice, so
+    # the representations are compared, not the texts.
+    representations = [field_representation(cell, kind.representation) for kind in (wanted, found)]
+    same = representations[0] == representations[1]
+    if not same or (wanted.is_spin, wanted.n_components) != (found.is_spin, found.n_components):
+        raise InputError(
+            f"field_type of {type(net).__name__} must be that of {type(hamiltonian).__name__} on "
+            f"{hamiltonian.lattice.name}, {wanted}, got {found}. Make the network with "
+            "hamiltonian.field_type."
+        )
+
+
+def _text(spec: dict[str, Any]) -> str:
+    arguments = ", ".join(f"{key}={value}" for key, value in spec["init_args"].items())
+    return f"{spec['class_path'].rpartition('.')[2]}({arguments})"
