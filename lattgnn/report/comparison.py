@@ -16,11 +16,12 @@ from lattgnn.report.ensemble import Ensemble, group_runs
 from lattgnn.report.page import Section, Table, format_value, write_report
 from lattgnn.report.plots import curves_plot
 from lattgnn.report.provenance import run_warnings
+from lattgnn.report.quench_numbers import with_error
 from lattgnn.report.quench_report import analyze_trajectory, write_quench_report
 from lattgnn.report.style import save_figures
 
 Curve = tuple[np.ndarray, np.ndarray]
-# Columns of the table: heading, and name in metrics.json. Standard errors are added in brackets.
+# Columns of the table: heading, and name in metrics.json.
 COLUMNS = {
     "share of the order": "final_order_share",
     "|m|": "final_order_parameter",
@@ -128,9 +129,7 @@ def _table(metrics: dict[str, dict[str, Any]]) -> Table:
     for name, numbers in metrics.items():
         cells: list[Any] = [name, numbers["n_runs"], numbers["n_replicas"]]
         for key in COLUMNS.values():
-            value, error = numbers.get(key), numbers.get(f"{key}_error")
-            bracket = "" if error is None else f" ± {format_value(error)}"
-            cells.append(format_value(value) + bracket)
+            cells.append(with_error(numbers.get(key), numbers.get(f"{key}_error")))
         interval = numbers.get("growth_interval_from_correlation")
         exponent = numbers.get("growth_exponent_from_correlation")
         low_high = "" if not interval or None in interval else " [{:.3f}, {:.3f}]".format(*interval)

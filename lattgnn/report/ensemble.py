@@ -142,7 +142,10 @@ class Ensemble:
             frames = [kinetic_temperature(components(joined[n]), mass) for n in range(len(joined))]
             temperature, n_momenta = np.stack(frames), self.lattice.n_sites
         else:
-            joined = self._joined([run.kinetic_energies for run in self.runs])
+            saved = [getattr(run, "kinetic_energies", None) for run in self.runs]
+            if any(energies is None for energies in saved):
+                return None
+            joined = self._joined(saved)
             n_momenta = self.lattice.n_sites * self._n_components
             energy = np.stack([joined[n] for n in range(len(joined))]).astype(np.float64)
             temperature = (2 * energy / n_momenta)[..., None]

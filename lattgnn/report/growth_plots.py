@@ -64,6 +64,7 @@ def length_plot(
         axes.annotate(rf"$t^{{{power}}}$", (float(middle), float(np.sqrt(guide.prod()))), **place)
     axes.set_ylim(top=axes.get_ylim()[1] * 3)  # space for the legend
     plain_log_ticks(axes)
+    plain_log_ticks(axes, "x")
     axes.legend(loc="upper left")
     return figure
 
@@ -102,5 +103,6 @@ def slope_plot(laws: Mapping[str, GrowthLaw], reference_slope: float | None = 0.
     # Early intervals may be huge; the axis shows what a growth exponent can be.
     low, high = max(low, -0.5), min(high, 1.5)
     axes.set_ylim(low, high + 0.3 * (high - low))  # space for the legend
+    plain_log_ticks(axes, "x")
     axes.legend(loc="upper left", ncols=2)
     return figure

@@ -53,7 +53,7 @@ def analysis_figures(
         figures["structure_cut"] = cut_plot(
             [cuts[n] for n in last], [errors[n] for n in last], times[shown[last]]
         )
-    figures["order"] = time_series(times, _order_curves(result), "order (dimensionless except $m$)")
+    figures["order"] = time_series(times, _order_curves(result), "order and its correlation")
     return figures | _thermal_figures(ensemble)
 
 
@@ -174,7 +174,7 @@ def _correlation_figure(result: QuenchAnalysis) -> Figure:
 
 def _order_curves(result: QuenchAnalysis) -> dict[str, Array]:
     curves = {
-        r"$|m|$ (units of the field)": np.abs(result.order_parameter),
+        r"$|m|$ (unit of the field)": np.abs(result.order_parameter),
         "share of the pattern": result.share,
     }
     sign = -1 if result.order.is_checkerboard else 1

@@ -1,5 +1,6 @@
 """The numbers of a quench report, each with its error, as tables and as metrics.json."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from lattgnn.analysis.correlations import shortest_side
 from lattgnn.analysis.order import PRESENT
 from lattgnn.dynamics import Trajectory
 from lattgnn.report.ensemble import Ensemble, as_ensemble
-from lattgnn.report.page import Table
+from lattgnn.report.page import Table, format_value
 
 Array = np.ndarray
 # Names of the two lengths in metrics.json.
@@ -60,12 +61,13 @@ def summary_table(ensemble: Ensemble, result: QuenchAnalysis) -> Table:
         The table.
     """
     numbers = quench_metrics(ensemble, result)
-    rows: list[tuple[str, Any, Any, str]] = [
-        ("sites", numbers["n_sites"], None, ""),
-        ("runs, replicas", f"{numbers['n_runs']}, {numbers['n_replicas']}", None, ""),
-        ("frames", numbers["n_frames"], None, ""),
-        ("final time t", numbers["final_time"], None, "ħ/t_hop"),
-        ("order in the last frame", numbers["order"], None, ""),
+    rows: list[tuple[str, str, str]] = [
+        ("sites", format_value(numbers["n_sites"]), ""),
+        ("runs", format_value(numbers["n_runs"]), ""),
+        ("replicas", format_value(numbers["n_replicas"]), ""),
+        ("frames", format_value(numbers["n_frames"]), ""),
+        ("final time t", format_value(numbers["final_time"]), "ħ/t_hop"),
+        ("order in the last frame", numbers["order"], ""),
     ]
     names = {
         "final_order_share": ("share of this pattern", ""),
@@ -81,14 +83,31 @@ def summary_table(ensemble: Ensemble, result: QuenchAnalysis) -> Table:
     }
     for key, (name, unit) in names.items():
         if key in numbers:
-            rows.append((name, numbers[key], numbers.get(f"{key}_error"), unit))
+            rows.append((name, with_error(numbers[key], numbers.get(f"{key}_error")), unit))
     caption = (
-        "Values are means over replicas in the last frame, unless stated. Errors are standard "
-        "errors over replicas; that of the kinetic temperature of fewer than three replicas is "
-        "its sampling error. A dash means that the number does not exist. All quantities are "
-        "defined below."
+        "Values are means over replicas in the last frame ± standard error over replicas, unless "
+        "stated; the error of the kinetic temperature of fewer than three replicas is its sampling "
+        "error. A dash means that the number does not exist. All quantities are defined below."
     )
-    return Table(("quantity", "value", "standard error", "unit"), rows, caption)
+    return Table(("quantity", "value", "unit"), rows, caption)
+
+
+def with_error(value: Any, error: Any) -> str:
+    """Text of a value ± its error, rounded to two digits of the error.
+
+    Args:
+        value: A number, several numbers, or None.
+        error: Its error, as many, or None.
+
+    Returns:
+        The text, such as 3.135 ± 0.042.
+    """
+    if isinstance(value, list):
+        return ", ".join(with_error(v, e) for v, e in zip(value, error, strict=True))
+    if value is None or not error:
+        return format_value(value)
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} ± {error:.{digits}f}".replace("-", "\u2212")
 
 
 def order_table(result: QuenchAnalysis) -> Table:
@@ -113,50 +132,51 @@ def order_table(result: QuenchAnalysis) -> Table:
     return Table(("pattern", "share", "present"), rows, caption)
 
 
-def growth_table(result: QuenchAnalysis) -> Table:
-    """The growth exponents with their intervals and windows, or why there are none.
+def growth_reasons(result: QuenchAnalysis) -> str:
+    """In words: why a length has no growth exponent, or what speaks against it.
 
     Args:
         result: The analysis.
 
     Returns:
-        The table.
+        One paragraph per length, or "".
     """
-    columns = (
-        "L from", "exponent", "95 % interval", "statistics", "window choice", "t", "frames",
-        "early half", "late half", "middle", "at last t", "drift",
-    )  # fmt: skip
-    rows, reasons = [], []
-    for name, law in result.growth.items():
-        if law.reason:
-            reasons.append(f"L from {name}: {law.reason}")
-        if law.fit is None:
-            rows.append((name, None, "no power law", *[None] * 9))
-            continue
-        fit, parts = law.fit, law.fit.sensitivity
-        rows.append(
-            (
-                name,
-                fit.exponent,
-                "–"
-                if not np.isfinite(fit.interval).all()
-                else "{:.3f}, {:.3f}".format(*fit.interval),
-                fit.statistical_error,
-                fit.window_error,
-                "{:.4g} to {:.4g}".format(*fit.window),
-                fit.n_frames,
-                *[parts.get(part) for part in ("early half", "late half", "middle", "last time")],
-                fit.drift,
-            )
-        )
+    found = [f"L from {name}. {law.reason}" for name, law in result.growth.items() if law.reason]
+    return "\n\n".join(found).replace("-", "\u2212")
+
+
+def growth_table(result: QuenchAnalysis) -> Table | None:
+    """The growth exponents with their intervals and windows.
+
+    Args:
+        result: The analysis.
+
+    Returns:
+        The table, or None if there is no exponent.
+    """
+    parts = ("early half", "late half", "middle", "last time")
+    columns = ("L from", "exponent", "95 % interval", "statistics", "window", "t", "frames")
+    rows = []
+    for name, fit in result.fits.items():
+        interval, known = fit.interval, np.isfinite(fit.interval).all()
+        cells = [
+            name,
+            fit.exponent,
+            "{:.3f} to {:.3f}".format(*interval) if known else None,
+            fit.statistical_error,
+            fit.window_error,
+            "{:.4g} to {:.4g}".format(*fit.window),
+            fit.n_frames,
+        ]
+        rows.append((*cells, *[fit.sensitivity.get(part) for part in parts], fit.drift))
     caption = (
-        "Exponent α of L ~ t^α. The window is the longest late one in which the local slope is "
-        "constant within its error, over at least half a decade of time. The half width of the "
-        "interval is the root of the sum of squares of two parts: statistics (jackknife over "
-        "replicas, Student's distribution), and the choice of the window, from the exponents in "
-        "parts of it that stand in the table. Drift: change of the slope over the window. "
+        "Exponent α of L ~ t^α. The half width of the interval is the root of the sum of squares "
+        "of two parts: statistics (jackknife over replicas, Student's distribution) and the choice "
+        "of the window, from the exponents in its parts, which stand in the columns on the right "
+        "(last time: slope at the end of the window, from a parabola). Drift: change of the slope "
+        "over the window."
     )
-    return Table(columns, rows, caption + " ".join(reasons))
+    return Table((*columns, *parts, "drift"), rows, caption) if rows else None
 
 
 def _with_error(name: str, values: Float[Array, "n_replicas"]) -> dict[str, float | None]:

@@ -55,7 +55,13 @@ def correlation_plot(
     for axes in (left, right):
         axes.axhline(0, color=FAINT, linewidth=0.6)
         axes.axhline(fraction, color=FAINT, linewidth=0.6, linestyle=":")
-    left.set(xlabel=r"distance $r\;(a)$", ylabel=r"$C(r,t)\,/\,C(0,t)$", xlim=(0, distances[-1]))
+    # Beyond a few domain lengths there is nothing to see but a line at zero.
+    reach = 6 * np.nanmax(lengths) if np.isfinite(lengths).any() else np.inf
+    left.set(
+        xlabel=r"distance $r\;(a)$",
+        ylabel=r"$C(r,t)\,/\,C(0,t)$",
+        xlim=(0, min(float(distances[-1]), float(reach))),
+    )
     right.set(xlabel=r"scaled distance $r/L(t)$", xlim=(0, 5))
     left.legend(title=r"time $t$", ncols=2, columnspacing=1.0)
     return figure

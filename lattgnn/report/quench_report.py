@@ -22,8 +22,14 @@ from lattgnn.report.quench_figures import (
     order_maps,
     picture_frames,
 )
-from lattgnn.report.quench_numbers import growth_table, order_table, quench_metrics, summary_table
-from lattgnn.report.quench_texts import picture_text
+from lattgnn.report.quench_numbers import (
+    growth_reasons,
+    growth_table,
+    order_table,
+    quench_metrics,
+    summary_table,
+)
+from lattgnn.report.quench_texts import GROWTH, picture_text
 from lattgnn.report.style import save_figures
 
 Runs = Trajectory | Ensemble | Sequence[Trajectory]
@@ -120,7 +126,8 @@ def quench_sections(
     if warnings:
         sections.append(Section("Warnings", "\n\n".join(warnings)))
     sections.append(Section("Order", "", order_table(result)))
-    sections.append(Section("Growth law", "", growth_table(result)))
+    text = f"{GROWTH}\n\n{growth_reasons(result)}"
+    sections.append(Section("Growth law", text, growth_table(result)))
     for name, figure in figures.items():
         heading, text = picture_text(name, result.order.kind, result.fraction)
         sections.append(Section(heading, text, figure))

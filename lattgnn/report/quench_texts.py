@@ -12,6 +12,13 @@ DOMAINS = {
 VECTOR = (
     "Of a vector field, the component along the axis that carries most of the final order is shown."
 )
+GROWTH = (
+    "A growth exponent is given only if the data show a straight line in ln L against ln t. The "
+    "window is the longest late one, before the finite size matters, in which the local slope is "
+    "constant within its error: at least 5 frames over half a decade of time and 3 independent "
+    "replicas, a drift of the slope that is inside its 99 % interval around zero, and known well "
+    "enough to exclude a change by a third of the exponent or by half of that of a logarithm."
+)
 TEXTS = {
     "domain_length": (
         "Length of the domains",

@@ -94,8 +94,8 @@ def _pi_ticks(axes: Axes, corners: tuple[Array, Array]) -> None:
 @styled
 def cut_plot(
     cuts: Sequence[Cut],
-    errors: Sequence[Float[Array, "n"]],
-    times: Sequence[float] | Float[Array, "n"],
+    errors: Sequence[Float[Array, "n_points"]],
+    times: Sequence[float] | Float[Array, "n_times"],
 ) -> Figure:
     """Draw S(q) along a path of high symmetry at several times, on a logarithmic scale.
 
@@ -107,7 +107,8 @@ def cut_plot(
     figure, axes = new_axes(COLUMN, 3.0)
     for color, cut, error, t in zip(time_colors(len(cuts)), cuts, errors, times, strict=True):
         label = rf"${t:.4g}$"
-        positive = cut.structure > 0
+        # The mean is subtracted, so that S(0) is a rounding error.
+        positive = cut.structure > 1e-12 * cut.structure.max()
         x, y = cut.position[positive], cut.structure[positive]
         axes.plot(x, y, color=color, label=label, linewidth=1.0)
         if np.isfinite(error).all():
@@ -129,6 +130,8 @@ def cut_plot(
     )
     if all(np.any(cut.structure > 0) for cut in cuts):
         axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high * (high / low) ** 0.3)  # space for the legend
         plain_log_ticks(axes)
-    axes.legend(title=r"time $t$", ncols=2, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(title=r"time $t$", ncols=3, loc="upper center")
     return figure

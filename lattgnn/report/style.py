@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
@@ -151,18 +151,22 @@ class PlainLogFormatter(LogFormatter):
         return f"{x:g}" if super().__call__(x, pos) else ""
 
 
-def plain_log_ticks(axes: Axes) -> None:
-    """Label a vertical logarithmic axis of less than two decades with plain numbers.
+def plain_log_ticks(axes: Axes, which: Literal["x", "y"] = "y") -> None:
+    """Label a logarithmic axis of less than two decades with plain numbers.
 
     Powers of ten alone would leave such an axis with one label or none.
 
     Args:
-        axes: Axes whose vertical limits are final.
+        axes: Axes whose limits are final.
+        which: The horizontal or the vertical axis.
     """
-    low, high = axes.get_ylim()
-    if high / low < 100:
-        for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-            # Minor ticks are labeled below two decades, all of them below one.
-            set_formatter(PlainLogFormatter(labelOnlyBase=False, minor_thresholds=(2, 1)))
-    else:
-        axes.yaxis.set_minor_formatter(NullFormatter())
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    if high / low >= 100:
+        axis.set_minor_formatter(NullFormatter())
+        return
+    for set_formatter in (axis.set_major_formatter, axis.set_minor_formatter):
+        # Minor ticks are labeled below two decades, all of them below one. Labels side by side need
+        # more space than labels on top of one another.
+        thresholds = (2, 1) if which == "y" else (2, 0.5)
+        set_formatter(PlainLogFormatter(labelOnlyBase=False, minor_thresholds=thresholds))

@@ -41,7 +41,12 @@ def energy_plot(
         mean_and_band(axes, times[shown], values[shown], color, name)
         axes.set(ylabel=f"{name}\n" + r"per site $(t_\mathrm{hop})$")
         axes.margins(x=0.02, y=0.12)
-        axes.yaxis.set_major_locator(MaxNLocator(4))
+        drawn = values[shown].mean(axis=1)
+        if (drawn > 0).all() and drawn.max() > 20 * drawn.min():
+            axes.set_yscale("log")
+            plain_log_ticks(axes)
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(4))
     _time_axis(panels[-1], times)
     figure.align_ylabels()
     return figure
@@ -79,12 +84,13 @@ def temperature_plot(
         axes.plot(times[shown], bath[shown], color=INK, linewidth=1.0, label=r"bath $k_BT$")
     if (temperature[shown] > 0).all():
         axes.set_yscale("log")
-        axes.margins(y=0.1)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low / (high / low) ** 0.3, high * 1.3)  # space for the legend
         plain_log_ticks(axes)
     axes.set(ylabel=r"$T_\mathrm{kin}\;(t_\mathrm{hop}/k_B)$")
     _time_axis(axes, times)
     axes.margins(x=0.02)
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower left")
     return figure
 
 
