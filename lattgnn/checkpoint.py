@@ -13,10 +13,12 @@ from torch import Tensor
 
 from lattgnn.checkpoint_checks import check_lattice, check_network
 from lattgnn.errors import InputError
+from lattgnn.field_statistics import FieldStatistics
 from lattgnn.files import atomic_file
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork, HiddenChannels
+from lattgnn.pretrained import find_checkpoint, shipped_record
 from lattgnn.serialize import build, describe, versions
 from lattgnn.solvers import Solver
 from lattgnn.trust import Trust, reading
@@ -24,15 +26,19 @@ from lattgnn.trust import Trust, reading
 FORMAT_VERSION = 3
 """Version of the checkpoint header; version 2 is upgraded when it is read."""
 
-PRETRAINED = Path(__file__).parent / "pretrained"
-"""Folder of the force fields that are part of the package."""
-
 
 def checkpoint_header(
-    net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solver
+    net: ForceNetwork,
+    hamiltonian: Hamiltonian,
+    solver: Solver,
+    statistics: FieldStatistics | None = None,
 ) -> dict[str, Any]:
-    """Plain data to rebuild a learned force field: network, Hamiltonian, solver and lattice."""
-    return {
+    """Plain data to rebuild a learned force field: network, Hamiltonian, solver and lattice.
+
+    The statistics of the training fields are added if they are known.
+    """
+    known = {} if statistics is None else {"field_statistics": statistics.to_dict()}
+    return known | {
         "format_version": FORMAT_VERSION,
         "net": describe(net),
         "hamiltonian": describe(hamiltonian),
@@ -101,13 +107,28 @@ def read_header(checkpoint: dict[str, Any], name: str | Path = "checkpoint") -> 
         return _upgraded(header)
 
 
+def field_statistics(
+    header: Mapping[str, Any], path: str | Path = "checkpoint"
+) -> FieldStatistics | None:
+    """Statistics of the training fields; None for a file that was written before they were kept.
+
+    Args:
+        header: The header of the checkpoint.
+        path: Its file. The statistics of a shipped one are in the record beside it.
+    """
+    record = header.get("field_statistics", shipped_record(path).get("field_statistics"))
+    return None if record is None else FieldStatistics.from_dict(record)
+
+
 def load_model(
     path: str | Path,
     lattice: Lattice | None = None,
     device: str | torch.device = "cpu",
     trust: Trust = (),
-) -> tuple[ForceNetwork, Hamiltonian, Solver]:
+) -> tuple[ForceNetwork, Hamiltonian, Solver, FieldStatistics | None]:
     """The network of a checkpoint with its weights, the Hamiltonian on a lattice, and the solver.
+
+    The last entry are the statistics of the training fields, None if the file has none.
 
     Args:
         path: The checkpoint file.
@@ -132,11 +153,16 @@ def load_model(
         net = build(header["net"], ForceNetwork, lattice)
         restore_weights(net, checkpoint, path)
         solver = build(header["solver"], Solver)
-        return net.to(device), build(header["hamiltonian"], Hamiltonian, lattice), solver
+        hamiltonian = build(header["hamiltonian"], Hamiltonian, lattice)
+        return net.to(device), hamiltonian, solver, field_statistics(header, path)
 
 
 def save_model(
-    path: str | Path, net: ForceNetwork, hamiltonian: Hamiltonian, solver: Solver
+    path: str | Path,
+    net: ForceNetwork,
+    hamiltonian: Hamiltonian,
+    solver: Solver,
+    statistics: FieldStatistics | None = None,
 ) -> None:
     """Write a checkpoint of weights and header, without the training state.
 
@@ -145,52 +171,13 @@ def save_model(
         net: The network.
         hamiltonian: The Hamiltonian on the lattice of the network.
         solver: The solver that computed the labels.
+        statistics: Statistics of the training fields, if they are known.
     """
     # `lattgnn fit` saves the network as the attribute `net` of a Lightning module.
     weights = {f"net.{key}": value for key, value in net.state_dict().items()}
-    header = checkpoint_header(net, hamiltonian, solver)
+    header = checkpoint_header(net, hamiltonian, solver, statistics)
     with atomic_file(path) as temporary:
         torch.save({"lattgnn": header, "state_dict": weights}, temporary)
-
-
-def pretrained_path(name: str) -> Path:
-    """The checkpoint of a force field that is part of the package.
-
-    Raises:
-        InputError: If no force field has this name.
-    """
-    known = pretrained_names()
-    if name not in known:
-        raise InputError(
-            f"name must be one of {known}, got {name!r}. For a file, give its path, such as "
-            "runs/fit/best.ckpt."
-        )
-    return PRETRAINED / f"{name}.ckpt"
-
-
-def pretrained_names() -> list[str]:
-    """Names of the force fields that are part of the package."""
-    return sorted(path.stem for path in PRETRAINED.glob("*.ckpt"))
-
-
-def find_checkpoint(name: str | Path) -> Path:
-    """The file of a checkpoint that is given by its path, or by the name of a shipped force field.
-
-    What has a separator or a suffix, or is a file in the working directory, is a path. Anything
-    else is a name, even if there is a folder with that name.
-
-    Args:
-        name: Such as "runs/fit/best.ckpt" or "holstein-square".
-
-    Returns:
-        The path, which need not exist.
-
-    Raises:
-        InputError: If it is no path, and no force field has this name.
-    """
-    path = Path(name)
-    is_path = path.name != str(name) or path.suffix or path.is_file()
-    return path if is_path else pretrained_path(str(name))
 
 
 def load_weights(name: str | Path, net: ForceNetwork, hamiltonian: Hamiltonian) -> None:

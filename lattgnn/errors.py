@@ -4,7 +4,8 @@ The command line prints an `InputError` as one line. Any other exception keeps i
 because it is a bug, in lattgnn or in a class of the user.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -22,6 +23,19 @@ class MissingExtraError(InputError, ImportError):
 
 class StoppedRunError(ArithmeticError):
     """A run had to stop, although its input is valid and the program works: a field diverged."""
+
+
+@contextmanager
+def errors_about(subject: str) -> Iterator[None]:
+    """Begin the message of an `InputError` raised inside with what it is about.
+
+    Args:
+        subject: Such as "the bonds of OrbitNetwork".
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{subject}: {error}") from None
 
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:

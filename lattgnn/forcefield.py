@@ -11,12 +11,14 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from lattgnn.backends import Backend
-from lattgnn.checkpoint import load_model, pretrained_path, save_model
+from lattgnn.checkpoint import load_model, save_model
 from lattgnn.checkpoint_checks import check_field_type
 from lattgnn.errors import InputError
+from lattgnn.field_statistics import FieldStatistics
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
+from lattgnn.pretrained import pretrained_path
 from lattgnn.solvers import Solver
 from lattgnn.trust import Trust
 
@@ -126,6 +128,8 @@ class LearnedForceField:
         fast: Use a faster form of the network (`lattgnn.backends`) where there is one. Compiled
             code is checked against the network at the first call. False runs the network's own
             code.
+        field_statistics: What the training fields looked like, None if unknown. `simulate` compares
+            the saved frames with them.
 
     Raises:
         InputError: `filling` is given for a Hamiltonian in which μ does not shift the field, or the
@@ -142,6 +146,7 @@ class LearnedForceField:
         solver: Solver,
         filling: float | None = None,
         fast: bool = True,
+        field_statistics: FieldStatistics | None = None,
     ) -> None:
         if filling is not None and not 0 < filling < 1:
             raise InputError(
@@ -159,6 +164,7 @@ class LearnedForceField:
         self.hamiltonian = hamiltonian
         self.solver = solver
         self.filling = filling
+        self.field_statistics = field_statistics
         self.backend = Backend(net, hamiltonian, fast)
         net.graph(hamiltonian.lattice)  # raises where the extent is too small for the cutoff
 
@@ -191,8 +197,8 @@ class LearnedForceField:
                 the network, names a module that is not trusted, or the network was trained on
                 another lattice.
         """
-        net, hamiltonian, solver = load_model(path, lattice, device, trust)
-        return cls(net, hamiltonian, solver, filling, fast)
+        net, hamiltonian, solver, statistics = load_model(path, lattice, device, trust)
+        return cls(net, hamiltonian, solver, filling, fast, statistics)
 
     @classmethod
     def pretrained(
@@ -241,7 +247,7 @@ class LearnedForceField:
         Args:
             path: The file, which appears only when it is complete.
         """
-        save_model(path, self.net, self.hamiltonian, self.solver)
+        save_model(path, self.net, self.hamiltonian, self.solver, self.field_statistics)
 
     @property
     def lattice(self) -> Lattice:

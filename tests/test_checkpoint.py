@@ -9,16 +9,15 @@ import torch
 import lattgnn
 from lattgnn.checkpoint import (
     FORMAT_VERSION,
-    find_checkpoint,
     load_checkpoint,
     load_model,
-    pretrained_path,
     read_header,
 )
 from lattgnn.errors import InputError
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
+from lattgnn.pretrained import find_checkpoint, pretrained_path
 from lattgnn.serialize import build, describe
 
 SHIPPED = sorted((Path(lattgnn.__file__).parent / "pretrained").glob("*.ckpt"))

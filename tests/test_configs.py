@@ -75,6 +75,7 @@ def test_fit(path, tmp_path):
         f"--data.root={tmp_path}",
         f"--data.sources={tiny_sources(path)}",
         f"--run_dir={tmp_path / 'run'}",
+        "--report=false",
     ]
     small = ["--data.lattice.init_args.extent=[6,6]", "--data.n_workers=0", "--data.batch_size=1"]
     arguments += ["--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1"]

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from lattgnn import cli
-from lattgnn.checkpoint import load_model, pretrained_path
+from lattgnn.checkpoint import load_model
 from lattgnn.data import LatticeDataset, RandomFields, generate
 from lattgnn.errors import InputError
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
 from lattgnn.nn import ConvLayers
+from lattgnn.pretrained import pretrained_path
 from lattgnn.serialize import config_hash
 from lattgnn.solvers import ExactDiagonalization
 from lattgnn.trust import import_object, reading

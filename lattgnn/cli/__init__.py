@@ -15,6 +15,10 @@ _VERBS = {
         "lattgnn.cli.quickstart:main",
         "a complete example in minutes: data, fit, quench, report",
     ),
+    "check": (
+        "lattgnn.cli.check_verb:main",
+        "check a Hamiltonian and its lattice before labels are made",
+    ),
     "generate": (
         "lattgnn.cli.physics_verbs:generate_verb",
         "make a dataset of fields and their exact forces",
@@ -29,6 +33,7 @@ _VERBS = {
         "lattgnn.cli.trainer_verbs:main",
         "write the forces that a checkpoint predicts for the test data",
     ),
+    "compare": ("lattgnn.cli.compare_verb:main", "compare fits: a table and their curves"),
     "simulate": (
         "lattgnn.cli.physics_verbs:simulate_verb",
         "run dynamics of fields or spins with an exact or a learned force field",

@@ -17,7 +17,6 @@ from jsonargparse import Namespace, set_parsing_settings
 
 from lattgnn import dynamics
 from lattgnn.backends.export import export_forces
-from lattgnn.checkpoint import find_checkpoint
 from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.data import Source, generate
 from lattgnn.data.workers import threads
@@ -28,6 +27,7 @@ from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
+from lattgnn.pretrained import find_checkpoint
 from lattgnn.serialize import describe
 from lattgnn.solvers import Solver
 
@@ -44,7 +44,7 @@ def generate_verb(argv: Sequence[str]) -> None:
     Args:
         argv: The verb and its options.
     """
-    print(generate(**_parse(generate_parser(), argv)))
+    print(generate(**parse(generate_parser(), argv)))
 
 
 def generate_parser() -> Parser:
@@ -53,7 +53,7 @@ def generate_parser() -> Parser:
     Returns:
         The parser.
     """
-    parser = _parser(
+    parser = model_parser(
         "generate",
         "Make a dataset of fields and exact forces. Rerun the command to resume after "
         "an interruption.",
@@ -68,7 +68,7 @@ def simulate_verb(argv: Sequence[str]) -> None:
     Args:
         argv: The verb and its options.
     """
-    parser = _parser(
+    parser = model_parser(
         "simulate",
         "Run dynamics of fields or spins. Rerun the command to resume after an interruption.",
     )
@@ -96,7 +96,7 @@ def simulate_verb(argv: Sequence[str]) -> None:
     )
     parser.set_defaults({"progress": True})
 
-    options = _parse(parser, argv)
+    options = parse(parser, argv)
     initial, out = options.pop("initial"), options.pop("out")
     _check_device(initial["device"])
     n_threads, dtype = options.pop("threads"), options.pop("dtype")
@@ -126,7 +126,7 @@ def analyze_verb(argv: Sequence[str]) -> None:
     # matplotlib only where there is something to draw
     from lattgnn.report import group_runs, write_comparison, write_quench_report
 
-    parser = _parser(
+    parser = model_parser(
         "analyze",
         "Report order, structure factor, growth of domains and temperature of one or several runs.",
     )
@@ -142,7 +142,7 @@ def analyze_verb(argv: Sequence[str]) -> None:
     )
     parser.add_function_arguments(write_quench_report, skip={"runs", "out"})
 
-    options = _parse(parser, argv)
+    options = parse(parser, argv)
     paths, out = [Path(run) for run in options.pop("runs")], options.pop("out")
     runs = [Trajectory.open(path) for path in paths]
     if out is None:
@@ -161,7 +161,7 @@ def export_verb(argv: Sequence[str]) -> None:
     Args:
         argv: The verb and its options.
     """
-    parser = _parser(
+    parser = model_parser(
         "export", "Write a force field, including its classical part, for use without lattgnn."
     )
     parser.add_argument(
@@ -177,7 +177,7 @@ def export_verb(argv: Sequence[str]) -> None:
     parser.add_argument("--out", type=str, required=True, help="file to write, .pt2")
     parser.add_function_arguments(export_forces, skip={"net", "hamiltonian", "path", "solver"})
 
-    options = _parse(parser, argv)
+    options = parse(parser, argv)
     lattice, out = options.pop("lattice"), options.pop("out")
     learned = LearnedForceField.load(find_checkpoint(options.pop("checkpoint")), lattice)
     export_forces(learned.net, learned.hamiltonian, out, solver=learned.solver, **options)
@@ -202,7 +202,7 @@ def choose_force_field(
         solver: The method for the electrons. With a checkpoint: optional, compared with that of its
             labels.
         checkpoint: A file written by `lattgnn fit`, or the name of a shipped force field, see
-            `lattgnn.checkpoint.find_checkpoint`.
+            `lattgnn.pretrained.find_checkpoint`.
         filling: Electrons per state, for a checkpoint. None keeps the chemical potential of its
             labels.
         device: Device of the network.
@@ -328,7 +328,13 @@ def _description(force_field: AnyForceField) -> dict[str, Any]:
     return {"class_path": "lattgnn.forcefield.LearnedForceField", "init_args": found}
 
 
-def _parser(verb: str, description: str) -> Parser:
+def model_parser(verb: str, description: str) -> Parser:
+    """A parser with `--config`, whose options may name classes by `class_path`.
+
+    Args:
+        verb: Name of the verb.
+        description: What the verb does, for `--help`.
+    """
     set_parsing_settings(subclasses_enabled=BASES)
     parser = Parser(prog=f"lattgnn {verb}", description=description)
     parser.add_argument(
@@ -339,8 +345,13 @@ def _parser(verb: str, description: str) -> Parser:
     return parser
 
 
-def _parse(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
-    """Parse the options, build the objects, and return groups as dictionaries."""
+def parse(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
+    """Parse the options, build the objects, and return groups as dictionaries.
+
+    Args:
+        parser: A parser of `model_parser`.
+        argv: The verb and its options.
+    """
     built = instantiate(parser, parser.parse_args(list(argv[1:])))
     built.pop("config")
     return {

@@ -133,6 +133,7 @@ def write_configurations(out: Path, sections: dict[str, Any], seed: int) -> None
         "name": "quickstart",
     }
     fit = {"seed_everything": seed, "run_dir": str(out / "fit"), "data": data} | sections["fit"]
+    fit["report"] = False  # its curves are part of the report of the quickstart
     exact, quench = sections["compare"], sections["quench"]
     learned = {"checkpoint": str(out / "fit" / "best.ckpt")}
     # Exact and learned dynamics share their start and their noise; the quench has another seed.

@@ -1,6 +1,5 @@
 """The report of a quickstart: accuracy of the forces and of the dynamics, and the large quench."""
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from lattgnn.report import (
     parity_plot,
     quench_metrics,
     quench_sections,
+    read_fit,
     save_figures,
     window_errors,
     write_report,
@@ -188,23 +188,11 @@ def _deviation(out: Path, exact: np.ndarray, learned: np.ndarray) -> dict[str, A
     }
 
 
-def _loss(run: Path) -> Figure:
-    """Training and validation curves. Of the logs of a resumed run, later ones override."""
-    rows: dict[int, dict[str, float]] = {}
-    for path in sorted(
-        (run / "logs").glob("version_*/metrics.csv"), key=lambda p: int(p.parent.name[8:])
-    ):
-        with path.open() as file:
-            for row in csv.DictReader(file):
-                known = {key: float(value) for key, value in row.items() if value not in ("", None)}
-                rows.setdefault(int(known.pop("epoch")), {}).update(known)
-    epochs = sorted(rows)
+def _loss(folder: Path) -> Figure:
+    """Training and validation curves."""
+    run = read_fit(folder)
     names = {"train_loss": "training", "val/quench/mse": "validation"}
-    curves = {
-        label: [rows[epoch].get(key, float("nan")) for epoch in epochs]
-        for key, label in names.items()
-    }
-    return loss_curves([epoch + 1 for epoch in epochs], curves)
+    return loss_curves(run.epochs, {label: run.column(key) for key, label in names.items()})
 
 
 def _parity(path: Path) -> Figure:

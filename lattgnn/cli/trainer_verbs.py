@@ -16,7 +16,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lattgnn.checkpoint import find_checkpoint, load_checkpoint, restore_weights
+from lattgnn.checkpoint import load_checkpoint, restore_weights
+from lattgnn.cli.fit_checks import check_settings, check_training_state
 from lattgnn.cli.parser import OneLineErrors, instantiate
 from lattgnn.cli.run_directory import RunDirectory, check_continuation, nothing_left_if_refused
 from lattgnn.data import LatticeDataModule, Source
@@ -25,6 +26,7 @@ from lattgnn.errors import InputError
 from lattgnn.files import atomic_file, atomic_write_text
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
+from lattgnn.pretrained import find_checkpoint
 from lattgnn.solvers import Solver
 from lattgnn.training.callbacks import RunRecord
 from lattgnn.training.checkpoints import (
@@ -39,9 +41,6 @@ from lattgnn.training.loggers import OfflineWandbLogger
 from lattgnn.training.stop_signals import StopSignals, exit_codes_of_signals
 
 logger = logging.getLogger(__name__)
-
-PRECISIONS = (None, 32, "32", "32-true", 64, "64", "64-true")
-"""Settings of trainer.precision that are supported."""
 
 
 class TrainerParser(OneLineErrors, LightningArgumentParser):
@@ -78,6 +77,12 @@ class TrainerCLI(LightningCLI):
             "--test", type=bool, default=False, help="test the best checkpoint after the fit"
         )
         parser.add_argument(
+            "--report",
+            type=bool,
+            default=True,
+            help="draw the curves of a finished fit: report.html, PNG and PDF in its directory",
+        )
+        parser.add_argument(
             "--threads",
             type=int,
             default=1,
@@ -97,8 +102,9 @@ class TrainerCLI(LightningCLI):
         """Make the trainer, with its loggers and checkpoints in the run directory."""
         self.run_dir = Path(self._get(self.config, "run_dir"))
         settings = self._get(self.config_init, "trainer")
-        self._check_settings(settings)
-        torch.set_num_threads(self._get(self.config, "threads"))
+        n_threads = self._get(self.config, "threads")
+        check_settings(settings, n_threads, is_fit=self.subcommand == "fit")
+        torch.set_num_threads(n_threads)
         if self.subcommand == "fit" and self._get(self.config, "ckpt_path") is None:
             resolved = self._parser("fit").dump(self.config["fit"], skip_unset=False)
             check_continuation(self.run_dir, resolved)
@@ -125,16 +131,25 @@ class TrainerCLI(LightningCLI):
             self.trainer.fit(**kwargs)
 
     def after_fit(self) -> None:
-        """Test the best checkpoint if `--test` is given."""
+        """Test the best checkpoint if `--test` is given, then write the report."""
         if self._get(self.config, "test"):
             self.trainer.test(
                 self.model, self.datamodule, str(self.run_dir / BEST), weights_only=True
             )
             self._write_metrics("test")
+        if self._get(self.config, "report") and self.trainer.is_global_zero:
+            from lattgnn.report import write_fit_report  # matplotlib only where it draws
+
+            write_fit_report(self.run_dir)
 
     def after_test(self) -> None:
-        """Write the metrics to `test-DATASET.json`."""
+        """Write the metrics to `test-DATASET.json`, and warn of fields unlike those of training."""
         self._write_metrics("test")
+        trained, data = self.model.field_statistics, self.datamodule
+        if trained is not None:
+            frames = data.tensors["test"]["field"].numpy()
+            for departure in trained.departures(frames, data.lattice):
+                logger.warning("the test fields leave those of the training: %s", departure)
 
     def after_validate(self) -> None:
         """Write the metrics to `validate-DATASET.json`."""
@@ -170,48 +185,14 @@ class TrainerCLI(LightningCLI):
             checkpoint = load_checkpoint(path)
             if subcommand == "fit":
                 self.model.on_load_checkpoint(checkpoint)
-                self._check_training_state(checkpoint, path)
+                check_training_state(checkpoint, path, self.trainer.max_epochs if given else None)
             else:
                 # Not loaded by Lightning, which needs the state of the optimizer: shipped files
                 # have none.
-                self.model.check_header(checkpoint)
+                self.model.check_header(checkpoint, path)
                 restore_weights(self.model.net, checkpoint, path)
                 path = None
         return kwargs | {"ckpt_path": None if path is None else str(path), "weights_only": True}
-
-    def _check_settings(self, settings: Any) -> None:
-        """Refuse values that would fail later with a message of another program."""
-        if self._get(self.config, "threads") < 1:
-            raise InputError(
-                f"threads must be at least 1, got {self._get(self.config, 'threads')!r}."
-            )
-        if settings.precision not in PRECISIONS:
-            raise InputError(
-                "precision must be 32-true or 64-true, because 16 bits are coarser than the error "
-                f"of a trained network, got {settings.precision!r}. Use --data.dtype=float64 for "
-                "64 bits."
-            )
-        if self.subcommand == "fit" and settings.enable_checkpointing is False:
-            raise InputError(
-                "enable_checkpointing must be true, because best.ckpt is the result of a fit, got "
-                "False. Leave it out."
-            )
-        if settings.devices in (0, "0"):
-            raise InputError(f"devices must be at least 1, got {settings.devices!r}.")
-
-    def _check_training_state(self, checkpoint: dict[str, Any], path: Path) -> None:
-        """Refuse a checkpoint from which no training can be continued."""
-        if not checkpoint.get("optimizer_states") or "loops" not in checkpoint:
-            raise InputError(
-                f"{path} must hold the state of a fit, got the weights alone. Start a new fit "
-                f"from them with --model.init_from={path} in place of --ckpt_path."
-            )
-        n_epochs, limit = checkpoint["epoch"] + 1, self.trainer.max_epochs
-        if self._get(self.config, "ckpt_path") and limit is not None and 0 <= limit <= n_epochs:
-            raise InputError(
-                f"max_epochs must be above the {n_epochs} epochs of {path} to continue its fit, "
-                f"got {limit}. Use a larger number, or start a new fit with --model.init_from."
-            )
 
     def _is_validated(self, settings: Any) -> bool:
         """Whether the fit is validated: there are data, and the trainer does not leave them out."""

@@ -14,6 +14,7 @@ from lattgnn.data.dataset import LatticeDataset, window_index
 from lattgnn.data.generation import dataset_config, dataset_path, generate
 from lattgnn.data.sources import LabeledFields, Source
 from lattgnn.errors import InputError
+from lattgnn.field_statistics import FieldStatistics
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.solvers import Solver
@@ -149,6 +150,8 @@ class LatticeDataModule(L.LightningDataModule):
         dtype: Type of the tensors; the files are float64.
         n_workers: Number of processes that make labels, see `generate`.
         progress: Show the progress of labeling.
+        model_check: Check the model before its first label, see `generate`.
+        symmetry_check: Check that the model has the symmetry of the lattice, which networks assume.
 
     Raises:
         InputError: If a batch size is below 1; see also `generate`.
@@ -169,6 +172,8 @@ class LatticeDataModule(L.LightningDataModule):
         dtype: Literal["float32", "float64"] = "float32",
         n_workers: int | None = None,
         progress: bool = True,
+        model_check: bool = True,
+        symmetry_check: bool = True,
     ) -> None:
         super().__init__()
         for key, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -183,9 +188,8 @@ class LatticeDataModule(L.LightningDataModule):
         )
         self.shuffle_seed = shuffle_seed
         self.dtype = {"float32": torch.float32, "float64": torch.float64}[dtype]
-        self._generate = partial(
-            generate, lattice, hamiltonian, solver, sources, seed, root, name, n_workers, progress
-        )
+        settings = (seed, root, name, n_workers, progress, model_check, symmetry_check)
+        self._generate = partial(generate, lattice, hamiltonian, solver, sources, *settings)
         # One process makes the labels for all nodes, which read them from a shared file system.
         self.prepare_data_per_node = False
         self.tensors: dict[str, dict[str, Tensor]] = {}
@@ -204,6 +208,19 @@ class LatticeDataModule(L.LightningDataModule):
     def train_statistics(self) -> Statistics:
         """Means and standard deviations of the training frames."""
         return _statistics(self.dataset.frames("train"))
+
+    def field_statistics(self, split: str, both_signs: bool = False) -> FieldStatistics:
+        """Range, scales and neighbor correlation of the fields of a split in memory.
+
+        Args:
+            split: One of the splits that `setup` has loaded.
+            both_signs: Whether −φ is used with every φ.
+        """
+        fields, n_components = (
+            self.tensors[split]["field"],
+            self.hamiltonian.field_type.n_components,
+        )
+        return FieldStatistics.of(fields.numpy(), self.lattice, n_components or 0, both_signs)
 
     def setup(self, stage: str | None = None) -> None:
         """Load the splits of a stage into memory.

@@ -76,6 +76,7 @@ class PublishedSnapshots(Source):
     sha256: str | None = None
 
     makes_spins = None
+    computes_labels = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

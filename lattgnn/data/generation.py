@@ -7,14 +7,17 @@ interruptions.
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lattgnn.checks import CheckResult, check_model, check_symmetry, require_valid
 from lattgnn.data.dataset import (
     FORMAT_VERSION,
     MANIFEST,
@@ -35,6 +38,8 @@ from lattgnn.lattice import Lattice
 from lattgnn.progress import progress_bar
 from lattgnn.serialize import config_hash, describe, versions
 from lattgnn.solvers import Solver
+
+_LOGGER = logging.getLogger("lattgnn")
 
 
 def dataset_config(
@@ -101,6 +106,8 @@ def generate(
     name: str = "holstein-square",
     n_workers: int | None = None,
     progress: bool = True,
+    model_check: bool = True,
+    symmetry_check: bool = True,
 ) -> Path:
     """Make a dataset. An interrupted one is resumed, and a complete one is only checked.
 
@@ -116,12 +123,19 @@ def generate(
             works in this process. If the environment variable DASK_SCHEDULER_ADDRESS is set, the
             tasks go to that cluster instead.
         progress: Show a progress bar on a terminal, or print a line every ten seconds otherwise.
+        model_check: Before the first label, check the model as `lattgnn check` does (forces,
+            bounds, Hermitian matrix and so on; about a second). False is for models that break a
+            check on purpose.
+        symmetry_check: Check that the electrons have the symmetry of the lattice, which every
+            network assumes. False is for labels of no network, or networks of your own that assume
+            less. Neither check is part of the dataset's hash.
 
     Returns:
         The directory, `root/name-hash`.
 
     Raises:
-        InputError: If an argument is invalid, the dataset is damaged, or another process makes it.
+        InputError: If an argument is invalid, the model fails a check, the dataset is damaged, or
+            another process makes it.
     """
     if n_workers is not None and n_workers < 0:
         raise InputError(
@@ -129,12 +143,18 @@ def generate(
         )
     config = dataset_config(lattice, hamiltonian, solver, sources, seed)
     path = dataset_path(config, root, name)
-    if not (path / MANIFEST).exists():
-        exact = ExactForceField(hamiltonian(lattice), solver)
+    exact = ExactForceField(hamiltonian(lattice), solver)
+    is_new = not (path / MANIFEST).exists()
+    if is_new:
         # Before anything is written: the pattern cannot be computed if the lattice is too small.
         _ = exact.hamiltonian.rows
         for source in sources:
             source.check(exact.hamiltonian)
+    if any(source.computes_labels for source in sources):
+        require_valid(_check(exact, model_check and is_new, symmetry_check))
+    elif symmetry_check:
+        _LOGGER.info("The symmetry of the labels is not checked, because they come from files.")
+    if is_new:
         todo = tasks(sources, seed)
         with run_lock(path):
             path.mkdir(exist_ok=True)
@@ -143,6 +163,24 @@ def generate(
                 records = _finish(path, exact, todo, n_workers, progress)
                 _write_manifest(path, config, records)
     return LatticeDataset.open(path, expect=config).path
+
+
+def _check(exact: ExactForceField, model: bool, symmetry: bool) -> Sequence[CheckResult]:
+    """The results of the checks that are wanted."""
+    try:
+        return _cached_checks(exact.hamiltonian, exact.solver, model, symmetry)
+    except TypeError:  # a parameter of the model, such as an array, cannot be a key of the cache
+        return _cached_checks.__wrapped__(exact.hamiltonian, exact.solver, model, symmetry)
+
+
+# A program may make many datasets of one model.
+@lru_cache(maxsize=16)
+def _cached_checks(
+    hamiltonian: Hamiltonian, solver: Solver, model: bool, symmetry: bool
+) -> tuple[CheckResult, ...]:
+    if model:
+        return tuple(check_model(hamiltonian, solver, symmetry=symmetry))
+    return (check_symmetry(hamiltonian, solver),) if symmetry else ()
 
 
 def _finish(

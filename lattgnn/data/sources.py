@@ -85,6 +85,9 @@ class Source(ABC):
     makes_spins: ClassVar[bool | None] = False
     """Whether the fields are classical spins; None if they are whatever field the model has."""
 
+    computes_labels: ClassVar[bool] = True
+    """Whether the exact solver makes the labels; False if they are read from elsewhere."""
+
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise InputError(f"split must be one of {SPLITS}, got {self.split!r}.")

@@ -85,7 +85,8 @@ def compute(
     Raises:
         InputError: If there is no answer from that cluster.
     """
-    address = os.environ.get("DASK_SCHEDULER_ADDRESS")
+    # An empty variable counts as not set.
+    address = os.environ.get("DASK_SCHEDULER_ADDRESS") or None
     n_workers = min(CPU_COUNT if n_workers is None else n_workers, len(todo))
     if address is None and n_workers <= 1:
         for task in todo:

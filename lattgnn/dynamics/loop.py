@@ -16,6 +16,7 @@ from lattgnn.dynamics.philox import GENERATOR
 from lattgnn.dynamics.runaway import FIELD_LIMIT, advance_checked
 from lattgnn.dynamics.schedule import SaveSchedule
 from lattgnn.dynamics.state import ForceField, Integrator, State
+from lattgnn.dynamics.training_range import compare_with_training, warn_of_open_boundary
 from lattgnn.dynamics.trajectory import (
     Trajectory,
     create_store,
@@ -45,6 +46,9 @@ def simulate(
     progress: bool = False,
 ) -> Trajectory:
     """Run dynamics: advance `state` by `n_steps` steps and save frames on a schedule.
+
+    With a learned force field, the saved frames are compared with the fields of its training, see
+    `training_range`; if they leave that range, one warning says so.
 
     With a path, the frames are written to a zarr v3 store. Repeat the call to resume an interrupted
     run from its last complete frame, with the same bits as without the interruption; a finished run
@@ -76,7 +80,9 @@ def simulate(
     full_config = _run_config(force_field.lattice, integrator, state, n_steps, save, config)
     trajectory = _open(path, state, steps, full_config)
     n_done = len(trajectory.steps)
+    statistics = getattr(force_field, "field_statistics", None)
     if n_done < len(steps):
+        warn_of_open_boundary(statistics, force_field.lattice)
         prepare = getattr(force_field, "prepare", None)
         if prepare is not None:
             prepare()  # builds the tables of compiled forces, or renews them for changed weights
@@ -93,9 +99,11 @@ def simulate(
                     force_field, integrator, state, step, field_limit, workspaces, show
                 )
                 write_frame(trajectory, frame, state)
-    return (
+    finished = (
         Trajectory(trajectory.arrays, trajectory.config) if path is None else Trajectory.open(path)
     )
+    compare_with_training(statistics, finished, path)
+    return finished
 
 
 def check_integrator(integrator: Integrator, force_field: ForceField) -> None:

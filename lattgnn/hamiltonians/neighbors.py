@@ -8,12 +8,14 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lattgnn.device_copies import DeviceCopies
+from lattgnn.errors import errors_about
 from lattgnn.lattice import Lattice
 
 
 def neighbor_pairs(lattice: Lattice) -> Int[Tensor, "2 n_bonds"]:
     """Destinations and sources of nearest-neighbor bonds, both directions, by destination."""
-    bonds = lattice.bonds(lattice.neighbor_distance)
+    with errors_about("the nearest-neighbor bonds of the Hamiltonian"):
+        bonds = lattice.bonds(lattice.neighbor_distance)
     return torch.stack([torch.tensor(bonds.destination), torch.tensor(bonds.source)])
 
 
@@ -37,7 +39,8 @@ def hopping_bonds(
         return pairs, torch.full((pairs.shape[1],), t, dtype=torch.float64)
     pairs, hoppings = [], []
     for label, hopping in t.items():
-        bonds = lattice.bonds(label=label)
+        with errors_about(f"the bonds {label!r} of the Hamiltonian"):
+            bonds = lattice.bonds(label=label)
         pairs.append(torch.stack([torch.tensor(bonds.destination), torch.tensor(bonds.source)]))
         hoppings.append(torch.full((len(bonds),), hopping, dtype=torch.float64))
     return torch.cat(pairs, dim=1), torch.cat(hoppings)

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lattgnn.device_copies import DeviceCopies
+from lattgnn.errors import errors_about
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.neighbors import harmonic_forces, neighbor_table
 from lattgnn.lattice import Lattice
@@ -64,7 +65,8 @@ class Peierls(Hamiltonian):
     @cached_property
     def _hopping(self) -> _Hopping:
         near = self.lattice.neighbor_distance
-        bonds = self.lattice.bonds(_second_distance(self.lattice) if self.t2 else near)
+        with errors_about("the bonds of the Hamiltonian"):
+            bonds = self.lattice.bonds(_second_distance(self.lattice) if self.t2 else near)
         length = np.linalg.norm(bonds.displacement, axis=1)
         pairs = np.stack([bonds.destination, bonds.source])
         is_near = length < near * (1 + 1e-6)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lattgnn.errors import errors_about
 from lattgnn.graph import LatticeGraph, lattice_graph
 from lattgnn.lattice import Lattice, bond_orbits
 from lattgnn.symmetry import FieldType
@@ -28,7 +29,7 @@ class ForceNetwork(nn.Module, ABC):
     """Kind of field that the network is made for."""
 
     cutoff: float
-    """Longest bond of the graph that the network receives."""
+    """Longest bond of the graph that the network receives, in the units of the lattice."""
 
     conservative: bool = False
     """Whether forces are the gradient of an energy, which is the sum of :meth:`site_energies`."""
@@ -47,7 +48,8 @@ class ForceNetwork(nn.Module, ABC):
             InputError: If the extent is too small for the cutoff.
         """
         parameter = next(self.parameters())
-        return lattice_graph(lattice, self.cutoff, parameter.dtype, parameter.device)
+        with errors_about(f"the bonds of {type(self).__name__}"):
+            return lattice_graph(lattice, self.cutoff, parameter.dtype, parameter.device)
 
     @abstractmethod
     def forward(
@@ -80,10 +82,20 @@ class ForceNetwork(nn.Module, ABC):
         return net
 
 
+def bond_length(lattice: Lattice, cutoff: float) -> float:
+    """The length of a cutoff, in the units of the lattice.
+
+    Args:
+        lattice: The lattice, whose neighbors may be at any distance.
+        cutoff: The cutoff of a network, in nearest-neighbor distances.
+    """
+    return cutoff * lattice.neighbor_distance
+
+
 def cells_spanned(lattice: Lattice, cutoff: float, n_hops: int = 1) -> tuple[int, ...]:
     """The largest number of cells along each axis that a path of `n_hops` bonds spans.
 
-    The extent of the lattice does not matter.
+    The extent of the lattice does not matter, and the cutoff is in the units of the lattice.
     """
     bonds = [bond for orbit in bond_orbits(lattice, cutoff).orbits for bond in orbit.bonds]
     # farthest[s]: how far paths that start on sublattice s lead along each axis.

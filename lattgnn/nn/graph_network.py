@@ -15,7 +15,7 @@ from lattgnn.errors import InputError
 from lattgnn.graph import LatticeGraph, graph_operator
 from lattgnn.lattice import Lattice, bond_orbits
 from lattgnn.nn.energy_head import energy_and_forces
-from lattgnn.nn.force_network import ForceNetwork, cells_spanned
+from lattgnn.nn.force_network import ForceNetwork, bond_length, cells_spanned
 from lattgnn.symmetry import FieldType
 from lattgnn.trust import import_object
 
@@ -97,7 +97,7 @@ class GraphNetwork(ForceNetwork):
             lattice.
         field_type: Kind of the field, from the Hamiltonian; its ``force_bound`` is b.
         layers: The convolutions.
-        cutoff: Longest bond.
+        cutoff: Longest bond, in units of the nearest-neighbor distance.
         conservative: Whether to use the energy head instead of the direct head. It needs layers
             that can be differentiated twice.
         bounded: Whether the direct head has the bound b.
@@ -125,7 +125,8 @@ class GraphNetwork(ForceNetwork):
             )
         if not field_scale > 0:
             raise InputError(f"field_scale must be positive, got {field_scale!r}. Use 1.0.")
-        self.field_type, self.layers, self.cutoff = field_type, layers, cutoff
+        self.field_type, self.layers = field_type, layers
+        self.cutoff = bond_length(lattice, cutoff)
         self.conservative, self.bounded, self.field_scale = conservative, bounded, field_scale
         self.hyperparameters = dict(
             field_type=field_type,
@@ -147,7 +148,7 @@ class GraphNetwork(ForceNetwork):
                 f"arguments must be those of {layers.conv}, got {sorted(layers.arguments)}: "
                 f"{error}. See its documentation."
             ) from None
-        self.receptive_field = cells_spanned(lattice, cutoff, len(self.convs))
+        self.receptive_field = cells_spanned(lattice, self.cutoff, len(self.convs))
 
     @property
     def symmetry(self) -> str:
@@ -241,10 +242,15 @@ def edge_types(graph: LatticeGraph) -> Tensor:
 def edge_features(
     graph: LatticeGraph, kind: Literal["orbit", "distance", "vector"]
 ) -> Float[Tensor, "n_edges features"]:
-    """Features of each bond: its orbit (one-hot), its length, or its vector."""
+    """Features of each bond: its orbit (one-hot), its length, or its vector.
+
+    Lengths and vectors are in units of the nearest-neighbor distance.
+    """
     if kind == "orbit":
         return nn.functional.one_hot(edge_types(graph), graph["n_orbits"]).to(graph.dtype)
-    vectors = torch.from_numpy(graph.lattice.bonds(graph.cutoff).displacement.copy())
+    lattice = graph.lattice
+    displacement = lattice.bonds(graph.cutoff).displacement / lattice.neighbor_distance
+    vectors = torch.from_numpy(displacement)
     if kind == "distance":
         vectors = vectors.norm(dim=1, keepdim=True)
     return vectors.to(graph.device, graph.dtype)

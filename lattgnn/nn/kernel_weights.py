@@ -26,7 +26,8 @@ class KernelWeights(nn.Module):
         lattice: Determines the orbits and kernels; its extent does not matter.
         inputs: Blocks of channels that the layer reads.
         outputs: Blocks of channels that the layer returns.
-        cutoff: Longest bond; None makes the layer act on each site separately.
+        cutoff: Longest bond, in the units of the lattice; None makes the layer act on each site
+            separately.
         bias: Whether invariant channels get a bias.
     """
 

@@ -21,7 +21,8 @@ class NonlinearLayer(nn.Module):
         inputs: Blocks of channels that the layer reads.
         hidden: Blocks that the nonlinearity returns.
         outputs: Blocks of channels that the layer returns.
-        cutoff: Longest bond of the first convolution; None makes it act on each site separately.
+        cutoff: Longest bond of the first convolution, in the units of the lattice; None makes it
+            act on each site separately.
         kind: The nonlinearity.
         last_cutoff: Longest bond of the second convolution; None makes it act on each site
             separately.

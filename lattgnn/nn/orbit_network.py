@@ -12,7 +12,7 @@ from lattgnn.lattice import Lattice
 from lattgnn.nn.energy_head import energy_and_forces
 from lattgnn.nn.features import EVEN, ODD, SPIN, Features, features, scalars
 from lattgnn.nn.field_basis import FieldBasis, field_blocks
-from lattgnn.nn.force_network import ForceNetwork, cells_spanned
+from lattgnn.nn.force_network import ForceNetwork, bond_length, cells_spanned
 from lattgnn.nn.kernel_operators import in_site_order
 from lattgnn.nn.nonlinear_layer import NonlinearLayer
 from lattgnn.nn.nonlinearities import Kind
@@ -137,7 +137,8 @@ class OrbitNetwork(ForceNetwork):
         super().__init__()
         hidden.check(lattice, field_type)
         _check(n_layers, field_scale, tangent and not field_type.is_spin)
-        self.field_type, self.cutoff, self.hidden = field_type, cutoff, hidden
+        self.field_type, self.hidden = field_type, hidden
+        self.cutoff = bond_length(lattice, cutoff)
         self.conservative, self.tangent = conservative, tangent
         self.hyperparameters = dict(
             field_type=field_type,
@@ -151,7 +152,7 @@ class OrbitNetwork(ForceNetwork):
         representation = field_representation(lattice.cell, field_type.representation)
         self.is_scalar = representation.is_scalar
         if field_type.is_spin:
-            self.basis = SpinBasis(lattice, cutoff)
+            self.basis = SpinBasis(lattice, self.cutoff)
             forces = scalars(lattice, 1, SPIN)
         else:
             self.basis = FieldBasis(lattice, representation, field_scale, hidden.odd)
@@ -161,13 +162,13 @@ class OrbitNetwork(ForceNetwork):
         width, kind = hidden.blocks(lattice, field_type), hidden.nonlinearity
         self.embed = self._layer(lattice, self.basis.outputs, width, width, kind)
         self.blocks = nn.ModuleList(
-            NonlinearLayer(lattice, width, width, width, cutoff, kind) for _ in range(n_layers)
+            NonlinearLayer(lattice, width, width, width, self.cutoff, kind) for _ in range(n_layers)
         )
         self.readout = self._layer(lattice, width, width, outputs, kind)
         self._check_channels()
         convolutions = [module for module in self.modules() if isinstance(module, OrbitConv)]
         n_hops = sum(conv.cutoff is not None for conv in convolutions) + field_type.is_spin
-        self.receptive_field = cells_spanned(lattice, cutoff, n_hops)
+        self.receptive_field = cells_spanned(lattice, self.cutoff, n_hops)
 
     def site_outputs(
         self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph
@@ -236,7 +237,7 @@ class OrbitNetwork(ForceNetwork):
         if not (self.embed.conv.uses_all() and self.readout.mix.reaches_all()):
             raise InputError(
                 "representation of the hidden channels must be one that bonds up to "
-                f"cutoff={self.cutoff:g} "
+                f"cutoff={self.hyperparameters['cutoff']:g} "
                 f"join with the field, {self.field_type.representation!r}, got "
                 f"{self.hidden.representation!r}. Add 'vector' to it, or use a longer cutoff."
             )

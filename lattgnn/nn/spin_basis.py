@@ -56,7 +56,7 @@ class SpinBasis(nn.Module):
 
     Args:
         lattice: The lattice; its extent does not matter.
-        cutoff: Longest bond.
+        cutoff: Longest bond, in the units of the lattice.
 
     Reference:
         Hopping among spins: P. W. Anderson and H. Hasegawa, Phys. Rev. 100, 675 (1955).

@@ -2,6 +2,15 @@
 
 from lattgnn.report.comparison import write_comparison
 from lattgnn.report.ensemble import Ensemble, group_runs
+from lattgnn.report.fit_report import (
+    FitRun,
+    compare_fits,
+    comparison_plot,
+    fit_curves,
+    progress_plot,
+    read_fit,
+    write_fit_report,
+)
 from lattgnn.report.growth_plots import length_plot, slope_plot
 from lattgnn.report.movie import write_movie
 from lattgnn.report.page import Movie, Section, Table, write_report
@@ -24,23 +33,29 @@ from lattgnn.report.thermal_plots import energy_plot, temperature_plot
 
 __all__ = [
     "Ensemble",
+    "FitRun",
     "Movie",
     "Section",
     "Table",
     "analysis_figures",
     "analyze_trajectory",
+    "compare_fits",
+    "comparison_plot",
     "correlation_plot",
     "cut_plot",
     "dynamics_comparison",
     "energy_errors",
     "energy_plot",
+    "fit_curves",
     "group_runs",
     "length_plot",
     "loss_curves",
     "parity_plot",
+    "progress_plot",
     "quench_dataset",
     "quench_metrics",
     "quench_sections",
+    "read_fit",
     "save_figures",
     "slope_plot",
     "snapshot_panel",
@@ -49,6 +64,7 @@ __all__ = [
     "time_series",
     "window_errors",
     "write_comparison",
+    "write_fit_report",
     "write_movie",
     "write_quench_report",
     "write_report",

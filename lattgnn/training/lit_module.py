@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -11,10 +12,17 @@ from pytorch_optimizer import SOAP
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lattgnn.checkpoint import checkpoint_header, load_weights, read_header
+from lattgnn.checkpoint import (
+    checkpoint_header,
+    field_statistics,
+    load_weights,
+    read_header,
+)
 from lattgnn.checkpoint_checks import check_field_type, check_hamiltonian, check_network
+from lattgnn.data import LatticeDataModule
 from lattgnn.data.dataset import WINDOW_NAMES
 from lattgnn.errors import InputError, StoppedRunError
+from lattgnn.field_statistics import FieldStatistics
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork, tangent_part
@@ -112,6 +120,7 @@ class LitForceField(LightningModule):
             )
         if init_from is not None:
             load_weights(init_from, self.net, hamiltonian)
+        self.field_statistics: FieldStatistics | None = None
         self.windows = (*WINDOWS, TANGENT) if self.has_spins else WINDOWS
         names = [f"{stage}_{window}" for stage in ("val", "test") for window in self.windows]
         self.errors = nn.ModuleDict({name: ForceErrors() for name in names})
@@ -183,18 +192,21 @@ class LitForceField(LightningModule):
         for name, weights in self.net.state_dict().items():
             if weights.is_floating_point() and not weights.isfinite().all():
                 raise StoppedRunError(f"the weights {name} are not finite. {self._advice()}")
-        checkpoint["lattgnn"] = checkpoint_header(self.net, self.hamiltonian, self.solver)
+        checkpoint["lattgnn"] = checkpoint_header(
+            self.net, self.hamiltonian, self.solver, self.field_statistics
+        )
         checkpoint["optimizer"] = optimizer_name(self.configure_optimizers())
 
-    def check_header(self, checkpoint: dict[str, Any]) -> None:
+    def check_header(self, checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> None:
         """Refuse the checkpoint of another Hamiltonian, network or format version.
 
         Raises:
             InputError: If the header is not that of this module.
         """
-        header = read_header(checkpoint)
-        check_hamiltonian(header, self.hamiltonian)
-        check_network(header, self.net)
+        header = read_header(checkpoint, path)
+        check_hamiltonian(header, self.hamiltonian, path)
+        check_network(header, self.net, path)
+        self.field_statistics = field_statistics(header, path)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check the header, and put the configured settings into the state of the optimizer."""
@@ -205,16 +217,19 @@ class LitForceField(LightningModule):
                 logger.info("settings of the optimizer that differ: %s", ", ".join(changes))
 
     def on_fit_start(self) -> None:
-        """Refuse labels without energies if the loss contains them."""
-        frames = getattr(getattr(self.trainer, "datamodule", None), "tensors", {}).get("train")
-        if self.energy_weight > 0 and frames is not None:
-            n_missing = int(frames["energy"].isnan().sum())
-            if n_missing:
-                raise InputError(
-                    "energy_weight must be 0.0 if training frames have no energy, got "
-                    f"{self.energy_weight!r} and {n_missing} of {len(frames['energy'])} frames "
-                    "without. Use energy_weight=0.0, or labels with energies."
-                )
+        """Keep the statistics of the training fields, and refuse labels without energies."""
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, LatticeDataModule):
+            return
+        self.field_statistics = data.field_statistics("train", both_signs=self.particle_hole)
+        energies = data.tensors["train"]["energy"]
+        n_missing = int(energies.isnan().sum())
+        if self.energy_weight > 0 and n_missing:
+            raise InputError(
+                "energy_weight must be 0.0 if training frames have no energy, got "
+                f"{self.energy_weight!r} and {n_missing} of {len(energies)} frames without. Use "
+                "energy_weight=0.0, or labels with energies."
+            )
 
     def _check_loss(self, loss: Tensor) -> None:
         """Stop a fit whose loss is not finite, before the next checkpoint."""

@@ -44,6 +44,7 @@ class TinyFit:
             },
             "model": {"net": {"class_path": "lattgnn.nn.OrbitNetwork", "init_args": net}},
             "trainer": {"max_epochs": 2, "accelerator": "cpu"},
+            "report": False,
         }
         self.config.write_text(yaml.safe_dump(config))
 

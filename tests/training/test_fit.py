@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -16,6 +17,7 @@ import yaml
 from lattgnn.cli import main
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.lattice import square
+from lattgnn.report import read_fit
 
 
 def source(kind, **arguments):
@@ -54,6 +56,7 @@ def workspace(tmp_path_factory) -> Path:
             "energy_weight": 0.1,
         },
         "trainer": {"max_epochs": 3, "accelerator": "cpu"},
+        "report": False,
     }
     (folder / "fit.yaml").write_text(yaml.safe_dump(config))
     return folder
@@ -127,6 +130,16 @@ def test_a_finished_fit_is_not_done_again(workspace, finished):
     before = (finished / "last.ckpt").stat().st_mtime_ns
     assert main(command(workspace, "fit", "whole")) == 0
     assert (finished / "last.ckpt").stat().st_mtime_ns == before
+
+
+def test_metrics_have_rate_time_and_speed_and_the_report_draws_them(workspace, finished):
+    run = read_fit(finished)
+    assert list(run.epochs) == [1, 2, 3]
+    assert (np.diff(run.column("seconds")) > 0).all() and (run.column("samples_per_s") > 0).all()
+    assert run.column("lr")[0] > run.column("lr")[-1] == pytest.approx(0, abs=1e-6)
+    assert main(command(workspace, "fit", "whole", "--report=true")) == 0
+    written = {path.name for path in finished.iterdir()}
+    assert {"report.html", "curves.png", "curves.pdf", "progress.png"} <= written
 
 
 def test_another_configuration_does_not_continue_a_run(workspace, finished, capsys):

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.optim import SGD, AdamW
 
-from lattgnn.checkpoint import find_checkpoint, load_checkpoint, pretrained_path
+from lattgnn.checkpoint import load_checkpoint
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
 from lattgnn.nn import HiddenChannels, OrbitNetwork
+from lattgnn.pretrained import pretrained_path
 from lattgnn.solvers import ExactDiagonalization
 from lattgnn.training import LitForceField
 from lattgnn.training.optimizer_settings import optimizer_name, restore_settings
@@ -118,13 +119,6 @@ def test_weights_of_another_network_are_refused_in_one_line(name, network, words
     assert "\n" not in str(caught.value)
 
 
-def test_a_shipped_name_is_never_a_path(tmp_path, monkeypatch):
-    (tmp_path / "holstein-square").mkdir()
-    monkeypatch.chdir(tmp_path)
-    assert find_checkpoint("holstein-square") == pretrained_path("holstein-square")
-    assert str(find_checkpoint("./holstein-square")) == "holstein-square"
-
-
 def test_the_state_of_a_shipped_file_cannot_be_continued(tiny_fit, capsys):
     options = [
         "--ckpt_path=holstein-square-small",
@@ -135,3 +129,16 @@ def test_the_state_of_a_shipped_file_cannot_be_continued(tiny_fit, capsys):
     assert message.count("\n") == 1 and "--model.init_from=" in message
     assert not (tiny_fit.folder / "shipped").exists()
     assert tiny_fit("test", "shipped-test", *options) == 0
+
+
+def test_a_checkpoint_knows_its_training_fields_and_test_compares_them(tiny_fit, capsys):
+    found = tiny_fit.checkpoint("whole")["lattgnn"]["field_statistics"]
+    assert found["n_frames"] == 17 and list(found["periodic"]) == [True, True]
+    weak = {"split": "test", "n_samples": 4, "variances": [0.01]}
+    sources = [{"class_path": "lattgnn.data.RandomFields", "init_args": weak}]
+    capsys.readouterr()
+    assert tiny_fit("test", "whole") == 0
+    assert "leave" not in capsys.readouterr().err
+    assert tiny_fit("test", "whole", f"--data.sources={json.dumps(sources)}") == 0
+    message = capsys.readouterr().err
+    assert message.count("the test fields leave those of the training: the mean square") == 1

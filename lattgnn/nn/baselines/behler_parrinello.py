@@ -22,7 +22,7 @@ from lattgnn.nn.baselines.dense_layers import (
 from lattgnn.nn.baselines.irreps_network import Constant, PatchDecomposition
 from lattgnn.nn.baselines.site_patch import check_periodic, patch_table, patch_values
 from lattgnn.nn.energy_head import energy_and_forces
-from lattgnn.nn.force_network import ForceNetwork, cells_spanned
+from lattgnn.nn.force_network import ForceNetwork, bond_length, cells_spanned
 from lattgnn.symmetry import FieldType, clebsch_gordan
 
 
@@ -102,7 +102,8 @@ class BehlerParrinello(ForceNetwork):
     Args:
         lattice: The periodic lattice, of any extent.
         field_type: Must be one scalar per site; its bound is not used.
-        cutoff: Radius of the patch; with √13 it holds 45 sites of the square lattice.
+        cutoff: Radius of the patch, in units of the nearest-neighbor distance; with √13 it holds 45
+            sites of the square lattice.
         channels: Widths of the hidden layers.
         field_scale: Value of the field that enters as 1; the references fade out below it.
 
@@ -123,7 +124,8 @@ class BehlerParrinello(ForceNetwork):
         field_scale: float = 1.0,
     ):
         super().__init__()
-        self.patch_radius, self.field_scale = cutoff, checked_scale(field_scale)
+        self.field_scale = checked_scale(field_scale)
+        self.patch_radius = bond_length(lattice, cutoff)
         # The patch may be wider than the lattice, so the graph only needs nearest-neighbor bonds.
         self.cutoff = lattice.neighbor_distance
         channels = checked_channels(channels)
@@ -131,10 +133,10 @@ class BehlerParrinello(ForceNetwork):
         self.hyperparameters = dict(
             field_type=field_type, cutoff=cutoff, channels=channels, field_scale=field_scale
         )
-        self.decomposition = PatchDecomposition(lattice, cutoff)
+        self.decomposition = PatchDecomposition(lattice, self.patch_radius)
         self.invariants = ReferenceInvariants(self.decomposition)
         self.site_energy = mlp((self.invariants.n_invariants, *channels, 1), nn.SiLU)
-        self.receptive_field = cells_spanned(lattice, cutoff)
+        self.receptive_field = cells_spanned(lattice, self.patch_radius)
 
     def graph(self, lattice: Lattice) -> LatticeGraph:
         """The graph of a lattice, in this network's dtype and on its device."""

@@ -17,7 +17,7 @@ from lattgnn.nn.baselines.dense_layers import (
     mlp,
 )
 from lattgnn.nn.baselines.site_patch import check_periodic, patch, patch_table, patch_values
-from lattgnn.nn.force_network import ForceNetwork, cells_spanned
+from lattgnn.nn.force_network import ForceNetwork, bond_length, cells_spanned
 from lattgnn.symmetry import FieldType
 
 
@@ -31,8 +31,8 @@ class GroupAveragedMLP(ForceNetwork):
         lattice: The periodic lattice, of any extent; determines the point group.
         field_type: Must be one scalar per site; its `force_bound` is b, and None leaves the output
             unbounded.
-        cutoff: Radius of the patch, in the units of the lattice; with √13 it holds 45 sites of the
-            square lattice.
+        cutoff: Radius of the patch, in units of the nearest-neighbor distance; with √13 it holds 45
+            sites of the square lattice.
         channels: Widths of the hidden layers.
         field_scale: Value of the field that enters as 1.
 
@@ -57,14 +57,14 @@ class GroupAveragedMLP(ForceNetwork):
         self.hyperparameters = dict(
             field_type=field_type, cutoff=cutoff, channels=channels, field_scale=field_scale
         )
-        self.patch_radius = cutoff
+        self.patch_radius = bond_length(lattice, cutoff)
         # The patch may be wider than the lattice, so the graph only needs nearest-neighbor bonds.
         self.cutoff = lattice.neighbor_distance
         self.field_scale = checked_scale(field_scale)
-        sites = patch(lattice, cutoff)
+        sites = patch(lattice, self.patch_radius)
         self.register_buffer("permutations", torch.from_numpy(sites.permutations), persistent=False)
         self.mlp = mlp((len(sites), *channels, 1), nn.SiLU)
-        self.receptive_field = cells_spanned(lattice, cutoff)
+        self.receptive_field = cells_spanned(lattice, self.patch_radius)
 
     def graph(self, lattice: Lattice) -> LatticeGraph:
         """The graph of a lattice, in this network's dtype and on its device."""

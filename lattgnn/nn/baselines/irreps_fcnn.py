@@ -17,7 +17,7 @@ from lattgnn.nn.baselines.dense_layers import (
 )
 from lattgnn.nn.baselines.irreps_network import PatchDecomposition, ProductLinear
 from lattgnn.nn.baselines.site_patch import check_periodic, patch_table, patch_values
-from lattgnn.nn.force_network import ForceNetwork, cells_spanned
+from lattgnn.nn.force_network import ForceNetwork, bond_length, cells_spanned
 from lattgnn.symmetry import FieldType, Representation
 
 
@@ -78,7 +78,8 @@ class IrrepsFCNN(ForceNetwork):
     Args:
         lattice: The periodic lattice, of any extent.
         field_type: Must be one scalar per site; its bound is not used.
-        cutoff: Radius of the patch; with √13 it holds 45 sites of the square lattice.
+        cutoff: Radius of the patch, in units of the nearest-neighbor distance; with √13 it holds 45
+            sites of the square lattice.
         channels: Copies of each irrep after each layer.
         field_scale: Value of the field that enters as 1. The published value is the largest in the
             training set.
@@ -97,7 +98,8 @@ class IrrepsFCNN(ForceNetwork):
         field_scale: float = 5.0,
     ):
         super().__init__()
-        self.patch_radius, self.field_scale = cutoff, checked_scale(field_scale)
+        self.field_scale = checked_scale(field_scale)
+        self.patch_radius = bond_length(lattice, cutoff)
         # The patch may be wider than the lattice, so the graph only needs nearest-neighbor bonds.
         self.cutoff = lattice.neighbor_distance
         channels = checked_channels(channels)
@@ -105,7 +107,7 @@ class IrrepsFCNN(ForceNetwork):
         self.hyperparameters = dict(
             field_type=field_type, cutoff=cutoff, channels=channels, field_scale=field_scale
         )
-        self.decomposition = PatchDecomposition(lattice, cutoff)
+        self.decomposition = PatchDecomposition(lattice, self.patch_radius)
         irreps = self.decomposition.irreps
         copies = [self.decomposition.copies, *((width,) * len(irreps) for width in channels)]
         self.layers = nn.ModuleList(
@@ -114,7 +116,7 @@ class IrrepsFCNN(ForceNetwork):
         )
         self.readout = ProductLinear(irreps, copies[-1], 1, n_targets=1)
         self.readout_bias = nn.Parameter(torch.zeros(1))
-        self.receptive_field = cells_spanned(lattice, cutoff)
+        self.receptive_field = cells_spanned(lattice, self.patch_radius)
 
     def graph(self, lattice: Lattice) -> LatticeGraph:
         """The graph of a lattice, in this network's dtype and on its device."""

@@ -1,0 +1,63 @@
+"""Settings and checkpoints that a fit refuses in one line, before anything is written."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lattgnn.errors import InputError
+
+PRECISIONS = (None, 32, "32", "32-true", 64, "64", "64-true")
+"""Settings of trainer.precision that are supported."""
+
+
+def check_settings(settings: Any, n_threads: int, is_fit: bool) -> None:
+    """Refuse values that would fail later with a message of another program.
+
+    Args:
+        settings: The options of the trainer.
+        n_threads: Threads per process.
+        is_fit: Whether the verb is `fit`.
+
+    Raises:
+        InputError: If a value cannot be used.
+    """
+    if n_threads < 1:
+        raise InputError(f"threads must be at least 1, got {n_threads!r}.")
+    if settings.precision not in PRECISIONS:
+        raise InputError(
+            "precision must be 32-true or 64-true, because 16 bits are coarser than the error of "
+            f"a trained network, got {settings.precision!r}. Use --data.dtype=float64 for 64 bits."
+        )
+    if is_fit and settings.enable_checkpointing is False:
+        raise InputError(
+            "enable_checkpointing must be true, because best.ckpt is the result of a fit, got "
+            "False. Leave it out."
+        )
+    if settings.devices in (0, "0"):
+        raise InputError(f"devices must be at least 1, got {settings.devices!r}.")
+
+
+def check_training_state(
+    checkpoint: Mapping[str, Any], path: Path, max_epochs: int | None = None
+) -> None:
+    """Refuse a checkpoint from which no fit can continue.
+
+    Args:
+        checkpoint: Contents of the file.
+        path: The file.
+        max_epochs: Epochs of the fit that continues; None if it may be finished already.
+
+    Raises:
+        InputError: If the file holds the weights alone, or the fit has no epochs left.
+    """
+    if not checkpoint.get("optimizer_states") or "loops" not in checkpoint:
+        raise InputError(
+            f"{path} must hold the state of a fit, got the weights alone. Start a new fit from "
+            f"them with --model.init_from={path} in place of --ckpt_path."
+        )
+    n_epochs = checkpoint["epoch"] + 1
+    if max_epochs is not None and 0 <= max_epochs <= n_epochs:
+        raise InputError(
+            f"max_epochs must be above the {n_epochs} epochs of {path} to continue its fit, got "
+            f"{max_epochs}. Use a larger number, or start a new fit with --model.init_from."
+        )

@@ -1,0 +1,360 @@
+"""Every package model passes the checks; a model with one wrong property fails the right one."""
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lattgnn.checks import check_model, check_symmetry, require_valid
+from lattgnn.checks.samples import random_field
+from lattgnn.errors import InputError
+from lattgnn.forcefield import ExactForceField
+from lattgnn.hamiltonians import DoubleExchange, Holstein, JahnTeller, Peierls
+from lattgnn.lattice import chain, cubic, honeycomb, kagome, lieb, square, triangular
+from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization, Solver
+from lattgnn.symmetry import FieldType
+
+SOLVER = ExactDiagonalization(kT=0.1, mu=0.0)
+NAMED = [chain(12), square(6), triangular(6), honeycomb(4), kagome(4), lieb(4), cubic(4)]
+SPECIAL = [
+    square(6, 8),
+    square(40),  # too large to be checked as a whole in no time
+    square(6, periodic=False),
+    kagome(4, periodic=[True, False]),
+]
+
+
+def lattice_id(lattice) -> str:
+    return f"{lattice.name}{lattice.extent}"
+
+
+def failed(model, solver: Solver = SOLVER, **options) -> dict[str, str]:
+    """Messages of the checks that failed, by name."""
+    results = check_model(model, solver, **options)
+    return {result.name: result.message for result in results if not result.passed}
+
+
+@pytest.mark.parametrize("lattice", [*NAMED, *SPECIAL], ids=lattice_id)
+def test_the_holstein_model_passes_on_every_named_lattice(lattice):
+    assert failed(Holstein(lattice)) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lattice", [*NAMED, *SPECIAL], ids=lattice_id)
+@pytest.mark.parametrize("model", [Peierls, DoubleExchange])
+def test_package_models_pass_on_every_named_lattice(model, lattice):
+    assert failed(model(lattice)) == {}
+
+
+@pytest.mark.parametrize("model", [Peierls, DoubleExchange, JahnTeller])
+def test_models_with_components_pass(model):
+    assert failed(model(square(6))) == {}
+
+
+@pytest.mark.parametrize(("kT", "filling"), [(0.0, None), (0.0, 0.35), (1e-5, 0.5)])
+def test_every_ensemble_passes(kT, filling):
+    mu = -0.4 if filling is None else None
+    assert failed(Peierls(square(6)), ExactDiagonalization(kT, mu, filling)) == {}
+
+
+def test_an_approximate_solver_does_not_fail_a_model():
+    assert failed(Holstein(square(12)), DomainDiagonalization(0.1, 0.0, core=2, buffer=1)) == {}
+
+
+@pytest.mark.parametrize("lattice", [chain(8), square(6), honeycomb(4), lieb(4), cubic(4)])
+def test_the_particle_hole_map_holds_on_bipartite_lattices(lattice):
+    assert failed(Holstein(lattice), particle_hole=True) == {}
+
+
+# Models with one wrong property each. `model` changes with the case, the rest is Holstein's.
+
+
+@dataclass(frozen=True)
+class OneWay(Holstein):
+    """The hopping has a phase that its reverse does not have."""
+
+    def elements(self, field: Tensor) -> Tensor:
+        elements = super().elements(field).to(torch.complex128)
+        phase = torch.where(self.rows < self.cols, 1.0, 0.0)
+        return elements * torch.exp(0.3j * phase)
+
+
+@dataclass(frozen=True)
+class Asymmetric(Holstein):
+    """Real elements that differ between the two directions of a bond."""
+
+    def elements(self, field: Tensor) -> Tensor:
+        return super().elements(field) * torch.where(self.rows < self.cols, 1.2, 1.0)
+
+
+@dataclass(frozen=True)
+class Detached(Holstein):
+    """The field leaves autograd on its way to the elements."""
+
+    def elements(self, field: Tensor) -> Tensor:
+        on_site = torch.from_numpy((-self.g * field.detach()).numpy()) + 0.0 * field
+        hopping = field.new_full((*field.shape[:-1], len(self.rows) - self.lattice.n_sites), -1.0)
+        return torch.cat([hopping, on_site], dim=-1)
+
+
+@dataclass(frozen=True)
+class NoBackground(Holstein):
+    """The ½ of n − ½ is forgotten, but the coupling to the density is declared."""
+
+    def background_energy(self, field: Tensor) -> Tensor:
+        return 0.0 * field.sum(-1)
+
+
+@dataclass(frozen=True)
+class WrongClassicalForce(Holstein):
+    """An anharmonic energy with the force of the harmonic one."""
+
+    def classical_energy(self, field: Tensor) -> Tensor:
+        return super().classical_energy(field) + 0.1 * field.pow(4).sum(-1)
+
+
+@dataclass(frozen=True)
+class WrongStiffness(Holstein):
+    """An anharmonic model that still reports a stiffness."""
+
+    def classical_energy(self, field: Tensor) -> Tensor:
+        return -0.5 * (field * super().classical_forces(field)).sum(-1) + 0.1 * field.pow(4).sum(-1)
+
+    def classical_forces(self, field: Tensor) -> Tensor:
+        return super().classical_forces(field) - 0.4 * field.pow(3)
+
+
+@dataclass(frozen=True)
+class TightBound(Holstein):
+    """A bound that the forces exceed."""
+
+    @property
+    def field_type(self) -> FieldType:
+        return FieldType(force_bound=0.3 * self.g, density_coupling=self.g)
+
+
+@dataclass(frozen=True)
+class WrongCoupling(Holstein):
+    """A coupling of the wrong sign."""
+
+    @property
+    def field_type(self) -> FieldType:
+        return FieldType(force_bound=self.g / 2, density_coupling=-self.g)
+
+
+@dataclass(frozen=True)
+class MissingReverse(Holstein):
+    """Bonds in one direction."""
+
+    @cached_property
+    def pattern(self) -> Tensor:
+        return super().pattern[:, 1:]
+
+    def elements(self, field: Tensor) -> Tensor:
+        return super().elements(field)[..., 1:]
+
+
+@dataclass(frozen=True)
+class Repeated(Holstein):
+    """One bond twice."""
+
+    @cached_property
+    def pattern(self) -> Tensor:
+        return torch.cat([super().pattern[:, :1], super().pattern], dim=1)
+
+    def elements(self, field: Tensor) -> Tensor:
+        elements = super().elements(field)
+        return torch.cat([elements[..., :1], elements], dim=-1)
+
+
+@dataclass(frozen=True)
+class NoDiagonal(Holstein):
+    """The diagonal is left out."""
+
+    @cached_property
+    def pattern(self) -> Tensor:
+        return super().pattern[:, : -self.lattice.n_sites]
+
+    def elements(self, field: Tensor) -> Tensor:
+        return super().elements(field)[..., : -self.lattice.n_sites]
+
+
+@dataclass(frozen=True)
+class SummedBatch(Holstein):
+    """The energy is summed over the batch too."""
+
+    def classical_energy(self, field: Tensor) -> Tensor:
+        return 0.5 * self.k0 * field.square().sum()
+
+
+@dataclass(frozen=True)
+class MixedBatch(Holstein):
+    """The mean of the batch enters the elements of each field."""
+
+    def elements(self, field: Tensor) -> Tensor:
+        mean = field.mean(0, keepdim=True) if field.ndim > 1 else field
+        return super().elements(field - mean + field.mean(-1, keepdim=True))
+
+
+@dataclass(frozen=True)
+class MeanField(Holstein):
+    """The hopping depends on the mean of the field over the whole lattice."""
+
+    def elements(self, field: Tensor) -> Tensor:
+        elements = super().elements(field)
+        return elements * (1 + 0.2 * torch.tanh(field.mean(-1, keepdim=True)))
+
+
+@dataclass(frozen=True)
+class AllToAll(Holstein):
+    """Every site couples to the field of all others, through the background energy."""
+
+    def background_energy(self, field: Tensor) -> Tensor:
+        return super().background_energy(field) + 0.5 * field.sum(-1).square()
+
+
+def staggered(model: Holstein) -> Tensor:
+    """±1 by the parity of the cell."""
+    return torch.tensor((-1.0) ** model.lattice.cells.sum(1))
+
+
+@dataclass(frozen=True)
+class Staggered(Holstein):
+    """A staggered on-site energy on a lattice whose sites are all equivalent."""
+
+    def elements(self, field: Tensor) -> Tensor:
+        return super().elements(field - 0.5 / self.g * staggered(self))
+
+
+@dataclass(frozen=True)
+class Anisotropic(Holstein):
+    """A hopping that differs between the axes of the square lattice."""
+
+    def elements(self, field: Tensor) -> Tensor:
+        bonds = self.lattice.bonds(self.lattice.neighbor_distance)
+        along_x = torch.tensor(bonds.displacement[:, 0]).abs() > 0.5
+        factor = torch.cat([torch.where(along_x, 1.3, 1.0), torch.ones(self.lattice.n_sites)])
+        return super().elements(field) * factor
+
+
+@dataclass(frozen=True)
+class Flux(Holstein):
+    """A flux through the plaquettes beside one column, which no gauge transformation removes."""
+
+    def elements(self, field: Tensor) -> Tensor:
+        bonds = self.lattice.bonds(self.lattice.neighbor_distance)
+        on_column = torch.tensor(self.lattice.cells[bonds.source, 0] == 0)
+        phase = torch.exp(0.5j * torch.tensor(bonds.displacement[:, 1]) * on_column)
+        elements = super().elements(field).to(torch.complex128)
+        return torch.cat([elements[..., : len(phase)] * phase, elements[..., len(phase) :]], -1)
+
+
+@dataclass(frozen=True)
+class Disordered(Holstein):
+    """On-site energies that are given for the sites of one lattice."""
+
+    levels: Any = field(default=(), compare=False)
+
+    def elements(self, field: Tensor) -> Tensor:
+        return super().elements(field - torch.tensor(self.levels) / self.g)
+
+
+@dataclass(frozen=True)
+class Trivial(Peierls):
+    """A displacement vector that does not turn with the lattice."""
+
+    @property
+    def field_type(self) -> FieldType:
+        return FieldType("2 trivial", n_components=2)
+
+
+@dataclass(frozen=True)
+class EasyAxis(DoubleExchange):
+    """A field along z in the energy of the electrons."""
+
+    def background_energy(self, field: Tensor) -> Tensor:
+        return 0.3 * field[..., 2].square().sum(-1)
+
+
+@dataclass(frozen=True)
+class Zeeman(DoubleExchange):
+    """Electrons in a magnetic field, which the reversal of all spins would turn around."""
+
+    def background_energy(self, field: Tensor) -> Tensor:
+        return 0.3 * field.sum((-1, -2))
+
+
+LEVELS = tuple(torch.linspace(-1, 1, 36, dtype=torch.float64).tolist())
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "words"),
+    [
+        (OneWay, "hermitian", "complex conjugate"),
+        (Asymmetric, "hermitian", "complex conjugate"),
+        (Detached, "electronic forces", "differentiable torch operations"),
+        (NoBackground, "density coupling", "add ½ g Σ φ_i"),
+        (WrongClassicalForce, "classical forces", "minus the derivative"),
+        (WrongStiffness, "stiffness", "return None"),
+        (TightBound, "force bound", "exceeds force_bound=1.05"),
+        (WrongCoupling, "density coupling", "does not lower all levels by mu"),
+        (MissingReverse, "pattern", "1 elements lack the transposed one"),
+        (Repeated, "pattern", "1 elements occur more than once"),
+        (NoDiagonal, "pattern", "16 diagonal elements are missing"),
+        (SummedBatch, "batches", r"classical_energy must have the shape \[3\], got \[\]"),
+        (MixedBatch, "batches", "depends on the other fields"),
+        (MeanField, "reach", "farther on larger lattices"),
+        (AllToAll, "force decay", "cannot learn"),
+        (Staggered, "symmetry", r"the translation \(x, y\) → \(x\+1, y\).*φ_i = Q_i − ε_i/g"),
+        (Anisotropic, "symmetry", r"the operation \(x, y\) → \(y, -x\).*labels"),
+        (Flux, "symmetry", "5 in all.*bond_labels"),
+        (partial(Disordered, levels=LEVELS), "symmetry", "9 in all.*ε_i/g"),
+        (Trivial, "symmetry", r"the operation \(x, y\) → "),
+        (EasyAxis, "symmetry", "a common rotation of all spins.*classical_energy"),
+        (Zeeman, "symmetry", "of all spins"),
+    ],
+)
+def test_a_wrong_property_is_named(model, name, words):
+    found = failed(model(square(6)))
+    assert re.search(words, found[name]), found[name]
+
+
+def test_one_wrong_property_fails_one_check():
+    for model in (WrongStiffness, TightBound, Staggered, Anisotropic, Flux):
+        assert len(failed(model(square(6)))) == 1
+
+
+def test_hopping_within_one_sublattice_makes_a_false_claim_of_particle_hole_symmetry():
+    model = Holstein(triangular(6))
+    assert list(failed(model, particle_hole=True)) == ["particle-hole"]
+    shifted = ExactDiagonalization(kT=0.1, mu=0.3)
+    assert list(failed(Holstein(square(6)), shifted, particle_hole=True)) == ["particle-hole"]
+
+
+def test_a_broken_symmetry_is_seen_whatever_the_lattice():
+    # 4 × 6 cells have no rotation by 90°, but the crystal has it, and networks assume it.
+    for lattice in (square(4, 6), square(6, periodic=False), square(6, 1, periodic=[True, False])):
+        assert "symmetry" in failed(Anisotropic(lattice))
+
+
+def test_a_failed_model_is_refused_with_all_that_failed():
+    with pytest.raises(InputError, match=r"^2 of \d+ checks .* symmetry: .*\+1") as caught:
+        require_valid(check_model(Staggered(square(6), g=0.5), SOLVER, particle_hole=True))
+    assert "particle-hole: " in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_size_of_the_violation_is_that_of_the_exact_force():
+    model = Staggered(square(4))
+    field, exact = random_field(model), ExactForceField(model, SOLVER)
+
+    def moved(values: Tensor) -> Tensor:
+        return values.reshape(4, 4).roll(1, 0).reshape(-1)
+
+    error = float(
+        (exact.electronic(moved(field))[1] - moved(exact.electronic(field)[1])).abs().max()
+    )
+    assert f"is off by {error:.2g}." in check_symmetry(model, SOLVER).message
