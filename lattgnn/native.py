@@ -1,8 +1,10 @@
 """Compiled code for the CPU, built from the C++ sources of the package when it is first needed.
 
 Compiling on the machine itself allows all vector instructions of its processor. The library is kept
-in the cache directory of the user, so it is compiled only once. Without a compiler, or with
-LATTGNN_NATIVE=0, `library` returns None and PyTorch is used instead.
+in the cache directory of the user, so it is compiled only once. Its name holds the checksum of its
+contents, which is compared before it is loaded, and nobody else may be able to write to it: loading
+a library runs its code. Without a compiler, or with LATTGNN_NATIVE=0 (or false, no, off), `library`
+returns None and PyTorch is used instead.
 """
 
 import ctypes
@@ -12,6 +14,7 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 from functools import cache
@@ -31,6 +34,13 @@ FLAGS = (
     "-pthread",
     "-fno-math-errno",
     "-fno-trapping-math",
+)
+# What the rest of the package calls.
+SYMBOLS = (
+    *("lattgnn_plan", "lattgnn_forces", "lattgnn_free_plan", "lattgnn_same_bytes", "lattgnn_sums"),
+    *("langevin_philox", "langevin_noise"),
+    *("langevin_update_float32", "langevin_update_float64"),
+    *("langevin_within_float32", "langevin_within_float64"),
 )
 # On ARM, compilers select the processor with -mcpu; clang of Apple accepts only this one.
 NATIVE = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
@@ -53,39 +63,126 @@ def library() -> ctypes.CDLL | None:
     """The compiled library; the first call may compile it, which takes a few seconds.
 
     Returns:
-        The library, or None if there is no compiler, it fails, or LATTGNN_NATIVE is 0.
+        The library, or None if there is no compiler, it fails, or LATTGNN_NATIVE switches it off.
     """
     command = compiler()
-    if command is None or os.environ.get("LATTGNN_NATIVE") == "0":
+    if command is None or is_switched_off():
         return None
     try:
-        return ctypes.CDLL(str(_compiled(command)))
-    except (OSError, subprocess.CalledProcessError) as error:
-        output = getattr(error, "stderr", "") or ""
+        loaded = _loaded(command)
+        missing = [name for name in SYMBOLS if not hasattr(loaded, name)]
+        if missing:
+            raise OSError(f"the library has no {', '.join(missing)}")
+        return loaded
+    except (OSError, subprocess.SubprocessError) as error:
+        output = " ".join((getattr(error, "stderr", "") or "").split())
         _log.warning(
-            "compiled code is not available, PyTorch is used instead: %s %s", error, output.strip()
+            "compiled code is not available, PyTorch is used instead: %s %s", error, output[:300]
         )
         return None
 
 
-def _compiled(command: list[str]) -> Path:
-    """Path of the library for these sources, this compiler and this processor; built if missing."""
-    sources = sorted(SOURCES.glob("*.cpp"))
+def is_switched_off() -> bool:
+    """Whether the environment variable LATTGNN_NATIVE asks for no compiled code."""
+    return os.environ.get("LATTGNN_NATIVE", "").strip().lower() in ("0", "false", "no", "off")
+
+
+def _loaded(command: list[str]) -> ctypes.CDLL:
+    """Load the library of the cache, which is built if it is missing or damaged."""
+    name = f"native-{_digest(command)}"
+    try:
+        folder = _cache_folder()
+        return ctypes.CDLL(str(_found(folder, name) or _compiled(command, folder, name)))
+    except OSError as error:
+        _log.warning(
+            "compiled code is built anew in each process, because the cache cannot be used: %s. "
+            "Set XDG_CACHE_HOME to a folder that only you can write to.",
+            error,
+        )
+    with tempfile.TemporaryDirectory(prefix="lattgnn-") as private:
+        # A loaded library stays in memory when its file is removed.
+        return ctypes.CDLL(str(_compiled(command, Path(private), name)))
+
+
+def _found(folder: Path, name: str) -> Path | None:
+    """The library in the cache; one that is damaged, or not the user's own, is removed."""
+    for path in sorted(folder.glob(f"{name}-*.so")):
+        # A truncated library would end the process when it is loaded.
+        if _fault(path) is None and path.stem == f"{name}-{_checksum(path)}":
+            return path
+        path.unlink()
+    return None
+
+
+def _cache_folder() -> Path:
+    """The folder of libraries in the user's cache directory.
+
+    Raises:
+        OSError: If there is none, or others can write to it.
+    """
+    try:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:  # HOME is not set, and the system does not know the user
+        raise OSError(str(error)) from None
+    if not root.is_absolute():
+        raise OSError(f"{str(root)!r} is not absolute")
+    folder = root / "lattgnn"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = folder.resolve()
+    if hasattr(os, "geteuid") and folder.stat().st_uid == os.geteuid():
+        folder.chmod(0o700)  # it may have been made with a more generous umask
+    fault = _fault(folder)
+    for parent in folder.parents:
+        mode = parent.stat().st_mode
+        # In a sticky folder such as /tmp, others cannot rename or remove what is not theirs.
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            fault = fault or f"everybody can write to {parent}"
+    if fault is not None:
+        raise PermissionError(fault)
+    return folder
+
+
+def _fault(path: Path) -> str | None:
+    """Why a file or folder may have been written by somebody else, or None."""
+    found = path.lstat()
+    if not hasattr(os, "geteuid"):  # on Windows, rights are not in the mode
+        return None
+    if found.st_uid not in (0, os.geteuid()):
+        return f"{path} belongs to another user"
+    if stat.S_ISLNK(found.st_mode):
+        return f"{path} is a link"
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"others can write to {path}"
+    return None
+
+
+def _digest(command: list[str]) -> str:
+    """A name for these sources, this compiler and this processor."""
     # The predefined macros contain the compiler version and the instruction sets. The digest thus
     # differs between processors, and the nodes of a cluster can share one cache directory.
     macros = _run([*command, NATIVE, "-dM", "-E", "-x", "c++", os.devnull])
-    digest = hashlib.sha256("\n".join([*FLAGS, macros, *(s.read_text() for s in sources)]).encode())
-    cache_root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = Path(cache_root) / "lattgnn" / f"native-{digest.hexdigest()[:16]}.so"
-    if not path.exists():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError:  # the home directory is not writable
-            path = Path(tempfile.mkdtemp(prefix="lattgnn-")) / path.name
+    texts = [source.read_text(encoding="utf-8") for source in sorted(SOURCES.glob("*.cpp"))]
+    return hashlib.sha256("\n".join([*FLAGS, macros, *texts]).encode()).hexdigest()[:16]
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+
+
+def _compiled(command: list[str], folder: Path, name: str) -> Path:
+    """Build the library in a folder; its name ends with the checksum of its contents."""
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as private:
+        built = Path(private) / "library.so"
+        sources = map(str, sorted(SOURCES.glob("*.cpp")))
+        _run([*command, *FLAGS, NATIVE, *sources, "-o", str(built)])
+        path = folder / f"{name}-{_checksum(built)}.so"
         with atomic_file(path) as unfinished:
-            _run([*command, *FLAGS, NATIVE, *map(str, sources), "-o", str(unfinished)])
+            shutil.copyfile(built, unfinished)
+            unfinished.chmod(0o700)
     return path
 
 
 def _run(command: list[str]) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, errors="replace"
+    ).stdout

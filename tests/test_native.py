@@ -3,6 +3,8 @@ be.
 """
 
 import logging
+import os
+from pathlib import Path
 
 import pytest
 
@@ -16,12 +18,19 @@ def fresh(monkeypatch, tmp_path):
     return native.library.__wrapped__
 
 
-@pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
-def test_compiled_once_and_found_again(fresh, monkeypatch, tmp_path):
+def sources_of_one(tmp_path, monkeypatch):
+    """Sources that compile quickly, in place of those of the package."""
     small = tmp_path / "sources"
     small.mkdir()
     (small / "one.cpp").write_text('extern "C" int lattgnn_one() { return 1; }\n')
     monkeypatch.setattr(native, "SOURCES", small)
+    monkeypatch.setattr(native, "SYMBOLS", ("lattgnn_one",))
+    return small
+
+
+@pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+def test_compiled_once_and_found_again(fresh, monkeypatch, tmp_path):
+    small = sources_of_one(tmp_path, monkeypatch)
     assert fresh().lattgnn_one() == 1
     (made,) = (tmp_path / "lattgnn").iterdir()  # nothing unfinished beside it
     stamp = made.stat().st_mtime_ns
@@ -46,6 +55,109 @@ def test_what_does_not_compile_is_told_and_not_fatal(fresh, monkeypatch, tmp_pat
     assert "PyTorch is used instead" in caplog.text and "broken.cpp" in caplog.text
 
 
-def test_it_can_be_switched_off(fresh, monkeypatch):
-    monkeypatch.setenv("LATTGNN_NATIVE", "0")
+@pytest.mark.parametrize("value", ["0", "false", "False", "no", "OFF", " off "])
+def test_it_can_be_switched_off(fresh, monkeypatch, value):
+    monkeypatch.setenv("LATTGNN_NATIVE", value)
+    assert native.is_switched_off() and fresh() is None
+    for on in ("", "1", "true"):
+        monkeypatch.setenv("LATTGNN_NATIVE", on)
+        assert not native.is_switched_off()
+
+
+def truncated(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def writable_by_others(path: Path) -> None:
+    path.chmod(0o666)
+
+
+def replaced_by_a_link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+@pytest.mark.parametrize(
+    "damage", [truncated, flipped, empty, writable_by_others, replaced_by_a_link]
+)
+def test_a_damaged_library_is_built_again(fresh, monkeypatch, tmp_path, damage, caplog):
+    sources_of_one(tmp_path, monkeypatch)
+    command = native.compiler()
+    assert command is not None
+    # Built without loading it: damage to a loaded library would end this process.
+    name = f"native-{native._digest(command)}"
+    made = native._compiled(command, native._cache_folder(), name)
+    content = made.read_bytes()
+    damage(made)
+    assert fresh().lattgnn_one() == 1
+    assert made.read_bytes() == content and not made.is_symlink()
+    assert made.stat().st_mode & 0o777 == 0o700 and not caplog.text
+
+
+@pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("foreign", "belongs to another user"),
+        ("shared", "everybody can write to"),
+        ("file", "Not a directory"),
+        ("relative", "is not absolute"),
+        ("no home", "home directory"),
+    ],
+)
+def test_a_cache_that_is_not_the_users_own_is_not_used(
+    fresh, monkeypatch, tmp_path, place, reason, caplog
+):
+    sources_of_one(tmp_path, monkeypatch)
+    before = set(Path(native.tempfile.gettempdir()).glob("lattgnn-*"))
+    if place == "foreign":
+        if not hasattr(os, "geteuid") or os.geteuid() != 0:
+            pytest.skip("only root can make a folder of another user")
+        (tmp_path / "lattgnn").mkdir()
+        os.chown(tmp_path / "lattgnn", 54321, -1)
+    elif place == "shared":
+        tmp_path.chmod(0o777)
+    elif place == "file":
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    elif place == "relative":
+        monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    else:
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr(Path, "home", no_home)
+    library = fresh()
+    assert library is not None and library.lattgnn_one() == 1
+    (line,) = caplog.messages
+    assert reason in line and "built anew in each process" in line and "\n" not in line
+    assert set(Path(native.tempfile.gettempdir()).glob("lattgnn-*")) == before
+
+
+def no_home():
+    raise RuntimeError("Could not determine home directory.")
+
+
+@pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+def test_a_library_without_our_functions_is_not_used(fresh, monkeypatch, tmp_path, caplog):
+    sources_of_one(tmp_path, monkeypatch)
+    monkeypatch.setattr(native, "SYMBOLS", ("lattgnn_one", "lattgnn_two"))
     assert fresh() is None
+    assert "the library has no lattgnn_two" in caplog.text
+
+
+def test_all_functions_that_the_package_calls_are_checked():
+    called = set()
+    for name in ("backends/native_forces.py", "backends/snapshot.py", "nn/scalar_layer.py"):
+        source = (Path(native.__file__).parent / name).read_text(encoding="utf-8")
+        called |= {word for word in native.SYMBOLS if word in source}
+    assert called == {name for name in native.SYMBOLS if name.startswith("lattgnn_")}

@@ -191,5 +191,8 @@ def _advice(model: Hamiltonian, broken: list[str]) -> str:
     on_site = on_site[model.rows == model.cols].real.reshape(model.lattice.n_cells, -1)
     differs = float((on_site - on_site[0]).detach().abs().max()) > _BOUND
     if model.field_type.density_coupling and differs:
-        advice += ", or move on-site energies ε_i into the field by φ_i = Q_i − ε_i/g"
+        advice += (
+            ", or train without on-site energies ε_i and add them with lattgnn.disorder, by the "
+            "exact shift φ_i = Q_i − ε_i/g"
+        )
     return f"{advice}; symmetry_check=false goes on without the symmetry."

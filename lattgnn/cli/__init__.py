@@ -1,6 +1,7 @@
 """The command line: `lattgnn VERB ...`. Nothing heavy is imported before the verb is known."""
 
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -71,6 +72,9 @@ def main(argv: list[str] | None = None) -> int:
         after Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # the locale may have no μ
     if not argv or argv[0] in ("-h", "--help"):
         print(_help())
         return 0 if argv else 2

@@ -104,8 +104,10 @@ def _plan() -> dict[str, str]:
 
 
 def _forces() -> str:
-    from lattgnn.native import compiler, library
+    from lattgnn.native import compiler, is_switched_off, library
 
+    if is_switched_off():
+        return "PyTorch, because LATTGNN_NATIVE switches compiled code off"
     if library() is None:
         return "PyTorch; with a C++ compiler (g++, or $CXX), scalar fields on the CPU are faster"
     command = " ".join(compiler() or [])

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser, Namespace
 
 from lattgnn.cli.messages import debugging, one_line
+from lattgnn.cli.yaml_files import install
 from lattgnn.errors import suggestion
 from lattgnn.serialize import describe
 
@@ -29,6 +30,7 @@ _REPLACEMENTS = (
     (r" (- )?Expected <class 'NoneType'>", ""),
     (r"[Ee]xpected (a )?<class '([\w.]+)'>", r"expected \2"),
     (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
+    (r"Unexpected config:.*", "a configuration must be a YAML file with lines KEY: VALUE"),
     (r": - ", ": "),
     (r" - ", " or "),
 )
@@ -41,6 +43,7 @@ class OneLineErrors:
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        install()
         # Without this, argparse would take --n_step for --n_steps.
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 

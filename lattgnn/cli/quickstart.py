@@ -89,7 +89,7 @@ def quickstart(out: Path, seed: int = 0, fast: bool = False) -> dict[str, Any]:
             metrics = write_quickstart_report(out, read_times(out), **sections["analyze"])
         metrics |= {"times": read_times(out)}
         atomic_write_text(out / METRICS, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-    return json.loads((out / METRICS).read_text())
+    return json.loads((out / METRICS).read_text(encoding="utf-8"))
 
 
 def settings(fast: bool = False) -> dict[str, Any]:
@@ -101,7 +101,9 @@ def settings(fast: bool = False) -> dict[str, Any]:
     Returns:
         The settings by verb.
     """
-    sections = yaml.safe_load((files("lattgnn.cli") / "quickstart.yaml").read_text())
+    sections = yaml.safe_load(
+        (files("lattgnn.cli") / "quickstart.yaml").read_text(encoding="utf-8")
+    )
     toys = sections.pop("fast")
     return _merged(sections, toys) if fast else sections
 
@@ -119,7 +121,7 @@ def write_configurations(out: Path, sections: dict[str, Any], seed: int) -> None
     """
     text = yaml.safe_dump({"seed": seed, **copy.deepcopy(sections)}, sort_keys=False)
     stored = out / SETTINGS
-    if stored.exists() and stored.read_text() != text:
+    if stored.exists() and stored.read_text(encoding="utf-8") != text:
         raise InputError(
             f"out must be a new directory or hold the same quickstart, got {str(out)!r}, made with "
             f"other "
@@ -199,7 +201,7 @@ def read_times(out: Path) -> dict[str, dict[str, float]]:
         Wall-clock and CPU seconds by stage; CPU time includes started processes.
     """
     path = out / TIMES
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def print_table(metrics: dict[str, Any], out: Path) -> None:

@@ -22,7 +22,7 @@ _FREE_KEYS = {
     *("run_dir", "wandb", "ckpt_path", "config", "threads", "test", "report"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary"),
     *("data.n_workers", "data.progress", "data.eval_batch_size"),
-    *("data.model_check", "data.symmetry_check"),
+    *("data.model_check", "data.symmetry_check", "data.fixed_filling"),
 }
 
 

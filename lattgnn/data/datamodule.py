@@ -1,5 +1,6 @@
 """Lightning data module: makes the dataset that a config describes and serves it in batches."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -8,6 +9,7 @@ from typing import Literal
 
 import lightning as L
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from lattgnn.data.dataset import LatticeDataset, window_index
@@ -18,6 +20,8 @@ from lattgnn.field_statistics import FieldStatistics
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.solvers import Solver
+
+_LOGGER = logging.getLogger("lattgnn")
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,8 @@ class LatticeDataModule(L.LightningDataModule):
         progress: Show the progress of labeling.
         model_check: Check the model before its first label, see `generate`.
         symmetry_check: Check that the model has the symmetry of the lattice, which networks assume.
+        fixed_filling: Whether to fit labels at fixed filling although the field couples to the
+            density, so that labels at fixed μ would serve every filling.
 
     Raises:
         InputError: If a batch size is below 1; see also `generate`.
@@ -174,6 +180,7 @@ class LatticeDataModule(L.LightningDataModule):
         progress: bool = True,
         model_check: bool = True,
         symmetry_check: bool = True,
+        fixed_filling: bool = False,
     ) -> None:
         super().__init__()
         for key, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -190,13 +197,20 @@ class LatticeDataModule(L.LightningDataModule):
         self.dtype = {"float32": torch.float32, "float64": torch.float64}[dtype]
         settings = (seed, root, name, n_workers, progress, model_check, symmetry_check)
         self._generate = partial(generate, lattice, hamiltonian, solver, sources, *settings)
+        self.fixed_filling = fixed_filling
         # One process makes the labels for all nodes, which read them from a shared file system.
         self.prepare_data_per_node = False
         self.tensors: dict[str, dict[str, Tensor]] = {}
         """The splits in memory, after `setup`."""
 
     def prepare_data(self) -> None:
-        """Generate what is missing of the dataset; Lightning calls this once per machine."""
+        """Generate what is missing of the dataset; Lightning calls this once per machine.
+
+        Raises:
+            InputError: If a fit would use labels at fixed filling; see also `generate`.
+        """
+        if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            self._check_ensemble()
         self._generate()
 
     @cached_property
@@ -253,6 +267,26 @@ class LatticeDataModule(L.LightningDataModule):
     def predict_dataloader(self) -> Batches:
         """The test frames."""
         return self.test_dataloader()
+
+    def _check_ensemble(self) -> None:
+        """Refuse labels at fixed filling if labels at fixed μ can take their place.
+
+        At fixed filling, μ depends on the field of the whole lattice, which no network of finite
+        range can see.
+        """
+        if self.solver.mu is not None or self.fixed_filling:
+            return
+        if self.hamiltonian.field_type.density_coupling:
+            raise InputError(
+                "labels must be at fixed mu, because a network cannot see the whole field, which "
+                f"determines mu at fixed filling; got {self.solver}. Make labels at fixed mu (mu: "
+                "0.0, filling: null) and set the filling where the network is used "
+                "(force_field.filling), or use --data.fixed_filling=true."
+            )
+        _LOGGER.warning(
+            "Labels at fixed filling: mu depends on the whole field, which a network cannot see. "
+            "If errors stay large, use labels at fixed mu."
+        )
 
     def _load(self, frames: LabeledFields) -> dict[str, Tensor]:
         floats = {

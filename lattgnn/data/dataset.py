@@ -262,7 +262,7 @@ class LatticeDataset:
         if split not in SPLITS:
             raise InputError(f"split must be one of {SPLITS}, got {split!r}.")
         return [
-            _read_frames(self.path / record.name)
+            read_frames(self.path / record.name)
             for record in self.records
             if record.split == split and kind in (None, record.kind)
         ]
@@ -308,7 +308,15 @@ class LatticeDataset:
                     )
 
 
-def _read_frames(path: Path) -> LabeledFields:
+def read_frames(path: Path) -> LabeledFields:
+    """The labels of a part.
+
+    Args:
+        path: Folder of the part.
+
+    Raises:
+        InputError: If a label is NaN or infinite.
+    """
     group = zarr.open_group(path, mode="r", zarr_format=3)
     frames = LabeledFields(*(np.asarray(group[field.name]) for field in fields(LabeledFields)))
     frames.check_finite(f"part {path}")

@@ -9,7 +9,7 @@ interruptions.
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from lattgnn.checks import CheckResult, check_model, check_symmetry, require_valid
+from lattgnn.data.code_identity import CODE, code_identity, made_by_other_code
 from lattgnn.data.dataset import (
     FORMAT_VERSION,
     MANIFEST,
@@ -26,6 +27,7 @@ from lattgnn.data.dataset import (
     read_record,
     write_part,
 )
+from lattgnn.data.label_check import check_labels
 from lattgnn.data.quenches import source_identity
 from lattgnn.data.sources import Source
 from lattgnn.data.workers import Task, compute
@@ -56,15 +58,18 @@ def dataset_config(
         )
     if seed < 0:
         raise InputError(f"seed must be a whole number >= 0, got {seed!r}.")
-    return {
+    model = hamiltonian(lattice)
+    config = {
         "lattice": lattice.to_dict(),
-        "hamiltonian": describe(hamiltonian(lattice)),
+        "hamiltonian": describe(model),
         "solver": describe(solver),
         "sources": [source_identity(source) for source in sources],
         "noise": GENERATOR,
         "seed": seed,
         "format_version": FORMAT_VERSION,
     }
+    code = code_identity(model, solver, *sources)
+    return config | {CODE: code} if code else config
 
 
 def dataset_path(config: dict[str, Any], root: str | Path, name: str) -> Path:
@@ -108,6 +113,7 @@ def generate(
     progress: bool = True,
     model_check: bool = True,
     symmetry_check: bool = True,
+    reuse_labels: bool | None = None,
 ) -> Path:
     """Make a dataset. An interrupted one is resumed, and a complete one is only checked.
 
@@ -124,11 +130,14 @@ def generate(
             tasks go to that cluster instead.
         progress: Show a progress bar on a terminal, or print a line every ten seconds otherwise.
         model_check: Before the first label, check the model as `lattgnn check` does (forces,
-            bounds, Hermitian matrix and so on; about a second). False is for models that break a
-            check on purpose.
+            bounds, Hermitian matrix and so on; about a second). Before labels are used again,
+            compute one of each task and compare. False is for models that break a check on purpose.
         symmetry_check: Check that the electrons have the symmetry of the lattice, which every
             network assumes. False is for labels of no network, or networks of your own that assume
             less. Neither check is part of the dataset's hash.
+        reuse_labels: What to do if there are labels of the same configuration made by other code of
+            your classes, and the present code gives the same labels: true copies them, false makes
+            all labels anew, and null refuses to choose. Labels that differ are always made anew.
 
     Returns:
         The directory, `root/name-hash`.
@@ -154,15 +163,62 @@ def generate(
         require_valid(_check(exact, model_check and is_new, symmetry_check))
     elif symmetry_check:
         _LOGGER.info("The symmetry of the labels is not checked, because they come from files.")
+    todo = tasks(sources, seed)
     if is_new:
-        todo = tasks(sources, seed)
+        old = None if path.exists() else made_by_other_code(root, name, config)
+        if old is not None and _are_current(old, exact, todo):
+            _reuse(path, config, old, reuse_labels)
         with run_lock(path):
             path.mkdir(exist_ok=True)
             # Checked again: another process may have finished since the first check.
             if not (path / MANIFEST).exists():
-                records = _finish(path, exact, todo, n_workers, progress)
+                records = _finish(path, exact, todo, n_workers, progress, model_check)
                 _write_manifest(path, config, records)
-    return LatticeDataset.open(path, expect=config).path
+    dataset = LatticeDataset.open(path, expect=config)
+    if model_check and not is_new:
+        check_labels(path, _computed(dataset.records, todo), exact)
+    return dataset.path
+
+
+def _computed(records: Iterable[Record], todo: list[Task]) -> list[Record]:
+    """The records of parts that the exact solver has made."""
+    names = {task.name for task in todo if task.source.computes_labels}
+    return [record for record in records if record.name in names]
+
+
+def _are_current(path: Path, exact: ExactForceField, todo: list[Task]) -> bool:
+    """Whether labels that other code has made are those of the present code."""
+    try:
+        check_labels(path, _computed(LatticeDataset.open(path).records, todo), exact)
+    except InputError:
+        _LOGGER.info(f"The labels of {path} are not those of the present code; new ones are made.")
+        return False
+    return True
+
+
+def _reuse(path: Path, config: dict[str, Any], old: Path, reuse: bool | None) -> None:
+    """Copy the labels that other code has made, if they are wanted.
+
+    Args:
+        path: Directory of the new dataset.
+        config: Its configuration.
+        old: Dataset of the same configuration, with labels of the present code.
+        reuse: As in `generate`.
+
+    Raises:
+        InputError: If it is not said whether to copy them.
+    """
+    if reuse is None:
+        raise InputError(
+            f"{old} has the same configuration and was made by other code of "
+            f"{', '.join(config[CODE])}, but the present code gives the same labels. Use "
+            "`lattgnn generate` with --reuse_labels=true to copy them, or with "
+            "--reuse_labels=false to make them anew."
+        )
+    if reuse:
+        with atomic_directory(path) as temporary:
+            shutil.copytree(old, temporary, dirs_exist_ok=True)
+            _write_manifest(temporary, config, list(LatticeDataset.open(old).records))
 
 
 def _check(exact: ExactForceField, model: bool, symmetry: bool) -> Sequence[CheckResult]:
@@ -184,7 +240,12 @@ def _cached_checks(
 
 
 def _finish(
-    path: Path, exact: ExactForceField, todo: list[Task], n_workers: int | None, progress: bool
+    path: Path,
+    exact: ExactForceField,
+    todo: list[Task],
+    n_workers: int | None,
+    progress: bool,
+    check: bool,
 ) -> list[Record]:
     """Make the missing parts and return the records of all parts, in the order of the tasks."""
     found = {task.name: read_record(path / task.name) for task in todo}
@@ -195,6 +256,8 @@ def _finish(
         elif entry.suffix == ".tmp":
             entry.unlink()
     records = {name: record for name, record in found.items() if record is not None}
+    if check and records:
+        check_labels(path, _computed(records.values(), todo), exact)
     missing = [task for task in todo if task.name not in records]
     # The longest first, so that the others do not wait for a long task that started last.
     missing.sort(key=lambda task: -task.n_solves)

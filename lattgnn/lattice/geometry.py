@@ -4,18 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
-from operator import index
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from lattgnn.errors import InputError
+from lattgnn.lattice.boundary import normal_extent, normal_periodic
 from lattgnn.lattice.coloring import alternating_signs
 from lattgnn.lattice.finite_bonds import Bonds, list_bonds
 from lattgnn.lattice.labels import Bond, values_by_label
-from lattgnn.lattice.orbits import orbits_within
-from lattgnn.lattice.reduction import shortest_vector
+from lattgnn.lattice.orbits import neighbor_shells
 from lattgnn.lattice.unit_cell import UnitCell
 from lattgnn.serialize import describe
 
@@ -97,8 +96,8 @@ class Lattice:
         values = {
             "primitive_vectors": cell.primitive_vectors,
             "basis": cell.basis,
-            "extent": _extent(extent, cell.dim),
-            "periodic": _periodic(periodic, cell.dim),
+            "extent": normal_extent(extent, cell.dim),
+            "periodic": normal_periodic(periodic, cell.dim),
             "name": name,
             "site_labels": cell.site_labels,
             "bond_labels": MappingProxyType(dict(cell.bond_labels)),
@@ -288,18 +287,7 @@ class Lattice:
                 f"shells need n >= 1 and a sublattice of 0..{self.n_sublattices - 1},"
                 f" got {n!r} and {sublattice!r}. Use shells(3)."
             )
-        # Widen the cutoff until there are enough shells.
-        cutoff = shortest_vector(np.array(self.primitive_vectors))
-        while True:
-            counts: dict[Fraction, int] = {}
-            for orbit in orbits_within(self.cell, cutoff):
-                leaving = sum(bond[0] == sublattice for bond in orbit.bonds)
-                if leaving:
-                    counts[orbit.squared_distance] = counts.get(orbit.squared_distance, 0) + leaving
-            if len(counts) >= n:
-                nearest = list(counts.items())[:n]  # orbits are sorted by distance
-                return [(float(squared) ** 0.5, count) for squared, count in nearest]
-            cutoff *= 1.5
+        return neighbor_shells(self.cell, n, sublattice)
 
     @cached_property
     def neighbor_distance(self) -> float:
@@ -342,32 +330,6 @@ class Lattice:
     def from_dict(cls, data: Mapping) -> "Lattice":
         """The lattice that `to_dict` wrote."""
         return cls(**data)
-
-
-def _extent(extent: Any, dim: int) -> tuple[int, ...]:
-    """The extent as a tuple of ints, checked."""
-    try:
-        numbers = tuple(index(n) for n in (extent if np.iterable(extent) else [extent]))
-    except TypeError:
-        numbers = ()
-    if len(numbers) != dim or any(n < 1 for n in numbers):
-        raise InputError(
-            f"extent must be {dim} positive integers, one per axis, got {extent!r}."
-            f" Use {(8,) * dim!r}."
-        )
-    return numbers
-
-
-def _periodic(periodic: Any, dim: int) -> tuple[bool, ...]:
-    """The boundary as a tuple of bools, checked."""
-    flags = tuple(periodic) if np.iterable(periodic) else (periodic,)
-    flags = flags * dim if len(flags) == 1 else flags
-    if len(flags) != dim or not all(isinstance(p, bool | np.bool_) for p in flags):
-        raise InputError(
-            f"periodic must be a bool, or one for each of the {dim} axes, got {periodic!r}."
-            " Use True."
-        )
-    return tuple(bool(p) for p in flags)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from lattgnn.errors import InputError
 from lattgnn.lattice.labels import Bond, bond_key, reversed_bond
 from lattgnn.lattice.operations import space_group
-from lattgnn.lattice.reduction import LENGTH_TOLERANCE, equal_lengths
+from lattgnn.lattice.reduction import LENGTH_TOLERANCE, equal_lengths, shortest_vector
 from lattgnn.lattice.unit_cell import IntVector, UnitCell
 
 
@@ -129,6 +129,33 @@ def _sorted_classes(cell: UnitCell, cutoff: float) -> list[tuple[Fraction, list[
             shell = [sorted(bonds, key=bond_key) for _, bonds in lengths[start:stop]]
             classes += [(squared, bonds) for bonds in sorted(shell, key=lambda b: bond_key(b[0]))]
     return classes
+
+
+def neighbor_shells(cell: UnitCell, n: int, sublattice: int) -> list[tuple[float, int]]:
+    """Distance and number of sites of the nearest shells of neighbors of a site.
+
+    Args:
+        cell: The unit cell.
+        n: Number of shells.
+        sublattice: Sublattice of the central site.
+
+    Examples:
+        >>> from lattgnn.lattice import square
+        >>> neighbor_shells(square(8).cell, n=2, sublattice=0)
+        [(1.0, 4), (1.4142135623730951, 4)]
+    """
+    # Widen the cutoff until there are enough shells.
+    cutoff = shortest_vector(np.array(cell.primitive_vectors))
+    while True:
+        counts: dict[Fraction, int] = {}
+        for orbit in orbits_within(cell, cutoff):
+            leaving = sum(bond[0] == sublattice for bond in orbit.bonds)
+            if leaving:
+                counts[orbit.squared_distance] = counts.get(orbit.squared_distance, 0) + leaving
+        if len(counts) >= n:
+            nearest = list(counts.items())[:n]  # orbits are sorted by distance
+            return [(float(squared) ** 0.5, count) for squared, count in nearest]
+        cutoff *= 1.5
 
 
 def _bond_classes(cell: UnitCell, cutoff: float) -> list[set[Bond]]:

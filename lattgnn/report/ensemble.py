@@ -142,10 +142,7 @@ class Ensemble:
             frames = [kinetic_temperature(components(joined[n]), mass) for n in range(len(joined))]
             temperature, n_momenta = np.stack(frames), self.lattice.n_sites
         else:
-            saved = [getattr(run, "kinetic_energies", None) for run in self.runs]
-            if any(energies is None for energies in saved):
-                return None
-            joined = self._joined(saved)
+            joined = self._joined([run.kinetic_energies for run in self.runs])
             n_momenta = self.lattice.n_sites * self._n_components
             energy = np.stack([joined[n] for n in range(len(joined))]).astype(np.float64)
             temperature = (2 * energy / n_momenta)[..., None]
@@ -240,8 +237,8 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def _saves(run: Trajectory, name: str) -> bool:
     """Whether a run has an array in every frame."""
-    saves = getattr(run, "saves", None)
-    return name in run.arrays if saves is None else saves(name)
+    # A trajectory that was not written by `simulate` need not say how it was saved.
+    return run.saves(name) if "save" in run.config else name in run.arrays
 
 
 def _name(run: Trajectory) -> str:

@@ -8,8 +8,10 @@ from torch import nn
 
 from lattgnn.data import LatticeDataModule, RandomFields
 from lattgnn.data.datamodule import Batches
-from lattgnn.hamiltonians import Holstein
+from lattgnn.errors import InputError
+from lattgnn.hamiltonians import Holstein, Peierls
 from lattgnn.lattice import square
+from lattgnn.solvers import ExactDiagonalization
 
 
 class Linear(L.LightningModule):
@@ -130,6 +132,30 @@ def test_fit_without_validation(recipe, tmp_path):
     trainer(tmp_path, max_epochs=1, limit_val_batches=0).fit(Linear(), data)
     with pytest.raises(ValueError, match="no source has split 'val'.*limit_val_batches"):
         trainer(tmp_path, max_epochs=1).fit(Linear(), data)
+
+
+def test_a_fit_of_labels_at_fixed_filling_is_refused_if_labels_at_fixed_mu_would_do(
+    recipe, tmp_path
+):
+    sources = [RandomFields(split, n_samples=2) for split in ("train", "test")]
+    filled = recipe | {"sources": sources, "solver": ExactDiagonalization(0.1, filling=0.4)}
+    settings = {"root": tmp_path, "batch_size": 1}
+    run = trainer(tmp_path, max_epochs=1, limit_val_batches=0)
+    with pytest.raises(InputError, match="fixed mu .*force_field.filling.*fixed_filling=true"):
+        run.fit(Linear(), LatticeDataModule(**filled, **settings))
+    assert not list(tmp_path.iterdir())  # before any label is made
+    run.test(Linear(), LatticeDataModule(**filled, **settings), verbose=False)
+    run.fit(Linear(), LatticeDataModule(**filled, **settings, fixed_filling=True))
+
+
+def test_a_fit_of_labels_at_fixed_filling_warns_if_the_field_cannot_take_the_place_of_mu(
+    recipe, tmp_path, caplog
+):
+    filled = {"hamiltonian": Peierls, "solver": ExactDiagonalization(0.1, filling=0.5)}
+    filled |= {"sources": [RandomFields("train", n_samples=2)]}
+    data = LatticeDataModule(**recipe | filled, root=tmp_path, batch_size=1)
+    trainer(tmp_path, max_epochs=1, limit_val_batches=0).fit(Linear(), data)
+    assert "Labels at fixed filling: mu depends on the whole field" in caplog.text
 
 
 @pytest.mark.parametrize("n_before", [3, 4, 6])

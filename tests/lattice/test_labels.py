@@ -268,3 +268,16 @@ def test_random_labels_leave_exactly_what_brute_force_finds():
             same = (kinds[permutation] == kinds).all()
             expected += same and (matrix[permutation][:, permutation] == matrix).all()
         assert space_group(lattice.cell).order == len(site_permutations(lattice)) == expected
+
+
+def test_labels_leave_distances_and_shells_alone():
+    """Labels split orbits, not shells: also where the length of a bond is irrational."""
+    root3 = 3**0.5
+    labels = {"x": [[0, 0, [1, 0]]], "y": [[0, 0, [0, 1]]]}
+    for scale in (1.0, 3.905, 1e-9):
+        vectors = scale * np.array([[1.0, 0.0], [0.5, root3 / 2]])
+        lattice = Lattice(vectors, [[0, 0]], (6, 6), bond_labels=labels)
+        assert [count for _, count in lattice.shells(4)] == [6, 6, 6, 12]
+        nearest = bond_orbits(lattice, 1.1 * scale).orbits
+        assert sorted((o.label, o.multiplicity) for o in nearest) == [("", 2), ("x", 2), ("y", 2)]
+        assert len({o.squared_distance for o in nearest}) == 1
