@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from scipy.spatial import Voronoi
 
 from lattgnn.lattice import Lattice, space_group
@@ -80,7 +80,7 @@ def zone_path(lattice: Lattice) -> ZonePath:
 
 
 def structure_factor_cut(
-    field: Float[Array, "*batch n_sites"], lattice: Lattice, path: ZonePath | None = None
+    field: Shaped[Array, "*batch n_sites"], lattice: Lattice, path: ZonePath | None = None
 ) -> Cut:
     """S(q) along a path, averaged over the equivalent paths.
 

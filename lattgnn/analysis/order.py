@@ -192,7 +192,7 @@ def candidate_orders(
     Example:
         >>> from lattgnn.lattice import square
         >>> lattice = square(8)
-        >>> field = lattice.bipartite_signs[None, None]
+        >>> field = 1.0 * lattice.bipartite_signs[None, None]
         >>> for order, share in candidate_orders(field, lattice):
         ...     print(order, round(share, 3))
         checkerboard 1.0

@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from lattgnn import dynamics
-from lattgnn.analysis import Thermalization, kinetic_temperature, thermalization
-from lattgnn.analysis.quench import components
+from lattgnn.analysis import Thermalization, thermalization
 from lattgnn.dynamics import Trajectory
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
@@ -122,36 +121,21 @@ class Ensemble:
         thermal = self.thermalization
         if thermal is None:
             return None
-        n_components = self._n_components
-        mean = thermal.temperature.mean(axis=-1)
-        return 0.5 * self.lattice.n_sites * n_components * mean
+        return 0.5 * self.lattice.n_sites * thermal.temperature.sum(axis=-1)
 
     @cached_property
     def thermalization(self) -> Thermalization | None:
-        """Kinetic temperature along the run, or None for dynamics without momenta.
+        """Kinetic temperature of each component along the run, or None without momenta.
 
-        It is that of each component if the momenta of all frames are saved, otherwise that of all
-        components together.
+        Per site and component it is twice the kinetic energy, which every run with momenta saves.
         """
-        arguments = self.config["integrator"]["init_args"]
-        if arguments.get("mass") is None:
+        if any(run.kinetic_energies is None for run in self.runs):
             return None
-        mass = arguments["mass"]
-        if all(_saves(run, "momentum") for run in self.runs):
-            joined = self._joined([run.momenta for run in self.runs])
-            frames = [kinetic_temperature(components(joined[n]), mass) for n in range(len(joined))]
-            temperature, n_momenta = np.stack(frames), self.lattice.n_sites
-        else:
-            joined = self._joined([run.kinetic_energies for run in self.runs])
-            n_momenta = self.lattice.n_sites * self._n_components
-            energy = np.stack([joined[n] for n in range(len(joined))]).astype(np.float64)
-            temperature = (2 * energy / n_momenta)[..., None]
-        return thermalization(self.times, temperature, n_momenta, self._bath())
-
-    @property
-    def _n_components(self) -> int:
-        shape = self.runs[0].fields.shape
-        return shape[3] if len(shape) == 4 else 1
+        joined = self._joined([run.kinetic_energies for run in self.runs])
+        energy = np.stack([joined[n] for n in range(len(joined))]).astype(np.float64)
+        energy = energy[..., None] if energy.ndim == 2 else energy
+        n_sites = self.lattice.n_sites
+        return thermalization(self.times, 2 * energy / n_sites, n_sites, self._bath())
 
     def _bath(self) -> Float[Array, "n_frames"] | None:
         """Temperature of the bath in each frame; None without friction or a known protocol."""
@@ -233,12 +217,6 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
         name = prefix if key == "init_args" else f"{prefix}.{key}".strip(".")
         flat |= _flatten(part, name)
     return flat
-
-
-def _saves(run: Trajectory, name: str) -> bool:
-    """Whether a run has an array in every frame."""
-    # A trajectory that was not written by `simulate` need not say how it was saved.
-    return run.saves(name) if "save" in run.config else name in run.arrays
 
 
 def _name(run: Trajectory) -> str:

@@ -44,7 +44,7 @@ def test_one_frame_has_observables_and_no_growth_law():
 def test_the_order_follows_the_lattice():
     rng = np.random.default_rng(0)
     for lattice, kind in (
-        (square(4), "checkerboard"),
+        (square(12), "checkerboard"),
         (honeycomb(8), "checkerboard"),
         (triangular(12), "wave"),
     ):
