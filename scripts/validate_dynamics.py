@@ -92,8 +92,9 @@ def thermalize(checkpoint: str, extent: int, n_replicas: int, n_steps: int) -> d
     run = simulate(
         force_field, LANGEVIN, quench_start(force_field, n_replicas), n_steps, Regular(10)
     )
-    late = run.momenta[:][run.steps >= n_steps // 2]
-    kinetic = (late**2).mean((0, 2)) / MASS  # one value per replica
+    assert run.kinetic_energies is not None
+    late = run.kinetic_energies[run.steps >= n_steps // 2]
+    kinetic = 2 * late.mean(0) / extent**2  # one value per replica
     return {
         "steps": n_steps,
         "kinetic_temperature": float(kinetic.mean()),
@@ -109,7 +110,8 @@ def conserve(checkpoint: str, extent: int, n_steps: int, warm_up: int = 200) -> 
     start = quench_start(force_field, 1)
     warm = simulate(force_field, LANGEVIN, start, warm_up, Regular(warm_up)).state(-1)
     run = simulate(force_field, NVE, warm, n_steps, Regular(100))
-    kinetic = (run.momenta[:] ** 2).sum(-1)[:, 0] / (2 * MASS)
+    assert run.kinetic_energies is not None
+    kinetic = run.kinetic_energies[:, 0]
     fields = torch.from_numpy(run.fields[:][:, 0])
     result: dict = {"steps": n_steps, "starts_at_step": warm_up}
     for name, potential in (("own", force_field(fields)[0]), ("exact", reference(fields)[0])):

@@ -1,11 +1,12 @@
 """Time: states, integrators, and the loop that saves trajectories."""
 
+from lattgnn.dynamics.frames import Frames
 from lattgnn.dynamics.langevin import BAOAB, OverdampedLangevin, VerletLangevin
 from lattgnn.dynamics.llg import HeunLLG, LandauLifshitzGilbert, MidpointLLG
 from lattgnn.dynamics.loop import simulate
 from lattgnn.dynamics.philox import noise
 from lattgnn.dynamics.runaway import RunawayFieldError
-from lattgnn.dynamics.schedule import LogSpaced, Regular, SaveSchedule
+from lattgnn.dynamics.schedule import Extended, LogSpaced, Regular, SaveSchedule
 from lattgnn.dynamics.state import (
     ForceField,
     InPlaceForceField,
@@ -15,16 +16,20 @@ from lattgnn.dynamics.state import (
     initial_state,
     thermal_momentum_std,
 )
-from lattgnn.dynamics.trajectory import Frames, Trajectory
+from lattgnn.dynamics.temperature import Cycle, LinearRamp, Steps, TemperatureProtocol
+from lattgnn.dynamics.trajectory import Trajectory
 
 __all__ = [
     "BAOAB",
+    "Cycle",
+    "Extended",
     "ForceField",
     "Frames",
     "HeunLLG",
     "InPlaceForceField",
     "Integrator",
     "LandauLifshitzGilbert",
+    "LinearRamp",
     "LogSpaced",
     "MidpointLLG",
     "OverdampedLangevin",
@@ -32,6 +37,8 @@ __all__ = [
     "RunawayFieldError",
     "SaveSchedule",
     "State",
+    "Steps",
+    "TemperatureProtocol",
     "Trajectory",
     "VerletLangevin",
     "initial_spins",

@@ -17,14 +17,22 @@ and rounded without bias (`lattgnn.dynamics.update`).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lattgnn.dynamics.langevin_kernels import NoiseRequest, Update
+from torch import Tensor
+
+from lattgnn.dynamics.langevin_kernels import Update
 from lattgnn.dynamics.philox import noise_request
 from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate
-from lattgnn.dynamics.update import advance
+from lattgnn.dynamics.temperature import TemperatureProtocol, check_temperature, temperature
+from lattgnn.dynamics.update import advance, advance_components
 from lattgnn.errors import InputError
+
+#: One number, or one for each component of the field.
+PerComponent = float | tuple[float, ...]
+Temperature = float | tuple[float, ...] | TemperatureProtocol
 
 #: Below this γ dt, friction is applied as p − (1 − a) p. The rounding of a itself to single
 #: precision would change the friction by up to 3e-8/(γ dt), which is 3e-4 here and 1 at 3e-8.
@@ -47,9 +55,11 @@ class VerletLangevin(Integrator):
 
     Args:
         dt: Time step.
-        kT: Temperature of the bath.
+        kT: Temperature of the bath, or a protocol such as `LinearRamp`.
         gamma: Friction rate, 1/time. 0 for constant energy (NVE).
         mass: Mass per site.
+
+    kT, gamma and mass can also be one number for each component of the field.
 
     Raises:
         InputError: If dt or mass is not positive, or kT or gamma negative.
@@ -61,37 +71,31 @@ class VerletLangevin(Integrator):
     """
 
     dt: float
-    kT: float
-    gamma: float
-    mass: float
+    kT: Temperature
+    gamma: PerComponent
+    mass: PerComponent
     order: ClassVar[int] = 1
     stationary_order: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        _check(self.dt, self.kT, self.gamma, self.mass)
+        _check(self)
 
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """Do one step of length dt, with one evaluation of the force field."""
         new, half = state.workspace(out), 0.5 * self.dt
-        friction_and_noise = _ornstein_uhlenbeck(self)
+
+        def kick_drift(kT: float, gamma: float, mass: float) -> Update:
+            return Update(kick=half, drift=self.dt / mass, decay=1)
+
+        def kick_friction(kT: float, gamma: float, mass: float) -> Update:
+            return Update(kick=half, **_ornstein_uhlenbeck(self.dt, kT, gamma, mass))
+
         # Half kick, drift.
-        kick_drift = Update(kick=half, drift=self.dt / self.mass, decay=1)
-        advance(
-            kick_drift,
-            _noise_of_step(state, 0),
-            state.forces,
-            (state.momentum, new.momentum),
-            (state.field, new.field),
-        )
+        momentum, field = (state.momentum, new.momentum), (state.field, new.field)
+        _apply(self, kick_drift, state, state.forces, momentum, field)
         energy, forces = evaluate(force_field, new.field, new.forces)
         # Half kick with the new force, Ornstein–Uhlenbeck.
-        kick_friction = Update(kick=half, **friction_and_noise)
-        advance(
-            kick_friction,
-            _noise_of_step(state, kick_friction.noise > 0),
-            forces,
-            (new.momentum, new.momentum),
-        )
+        _apply(self, kick_friction, state, forces, (new.momentum, new.momentum))
         return state.following(new.field, new.momentum, forces, energy)
 
 
@@ -109,9 +113,11 @@ class BAOAB(Integrator):
 
     Args:
         dt: Time step.
-        kT: Temperature of the bath.
+        kT: Temperature of the bath, or a protocol such as `LinearRamp`.
         gamma: Friction rate, 1/time. 0 for constant energy (NVE).
         mass: Mass per site.
+
+    kT, gamma and mass can also be one number for each component of the field.
 
     Raises:
         InputError: If dt or mass is not positive, or kT or gamma negative.
@@ -121,38 +127,33 @@ class BAOAB(Integrator):
     """
 
     dt: float
-    kT: float
-    gamma: float
-    mass: float
+    kT: Temperature
+    gamma: PerComponent
+    mass: PerComponent
     order: ClassVar[int] = 2
     stationary_order: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        _check(self.dt, self.kT, self.gamma, self.mass)
+        _check(self)
 
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """Do one step of length dt, with one evaluation of the force field."""
-        new, half, half_drift = state.workspace(out), 0.5 * self.dt, 0.5 * self.dt / self.mass
+        new, half = state.workspace(out), 0.5 * self.dt
+
+        def kick_drift_friction_drift(kT: float, gamma: float, mass: float) -> Update:
+            half_drift = 0.5 * self.dt / mass
+            bath = _ornstein_uhlenbeck(self.dt, kT, gamma, mass)
+            return Update(kick=half, drift=half_drift, drift_after=half_drift, **bath)
+
+        def kick(kT: float, gamma: float, mass: float) -> Update:
+            return Update(kick=half, decay=1)
+
         # Half kick (B), half drift (A), Ornstein–Uhlenbeck (O), half drift (A).
-        kick_drift_friction_drift = Update(
-            kick=half, drift=half_drift, drift_after=half_drift, **_ornstein_uhlenbeck(self)
-        )
         momentum, field = (state.momentum, new.momentum), (state.field, new.field)
-        advance(
-            kick_drift_friction_drift,
-            _noise_of_step(state, kick_drift_friction_drift.noise > 0),
-            state.forces,
-            momentum,
-            field,
-        )
+        _apply(self, kick_drift_friction_drift, state, state.forces, momentum, field)
         energy, forces = evaluate(force_field, new.field, new.forces)
         # Half kick (B) with the new force.
-        advance(
-            Update(kick=half, decay=1),
-            _noise_of_step(state, 0),
-            forces,
-            (new.momentum, new.momentum),
-        )
+        _apply(self, kick, state, forces, (new.momentum, new.momentum))
         return state.following(new.field, new.momentum, forces, energy)
 
 
@@ -171,8 +172,10 @@ class OverdampedLangevin(Integrator):
 
     Args:
         dt: Time step.
-        kT: Temperature of the bath.
+        kT: Temperature of the bath, or a protocol such as `LinearRamp`.
         gamma: Friction coefficient, force × time / field.
+
+    kT and gamma can also be one number for each component of the field.
 
     Raises:
         InputError: If dt or gamma is not positive, or kT negative.
@@ -183,65 +186,118 @@ class OverdampedLangevin(Integrator):
     """
 
     dt: float
-    kT: float
-    gamma: float
+    kT: Temperature
+    gamma: PerComponent
     order: ClassVar[int] = 1
     stationary_order: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        _check(self.dt, self.kT, self.gamma, mass=1.0)
-        if self.gamma == 0:
+        _check(self)
+        if 0 in _values(self.gamma):
             raise InputError(
                 "gamma must be positive for overdamped dynamics, got 0. Use VerletLangevin."
             )
 
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """Do one step of length dt, with one evaluation of the force field."""
-        new, strength = state.workspace(out), math.sqrt(0.5 * self.kT * self.dt / self.gamma)
+        new = state.workspace(out)
+
         # Here the update acts on the field in place of the momentum: Q ← Q + F dt/γ + noise. The
         # noise is ξ_n + ξ_{n+1}, the sum of two steps.
-        update = Update(kick=self.dt / self.gamma, decay=1, noise=strength)
-        advance(
-            update,
-            _noise_of_step(state, 2 * (strength > 0)),
-            state.forces,
-            (state.field, new.field),
-        )
+        def move(kT: float, gamma: float, mass: float) -> Update:
+            return Update(
+                kick=self.dt / gamma, decay=1, noise=math.sqrt(0.5 * kT * self.dt / gamma)
+            )
+
+        _apply(self, move, state, state.forces, (state.field, new.field), n_draws=2)
         energy, forces = evaluate(force_field, new.field, new.forces)
         return state.following(new.field, state.momentum, forces, energy)
 
 
-def _ornstein_uhlenbeck(integrator: VerletLangevin | BAOAB) -> dict[str, float]:
+def _apply(
+    integrator: VerletLangevin | BAOAB | OverdampedLangevin,
+    coefficients: Callable[[float, float, float], Update],
+    state: State,
+    forces: Tensor,
+    momentum: tuple[Tensor, Tensor],
+    field: tuple[Tensor, Tensor] | None = None,
+    n_draws: int = 1,
+) -> None:
+    """Apply an update with the noise of this step, for each component by its own parameters.
+
+    Args:
+        integrator: The integrator, whose kT, gamma and mass are passed on.
+        coefficients: Makes the update from kT, gamma and mass.
+        state: State before the step.
+        forces: Forces of the kick.
+        momentum: Old and new momentum.
+        field: Old and new field, or None if the update does not move it.
+        n_draws: Number of consecutive steps whose noise is added.
+    """
+    kT, mass = temperature(integrator.kT, state.step), getattr(integrator, "mass", 1.0)
+    parameters = {"kT": kT, "gamma": integrator.gamma, "mass": mass}
+    updates = [coefficients(*some) for some in _of_components(parameters, state.field)]
+    n_draws *= any(update.noise > 0 for update in updates)
+    shape, replica = state.field.shape, state.first_replica
+    numbers = noise_request(state.seed, state.step, shape, first_replica=replica, n_draws=n_draws)
+    if len(updates) == 1:
+        advance(updates[0], numbers, forces, momentum, field)
+    else:
+        advance_components(updates, numbers, forces, momentum, field)
+
+
+def _of_components(
+    parameters: dict[str, float | tuple[float, ...]], field: Tensor
+) -> list[tuple[float, ...]]:
+    """The parameters once if all are numbers, otherwise those of each component of the field."""
+    given = {name: value for name, value in parameters.items() if isinstance(value, tuple)}
+    if not given:
+        return [tuple(parameters.values())]  # type: ignore[arg-type]
+    n = field.shape[2] if field.ndim == 3 else 0
+    for name, value in given.items():
+        if len(value) != n:
+            kind = f"{n} components" if n else "no components"
+            raise InputError(
+                f"{name} has {len(value)} numbers, one for each component, but the field has "
+                f"{kind}. Use one number, or as many as there are components."
+            )
+    columns = [value if isinstance(value, tuple) else (value,) * n for value in parameters.values()]
+    return list(zip(*columns, strict=True))
+
+
+def _ornstein_uhlenbeck(dt: float, kT: float, gamma: float, mass: float) -> dict[str, float]:
     """Coefficients of `Update` for friction and noise: p ← a p + sqrt((1 − a²) m kT) ξ."""
-    rate, m_kT = integrator.gamma * integrator.dt, integrator.mass * integrator.kT
+    rate = gamma * dt
     if 0 < rate < SMALL_RATE:
         # 1 − a = −expm1(−γ dt) and 1 − a² = −expm1(−2 γ dt), without subtracting nearly equal
         # numbers.
-        noise = math.sqrt(-math.expm1(-2 * rate) * m_kT)
+        noise = math.sqrt(-math.expm1(-2 * rate) * mass * kT)
         return {"decay": 1.0, "friction": -math.expm1(-rate), "noise": noise}
     decay = math.exp(-rate)
-    return {"decay": decay, "noise": math.sqrt((1 - decay**2) * m_kT)}
+    return {"decay": decay, "noise": math.sqrt((1 - decay**2) * mass * kT)}
 
 
-def _noise_of_step(state: State, n_draws: int) -> NoiseRequest:
-    """Request the noise of this step: none, its own, or the sum with that of the next step."""
-    return noise_request(
-        state.seed,
-        state.step,
-        state.field.shape,
-        first_replica=state.first_replica,
-        n_draws=n_draws,
-    )
+def _values(value: PerComponent) -> tuple[float, ...]:
+    """One number or those of the components, as a tuple."""
+    return value if isinstance(value, tuple) else (value,)
 
 
-def _check(dt: float, kT: float, gamma: float, mass: float) -> None:
-    for name, number in (("dt", dt), ("mass", mass)):
-        if not (math.isfinite(number) and number > 0):
-            raise InputError(
-                f"{name} must be positive and finite, got {number!r}. Use {name}=1.0 or so."
-            )
-    for name, number in (("kT", kT), ("gamma", gamma)):
+def _check(integrator: VerletLangevin | BAOAB | OverdampedLangevin) -> None:
+    """Refuse parameters out of range; lists of parameters become tuples."""
+    for name in ("kT", "gamma", "mass"):
+        value = getattr(integrator, name, None)
+        if isinstance(value, list):
+            object.__setattr__(integrator, name, tuple(value))
+    mass = getattr(integrator, "mass", 1.0)
+    for name, numbers in (("dt", (integrator.dt,)), ("mass", _values(mass))):
+        for number in numbers:
+            if not (math.isfinite(number) and number > 0):
+                raise InputError(
+                    f"{name} must be positive and finite, got {number!r}. Use {name}=1.0 or so."
+                )
+    check_temperature(integrator.kT)
+    for number in _values(integrator.gamma):
         if not (math.isfinite(number) and number >= 0):
             raise InputError(
-                f"{name} must be finite and not negative, got {number!r}. Use 0 for none."
+                f"gamma must be finite and not negative, got {number!r}. Use 0 for none."
             )

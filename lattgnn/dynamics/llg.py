@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -25,6 +25,7 @@ from torch.nn.functional import normalize
 
 from lattgnn.dynamics.philox import noise
 from lattgnn.dynamics.state import ForceField, Integrator, State, check_spins, evaluate
+from lattgnn.dynamics.temperature import TemperatureProtocol, check_temperature, temperature
 from lattgnn.errors import InputError
 
 Spins = Float[Tensor, "replicas n_sites 3"]
@@ -50,7 +51,7 @@ class LandauLifshitzGilbert(Integrator):
 
     Args:
         dt: Time step.
-        kT: Temperature of the bath.
+        kT: Temperature of the bath, or a protocol such as `LinearRamp`.
         alpha: Gilbert damping. 0 is free precession, without noise.
 
     Raises:
@@ -58,7 +59,7 @@ class LandauLifshitzGilbert(Integrator):
     """
 
     dt: float
-    kT: float
+    kT: float | TemperatureProtocol
     alpha: float
     n_evaluations: ClassVar[int] = 2
     moves_spins: ClassVar[bool] = True
@@ -66,12 +67,11 @@ class LandauLifshitzGilbert(Integrator):
     def __post_init__(self) -> None:
         if not (math.isfinite(self.dt) and self.dt > 0):
             raise InputError(f"dt must be positive and finite, got {self.dt!r}. Use dt=0.05 or so.")
-        for name in ("kT", "alpha"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise InputError(
-                    f"{name} must be finite and not negative, got {value!r}. Use 0 for none."
-                )
+        check_temperature(self.kT)
+        if not (math.isfinite(self.alpha) and self.alpha >= 0):
+            raise InputError(
+                f"alpha must be finite and not negative, got {self.alpha!r}. Use 0 for none."
+            )
 
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """Do one step of length dt, with two evaluations of the force field."""
@@ -100,7 +100,8 @@ class LandauLifshitzGilbert(Integrator):
 
     def _noise(self, state: State) -> Tensor:
         """The noise W = ∫ b dt = sqrt(2 alpha kT dt) ξ of this step; a zero without a bath."""
-        strength = math.sqrt(2 * self.alpha * self.kT * self.dt)
+        kT = cast(float, temperature(self.kT, state.step))
+        strength = math.sqrt(2 * self.alpha * kT * self.dt)
         if strength == 0:
             return state.field.new_zeros(())
         shape, device, replica = state.field.shape, state.field.device, state.first_replica
@@ -123,7 +124,7 @@ class MidpointLLG(LandauLifshitzGilbert):
 
     Args:
         dt: Time step.
-        kT: Temperature of the bath.
+        kT: Temperature of the bath, or a protocol such as `LinearRamp`.
         alpha: Gilbert damping. 0 is free precession, without noise.
 
     Raises:
@@ -161,7 +162,7 @@ class HeunLLG(LandauLifshitzGilbert):
 
     Args:
         dt: Time step.
-        kT: Temperature of the bath.
+        kT: Temperature of the bath, or a protocol such as `LinearRamp`.
         alpha: Gilbert damping. 0 is free precession, without noise.
 
     Raises:

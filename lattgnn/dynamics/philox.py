@@ -78,14 +78,28 @@ def noise(
         Box and Muller, Ann. Math. Stat. 29, 610 (1958).
     """
     request = noise_request(seed, step, shape, purpose, first_replica, first_site)
-    out = torch.empty(tuple(shape), dtype=torch.float64, device=device)
+    return generate(request, torch.device(device)).view(tuple(shape))
+
+
+def generate(request: NoiseRequest, device: torch.device) -> Tensor:
+    """Generate requested numbers.
+
+    Args:
+        request: Which numbers.
+        device: Device that generates and holds them.
+
+    Returns:
+        Numbers, float64 [n_replicas, n_numbers].
+    """
+    shape = (request.n_replicas, request.n_numbers)
     compiled = kernels()
-    if out.device.type == "cpu" and compiled is not None:
+    if device.type == "cpu" and compiled is not None:
+        out = torch.empty(shape, dtype=torch.float64)
         compiled.langevin_noise(request, out.data_ptr())
         return out
-    rows = out.view(request.n_replicas, request.n_numbers)
-    for columns, numbers in chunks(request, out.device):
-        rows[:, columns] = numbers
+    out = torch.zeros(shape, dtype=torch.float64, device=device)
+    for columns, numbers in chunks(request, device):
+        out[:, columns] = numbers
     return out
 
 

@@ -1,4 +1,4 @@
-"""Schedules: which steps of a run are saved."""
+"""Schedules: which steps of a run are saved, and what of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,21 @@ from jaxtyping import Int
 from lattgnn.errors import InputError
 
 
+@dataclass(frozen=True, kw_only=True)
 class SaveSchedule(ABC):
-    """A choice of steps. It always includes the first and the last step of a run."""
+    """A choice of steps. It always includes the first and the last step of a run.
+
+    Field, energy and kinetic energy of these steps are saved. Momenta and forces are saved only if
+    asked for; those of the first and the last step are kept in any case, so that the run can be
+    repeated and continued.
+
+    Args:
+        momenta: Save the momenta of every frame.
+        forces: Save the forces of every frame.
+    """
+
+    momenta: bool = False
+    forces: bool = False
 
     @abstractmethod
     def steps(self, n_steps: int) -> Int[np.ndarray, " frames"]:
@@ -35,6 +48,8 @@ class Regular(SaveSchedule):
 
     Args:
         every: Number of steps between frames.
+        momenta: Save the momenta of every frame.
+        forces: Save the forces of every frame.
 
     Raises:
         InputError: If `every` is below 1.
@@ -64,6 +79,8 @@ class LogSpaced(SaveSchedule):
 
     Args:
         n_frames: Number of frames, including the first and the last step.
+        momenta: Save the momenta of every frame.
+        forces: Save the forces of every frame.
 
     Raises:
         InputError: If `n_frames` is below 2.
@@ -89,6 +106,34 @@ class LogSpaced(SaveSchedule):
             # The last one is set, because the power may round to a neighbor of n_steps.
             steps.append(n_steps if left == 1 else max(geometric, last + 1))
         return np.array(steps, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Extended(SaveSchedule):
+    """Frames of a run that was made longer after it had been planned.
+
+    Up to the step at which the run was planned to end, the frames are those of the old plan. From
+    there on they are those of the schedule for the longer run.
+
+    Args:
+        save: The schedule.
+        n_steps: Number of steps of the old plan.
+        momenta: Save the momenta of every frame.
+        forces: Save the forces of every frame.
+    """
+
+    save: SaveSchedule
+    n_steps: int
+
+    def steps(self, n_steps: int) -> Int[np.ndarray, " frames"]:
+        """Return the steps of the old plan, then those of the longer one beyond its end."""
+        if n_steps <= self.n_steps:
+            return self.save.steps(n_steps)
+        schedule = self.save
+        while isinstance(schedule, Extended):  # extended more than once
+            schedule = schedule.save
+        longer = schedule.steps(n_steps)
+        return np.append(self.save.steps(self.n_steps), longer[longer > self.n_steps])
 
 
 def _check_steps(n_steps: int) -> None:

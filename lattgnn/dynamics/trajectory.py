@@ -1,15 +1,14 @@
 """Frames of a run, on disk (zarr v3) or in memory.
 
 The arrays are field, momentum and forces [frame, replica, site(, component)], energy [frame,
-replica] and step [frame]. Their shape is fixed from the start, because the schedule says how many
-frames there will be; a frame that is not written yet has step −1.
-
-The step of a frame is written after its other arrays, and each chunk is written under a temporary
-name and renamed. So after a kill at any moment, every frame that has a step is complete.
+replica], kinetic energy [frame, replica(, component)] and step [frame]. Their shape is fixed from
+the start, because the schedule says how many frames there will be; a frame that is not written yet
+has step −1. The module `store` writes them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,75 +20,16 @@ import numpy as np
 import torch
 import zarr
 
+from lattgnn.dynamics.frames import DAMAGE, RESTART, Frames
 from lattgnn.dynamics.state import State
 from lattgnn.errors import InputError, MissingExtraError
-from lattgnn.files import atomic_directory
 from lattgnn.lattice import Lattice
-from lattgnn.serialize import versions
 
 if TYPE_CHECKING:
     import xarray
 
 FORMAT, FORMAT_VERSION = "lattgnn trajectory", 1
-
-
-@dataclass(frozen=True, eq=False)
-class Frames:
-    """The written frames of one array: `frames[-1]`, `frames[::2, 0]` and `frames[:]` read them."""
-
-    array: Any
-    n_frames: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(frames, replicas, …)."""
-        return (self.n_frames, *self.array.shape[1:])
-
-    @property
-    def dtype(self) -> np.dtype:
-        """The dtype of the run."""
-        return self.array.dtype
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    def __len__(self) -> int:
-        return self.n_frames
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        first, *rest = key if isinstance(key, tuple) else (key,)
-        if first is Ellipsis:
-            first, rest = slice(None), [Ellipsis, *rest]
-        frames = np.arange(self.n_frames)[
-            first
-        ]  # negative, out of range, lists and masks as numpy has them
-        if frames.ndim == 0:
-            return self._read((int(frames), *rest))
-        if isinstance(first, slice) and first.step in (None, 1):
-            start, stop, _ = first.indices(self.n_frames)
-            return self._read((slice(start, stop), *rest))
-        rows = [self._read((int(frame), *rest)) for frame in frames]
-        return np.stack(rows) if rows else self._read((slice(0, 0), *rest))
-
-    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-        try:
-            values = np.asarray(self.array[key])
-        except (OSError, RuntimeError) as error:
-            raise InputError(
-                f"{self.array!r} is damaged ({error}). Run the simulation again."
-            ) from error
-        if np.isnan(
-            values
-        ).any():  # the loop saves finite numbers only; NaN is what a lost chunk reads as
-            raise InputError(
-                f"{self.array!r} is truncated: a chunk is missing. Run the simulation again."
-            )
-        return values
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self[:].astype(self.dtype if dtype is None else dtype, copy=bool(copy))
+_ARRAYS = ("field", "momentum", "forces", "energy", "kinetic_energy", "step")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +38,10 @@ class Trajectory:
 
     Attributes:
         arrays: zarr or numpy arrays by name, see the module's docstring.
-        config: what determined the run: force_field, integrator, noise (the generator's name, which
+        config: What determined the run: force_field, integrator, noise (the generator's name, which
             older files lack), save, n_steps, lattice, start (seed, step, first_replica, sha256 of
             field and momentum), dtype, shape.
-        path: where it lies, None in memory.
+        path: Its directory, None in memory.
     """
 
     arrays: Mapping[str, Any]
@@ -121,14 +61,21 @@ class Trajectory:
         trajectory = open_store(Path(path))
         if len(trajectory.steps) == 0:
             raise InputError(
-                f"{path} is truncated: it holds no whole frame. Run the simulation again."
+                f"{path} is truncated: it holds no whole frame. Run the simulation again with the "
+                "same command."
             )
         return trajectory
 
     @cached_property
     def steps(self) -> np.ndarray:
         """Step of each whole frame, int64 [frames]."""
-        steps = np.asarray(self.arrays["step"][:])
+        try:
+            steps = np.asarray(self.arrays["step"][:])
+        except DAMAGE as error:
+            raise InputError(
+                f"the steps of {str(self.path)!r} are damaged ({error}). Run the simulation again "
+                "with the same command, which computes damaged frames anew."
+            ) from error
         return steps[: int(np.cumprod(steps >= 0).sum())]
 
     @property
@@ -146,25 +93,51 @@ class Trajectory:
         """Whether all frames of the schedule are there."""
         return len(self.steps) == self.n_planned
 
+    def saves(self, name: str) -> bool:
+        """Whether an array is saved in every frame.
+
+        Args:
+            name: "field", "momentum", "forces", "energy" or "kinetic_energy".
+        """
+        if name not in RESTART:
+            return name in self.arrays
+        # Older versions saved all, and had no such options.
+        return self.config.get("save", {}).get("init_args", {}).get(RESTART[name], True)
+
     @property
     def fields(self) -> Frames:
         """Fields [frame, replica, site(, component)], read when indexed."""
-        return self._frames("field")
+        return self.frames("field")
 
     @property
     def momenta(self) -> Frames:
-        """Momenta p = m v, like `fields`."""
-        return self._frames("momentum")
+        """Momenta p = m v, like `fields`: of all frames, or of the first and the last only."""
+        return self.frames("momentum")
 
     @property
     def forces(self) -> Frames:
-        """Forces −∂E/∂field, like `fields`."""
-        return self._frames("forces")
+        """Forces −∂E/∂field, like `fields`: of all frames, or of the first and the last only."""
+        return self.frames("forces")
 
     @property
     def energies(self) -> Frames | None:
         """Potential energy [frame, replica], or None if the force field has none."""
-        return self._frames("energy") if "energy" in self.arrays else None
+        return self.frames("energy") if "energy" in self.arrays else None
+
+    @cached_property
+    def kinetic_energies(self) -> np.ndarray | None:
+        """Kinetic energy Σ p²/2m over sites [frame, replica(, component)]; None without momenta.
+
+        Twice this, per site, is the kinetic temperature of each component.
+        """
+        mass = self.config["integrator"]["init_args"].get("mass")
+        if mass is None:
+            return None
+        if "kinetic_energy" in self.arrays:
+            return self.frames("kinetic_energy")[:]
+        # Older versions saved all momenta instead.
+        squares = [np.square(self.momenta[n], dtype=np.float64) for n in range(len(self.steps))]
+        return np.stack([square.sum(axis=1) for square in squares]) / (2 * mass)
 
     @cached_property
     def lattice(self) -> Lattice:
@@ -175,8 +148,12 @@ class Trajectory:
         """The state saved in a frame, from which a run continues bit for bit.
 
         Args:
-            frame: index of a whole frame, negative from the end.
-            device: where the tensors go.
+            frame: Index of a whole frame, negative from the end. Without the options `momenta` and
+                `forces` of the schedule, this can be the first, the last or the last but one.
+            device: Device of the tensors.
+
+        Raises:
+            InputError: If the frame is damaged, or its momenta or forces were not saved.
         """
 
         def read(frames: Frames) -> torch.Tensor:
@@ -205,12 +182,13 @@ class Trajectory:
             ) from error
         import dask.array
 
-        names = ("time", "replica", "site", "component")
         data = {}
-        for name in self.arrays.keys() - {"step"}:
-            frames = self._frames(name)
+        for name in filter(self.saves, self.arrays.keys() - {"step"}):
+            frames = self.frames(name)
             chunks: Any = (1, *frames.shape[1:])
             lazy = dask.array.from_array(frames, chunks=chunks)
+            names = ("time", "replica", "site", "component")
+            names = names[:2] + names[3:] if name == "kinetic_energy" else names
             data[name] = (names[: frames.ndim], lazy)
         first = self.config["start"]["first_replica"]
         replicas = np.arange(first, first + self.config["shape"][0])
@@ -221,46 +199,13 @@ class Trajectory:
             coordinates[axis] = ("site", position)
         return xarray.Dataset(data, coordinates, attrs={"config": json.dumps(self.config)})
 
-    def _frames(self, name: str) -> Frames:
-        return Frames(self.arrays[name], len(self.steps))
+    def frames(self, name: str) -> Frames:
+        """The frames of one array.
 
-
-def new_arrays(state: State, n_frames: int, group: zarr.Group | None = None) -> Mapping[str, Any]:
-    """Empty arrays for `n_frames` frames like `state`, in memory if there is no group."""
-    arrays = {}
-    for name, tensor in _tensors(state).items():
-        shape, dtype = (n_frames, *tensor.shape), _numpy_dtype(tensor)
-        if group is None:
-            arrays[name] = np.full(shape, np.nan, dtype)
-            continue
-        chunks = (1, tensor.shape[0]) if name == "energy" else (1, 1, *tensor.shape[1:])
-        names = ("frame", "replica", "site", "component")[: len(shape)]
-        arrays[name] = group.create_array(
-            name, shape=shape, dtype=dtype, chunks=chunks, fill_value=np.nan, dimension_names=names
-        )
-    if group is None:
-        return arrays | {"step": np.full(n_frames, -1)}
-    # One chunk: a frame's step is one small rename, and opening a long run reads one file.
-    whole = {"shape": (n_frames,), "chunks": (n_frames,), "dimension_names": ("frame",)}
-    step = group.create_array("step", dtype="int64", fill_value=-1, **whole)
-    return arrays | {"step": step}
-
-
-def write_frame(trajectory: Trajectory, frame: int, state: State) -> None:
-    """Write a frame, its step last."""
-    for name, tensor in _tensors(state).items():
-        trajectory.arrays[name][frame] = tensor.cpu().numpy()
-    trajectory.arrays["step"][frame] = state.step
-
-
-def create_store(path: Path, state: State, n_frames: int, config: dict[str, Any]) -> Trajectory:
-    """A store without frames; it appears under its name all at once."""
-    attributes = {"format": FORMAT, "format_version": FORMAT_VERSION}
-    attributes |= {"config": config, "versions": versions()}
-    with atomic_directory(path) as unfinished:
-        group = zarr.create_group(unfinished, zarr_format=3, attributes=attributes)
-        new_arrays(state, n_frames, group)
-    return open_store(path, mode="r+")
+        Args:
+            name: "field", "momentum", "forces", "energy" or "kinetic_energy".
+        """
+        return Frames(self.arrays[name], len(self.steps), name, self.path, self.saves(name))
 
 
 def open_store(path: Path, mode: str = "r") -> Trajectory:
@@ -270,15 +215,17 @@ def open_store(path: Path, mode: str = "r") -> Trajectory:
         ValueError: if there is no trajectory, or it has another format version.
     """
     if not (path / "zarr.json").is_file():
-        raise InputError(f"path must be a trajectory written by simulate, got {str(path)!r}.")
+        raise InputError(
+            f"{str(path)!r} must be a trajectory written by simulate, but it is none. "
+            "Use another directory."
+        )
+    again = f"Remove {str(path)!r} and run the simulation again."
     try:
         group: Any = zarr.open_group(path, mode=mode, zarr_format=3)  # pyright: ignore[reportArgumentType]
         attributes = dict(group.attrs)
-        arrays = dict(group.arrays())
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(
-            f"{path} is no readable trajectory ({error}). Run the simulation again."
-        ) from error
+        arrays = {name: group[name] for name in _ARRAYS if name in group}
+    except (*DAMAGE, AssertionError) as error:
+        raise InputError(f"{path} is no readable trajectory ({error}). {again}") from error
     if attributes.get("format") != FORMAT:
         raise InputError(f"{path} must hold a {FORMAT}, got format {attributes.get('format')!r}.")
     if (version := attributes.get("format_version")) != FORMAT_VERSION:
@@ -288,30 +235,33 @@ def open_store(path: Path, mode: str = "r") -> Trajectory:
         )
     there = arrays.keys() | attributes.keys()
     if missing := {"field", "momentum", "forces", "step", "config"} - there:
-        raise InputError(
-            f"{path} is truncated: {sorted(missing)} missing. Run the simulation again."
-        )
-    return Trajectory(arrays, dict(attributes["config"]), path)
+        raise InputError(f"{path} is truncated: {sorted(missing)} missing. {again}")
+    config = dict(attributes["config"])
+    if attributes.get("config_sha256", digest(config)) != digest(config):  # older runs have none
+        raise InputError(f"{path} is damaged: its configuration was changed. {again}")
+    _check_shapes(arrays, config, path)
+    return Trajectory(arrays, config, path)
 
 
-def extend_store(trajectory: Trajectory, n_frames: int, config: dict[str, Any]) -> Trajectory:
-    """Extend a store to more frames.
+def _check_shapes(arrays: Mapping[str, Any], config: Mapping[str, Any], path: Path) -> None:
+    """Refuse arrays whose shapes contradict the configuration."""
+    n_frames = arrays["step"].shape[0]
+    for name, array in arrays.items():
+        shape = [] if name == "step" else config["shape"]
+        if name in ("energy", "kinetic_energy"):
+            shape = shape[:1] if name == "energy" else [shape[0], *shape[2:]]
+        # While a store is resized, `step` is the last array to grow and the first to shrink.
+        if list(array.shape[1:]) != shape or array.shape[0] < n_frames:
+            raise InputError(
+                f"{path} is damaged: {name} has shape {list(array.shape)}, which contradicts its "
+                f"configuration. Remove {str(path)!r} and run the simulation again."
+            )
 
-    `step` grows after the other arrays and the configuration changes last, so a kill in between
-    leaves a store that the same call extends again.
+
+def digest(config: Mapping[str, Any]) -> str:
+    """SHA-256 of a configuration, by which a damaged one is recognized.
+
+    Args:
+        config: Plain JSON types.
     """
-    assert trajectory.path is not None
-    group = zarr.open_group(trajectory.path, mode="r+", zarr_format=3)
-    for name in sorted(trajectory.arrays, key=lambda name: name == "step"):
-        trajectory.arrays[name].resize((n_frames, *trajectory.arrays[name].shape[1:]))
-    group.attrs["config"] = config
-    return open_store(trajectory.path, mode="r+")
-
-
-def _tensors(state: State) -> dict[str, torch.Tensor]:
-    tensors = {"field": state.field, "momentum": state.momentum, "forces": state.forces}
-    return tensors if state.energy is None else tensors | {"energy": state.energy}
-
-
-def _numpy_dtype(tensor: torch.Tensor) -> np.dtype:
-    return torch.empty(0, dtype=tensor.dtype).numpy().dtype
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

@@ -15,13 +15,14 @@ mean. The threshold is a function of step, replica and site, so a restarted run 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lattgnn.dynamics.langevin_kernels import NoiseRequest, Update, kernels
-from lattgnn.dynamics.philox import chunks
+from lattgnn.dynamics.philox import chunks, generate
 
 _UPDATE = {torch.float32: "langevin_update_float32", torch.float64: "langevin_update_float64"}
 _WITHIN = {torch.float32: "langevin_within_float32", torch.float64: "langevin_within_float64"}
@@ -69,6 +70,55 @@ def advance(
     ]
     addresses = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
     compiled_update(numbers, update, *addresses)
+
+
+@torch.no_grad()
+def advance_components(
+    updates: Sequence[Update],
+    numbers: NoiseRequest,
+    forces: Tensor,
+    momentum: tuple[Tensor, Tensor],
+    field: tuple[Tensor, Tensor] | None = None,
+) -> None:
+    """Apply an update with other coefficients for each component of the field, by PyTorch.
+
+    Friction and noise are applied in double precision, as small friction is by `advance`.
+
+    Args:
+        updates: Coefficients of each component.
+        numbers: The noise ξ.
+        forces: Forces F, shaped like the field, with components on the last axis.
+        momentum: Old and new momentum p.
+        field: Old and new field Q, or None for an update that does not move the field.
+    """
+
+    def of_components(name: str, like: Tensor) -> Tensor:
+        values = tuple(getattr(update, name) for update in updates)
+        return _constants(values, like.dtype, like.device)
+
+    new_momentum = torch.addcmul(
+        momentum[0], forces, of_components("kick", forces), out=momentum[1]
+    )
+    if field is not None:
+        torch.addcmul(field[0], new_momentum, of_components("drift", forces), out=field[1])
+    # 1 − decay of the components whose friction is not small enough to be given as such.
+    frictions = tuple(update.friction or 1 - update.decay for update in updates)
+    if any(frictions) or numbers.n_draws:
+        device = torch.device("cpu") if forces.device.type == "mps" else forces.device
+        n_sites = numbers.n_numbers // len(updates)
+        friction = _constants(frictions, torch.float64, device).repeat(n_sites)
+        strengths = tuple(update.noise for update in updates)
+        noise = _constants(strengths, torch.float64, device).repeat(n_sites)
+        rows = new_momentum.view(numbers.n_replicas, numbers.n_numbers)
+        _slow_down(friction, noise, numbers, rows)
+    if field is not None and any(update.drift_after for update in updates):
+        field[1].addcmul_(new_momentum, of_components("drift_after", forces))
+
+
+@lru_cache(maxsize=64)  # so that no step transfers them to a GPU again
+def _constants(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def all_within(tensors: Sequence[Tensor], limits: Sequence[float]) -> bool:
@@ -123,7 +173,7 @@ def _by_pytorch(
     # Sites and components of a replica as one axis, as the generator counts them.
     rows = new_momentum.view(numbers.n_replicas, numbers.n_numbers)
     if update.friction > 0:
-        _slow_down(update, numbers, rows)
+        _slow_down(update.friction, update.noise, numbers, rows)
     else:
         if update.decay != 1:
             new_momentum.mul_(update.decay)
@@ -133,13 +183,15 @@ def _by_pytorch(
         field[1].add_(new_momentum, alpha=update.drift_after)
 
 
-def _slow_down(update: Update, numbers: NoiseRequest, rows: Tensor) -> None:
+def _slow_down(
+    friction: float | Tensor, noise: float | Tensor, numbers: NoiseRequest, rows: Tensor
+) -> None:
     """Friction and noise in double precision: p ← p − friction p + noise ξ."""
     # MPS has no float64.
     exact = rows.to(device="cpu" if rows.device.type == "mps" else None, dtype=torch.float64)
-    exact = exact - update.friction * exact
-    for columns, some in chunks(numbers, exact.device):
-        exact[:, columns].add_(some, alpha=update.noise)
+    exact = exact - friction * exact
+    if numbers.n_draws:
+        exact += noise * generate(numbers, exact.device)
     if rows.dtype != torch.float64:
         _, exponents = torch.frexp(exact)
         # Numbers in [2^(e−1), 2^e) are eps 2^(e−1) apart in the precision of the rows.

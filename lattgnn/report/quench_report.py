@@ -303,14 +303,12 @@ def picture_frames(times: Float[Array, "n_frames"], n: int = 8) -> Int[Array, "n
 
 
 def _kinetic_temperature(trajectory: Trajectory) -> float | None:
-    """⟨p²⟩/m over the last half of the time; None for dynamics without momentum."""
-    mass = trajectory.config["integrator"]["init_args"].get("mass")
-    if mass is None:
+    """2 ⟨E_kin⟩ per degree of freedom, over the last half of the time; None without momenta."""
+    kinetic = trajectory.kinetic_energies
+    if kinetic is None:
         return None
-    squares = []
-    for frame in np.flatnonzero(trajectory.times >= trajectory.times[-1] / 2):
-        squares.append(np.square(trajectory.momenta[int(frame)], dtype=np.float64).mean())
-    return float(np.mean(squares) / mass)
+    late = kinetic[trajectory.times >= trajectory.times[-1] / 2]
+    return float(2 * late.mean() / trajectory.lattice.n_sites)
 
 
 def _finite(value: float) -> float | None:

@@ -77,8 +77,9 @@ class Mortal:
 def test_frames_are_the_states_of_a_bare_loop(harmonic, tmp_path, integrator, dtype) -> None:
     force_field = harmonic(6, 1.0, 0.3)
     state = initial_state(force_field, 1, 2, 1.0, 1.0, dtype)
-    in_memory = simulate(force_field, integrator, state, 20, Regular(6))
-    on_disk = simulate(force_field, integrator, state, 20, Regular(6), tmp_path / "run")
+    save = Regular(6, momenta=True, forces=True)
+    in_memory = simulate(force_field, integrator, state, 20, save)
+    on_disk = simulate(force_field, integrator, state, 20, save, tmp_path / "run")
     for frame, step in enumerate([0, 6, 12, 18, 20]):
         while state.step < step:
             state = integrator.step(force_field, state)
@@ -169,18 +170,13 @@ def test_another_run_is_refused(harmonic, tmp_path) -> None:
             10,
             {"g": 1.0},
         ),
-        "n_steps": (
-            integrator,
-            state,
-            20,
-            {"g": 1.0},
-        ),  # log-spaced: the saved steps would be others
+        "n_steps": (integrator, state, 5, {"g": 1.0}),
         r"force_field\.g": (integrator, state, 10, {"g": 2.0}),
     }
     before = contents(path)
     for difference, (other, start, n_steps, config) in others.items():
         with pytest.raises(
-            ValueError, match=rf"differs in ({difference})\. Use another path"
+            ValueError, match=rf"differs in ({difference})\. Use another directory"
         ) as caught:
             simulate(force_field, other, start, n_steps, LogSpaced(5), path, config=config)
         assert "\n" not in str(caught.value)
@@ -198,8 +194,9 @@ def test_a_run_with_other_noise_is_refused(harmonic, tmp_path) -> None:
     group = zarr.open_group(path, mode="r+")
     config: Any = group.attrs["config"]
     group.attrs["config"] = {name: value for name, value in config.items() if name != "noise"}
+    del group.attrs["config_sha256"]  # which those did not have either
     assert Trajectory.open(path).complete  # still read
-    with pytest.raises(ValueError, match=r"differs in noise\. Use another path"):
+    with pytest.raises(ValueError, match=r"differs in noise\. Use another directory"):
         simulate(force_field, integrator, state, 4, Regular(2), path)
 
 
@@ -207,7 +204,7 @@ def test_no_store_appears_if_its_creation_fails(harmonic, tmp_path, monkeypatch)
     def fail(*_, **__):
         raise Stopped
 
-    monkeypatch.setattr("lattgnn.dynamics.trajectory.new_arrays", fail)
+    monkeypatch.setattr("lattgnn.dynamics.store.new_arrays", fail)
     with pytest.raises(Stopped):
         simulate(
             harmonic(),

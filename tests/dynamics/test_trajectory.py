@@ -13,13 +13,12 @@ from lattgnn.dynamics import Regular, Trajectory, VerletLangevin, initial_state,
 
 @pytest.fixture
 def run(harmonic, tmp_path) -> Path:
-    """Five frames of two replicas of eight sites."""
+    """Five frames of two replicas of eight sites, with all that can be saved."""
     force_field = harmonic(8)
     state = initial_state(force_field, 3, 2, 1.0, 1.0)
     integrator = VerletLangevin(dt=0.1, kT=0.5, gamma=0.3, mass=2.0)
-    simulate(
-        force_field, integrator, state, 8, Regular(2), tmp_path / "run", config={"name": "harmonic"}
-    )
+    save = Regular(2, momenta=True, forces=True)
+    simulate(force_field, integrator, state, 8, save, tmp_path / "run", config={"name": "harmonic"})
     return tmp_path / "run"
 
 
@@ -135,7 +134,7 @@ def lose_steps(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (shutil.rmtree, "path must be a trajectory written by simulate"),
+        (shutil.rmtree, "must be a trajectory written by simulate"),
         (lambda path: shutil.rmtree(path / "momentum"), r"is truncated: \['momentum'\] missing"),
         (break_version, "must have format version 1, got 99"),
         (break_format, "must hold a lattgnn trajectory, got format 'something else'"),
