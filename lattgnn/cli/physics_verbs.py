@@ -84,7 +84,8 @@ def simulate_verb(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--dtype",
         type=Literal["float32", "float64"] | None,
-        help="precision of the state; default: float32 for compiled forces, else float64",
+        help="precision of the state; default: float32 for compiled forces and learned forces on a "
+        "GPU, else float64",
     )
     built: set[str | int] = {"force_field", "integrator", "state", "save", "path", "config"}
     parser.add_function_arguments(dynamics.simulate, skip=built)
@@ -109,7 +110,9 @@ def simulate_verb(argv: Sequence[str]) -> None:
         compiled = _is_compiled(force_field)
         if n_threads is None and compiled:
             torch.set_num_threads(CPU_COUNT)
-        dtype = dtype or ("float32" if compiled else "float64")
+        on_gpu = torch.device(initial["device"]).type != "cpu"
+        single = compiled or (on_gpu and isinstance(force_field, LearnedForceField))
+        dtype = dtype or ("float32" if single else "float64")
         state = start(force_field, dtype=getattr(torch, dtype), **initial)
         dynamics.simulate(
             force_field, state=state, path=out, config=_description(force_field), **options
@@ -162,7 +165,11 @@ def export_verb(argv: Sequence[str]) -> None:
         argv: The verb and its options.
     """
     parser = model_parser(
-        "export", "Write a force field, including its classical part, for use without lattgnn."
+        "export",
+        "Write the force field of a scalar field, including its classical part, for use without "
+        "lattgnn. The program takes fields [batch, *extent, n_sublattices] of any batch size and "
+        "extent, and returns forces of the same shape, and energies [batch] if the network has an "
+        "energy.",
     )
     parser.add_argument(
         "checkpoint",
@@ -198,7 +205,7 @@ def choose_force_field(
     Args:
         lattice: Lattice of the field.
         hamiltonian: The model. With a checkpoint: optional, compared with the model of the
-            checkpoint.
+            checkpoint. Only parameters of the classical energy, such as k0 and k1, may differ.
         solver: The method for the electrons. With a checkpoint: optional, compared with that of its
             labels.
         checkpoint: A file written by `lattgnn fit`, or the name of a shipped force field, see
@@ -238,7 +245,7 @@ def _clean_force_field(
             )
         return ExactForceField(model, solver)
     learned = LearnedForceField.load(find_checkpoint(checkpoint), lattice, filling, device)
-    if model is not None and model != learned.hamiltonian:
+    if model is not None and not model.has_same_electrons(learned.hamiltonian):
         raise InputError(
             f"force_field.checkpoint {checkpoint!r} is for {_in_words(learned.hamiltonian)}, but"
             f" force_field.hamiltonian is {_in_words(model)}. Use another checkpoint, or"
@@ -250,7 +257,8 @@ def _clean_force_field(
             f" force_field.solver is {solver}. Use --force_field.solver=null for the solver of the"
             " checkpoint; --force_field.filling sets a filling."
         )
-    return learned
+    # The classical part was never learned, so other constants of it may be given.
+    return learned if model is None else learned.with_hamiltonian(model)
 
 
 def start(
