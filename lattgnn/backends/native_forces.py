@@ -245,7 +245,7 @@ class _Plan:
         tiles = []
         for tile in grid.tiles:
             # Slots that the tile computes, its halo included, lie between the first and the last.
-            begin, *_, last = np.flatnonzero(tile.core >= 0)
+            begin, last = np.flatnonzero(tile.core >= 0)[[0, -1]]
             arrays = [self._array(a, np.int32) for a in (tile.cells, tile.copies, tile.core > 0)]
             tiles.append(_Tile(len(tile.cells), begin, last + 1, len(tile.copies), *arrays))
         row_cells, is_open = int(np.prod(grid.extent[1:])), not all(grid.periodic)

@@ -19,6 +19,7 @@ from lattgnn.data import Source, generate
 from lattgnn.disorder import BoxDisorder, DisorderedForceField
 from lattgnn.dynamics import Trajectory
 from lattgnn.errors import InputError
+from lattgnn.files import run_lock
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -61,31 +62,42 @@ def generate_parser() -> Parser:
 
 
 def analyze_verb(argv: Sequence[str]) -> None:
-    """`lattgnn analyze`: write report.html, metrics.json and pictures of a run.
+    """`lattgnn analyze`: write report.html, metrics.json, arrays.nc and pictures of runs.
 
     Args:
         argv: The verb and its options.
     """
-    from lattgnn.report import (
-        write_quench_report,  # matplotlib only where there is something to draw
-    )
+    # matplotlib only where there is something to draw
+    from lattgnn.report import group_runs, write_comparison, write_quench_report
 
     parser = model_parser(
-        "analyze", "Report order, structure factor and growth of domains of a run."
+        "analyze",
+        "Report order, structure factor, growth of domains and temperature of one or several runs.",
     )
-    parser.add_argument("trajectory", type=str, help="directory written by `lattgnn simulate`")
     parser.add_argument(
-        "--out", type=str | None, help="directory of the report; default: TRAJECTORY-report"
+        "runs",
+        type=str,
+        nargs="+",
+        help="directories written by `lattgnn simulate`; runs that differ only in their noise are "
+        "analyzed together, others are compared",
     )
-    parser.add_function_arguments(write_quench_report, skip={"trajectory", "out"})
+    parser.add_argument(
+        "--out", type=str | None, help="directory of the report; default: RUN-report"
+    )
+    parser.add_function_arguments(write_quench_report, skip={"runs", "out"})
 
     options = parse(parser, argv)
-    run, out = Path(options.pop("trajectory")), options.pop("out")
-    trajectory = Trajectory.open(run)
+    paths, out = [Path(run) for run in options.pop("runs")], options.pop("out")
+    runs = [Trajectory.open(path) for path in paths]
     if out is None:
-        place = run.resolve() if run.name in ("", "..") else run  # "." has no name of its own
-        out = place.with_name(f"{place.name}-report")
-    print(json.dumps(write_quench_report(trajectory, Path(out), **options), indent=2))
+        # "." has no name of its own.
+        place = paths[0].resolve() if paths[0].name in ("", "..") else paths[0]
+        others = f"-and-{len(runs) - 1}-more" if len(runs) > 1 else ""
+        out = place.with_name(f"{place.name}{others}-report")
+    write = write_quench_report if len(group_runs(runs)) == 1 else write_comparison
+    with run_lock(out):
+        metrics = write(runs, Path(out), **options)
+    print(json.dumps(metrics, indent=2))
     print(Path(out) / "report.html")
 
 
@@ -96,7 +108,11 @@ def export_verb(argv: Sequence[str]) -> None:
         argv: The verb and its options.
     """
     parser = model_parser(
-        "export", "Write a force field, including its classical part, for use without lattgnn."
+        "export",
+        "Write the force field of a scalar field, including its classical part, for use without "
+        "lattgnn. The program takes fields [batch, *extent, n_sublattices] of any batch size and "
+        "extent, and returns forces of the same shape, and energies [batch] if the network has an "
+        "energy.",
     )
     parser.add_argument(
         "checkpoint",
@@ -132,7 +148,7 @@ def choose_force_field(
     Args:
         lattice: Lattice of the field.
         hamiltonian: The model. With a checkpoint: optional, compared with the model of the
-            checkpoint.
+            checkpoint. Only parameters of the classical energy, such as k0 and k1, may differ.
         solver: The method for the electrons. With a checkpoint: optional, compared with that of its
             labels.
         checkpoint: A file written by `lattgnn fit`, or the name of a shipped force field, see
@@ -172,7 +188,7 @@ def _clean_force_field(
             )
         return ExactForceField(model, solver)
     learned = LearnedForceField.load(find_checkpoint(checkpoint), lattice, filling, device)
-    if model is not None and model != learned.hamiltonian:
+    if model is not None and not model.has_same_electrons(learned.hamiltonian):
         raise InputError(
             f"force_field.checkpoint {checkpoint!r} is for {_in_words(learned.hamiltonian)}, but"
             f" force_field.hamiltonian is {_in_words(model)}. Use another checkpoint, or"
@@ -184,7 +200,8 @@ def _clean_force_field(
             f" force_field.solver is {solver}. Use --force_field.solver=null for the solver of the"
             " checkpoint; --force_field.filling sets a filling."
         )
-    return learned
+    # The classical part was never learned, so other constants of it may be given.
+    return learned if model is None else learned.with_hamiltonian(model)
 
 
 def _in_words(model: Hamiltonian) -> str:

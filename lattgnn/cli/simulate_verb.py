@@ -54,7 +54,9 @@ def main(argv: Sequence[str]) -> None:
         compiled = _is_compiled(force_field)
         if n_threads is None and compiled:
             torch.set_num_threads(CPU_COUNT)
-        dtype = dtype or ("float32" if compiled else "float64")
+        on_gpu = torch.device(initial["device"]).type != "cpu"
+        single = compiled or (on_gpu and isinstance(force_field, LearnedForceField))
+        dtype = dtype or ("float32" if single else "float64")
 
         def records(config: Mapping[str, Any]) -> dict[str, str]:
             raw = parser.dump(parsed, skip_unset=False)
@@ -108,7 +110,8 @@ def simulate_parser() -> Parser:
     parser.add_argument(
         "--dtype",
         type=Literal["float32", "float64"] | None,
-        help="precision of the state; default: float32 for compiled forces, else float64",
+        help="precision of the state; default: float32 for compiled forces and learned forces on a "
+        "GPU, else float64",
     )
     built: set[str | int] = {"force_field", "integrator", "state", "save", "path"}
     parser.add_function_arguments(dynamics.simulate, skip=built | {"config", "records"})

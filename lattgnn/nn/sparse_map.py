@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,9 +112,11 @@ class SparseMap:
 class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, sparse: SparseMap) -> Tensor:
-        flat = x.reshape(len(x), -1)
+        # Widths are named, because a map without rows or columns leaves −1 ambiguous.
+        n_rows, width = sparse.matrix.shape[0], math.prod(x.shape[1:])
+        flat = x.reshape(len(x), width)
         if flat.dtype != torch.float32 or flat.device.type != "cpu":
-            return (sparse.matrix @ flat).view(-1, *x.shape[1:])
+            return (sparse.matrix @ flat).view(n_rows, *x.shape[1:])
         # The rows of the product are weighted sums of rows of x, which is what an embedding bag
         # computes.
         columns, values, row_starts = sparse.csr_arrays
@@ -125,7 +128,7 @@ class _SparseProduct(torch.autograd.Function):
             per_sample_weights=values,
             include_last_offset=True,
         )
-        return sums.view(-1, *x.shape[1:])
+        return sums.view(n_rows, *x.shape[1:])
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:

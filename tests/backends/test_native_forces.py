@@ -111,6 +111,17 @@ def test_open_boundaries(periodic, conservative, make_network, rng, float32_boun
 
 
 @pytest.mark.parametrize("conservative", [False, True])
+@pytest.mark.parametrize(
+    ("extent", "periodic"),
+    [((9, 1), (True, False)), ((1, 9), (False, True)), ((9, 1), False), ((1, 1), False)],
+    ids=str,
+)
+def test_rows_of_one_cell(extent, periodic, conservative, make_network, rng, float32_bound):
+    lattice = strip(*extent, periodic=periodic)
+    check(make_network(lattice, conservative=conservative), lattice, rng, float32_bound)
+
+
+@pytest.mark.parametrize("conservative", [False, True])
 @pytest.mark.parametrize("periodic", [True, False])
 @pytest.mark.parametrize("make", [square, kagome, cubic, chain])
 def test_the_same_bits_in_any_tiles_threads_and_batch(
