@@ -196,7 +196,7 @@ def choose_force_field(
     Args:
         lattice: Lattice of the field.
         hamiltonian: The model. With a checkpoint: optional, compared with the model of the
-            checkpoint.
+            checkpoint. Only parameters of the classical energy, such as k0 and k1, may differ.
         solver: The method for the electrons. With a checkpoint: optional, compared with that of its
             labels.
         checkpoint: A file written by `lattgnn fit`, or the name of a shipped force field, see
@@ -236,7 +236,7 @@ def _clean_force_field(
             )
         return ExactForceField(model, solver)
     learned = LearnedForceField.load(find_checkpoint(checkpoint), lattice, filling, device)
-    if model is not None and model != learned.hamiltonian:
+    if model is not None and not model.has_same_electrons(learned.hamiltonian):
         raise InputError(
             f"force_field.checkpoint {checkpoint!r} is for {_in_words(learned.hamiltonian)}, but"
             f" force_field.hamiltonian is {_in_words(model)}. Use another checkpoint, or"
@@ -248,7 +248,8 @@ def _clean_force_field(
             f" force_field.solver is {solver}. Use --force_field.solver=null for the solver of the"
             " checkpoint; --force_field.filling sets a filling."
         )
-    return learned
+    # The classical part was never learned, so other constants of it may be given.
+    return learned if model is None else learned.with_hamiltonian(model)
 
 
 def start(
