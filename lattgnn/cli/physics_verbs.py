@@ -121,31 +121,40 @@ def simulate_verb(argv: Sequence[str]) -> None:
 
 
 def analyze_verb(argv: Sequence[str]) -> None:
-    """`lattgnn analyze`: write report.html, metrics.json and pictures of a run.
+    """`lattgnn analyze`: write report.html, metrics.json, arrays.nc and pictures of runs.
 
     Args:
         argv: The verb and its options.
     """
-    from lattgnn.report import (
-        write_quench_report,  # matplotlib only where there is something to draw
-    )
+    # matplotlib only where there is something to draw
+    from lattgnn.report import group_runs, write_comparison, write_quench_report
 
     parser = model_parser(
-        "analyze", "Report order, structure factor and growth of domains of a run."
+        "analyze",
+        "Report order, structure factor, growth of domains and temperature of one or several runs.",
     )
-    parser.add_argument("trajectory", type=str, help="directory written by `lattgnn simulate`")
     parser.add_argument(
-        "--out", type=str | None, help="directory of the report; default: TRAJECTORY-report"
+        "runs",
+        type=str,
+        nargs="+",
+        help="directories written by `lattgnn simulate`; runs that differ only in their noise are "
+        "analyzed together, others are compared",
     )
-    parser.add_function_arguments(write_quench_report, skip={"trajectory", "out"})
+    parser.add_argument(
+        "--out", type=str | None, help="directory of the report; default: RUN-report"
+    )
+    parser.add_function_arguments(write_quench_report, skip={"runs", "out"})
 
     options = parse(parser, argv)
-    run, out = Path(options.pop("trajectory")), options.pop("out")
-    trajectory = Trajectory.open(run)
+    paths, out = [Path(run) for run in options.pop("runs")], options.pop("out")
+    runs = [Trajectory.open(path) for path in paths]
     if out is None:
-        place = run.resolve() if run.name in ("", "..") else run  # "." has no name of its own
-        out = place.with_name(f"{place.name}-report")
-    print(json.dumps(write_quench_report(trajectory, Path(out), **options), indent=2))
+        # "." has no name of its own.
+        place = paths[0].resolve() if paths[0].name in ("", "..") else paths[0]
+        others = f"-and-{len(runs) - 1}-more" if len(runs) > 1 else ""
+        out = place.with_name(f"{place.name}{others}-report")
+    write = write_quench_report if len(group_runs(runs)) == 1 else write_comparison
+    print(json.dumps(write(runs, Path(out), **options), indent=2))
     print(Path(out) / "report.html")
 
 
