@@ -97,7 +97,8 @@ def simulate(
                 f"{path} lacks frames at its end: another program changed it during the run. Run "
                 "the simulation again with the same command."
             )
-        compare_with_training(statistics, finished, path)
+        shift = getattr(force_field, "field_shift", 0.0)
+        compare_with_training(statistics, finished, path, shift)
     return finished
 
 
