@@ -15,12 +15,14 @@ from lattgnn.symmetry import field_representation
 def check_hamiltonian(
     header: dict[str, Any], hamiltonian: Hamiltonian, name: str | Path = "checkpoint"
 ) -> None:
-    """Refuse a checkpoint of another Hamiltonian.
+    """Refuse a checkpoint of another Hamiltonian; parameters of the classical energy may differ.
 
     Raises:
         InputError: If the Hamiltonian of the header has another class or other parameters.
     """
-    if header["hamiltonian"] != describe(hamiltonian):
+    differences = config_differences(header["hamiltonian"], describe(hamiltonian))
+    free = {f"init_args.{name}" for name in hamiltonian.classical_parameters}
+    if not differences.keys() <= free:
         raise InputError(
             f"{name} must belong to the chosen Hamiltonian, {_text(describe(hamiltonian))}, got "
             f"one trained for {_text(header['hamiltonian'])}. Use its Hamiltonian, or train on "

@@ -241,6 +241,33 @@ class LearnedForceField:
         """
         return cls.load(pretrained_path(name), lattice, filling, device, fast)
 
+    def with_hamiltonian(self, hamiltonian: Hamiltonian) -> "LearnedForceField":
+        """The same network with other parameters of the classical energy, which was not learned.
+
+        Args:
+            hamiltonian: The model, which differs at most in its `classical_parameters`.
+
+        Raises:
+            InputError: If another parameter differs.
+        """
+        if hamiltonian == self.hamiltonian:
+            return self
+        if not hamiltonian.has_same_electrons(self.hamiltonian):
+            free = ", ".join(self.hamiltonian.classical_parameters) or "nothing"
+            raise InputError(
+                "hamiltonian must have the electrons that the network learned, those of a "
+                f"{type(self.hamiltonian).__name__}, got another "
+                f"{type(hamiltonian).__name__}. Change at most {free}."
+            )
+        return LearnedForceField(
+            self.net,
+            hamiltonian,
+            self.solver,
+            self.filling,
+            self.backend.fast,
+            self.field_statistics,
+        )
+
     def save(self, path: str | Path) -> None:
         """Write a small checkpoint: the network and its header, without the state of the training.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from lattgnn.backends.grid_forces import GridForces
-from lattgnn.backends.linear_classical import linear_classical
+from lattgnn.backends.linear_classical import linear_classical, probed_classical
 from lattgnn.backends.stencil import stencil_network
 from lattgnn.errors import InputError
 from lattgnn.files import atomic_file
@@ -52,9 +52,11 @@ def export_forces(
 ) -> dict[str, Any]:
     """Write a force field as a program that works for any batch size and extent.
 
-    The program maps fields [batch, *extent, n_sublattices] to the total forces, including the
-    classical part. The metadata state the smallest extent. An AOTInductor package does not check
-    it, and gives wrong results below it.
+    The program maps fields [batch, *extent, n_sublattices] to the total forces of the same shape,
+    including the classical part, and to energies [batch] if the network has an energy. The
+    classical force may be any that is linear in the field and the same in all cells. The metadata
+    state the smallest extent. An AOTInductor package does not check it, and gives wrong results
+    below it.
 
     Args:
         net: Trained network of a scalar field.
@@ -108,11 +110,12 @@ def _grid_forces(net: ForceNetwork, hamiltonian: Hamiltonian) -> GridForces:
             f"{type(net).__name__} of {net.field_type}. "
             "Use lattgnn.forcefield.LearnedForceField in Python."
         )
-    classical = linear_classical(hamiltonian)
+    classical = linear_classical(hamiltonian) or probed_classical(hamiltonian)
     if classical is None:
         raise InputError(
-            f"the classical force must be linear in the field, got {type(hamiltonian).__name__}. "
-            "Use lattgnn.forcefield.LearnedForceField in Python."
+            "the classical force must be linear in the field, the same in all cells, and shorter "
+            f"than half the extent of the lattice, got another force of "
+            f"{type(hamiltonian).__name__}. Use lattgnn.forcefield.LearnedForceField in Python."
         )
     return GridForces(network, hamiltonian.lattice.periodic, classical)
 

@@ -92,7 +92,11 @@ class Batches:
             # counts it.
             self.position = number + 1
             chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-            yield {name: tensor[chosen] for name, tensor in self.tensors.items()}
+            batch = {name: tensor[chosen] for name, tensor in self.tensors.items()}
+            # A GPU copies from page-locked memory while the host goes on; Lightning asks for that.
+            if torch.cuda.is_available():
+                batch = {name: tensor.pin_memory() for name, tensor in batch.items()}
+            yield batch
         self.set_epoch(self.epoch + 1)
 
     def _order(self) -> Tensor:

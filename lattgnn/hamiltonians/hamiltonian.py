@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, wraps
 from typing import Any, ClassVar
 
@@ -42,6 +42,8 @@ class Hamiltonian(ABC):
       complex.
     - `classical_energy(field)`, `[*batch]`: the energy of the field without electrons.
     - `n_orbitals`, a class attribute, if a site has more than one state.
+    - `classical_parameters`, a class attribute, with the names of the parameters that only the
+      classical energy contains: a trained network holds for all their values.
     - `field_type`, if the field is not one scalar per site: its components and how symmetry acts on
       them.
     - `classical_forces(field)`, if there is a closed form; otherwise autograd differentiates the
@@ -113,6 +115,10 @@ class Hamiltonian(ABC):
 
     n_orbitals: ClassVar[int] = 1
     """States per site."""
+
+    classical_parameters: ClassVar[tuple[str, ...]] = ()
+    """Parameters that only the classical energy contains. A network, which learns the electrons,
+    holds for all their values."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Add the checks of this class to a `__post_init__` that a model defines."""
@@ -205,6 +211,13 @@ class Hamiltonian(ABC):
         matrix = elements.new_zeros(*elements.shape[:-1], self.n_states, self.n_states)
         matrix[..., self.rows.to(field.device), self.cols.to(field.device)] = elements
         return matrix
+
+    def has_same_electrons(self, other: "Hamiltonian") -> bool:
+        """Whether two models differ at most in `classical_parameters`."""
+        if type(self) is not type(other):
+            return False
+        classical = {name: getattr(other, name) for name in self.classical_parameters}
+        return replace(self, **classical) == other
 
     def check_shape(self, field: Tensor) -> None:
         """Refuse a tensor that cannot be a field of this model.

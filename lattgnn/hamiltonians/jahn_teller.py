@@ -45,6 +45,7 @@ class JahnTeller(Hamiltonian):
     K: float = 1.0
 
     n_orbitals = 2
+    classical_parameters = ("K",)
 
     def __post_init__(self) -> None:
         if self.lattice.cell != square(1).cell:

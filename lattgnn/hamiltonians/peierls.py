@@ -57,6 +57,8 @@ class Peierls(Hamiltonian):
     k0: float = 30.0
     kappa: float = 4.0
 
+    classical_parameters = ("k0", "kappa")
+
     @property
     def field_type(self) -> FieldType:
         """A Cartesian vector. Its force has no bound that holds for all fields."""

@@ -20,7 +20,7 @@ from lattgnn.errors import InputError
 from lattgnn.files import atomic_write_text
 from lattgnn.report.page import Section, Table, flatten, write_report
 from lattgnn.report.plots import loss_curves
-from lattgnn.report.style import COLORS, DPI, PAGE, save_figures, styled
+from lattgnn.report.style import COLORS, DPI, PAGE, plain_log_ticks, save_figures, styled
 
 CURVES = {"train_loss": "training", "val/all/mse": "validation"}
 COLUMNS = (
@@ -166,7 +166,11 @@ def fit_curves(run: FitRun) -> Figure:
 def progress_plot(run: FitRun) -> Figure:
     """Draw learning rate and samples per second against the epoch."""
     figure = Figure(figsize=(PAGE, 2.5), dpi=DPI, layout="constrained")
-    panels = zip(figure.subplots(1, 2), (("lr", "lr"), ("samples_per_s", "samples/s")), strict=True)
+    panels = zip(
+        figure.subplots(1, 2),
+        (("lr", "learning rate"), ("samples_per_s", "samples/s")),
+        strict=True,
+    )
     for axes, (name, label) in panels:
         axes.plot(run.epochs, run.column(name), color=COLORS[0])
         axes.set(xlabel="epoch", ylabel=label, ylim=(0, None))
@@ -191,6 +195,8 @@ def comparison_plot(runs: Sequence[FitRun]) -> Figure:
         by_time.plot(run.column("seconds")[kept] / 60, errors[kept], **style)
     by_epoch.set(yscale="log", xlabel="epoch", ylabel="force error, MSE")
     by_time.set(xlabel="time (min)")
+    by_epoch.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    plain_log_ticks(by_epoch)
     by_epoch.legend()
     return figure
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -238,6 +239,35 @@ def test_what_cannot_be_exported_gives_a_one_line_error(tmp_path, capsys, monkey
     monkeypatch.delenv("CXX", raising=False)
     assert "needs a C++ compiler" in refused(capsys, "holstein-square", f"--out={out}")
     assert not list(tmp_path.iterdir())
+
+
+@dataclass(frozen=True)
+class Stiff(Holstein):
+    """A model whose class does not say that its classical force is linear."""
+
+    @property
+    def stiffness(self):
+        return None
+
+    def classical_forces(self, field):
+        return super().classical_forces(field) - 0.25 * field
+
+    def classical_energy(self, field):
+        return super().classical_energy(field) + 0.125 * field.square().sum(-1)
+
+
+def test_a_linear_classical_force_needs_no_stiffness(tmp_path, rng):
+    lattice = square(6)
+    learned = LearnedForceField(
+        force_field(lattice).net, Stiff(lattice), ExactDiagonalization(kT=0.1, mu=0.0)
+    )
+    export(learned, tmp_path / "a.pt2", "exported", dtype="float64")
+    program = torch.export.load(tmp_path / "a.pt2").module()
+    field = torch.randn(2, 36, generator=rng, dtype=torch.float64)
+    (forces,) = program(field.reshape(2, 6, 6, 1))
+    wanted = learned.net.double()(field, learned.net.graph(lattice))[1]
+    wanted = wanted + learned.hamiltonian.classical_forces(field)
+    torch.testing.assert_close(forces.reshape(2, 36), wanted)
 
 
 def test_a_failure_leaves_nothing_and_keeps_the_old_file(tmp_path, monkeypatch):

@@ -1,12 +1,15 @@
 """Networks as matrices on the bonds of a unit cell, and networks that have no such form."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from lattgnn.backends import StencilNetwork, linear_classical, stencil_network
+from lattgnn.backends.linear_classical import probed_classical
 from lattgnn.hamiltonians import DoubleExchange, Holstein, Peierls
-from lattgnn.lattice import honeycomb, kagome, lieb, shastry_sutherland, square, triangular
+from lattgnn.lattice import chain, honeycomb, kagome, lieb, shastry_sutherland, square, triangular
 from tests.orbit_networks import orbit_network
 
 
@@ -92,3 +95,57 @@ def test_only_a_harmonic_scalar_field_has_a_linear_classical_force():
     assert all(len(near.bonds) == 4 for _, near in kernels)
     assert linear_classical(Peierls(square(4))) is None
     assert linear_classical(DoubleExchange(square(4))) is None
+
+
+class OwnForce(Holstein):
+    """A class whose classical force is not told by `stiffness`."""
+
+    stiffness = None  # pyright: ignore[reportAssignmentType]
+    force: Any
+
+    def __init__(self, lattice, force):
+        super().__init__(lattice)
+        object.__setattr__(self, "force", force)
+
+    def classical_forces(self, field):
+        return self.force(field)
+
+
+@pytest.mark.parametrize("lattice", [square(6), kagome(5, 6), chain(7), square(6, periodic=False)])
+def test_a_linear_classical_force_is_found_from_fields(lattice):
+    """Two shells, of which the second has its own constant: as written, and as found."""
+    near, far = Holstein(lattice, k0=1.0, k1=0.2), lattice.bonds(lattice.neighbor_distance * 1.8)
+    source, destination = map(torch.tensor, (far.source, far.destination))
+
+    def force(field):
+        between = torch.zeros_like(field).index_add(-1, destination, field[..., source])
+        return near.classical_forces(field) - 0.05 * between
+
+    kernels = probed_classical(OwnForce(lattice, force))
+    assert kernels is not None and len(kernels) == lattice.n_sublattices
+    onsite = [
+        k for into in kernels for k in into if not any(any(b[2]) or b[0] - b[1] for b in k.bonds)
+    ]
+    assert {round(float(k.matrix[0, 0]), 9) for k in onsite} == {-1.0}
+    same, wanted = (
+        probed_classical(OwnForce(lattice, near.classical_forces)),
+        linear_classical(near),
+    )
+    assert same is not None and wanted is not None
+    for found, into in zip(same, wanted, strict=True):
+        values = {bond: float(k.matrix[0, 0]) for k in found for bond in k.bonds}
+        assert values == {bond: float(k.matrix[0, 0]) for k in into for bond in k.bonds}
+
+
+@pytest.mark.parametrize(
+    ("force", "reason"),
+    [
+        (lambda field: -(field**3), "not linear"),
+        (lambda field: 1 - field, "not zero at zero"),
+        (lambda field: -field * torch.arange(36), "differs between cells"),
+        (lambda field: -field.sum(-1, keepdim=True).expand_as(field), "reaches everywhere"),
+        (lambda field: -field.roll(18, -1), "as long as half the extent"),
+    ],
+)
+def test_another_classical_force_is_not_taken_for_a_linear_one(force, reason):
+    assert probed_classical(OwnForce(square(6), force)) is None, reason

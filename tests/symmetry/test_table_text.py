@@ -1,6 +1,6 @@
 import pytest
 
-from lattgnn.lattice import (
+from lattgnn.lattice import (, shastry_sutherland, staggered_square
     Lattice,
     chain,
     cubic,
@@ -99,3 +99,15 @@ def test_names_of_point_groups(named, group, site):
 def test_too_small_an_extent_is_refused():
     with pytest.raises(ValueError, match=r"Use \(5, 5\)"):
         symmetry_table(square(4), 2.3)
+
+
+def test_labels_have_columns_of_their_own():
+    text = symmetry_table(shastry_sutherland(4), 1.5)
+    rows = [line.split() for line in text.splitlines()]
+    start = next(n for n, row in enumerate(rows) if row[:1] == ["orbit"])
+    assert rows[start][-1] == "label"
+    labels = [row[-1] for row in rows[start + 1 : start + 6]]
+    assert labels == ["square", "square", "dimer", "-", "-"]
+    text = symmetry_table(staggered_square(4), 1.0)
+    assert "sublattice  label    position" in text
+    assert "label" not in symmetry_table(square(4), 1.0)

@@ -8,6 +8,8 @@ import torch
 from torch.optim import SGD, AdamW
 
 from lattgnn.checkpoint import load_checkpoint
+from lattgnn.cli import main
+from lattgnn.dynamics import Trajectory
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
 from lattgnn.nn import HiddenChannels, OrbitNetwork
@@ -142,3 +144,26 @@ def test_a_checkpoint_knows_its_training_fields_and_test_compares_them(tiny_fit,
     assert tiny_fit("test", "whole", f"--data.sources={json.dumps(sources)}") == 0
     message = capsys.readouterr().err
     assert message.count("the test fields leave those of the training: the mean square") == 1
+
+
+def test_constants_of_the_classical_energy_may_change_with_a_checkpoint(tiny_fit, capsys):
+    path = tiny_fit.folder / "whole/best.ckpt"
+    model = ["--data.hamiltonian=lattgnn.hamiltonians.Holstein"]
+    options = [f"--ckpt_path={path}", *model, "--data.hamiltonian.init_args.k0=1.5"]
+    assert tiny_fit("test", "other-k0", *options) == 0
+    assert tiny_fit("test", "other-g", *options, "--data.hamiltonian.init_args.g=3") == 2
+    assert "must belong to the chosen Hamiltonian" in capsys.readouterr().err
+    run = tiny_fit.folder / "softer"
+    simulate = [
+        *("simulate", f"--force_field.checkpoint={path}", f"--out={run}", "--n_steps=2"),
+        *("--lattice=lattgnn.lattice.square", "--lattice.init_args.extent=[4,4]"),
+        *("--save=lattgnn.dynamics.Regular", "--save.init_args.every=1"),
+        "--integrator=lattgnn.dynamics.VerletLangevin",
+        "--integrator.init_args={dt: 0.05, kT: 0.1, gamma: 0.2, mass: 5.0}",
+        *("--initial.seed=0", "--initial.field_std=5.27", "--progress=false"),
+        "--force_field.hamiltonian=lattgnn.hamiltonians.Holstein",
+        "--force_field.hamiltonian.init_args.k0=1.5",
+    ]
+    assert main(simulate) == 0
+    stored = Trajectory.open(run).config["force_field"]["init_args"]["hamiltonian"]["init_args"]
+    assert stored["k0"] == 1.5
