@@ -14,7 +14,17 @@ from lattgnn.checks.samples import random_field
 from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein, JahnTeller, Peierls
-from lattgnn.lattice import chain, cubic, honeycomb, kagome, lieb, square, triangular
+from lattgnn.lattice import (
+    chain,
+    cubic,
+    honeycomb,
+    kagome,
+    lieb,
+    shastry_sutherland,
+    square,
+    staggered_square,
+    triangular,
+)
 from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization, Solver
 from lattgnn.symmetry import FieldType
 
@@ -321,6 +331,18 @@ LEVELS = tuple(torch.linspace(-1, 1, 36, dtype=torch.float64).tolist())
 def test_a_wrong_property_is_named(model, name, words):
     found = failed(model(square(6)))
     assert re.search(words, found[name]), found[name]
+
+
+LABELED = [
+    Holstein(staggered_square(4), on_site_energy={"A": 0.7, "B": -0.7}),
+    Holstein(shastry_sutherland(4), t={"square": 1.0, "dimer": 1.25}),
+]
+
+
+@pytest.mark.parametrize("model", LABELED, ids=lambda model: model.lattice.name)
+def test_labels_of_sites_and_bonds_are_the_way_out(model):
+    assert failed(model) == {}
+    assert list(failed(model, particle_hole=True)) == ["particle-hole"]
 
 
 def test_one_wrong_property_fails_one_check():
