@@ -21,6 +21,9 @@ from lattgnn.lattice.operations import space_group
 from lattgnn.lattice.reduction import LENGTH_TOLERANCE, equal_lengths, shortest_vector
 from lattgnn.lattice.unit_cell import IntVector, UnitCell
 
+MAX_BONDS = 200_000
+"""Largest number of bonds per cell; as many take about half a minute."""
+
 
 @dataclass(frozen=True)
 class Orbit:
@@ -158,8 +161,23 @@ def neighbor_shells(cell: UnitCell, n: int, sublattice: int) -> list[tuple[float
         cutoff *= 1.5
 
 
+def _check_number(cell: UnitCell, cutoff: float) -> None:
+    """Refuse a cutoff with more bonds per cell than can be sorted into orbits in a minute."""
+    vectors = cell.reduction @ np.array(cell.primitive_vectors)
+    # Cells within the cutoff lie in a box of 2 · cutoff · |a*_k| + 1 of them along each axis, with
+    # the dual vectors a*_k; see `UnitCell.offsets_within`.
+    widths = 2 * cutoff * np.linalg.norm(np.linalg.inv(vectors), axis=0) + 1
+    n_bonds = cell.n_sublattices**2 * float(np.minimum(widths, 1e30).prod())
+    if n_bonds > MAX_BONDS:
+        raise InputError(
+            f"cutoff must be short enough for {MAX_BONDS:,} bonds per cell, got {cutoff:g}, within"
+            f" which there are up to {n_bonds:.1e}. Use a shorter cutoff."
+        )
+
+
 def _bond_classes(cell: UnitCell, cutoff: float) -> list[set[Bond]]:
     """Complete equivalence classes of all bonds up to slightly beyond the cutoff."""
+    _check_number(cell, cutoff)
     operations = space_group(cell).operations
     seen: set[Bond] = set()
     classes = []
