@@ -20,7 +20,7 @@ from lattgnn.cli.fit_checks import check_settings, check_training_state, errors_
 from lattgnn.cli.parser import OneLineErrors, instantiate
 from lattgnn.cli.run_directory import RunDirectory, check_continuation, nothing_left_if_refused
 from lattgnn.data import LatticeDataModule, Source
-from lattgnn.dynamics import Integrator
+from lattgnn.dynamics import Integrator, TemperatureProtocol
 from lattgnn.errors import InputError
 from lattgnn.files import atomic_file, atomic_write_text
 from lattgnn.hamiltonians import Hamiltonian
@@ -255,7 +255,9 @@ def main(argv: list[str]) -> None:
 
 
 def _run(argv: list[str]) -> None:
-    set_parsing_settings(subclasses_enabled=[Lattice, Hamiltonian, Solver, Source, Integrator])
+    set_parsing_settings(
+        subclasses_enabled=[Lattice, Hamiltonian, Solver, Source, Integrator, TemperatureProtocol]
+    )
     TrainerCLI(
         LitForceField,
         LatticeDataModule,

@@ -10,9 +10,10 @@ from jaxtyping import Float, Int
 
 from lattgnn import dynamics
 from lattgnn.analysis import Thermalization, thermalization
-from lattgnn.dynamics import Trajectory
+from lattgnn.dynamics import TemperatureProtocol, Trajectory
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
+from lattgnn.serialize import build
 
 Array = np.ndarray
 # The parts of a run's configuration that say what was simulated, in contrast to how often, for how
@@ -138,12 +139,15 @@ class Ensemble:
         return thermalization(self.times, 2 * energy / n_sites, n_sites, self._bath())
 
     def _bath(self) -> Float[Array, "n_frames"] | None:
-        """Temperature of the bath in each frame; None without friction or a known protocol."""
+        """Temperature of the bath in each frame; None without friction or one for all."""
         arguments = self.config["integrator"]["init_args"]
         kT, gamma = arguments.get("kT"), arguments.get("gamma")
-        is_number = isinstance(kT, int | float)
-        coupled = np.any(np.asarray(gamma) != 0) if gamma is not None else False
-        return np.full(len(self.times), float(kT)) if is_number and coupled else None
+        if gamma is None or not np.any(np.asarray(gamma) != 0):
+            return None
+        if isinstance(kT, Mapping):
+            protocol = build(kT, TemperatureProtocol)
+            return np.array([protocol.at(int(step)) for step in self.steps])
+        return np.full(len(self.times), float(kT)) if isinstance(kT, int | float) else None
 
     def _joined(self, parts: Sequence[Any]) -> JoinedFrames:
         frames = [np.searchsorted(run.steps, self.steps) for run in self.runs]
