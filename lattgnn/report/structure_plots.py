@@ -133,5 +133,7 @@ def cut_plot(
         low, high = axes.get_ylim()
         axes.set_ylim(low, high * (high / low) ** 0.3)  # space for the legend
         plain_log_ticks(axes)
-    axes.legend(title=r"time $t$", ncols=3, loc="upper center")
+    # An opaque ground hides the vertical lines behind the legend.
+    opaque = {"frameon": True, "framealpha": 1.0, "facecolor": "white", "edgecolor": "none"}
+    axes.legend(title=r"time $t$", ncols=3, loc="upper center", **opaque)
     return figure
