@@ -13,6 +13,7 @@ from lattgnn.analysis import Thermalization, thermalization
 from lattgnn.dynamics import Trajectory
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
+from lattgnn.serialize import build
 
 Array = np.ndarray
 # The parts of a run's configuration that say what was simulated, in contrast to how often, for how
@@ -135,15 +136,20 @@ class Ensemble:
         energy = np.stack([joined[n] for n in range(len(joined))]).astype(np.float64)
         energy = energy[..., None] if energy.ndim == 2 else energy
         n_sites = self.lattice.n_sites
-        return thermalization(self.times, 2 * energy / n_sites, n_sites, self._bath())
+        bath = self._bath(energy.shape[-1])
+        return thermalization(self.times, 2 * energy / n_sites, n_sites, bath)
 
-    def _bath(self) -> Float[Array, "n_frames"] | None:
-        """Temperature of the bath in each frame; None without friction or a known protocol."""
+    def _bath(self, n_components: int) -> Float[Array, "n_frames n_components"] | None:
+        """Temperature of the bath in each frame; None without friction."""
         arguments = self.config["integrator"]["init_args"]
         kT, gamma = arguments.get("kT"), arguments.get("gamma")
-        is_number = isinstance(kT, int | float)
-        coupled = np.any(np.asarray(gamma) != 0) if gamma is not None else False
-        return np.full(len(self.times), float(kT)) if is_number and coupled else None
+        if kT is None or gamma is None or not np.any(gamma):
+            return None
+        if isinstance(kT, Mapping):  # a protocol
+            protocol = build(kT, dynamics.TemperatureProtocol)
+            kT = [[protocol.at(int(step))] for step in self.steps]
+        bath = np.asarray(kT, dtype=np.float64)
+        return np.broadcast_to(bath, (len(self.times), n_components))
 
     def _joined(self, parts: Sequence[Any]) -> JoinedFrames:
         frames = [np.searchsorted(run.steps, self.steps) for run in self.runs]
