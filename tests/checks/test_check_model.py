@@ -380,3 +380,10 @@ def test_the_size_of_the_violation_is_that_of_the_exact_force():
         (exact.electronic(moved(field))[1] - moved(exact.electronic(field)[1])).abs().max()
     )
     assert f"is off by {error:.2g}." in check_symmetry(model, SOLVER).message
+
+
+def test_a_model_of_one_large_lattice_is_not_diagonalized():
+    levels = tuple(torch.zeros(3600, dtype=torch.float64).tolist())
+    results = check_model(Disordered(square(60), levels=levels), SOLVER)
+    assert {result.name for result in results} >= {"pattern", "classical forces", "symmetry"}
+    assert all(result.passed and result.name != "electronic forces" for result in results)

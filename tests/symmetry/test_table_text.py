@@ -1,14 +1,16 @@
 import pytest
 
-from lattgnn.lattice import (, shastry_sutherland, staggered_square
+from lattgnn.lattice import (
     Lattice,
     chain,
     cubic,
     honeycomb,
     kagome,
     lieb,
+    shastry_sutherland,
     space_group,
     square,
+    staggered_square,
     triangular,
 )
 from lattgnn.symmetry import PointGroup, site_point_group, symmetry_table
