@@ -6,6 +6,8 @@ import psutil
 import pytest
 import torch
 
+from lattgnn.dynamics import initial_state
+from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein
 from lattgnn.lattice import bond_orbits, cubic, kagome, square
 from lattgnn.memory import require_memory
@@ -52,3 +54,10 @@ def test_cutoffs_with_too_many_bonds(make, cutoff):
 def test_a_long_cutoff_on_a_small_torus_names_the_extent_that_it_needs():
     with pytest.raises(ValueError, match=r"got \(8, 8, 8\)\. Use \(17, 17, 17\)"):
         cubic(8).bonds(8.0)
+
+
+def test_the_state_of_a_run(two_gigabytes_free):
+    solver = ExactDiagonalization(kT=0.1, mu=0.0)
+    force_field = ExactForceField(Holstein(square(10_000)), solver)
+    with pytest.raises(ValueError, match="^a state of 100,000,000 numbers needs 4 GB of memory"):
+        initial_state(force_field, seed=0)

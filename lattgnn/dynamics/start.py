@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from lattgnn.dynamics.philox import INITIAL_FIELD, INITIAL_MOMENTUM, noise
 from lattgnn.dynamics.state import ForceField, State, check_spins, evaluate
 from lattgnn.errors import InputError
+from lattgnn.memory import require_memory
 
 
 def thermal_momentum_std(mass: float, kT: float) -> float:
@@ -121,7 +122,12 @@ def _batch_shape(force_field: ForceField, n_replicas: int) -> tuple[int, ...]:
     """Shape of the tensors of a state."""
     if n_replicas < 1:
         raise InputError(f"n_replicas must be at least 1, got {n_replicas!r}. Use 1.")
-    return (n_replicas, *force_field.field_shape)
+    shape = (n_replicas, *force_field.field_shape)
+    # Field, momentum and forces of the state and of two workspaces, in float32 at least.
+    n_bytes = 9 * 4 * math.prod(shape)
+    numbers = f"a state of {math.prod(shape):,} numbers"
+    require_memory(n_bytes, numbers, "Use a smaller extent or fewer replicas.")
+    return shape
 
 
 def _evaluated(force_field: ForceField, field: Tensor, momentum: Tensor, seed: int) -> State:
