@@ -37,7 +37,7 @@ quickstart: .venv/installed  ## the whole workflow in minutes: data, fit, test, 
 	$(BIN)/lattgnn quickstart
 
 test: .venv/installed-test  ## all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 $(PYTEST_ARGS)
 
 test-fast: .venv/installed-test  ## all tests but the slow ones, 2.5 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 8 $(PYTEST_ARGS)
