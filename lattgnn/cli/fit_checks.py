@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lattgnn.data.workers import check_threads
 from lattgnn.errors import InputError
 
 PRECISIONS = (None, 32, "32", "32-true", 64, "64", "64-true")
@@ -21,8 +22,7 @@ def check_settings(settings: Any, n_threads: int, is_fit: bool) -> None:
     Raises:
         InputError: If a value cannot be used.
     """
-    if n_threads < 1:
-        raise InputError(f"threads must be at least 1, got {n_threads!r}.")
+    check_threads(n_threads)
     if settings.precision not in PRECISIONS:
         raise InputError(
             "precision must be 32-true or 64-true, because 16 bits are coarser than the error of "

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from lattgnn.dynamics.philox import INITIAL_FIELD, INITIAL_MOMENTUM, noise
-from lattgnn.errors import InputError
+from lattgnn.errors import InputError, check_number
 from lattgnn.lattice import Lattice
 
 
@@ -304,8 +304,11 @@ def initial_state(
         The state at step 0.
 
     Raises:
-        InputError: If n_replicas is below 1, or the forces are not shaped like the field.
+        InputError: If n_replicas is below 1, a standard deviation is negative, or the forces are
+            not shaped like the field.
     """
+    check_number("field_std", field_std, 0)
+    check_number("momentum_std", momentum_std, 0)
     shape = _batch_shape(force_field, n_replicas)
     start = (noise(seed, 0, shape, INITIAL_FIELD) * field_std).to(device=device, dtype=dtype)
     momentum = (noise(seed, 0, shape, INITIAL_MOMENTUM) * momentum_std).to(

@@ -16,7 +16,7 @@ CONSERVATIVE = "--model.net.init_args.conservative=true"
         (["--trainer.precision=bf16-mixed"], "precision must be 32-true or 64-true"),
         (["--trainer.precision=bf16-true"], "precision must be 32-true or 64-true"),
         (["--trainer.devices=0"], "devices must be at least 1"),
-        (["--threads=0"], "threads must be at least 1"),
+        (["--threads=0"], "threads must be a finite number >= 1"),
         (["--trainer.max_epochs=-5"], "max_epochs"),
         (["--trainer.enable_checkpointing=false"], "enable_checkpointing must be true"),
         (["--data.batch_size=64"], "batch_size must be at most"),
