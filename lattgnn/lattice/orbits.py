@@ -21,6 +21,8 @@ from lattgnn.lattice.operations import space_group
 from lattgnn.lattice.reduction import LENGTH_TOLERANCE, equal_lengths, shortest_vector
 from lattgnn.lattice.unit_cell import IntVector, UnitCell
 
+_MOST_BONDS = 100_000  # that end on one site; more have no use, and take minutes
+
 
 @dataclass(frozen=True)
 class Orbit:
@@ -87,6 +89,15 @@ def orbits_within(cell: UnitCell, cutoff: float) -> tuple[Orbit, ...]:
     if not (math.isfinite(cutoff) and cutoff > 0):
         raise InputError(
             f"cutoff must be positive and finite, got {cutoff!r}. Use 1.0 for nearest neighbors."
+        )
+    # About as many bonds end on a site as there are cells in a cube of this size.
+    volume = abs(float(np.linalg.det(np.array(cell.primitive_vectors, dtype=float))))
+    n_bonds = (2 * cutoff) ** cell.dim / volume * len(cell.basis)
+    if n_bonds > _MOST_BONDS:
+        raise InputError(
+            f"cutoff must be so short that at most {_MOST_BONDS:,} bonds end on a site, got "
+            f"{cutoff!r}, about {n_bonds:.1g}. Nearest neighbors have a distance of about "
+            f"{volume ** (1 / cell.dim):.2g}."
         )
     classes = _sorted_classes(cell, cutoff)
     # Number of each bond's orbit, to look up the orbit of a reversed bond.
