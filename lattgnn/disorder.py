@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lattgnn.errors import InputError
+from lattgnn.field_statistics import FieldStatistics
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -109,6 +110,16 @@ class DisorderedForceField:
     def field_shape(self) -> tuple[int, ...]:
         """Shape of one field, without batch dimensions."""
         return self.clean.field_shape
+
+    @property
+    def field_shift(self) -> np.ndarray:
+        """What is added to a field before the clean model sees it, −ε_i/g, [n_sites]."""
+        return self._shift.numpy()
+
+    @property
+    def field_statistics(self) -> FieldStatistics | None:
+        """Statistics of the fields that the clean network was fitted on, None if unknown."""
+        return getattr(self.clean, "field_statistics", None)
 
     def prepare(self) -> None:
         """Build the backend of a learned force field now; see `LearnedForceField.prepare`."""

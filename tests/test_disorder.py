@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lattgnn.disorder import BoxDisorder, DisorderedForceField
+from lattgnn.dynamics import Regular, VerletLangevin, initial_state, simulate
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Holstein, Peierls
 from lattgnn.lattice import kagome, square
@@ -86,3 +87,15 @@ def test_what_cannot_be_shifted_is_refused():
         DisorderedForceField(ExactForceField(Peierls(square(4)), solver), np.zeros(16))
     with pytest.raises(ValueError, match="width must be a finite number"):
         BoxDisorder(width=-1.0)
+
+
+def test_a_run_is_compared_with_the_training_in_shifted_fields(recwarn):
+    lattice = square(6)
+    learned = LearnedForceField.pretrained("holstein-square", lattice=lattice)
+    start = initial_state(learned, seed=1, n_replicas=1, field_std=5.3, momentum_std=5.0)
+    for width, leaves in ((1.0, False), (1000.0, True)):
+        recwarn.clear()
+        force_field = DisorderedForceField(learned, BoxDisorder(width))
+        simulate(force_field, VerletLangevin(0.05, 0.1, 0.2, 5.0), start, 2, Regular(every=1))
+        found = [w for w in recwarn if "leaves the fields" in str(w.message)]
+        assert bool(found) == leaves

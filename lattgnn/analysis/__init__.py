@@ -1,9 +1,7 @@
 """Order, correlations and coarsening of classical fields: arrays in, small results out."""
 
 from lattgnn.analysis.coarsening import (
-    GrowthFit,
     domain_length,
-    growth_exponent,
     structure_factor_length,
 )
 from lattgnn.analysis.correlations import (
@@ -13,6 +11,10 @@ from lattgnn.analysis.correlations import (
     relative_deviation,
     shortest_side,
 )
+from lattgnn.analysis.cuts import Cut, ZonePath, structure_factor_cut, zone_path
+from lattgnn.analysis.growth import GrowthFit, LocalSlope, growth_exponent, local_slope
+from lattgnn.analysis.growth_law import GrowthLaw, find_growth_law
+from lattgnn.analysis.order import Order, candidate_orders, find_order
 from lattgnn.analysis.order_parameters import (
     checkerboard_order,
     dimerization,
@@ -20,25 +22,36 @@ from lattgnn.analysis.order_parameters import (
     order_parameter,
     staggered_field,
 )
-from lattgnn.analysis.quench import Order, QuenchAnalysis, analyze_quench
+from lattgnn.analysis.quench import QuenchAnalysis, analyze_quench
 from lattgnn.analysis.structure_factor import (
     checkerboard_wavevector,
     radial_average,
     structure_factor,
     wavevectors,
 )
+from lattgnn.analysis.thermal import Thermalization, kinetic_temperature, thermalization
 
 __all__ = [
+    "Cut",
     "GrowthFit",
+    "GrowthLaw",
+    "LocalSlope",
     "Order",
     "QuenchAnalysis",
+    "Thermalization",
+    "ZonePath",
     "analyze_quench",
+    "candidate_orders",
     "checkerboard_order",
     "checkerboard_wavevector",
     "dimerization",
     "domain_length",
+    "find_growth_law",
+    "find_order",
     "growth_exponent",
+    "kinetic_temperature",
     "local_order",
+    "local_slope",
     "nearest_neighbor_correlation",
     "order_parameter",
     "pair_correlation",
@@ -48,6 +61,9 @@ __all__ = [
     "shortest_side",
     "staggered_field",
     "structure_factor",
+    "structure_factor_cut",
     "structure_factor_length",
+    "thermalization",
     "wavevectors",
+    "zone_path",
 ]

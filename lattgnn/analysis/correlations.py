@@ -92,7 +92,7 @@ def nearest_neighbor_correlation(
     if not normalized:
         return np.asarray(values[..., 1])
     zero = values[..., 0]
-    return np.where(zero > 0, values[..., 1], np.nan) / np.where(zero > 0, zero, 1.0)
+    return np.asarray(np.where(zero > 0, values[..., 1], np.nan) / np.where(zero > 0, zero, 1.0))
 
 
 def relative_deviation(

@@ -16,6 +16,9 @@ from lattgnn.solvers import ExactDiagonalization, Solver
 # Fields from weak to strong, because a term may matter for one of them only.
 SCALES = (0.3, 1.0, 3.0)
 
+# States of a supercell, as far as its bonds have room: 30 ms for a diagonalization.
+_MOST_STATES = 600
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -32,15 +35,15 @@ class Sample:
     fields: Tensor
 
     @classmethod
-    def draw(cls, model: Hamiltonian, solver: Solver, smallest: int = 1) -> Sample:
+    def draw(cls, model: Hamiltonian, solver: Solver, wanted: int | None = None) -> Sample:
         """The model on a small supercell, with one random field of each strength.
 
         Args:
             model: The model, on any lattice.
             solver: Electronic ensemble; the method is exact diagonalization in any case.
-            smallest: Least number of cells along each axis.
+            wanted: Number of cells along each axis, see `on_supercell`.
         """
-        small = on_supercell(model, smallest)
+        small = on_supercell(model, wanted)
         fields = torch.stack([random_field(small, scale) for scale in SCALES])
         return cls(small, ExactForceField(small, exact_solver(solver)), fields)
 
@@ -66,7 +69,7 @@ def exact_solver(solver: Solver) -> ExactDiagonalization:
     return ExactDiagonalization(solver.kT, solver.mu, filling)
 
 
-def on_supercell(model: Hamiltonian, smallest: int = 1, max_states: int = 600) -> Hamiltonian:
+def on_supercell(model: Hamiltonian, wanted: int | None = None) -> Hamiltonian:
     """The model on a small periodic lattice with all operations of its crystal.
 
     These are lattices with equally many cells along each axis. A model whose parameters belong to
@@ -74,15 +77,18 @@ def on_supercell(model: Hamiltonian, smallest: int = 1, max_states: int = 600) -
 
     Args:
         model: The model.
-        smallest: Least number of cells along each axis.
-        max_states: Largest number of states.
+        wanted: Number of cells along each axis. There are fewer if the cell is large, and more if
+            the bonds need room; None takes as few as possible.
     """
+    dim = model.lattice.dim
+    states_per_cell = model.n_states // model.lattice.n_cells
+    most = int((_MOST_STATES / states_per_cell) ** (1 / dim) + 1e-9)
+    first = max(min(wanted or {1: 8}.get(dim, 4), most), 2)
     # Even numbers of cells, so that a bipartite crystal gives a bipartite lattice.
-    first = max(smallest, {1: 8}.get(model.lattice.dim, 4))
-    for n in range(first + first % 2, 17, 2):
+    for n in range(first - first % 2, 17, 2):
         found = on_lattice(model, _supercell(model.lattice, n))
         if found is not None:
-            return found if found.n_states <= max_states else model
+            return found
     return model
 
 

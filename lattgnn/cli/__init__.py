@@ -43,7 +43,7 @@ _VERBS = {
     ),
     "compare": ("lattgnn.cli.compare_verb:main", "compare fits: a table and their curves"),
     "simulate": (
-        "lattgnn.cli.physics_verbs:simulate_verb",
+        "lattgnn.cli.simulate_verb:main",
         "run dynamics of fields or spins with an exact or a learned force field",
     ),
     "analyze": (

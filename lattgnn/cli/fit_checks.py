@@ -1,11 +1,15 @@
 """Settings and checkpoints that a fit refuses in one line, before anything is written."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
 from lattgnn.data.workers import check_threads
-from lattgnn.errors import InputError
+from lattgnn.errors import InputError, StoppedRunError
 
 PRECISIONS = (None, 32, "32", "32-true", 64, "64", "64-true")
 """Settings of trainer.precision that are supported."""
@@ -28,13 +32,22 @@ def check_settings(settings: Any, n_threads: int, is_fit: bool) -> None:
             "precision must be 32-true or 64-true, because 16 bits are coarser than the error of "
             f"a trained network, got {settings.precision!r}. Use --data.dtype=float64 for 64 bits."
         )
-    if is_fit and settings.enable_checkpointing is False:
+    if settings.devices in (0, "0"):
+        raise InputError(f"devices must be at least 1, got {settings.devices!r}.")
+    if re.search("spawn|fork|notebook", str(settings.strategy)):
+        raise InputError(
+            f"strategy must start its processes as commands, got {settings.strategy!r}. Use ddp."
+        )
+    if not is_fit:
+        return
+    for name in ("max_epochs", "max_steps", "limit_train_batches"):
+        if getattr(settings, name) == 0:
+            raise InputError(f"{name} must not be 0 for a fit. Leave it out, or use at least 1.")
+    if settings.enable_checkpointing is False:
         raise InputError(
             "enable_checkpointing must be true, because best.ckpt is the result of a fit, got "
             "False. Leave it out."
         )
-    if settings.devices in (0, "0"):
-        raise InputError(f"devices must be at least 1, got {settings.devices!r}.")
 
 
 def check_training_state(
@@ -61,3 +74,26 @@ def check_training_state(
             f"max_epochs must be above the {n_epochs} epochs of {path} to continue its fit, got "
             f"{max_epochs}. Use a larger number, or start a new fit with --model.init_from."
         )
+
+
+@contextmanager
+def errors_of_lightning() -> Iterator[None]:
+    """Turn errors of Lightning and torch that are no bugs into errors of one line.
+
+    Raises:
+        InputError: If an option of the trainer is wrong.
+        StoppedRunError: If another process of the fit has ended.
+    """
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise InputError(str(error)) from error
+    except RuntimeError as error:
+        if str(error).startswith("Early stopping conditioned on metric"):
+            raise InputError(str(error)) from error
+        if re.search("gloo/transport|closed by peer|reset by peer|NCCL", str(error)):
+            raise StoppedRunError(
+                "another process of this fit has ended, so this one stops too. Its own message says"
+                " why, unless it was killed. Repeat the command to continue from last.ckpt."
+            ) from error
+        raise

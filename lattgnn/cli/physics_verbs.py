@@ -1,29 +1,25 @@
-"""The verbs generate, simulate, analyze and export: parse, build the objects, call the library.
+"""The verbs generate, analyze and export: parse, build the objects, call the library.
 
 The options of a verb are the arguments of the library's functions, so each is documented in one
 place. Every verb takes its own name and its arguments, as sys.argv would hold them, and prints
 the path of its result.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
-from dask.system import CPU_COUNT
 from jsonargparse import Namespace, set_parsing_settings
 
 from lattgnn import dynamics
 from lattgnn.backends.export import export_forces
 from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.data import Source, generate
-from lattgnn.data.workers import threads
 from lattgnn.disorder import BoxDisorder, DisorderedForceField
 from lattgnn.dynamics import Trajectory
-from lattgnn.dynamics.loop import check_integrator
 from lattgnn.errors import InputError
+from lattgnn.files import run_lock
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -32,7 +28,10 @@ from lattgnn.serialize import describe
 from lattgnn.solvers import Solver
 
 # Dataclasses that class_path may name. Without this, jsonargparse would make every field an option.
-BASES = [Lattice, Hamiltonian, Solver, Source, dynamics.Integrator, dynamics.SaveSchedule]
+BASES = [
+    *(Lattice, Hamiltonian, Solver, Source),
+    *(dynamics.Integrator, dynamics.SaveSchedule, dynamics.TemperatureProtocol),
+]
 
 
 AnyForceField = ExactForceField | LearnedForceField | DisorderedForceField
@@ -62,90 +61,43 @@ def generate_parser() -> Parser:
     return parser
 
 
-def simulate_verb(argv: Sequence[str]) -> None:
-    """`lattgnn simulate`: run dynamics, or resume a run.
-
-    Args:
-        argv: The verb and its options.
-    """
-    parser = model_parser(
-        "simulate",
-        "Run dynamics of fields or spins. Rerun the command to resume after an interruption.",
-    )
-    parser.add_argument("--lattice", type=Lattice, required=True, help="lattice of the field")
-    parser.add_function_arguments(choose_force_field, "force_field", skip={"lattice", "device"})
-    parser.add_argument(
-        "--integrator", type=dynamics.Integrator, required=True, help="time-stepping scheme"
-    )
-    parser.add_argument(
-        "--save", type=dynamics.SaveSchedule, required=True, help="which steps are saved"
-    )
-    parser.add_function_arguments(dynamics.initial_state, "initial", skip={"force_field", "dtype"})
-    parser.add_argument(
-        "--dtype",
-        type=Literal["float32", "float64"] | None,
-        help="precision of the state; default: float32 for compiled forces and learned forces on a "
-        "GPU, else float64",
-    )
-    built: set[str | int] = {"force_field", "integrator", "state", "save", "path", "config"}
-    parser.add_function_arguments(dynamics.simulate, skip=built)
-    parser.add_argument("--out", type=str, required=True, help="directory of the trajectory")
-    parser.add_argument(
-        "--threads",
-        type=int | None,
-        help="default: all cores for compiled forces, whose results do not depend on it, else 1",
-    )
-    parser.set_defaults({"progress": True})
-
-    options = parse(parser, argv)
-    initial, out = options.pop("initial"), options.pop("out")
-    _check_device(initial["device"])
-    n_threads, dtype = options.pop("threads"), options.pop("dtype")
-    with threads(1 if n_threads is None else n_threads):
-        force_field = choose_force_field(
-            options.pop("lattice"), device=initial["device"], **options.pop("force_field")
-        )
-        # `simulate` checks it too, but this should come before errors of the initial state.
-        check_integrator(options["integrator"], force_field)
-        compiled = _is_compiled(force_field)
-        if n_threads is None and compiled:
-            torch.set_num_threads(CPU_COUNT)
-        on_gpu = torch.device(initial["device"]).type != "cpu"
-        single = compiled or (on_gpu and isinstance(force_field, LearnedForceField))
-        dtype = dtype or ("float32" if single else "float64")
-        state = start(force_field, dtype=getattr(torch, dtype), **initial)
-        dynamics.simulate(
-            force_field, state=state, path=out, config=_description(force_field), **options
-        )
-    print(out)
-
-
 def analyze_verb(argv: Sequence[str]) -> None:
-    """`lattgnn analyze`: write report.html, metrics.json and pictures of a run.
+    """`lattgnn analyze`: write report.html, metrics.json, arrays.nc and pictures of runs.
 
     Args:
         argv: The verb and its options.
     """
-    from lattgnn.report import (
-        write_quench_report,  # matplotlib only where there is something to draw
-    )
+    # matplotlib only where there is something to draw
+    from lattgnn.report import group_runs, write_comparison, write_quench_report
 
     parser = model_parser(
-        "analyze", "Report order, structure factor and growth of domains of a run."
+        "analyze",
+        "Report order, structure factor, growth of domains and temperature of one or several runs.",
     )
-    parser.add_argument("trajectory", type=str, help="directory written by `lattgnn simulate`")
     parser.add_argument(
-        "--out", type=str | None, help="directory of the report; default: TRAJECTORY-report"
+        "runs",
+        type=str,
+        nargs="+",
+        help="directories written by `lattgnn simulate`; runs that differ only in their noise are "
+        "analyzed together, others are compared",
     )
-    parser.add_function_arguments(write_quench_report, skip={"trajectory", "out"})
+    parser.add_argument(
+        "--out", type=str | None, help="directory of the report; default: RUN-report"
+    )
+    parser.add_function_arguments(write_quench_report, skip={"runs", "out"})
 
     options = parse(parser, argv)
-    run, out = Path(options.pop("trajectory")), options.pop("out")
-    trajectory = Trajectory.open(run)
+    paths, out = [Path(run) for run in options.pop("runs")], options.pop("out")
+    runs = [Trajectory.open(path) for path in paths]
     if out is None:
-        place = run.resolve() if run.name in ("", "..") else run  # "." has no name of its own
-        out = place.with_name(f"{place.name}-report")
-    print(json.dumps(write_quench_report(trajectory, Path(out), **options), indent=2))
+        # "." has no name of its own.
+        place = paths[0].resolve() if paths[0].name in ("", "..") else paths[0]
+        others = f"-and-{len(runs) - 1}-more" if len(runs) > 1 else ""
+        out = place.with_name(f"{place.name}{others}-report")
+    write = write_quench_report if len(group_runs(runs)) == 1 else write_comparison
+    with run_lock(out):
+        metrics = write(runs, Path(out), **options)
+    print(json.dumps(metrics, indent=2))
     print(Path(out) / "report.html")
 
 
@@ -252,79 +204,10 @@ def _clean_force_field(
     return learned if model is None else learned.with_hamiltonian(model)
 
 
-def start(
-    force_field: AnyForceField,
-    field_std: float = 0.0,
-    momentum_std: float = 0.0,
-    **options: Any,
-) -> dynamics.State:
-    """Make the initial state: Gaussian fields, or spins distributed uniformly on the sphere.
-
-    Args:
-        force_field: The force field, whose model decides.
-        field_std: Standard deviation of the field.
-        momentum_std: Standard deviation of the momentum.
-        **options: Other arguments of `initial_state` and `initial_spins`.
-
-    Returns:
-        The state.
-
-    Raises:
-        InputError: If field_std or momentum_std is given for spins.
-    """
-    if not force_field.hamiltonian.field_type.is_spin:
-        return dynamics.initial_state(
-            force_field, field_std=field_std, momentum_std=momentum_std, **options
-        )
-    if field_std or momentum_std:
-        raise InputError(
-            f"initial must have neither field_std nor momentum_std for spins, got {field_std!r} "
-            f"and "
-            f"{momentum_std!r}. Leave them out."
-        )
-    return dynamics.initial_spins(force_field, **options)
-
-
-def _check_device(device: str) -> None:
-    """Refuse a device that torch does not know or cannot use."""
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise InputError(f"device {device!r} cannot be used ({reason}). Use cpu.") from error
-
-
 def _in_words(model: Hamiltonian) -> str:
     spec = describe(model)
     arguments = ", ".join(f"{key}={value}" for key, value in spec["init_args"].items())
     return f"{spec['class_path'].rpartition('.')[2]}({arguments})"
-
-
-def _is_compiled(force_field: AnyForceField) -> bool:
-    """Whether compiled code computes the electronic forces."""
-    clean = force_field.clean if isinstance(force_field, DisorderedForceField) else force_field
-    return isinstance(clean, LearnedForceField) and clean.backend.is_compiled
-
-
-def _description(force_field: AnyForceField) -> dict[str, Any]:
-    """Description of a force field, by which a resumed run recognizes it."""
-    if isinstance(force_field, DisorderedForceField):
-        found = {
-            "clean": _description(force_field.clean),
-            "on_site_energy": describe(force_field.disorder),
-        }
-        return {"class_path": "lattgnn.disorder.DisorderedForceField", "init_args": found}
-    found = {
-        "hamiltonian": describe(force_field.hamiltonian),
-        "solver": describe(force_field.solver),
-    }
-    if isinstance(force_field, ExactForceField):
-        return {"class_path": "lattgnn.forcefield.ExactForceField", "init_args": found}
-    digest = hashlib.sha256()
-    for name, weights in sorted(force_field.net.state_dict().items()):
-        digest.update(name.encode() + weights.cpu().numpy().tobytes())
-    found |= {"weights_sha256": digest.hexdigest(), "filling": force_field.filling}
-    return {"class_path": "lattgnn.forcefield.LearnedForceField", "init_args": found}
 
 
 def model_parser(verb: str, description: str) -> Parser:
@@ -351,7 +234,15 @@ def parse(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
         parser: A parser of `model_parser`.
         argv: The verb and its options.
     """
-    built = instantiate(parser, parser.parse_args(list(argv[1:])))
+    return as_options(instantiate(parser, parser.parse_args(list(argv[1:]))))
+
+
+def as_options(built: Namespace) -> dict[str, Any]:
+    """The options of a verb, with groups as dictionaries.
+
+    Args:
+        built: The result of `instantiate`.
+    """
     built.pop("config")
     return {
         key: vars(value) if isinstance(value, Namespace) else value

@@ -12,7 +12,6 @@ from lattgnn import analysis
 from lattgnn.data import LatticeDataset
 from lattgnn.data.dataset import WINDOW_NAMES
 from lattgnn.dynamics import Trajectory
-from lattgnn.files import atomic_write_bytes
 from lattgnn.report import (
     Section,
     Table,
@@ -24,10 +23,10 @@ from lattgnn.report import (
     quench_metrics,
     quench_sections,
     read_fit,
+    save_figures,
     window_errors,
     write_report,
 )
-from lattgnn.report.style import figure_png
 from lattgnn.serialize import versions
 
 Times = Mapping[str, Mapping[str, float]]
@@ -98,8 +97,7 @@ def write_quickstart_report(
         "dynamics": dynamics_comparison(times_compared, exact, learned),
     }
     drawn = analysis_figures(quench, result)
-    for name, figure in (pictures | drawn).items():
-        atomic_write_bytes(out / f"{name}.png", figure_png(figure))
+    save_figures(pictures | drawn, out)
     sections = [Section("Summary", SUMMARY, Table(COLUMNS, summary_rows(figures)))]
     sections += [Section(*TEXTS[name], picture) for name, picture in pictures.items()]
     sections.insert(4, Section("Errors in numbers", "", _error_table(test)))

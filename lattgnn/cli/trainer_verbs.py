@@ -14,15 +14,14 @@ from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lattgnn.checkpoint import load_checkpoint, restore_weights
-from lattgnn.cli.fit_checks import check_settings, check_training_state
+from lattgnn.cli.fit_checks import check_settings, check_training_state, errors_of_lightning
 from lattgnn.cli.messages import one_line
 from lattgnn.cli.parser import OneLineErrors, instantiate
 from lattgnn.cli.run_directory import RunDirectory, check_continuation, nothing_left_if_refused
 from lattgnn.data import LatticeDataModule, Source
-from lattgnn.dynamics import Integrator
+from lattgnn.dynamics import Integrator, TemperatureProtocol
 from lattgnn.errors import InputError, check_number
 from lattgnn.files import atomic_file, atomic_write_text
 from lattgnn.hamiltonians import Hamiltonian
@@ -140,6 +139,8 @@ class TrainerCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Test the best checkpoint if `--test` is given, then write the report."""
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]  which leaves no files
+            return
         if self._get(self.config, "test"):
             self.trainer.test(
                 self.model, self.datamodule, str(self.run_dir / BEST), weights_only=True
@@ -251,17 +252,17 @@ def main(argv: list[str]) -> None:
     messages.setLevel(logging.INFO)
     messages.addHandler(handler)
     try:
-        with exit_codes_of_signals():
+        with exit_codes_of_signals(), errors_of_lightning():
             _run(argv)
-    except MisconfigurationException as error:
-        raise InputError(str(error)) from error
     finally:
         messages.removeHandler(handler)
         torch.set_num_threads(n_threads)
 
 
 def _run(argv: list[str]) -> None:
-    set_parsing_settings(subclasses_enabled=[Lattice, Hamiltonian, Solver, Source, Integrator])
+    set_parsing_settings(
+        subclasses_enabled=[Lattice, Hamiltonian, Solver, Source, Integrator, TemperatureProtocol]
+    )
     TrainerCLI(
         LitForceField,
         LatticeDataModule,

@@ -37,7 +37,7 @@ def check_labels(path: Path, records: Sequence[Record], exact: ExactForceField) 
     Raises:
         InputError: If a label differs by more than 10⁻⁶ of the largest force or energy.
     """
-    if exact.hamiltonian.n_states > _MOST_STATES:
+    if records and exact.hamiltonian.n_states > _MOST_STATES:
         _LOGGER.info(
             "Stored labels are not compared with the present code: one label of "
             f"{exact.hamiltonian.n_states} states takes too long."

@@ -5,6 +5,7 @@ from lattgnn.dynamics.langevin import BAOAB, OverdampedLangevin, VerletLangevin
 from lattgnn.dynamics.llg import HeunLLG, LandauLifshitzGilbert, MidpointLLG
 from lattgnn.dynamics.loop import simulate
 from lattgnn.dynamics.philox import noise
+from lattgnn.dynamics.restart import FromRun, state_from_run
 from lattgnn.dynamics.runaway import RunawayFieldError
 from lattgnn.dynamics.schedule import Extended, LogSpaced, Regular, SaveSchedule
 from lattgnn.dynamics.state import (
@@ -25,6 +26,7 @@ __all__ = [
     "Extended",
     "ForceField",
     "Frames",
+    "FromRun",
     "HeunLLG",
     "InPlaceForceField",
     "Integrator",
@@ -45,5 +47,6 @@ __all__ = [
     "initial_state",
     "noise",
     "simulate",
+    "state_from_run",
     "thermal_momentum_std",
 ]

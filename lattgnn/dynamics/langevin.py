@@ -17,9 +17,9 @@ and rounded without bias (`lattgnn.dynamics.update`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -246,6 +246,26 @@ def _apply(
         advance_components(updates, numbers, forces, momentum, field)
 
 
+def check_components(parameters: Mapping[str, Any], field_shape: Sequence[int]) -> None:
+    """Refuse parameters of components that the field does not have.
+
+    Args:
+        parameters: Values by name; tuples hold one number for each component.
+        field_shape: Shape of one field, (n_sites,) or (n_sites, n_components).
+
+    Raises:
+        InputError: If the numbers of parameters and components differ.
+    """
+    n = field_shape[1] if len(field_shape) == 2 else 0
+    for name, value in parameters.items():
+        if isinstance(value, tuple) and len(value) != n:
+            kind = f"{n} components" if n else "no components"
+            raise InputError(
+                f"{name} has {len(value)} numbers, one for each component, but the field has "
+                f"{kind}. Use one number, or as many as there are components."
+            )
+
+
 def _of_components(
     parameters: dict[str, float | tuple[float, ...]], field: Tensor
 ) -> list[tuple[float, ...]]:
@@ -253,14 +273,8 @@ def _of_components(
     given = {name: value for name, value in parameters.items() if isinstance(value, tuple)}
     if not given:
         return [tuple(parameters.values())]  # type: ignore[arg-type]
-    n = field.shape[2] if field.ndim == 3 else 0
-    for name, value in given.items():
-        if len(value) != n:
-            kind = f"{n} components" if n else "no components"
-            raise InputError(
-                f"{name} has {len(value)} numbers, one for each component, but the field has "
-                f"{kind}. Use one number, or as many as there are components."
-            )
+    check_components(given, field.shape[1:])
+    n = field.shape[2]
     columns = [value if isinstance(value, tuple) else (value,) * n for value in parameters.values()]
     return list(zip(*columns, strict=True))
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lattgnn.dynamics.plan import Plan, open_run
+from lattgnn.dynamics.langevin import check_components
+from lattgnn.dynamics.plan import Plan, Records, open_run
 from lattgnn.dynamics.runaway import FIELD_LIMIT, advance_checked
 from lattgnn.dynamics.schedule import SaveSchedule
 from lattgnn.dynamics.state import ForceField, Integrator, State
@@ -36,7 +37,7 @@ def simulate(
     path: str | Path | None = None,
     *,
     config: Mapping[str, Any] | None = None,
-    records: Mapping[str, str] | None = None,
+    records: Records | None = None,
     field_limit: float = FIELD_LIMIT,
     progress: bool = False,
 ) -> Trajectory:
@@ -62,8 +63,8 @@ def simulate(
         path: Directory of the trajectory, new or empty. None keeps the frames in memory.
         config: Description of the force field in plain types (`lattgnn.serialize.describe`), which
             is saved with the frames and must be the same when the run is resumed.
-        records: Text files for the directory by name, such as a configuration and its origin. They
-            are written if the run is new or extended.
+        records: Makes text files for the directory, by name, from the configuration of the
+            trajectory. They are written if the run is new or becomes longer.
         field_limit: Largest |field| allowed. The run stops above it.
         progress: Show the step, the rate in site-steps/s and the time left on stderr.
 
@@ -101,7 +102,8 @@ def simulate(
                 f"{path} lacks frames at its end: another program changed it during the run. Run "
                 "the simulation again with the same command."
             )
-        compare_with_training(statistics, finished, path)
+        shift = getattr(force_field, "field_shift", 0.0)
+        compare_with_training(statistics, finished, path, shift)
     return finished
 
 
@@ -139,15 +141,17 @@ def _compute(
 def check_integrator(integrator: Integrator, force_field: ForceField) -> None:
     """Refuse an integrator for another kind of field than that of the model.
 
-    A force field without a `hamiltonian` takes any integrator.
+    A force field without a `hamiltonian` takes integrators for spins and for other fields.
 
     Args:
         integrator: The integrator.
         force_field: The force field.
 
     Raises:
-        InputError: If one of them is for spins and the other is not.
+        InputError: If one of them is for spins and the other is not, or the integrator has
+            parameters for another number of components.
     """
+    check_components(vars(integrator), force_field.field_shape)
     model = getattr(force_field, "hamiltonian", None)
     if model is not None and integrator.moves_spins != model.field_type.is_spin:
         use = "HeunLLG" if model.field_type.is_spin else "VerletLangevin"

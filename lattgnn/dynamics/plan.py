@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,10 @@ from lattgnn.errors import InputError
 from lattgnn.files import atomic_write_text
 from lattgnn.lattice import Lattice
 from lattgnn.serialize import config_differences, describe
+
+_EXTENDED = "lattgnn.dynamics.Extended"
+#: Makes the text files of a run, by name, from the configuration of its trajectory.
+Records = Callable[[Mapping[str, Any]], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def open_run(
     path: Path,
     plan: Plan,
     mass: float | tuple[float, ...] | None,
-    records: Mapping[str, str] | None,
+    records: Records | None,
 ) -> tuple[Trajectory, np.ndarray]:
     """Open the trajectory of a run: a new one, or what an earlier call has left.
 
@@ -83,7 +87,7 @@ def open_run(
         path: The directory.
         plan: The run.
         mass: See `lattgnn.dynamics.store.FrameWriter`.
-        records: Text files for the directory of a new or longer run.
+        records: Makes the text files for the directory of a new or longer run.
 
     Returns:
         The trajectory, opened for writing, and the steps of its frames.
@@ -92,8 +96,9 @@ def open_run(
         InputError: If the directory holds something else.
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        n_frames = len(plan.steps)
-        return create_store(path, plan.state, n_frames, plan.config, mass, records), plan.steps
+        texts = {} if records is None else records(plan.config)
+        store = create_store(path, plan.state, len(plan.steps), plan.config, mass, texts)
+        return store, plan.steps
     trajectory = with_readable_steps(open_store(path, mode="r+"))
     plan = replace(plan, save=_stored_schedule(trajectory, plan.save))
     config = _like_older_version(plan.config, trajectory.config)
@@ -103,7 +108,7 @@ def open_run(
         longer = _longer(trajectory, plan, old_n_steps)
         config = _like_older_version(longer.config, trajectory.config)
         trajectory = resize_store(trajectory, len(longer.steps), config)
-        for name, text in (records or {}).items():
+        for name, text in ({} if records is None else records(longer.config)).items():
             atomic_write_text(path / name, text)
         return trajectory, longer.steps
     if different:
@@ -132,7 +137,7 @@ def _longer(trajectory: Trajectory, plan: Plan, old_n_steps: int) -> Plan:
 def _stored_schedule(trajectory: Trajectory, save: SaveSchedule) -> SaveSchedule:
     """The schedule of the store if it extends the given one, else the given one."""
     stored, lengths = trajectory.config["save"], []
-    while stored["class_path"] == _EXTENDED:
+    while stored != describe(save) and stored["class_path"] == _EXTENDED:
         lengths.append(stored["init_args"]["n_steps"])
         stored = stored["init_args"]["save"]
     if stored == describe(save):
@@ -152,6 +157,3 @@ def _like_older_version(config: dict[str, Any], stored: Mapping[str, Any]) -> di
         kept = {name: arguments[name] for name in arguments.keys() - {"momenta", "forces"}}
         return config | {"save": config["save"] | {"init_args": kept}}
     return config
-
-
-_EXTENDED = "lattgnn.dynamics.Extended"

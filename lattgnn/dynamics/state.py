@@ -280,8 +280,8 @@ def initial_state(
     force_field: ForceField,
     seed: int,
     n_replicas: int = 1,
-    field_std: float = 0.0,
-    momentum_std: float = 0.0,
+    field_std: float | Sequence[float] = 0.0,
+    momentum_std: float | Sequence[float] = 0.0,
     dtype: torch.dtype = torch.float64,
     device: str | torch.device = "cpu",
 ) -> State:
@@ -295,8 +295,8 @@ def initial_state(
         force_field: Force field, evaluated once.
         seed: Seed of the initial state and of the noise of the run.
         n_replicas: Number of independent replicas.
-        field_std: Standard deviation of the field.
-        momentum_std: Standard deviation of the momentum p = m v.
+        field_std: Standard deviation of the field, or that of each component.
+        momentum_std: Standard deviation of the momentum p = m v, or that of each component.
         dtype: Precision of the state. The random numbers are the same in every precision.
         device: Device of the state.
 
@@ -304,16 +304,18 @@ def initial_state(
         The state at step 0.
 
     Raises:
-        InputError: If n_replicas is below 1, a standard deviation is negative, or the forces are
-            not shaped like the field.
+            InputError: If n_replicas is below 1, a standard deviation is negative, the numbers of
+            standard deviations and components differ, or the forces are not shaped like the field.
     """
-    check_number("field_std", field_std, 0)
-    check_number("momentum_std", momentum_std, 0)
+    for name, stds in (("field_std", field_std), ("momentum_std", momentum_std)):
+        for std in stds if isinstance(stds, Sequence) else [stds]:
+            check_number(name, std, 0)
     shape = _batch_shape(force_field, n_replicas)
-    start = (noise(seed, 0, shape, INITIAL_FIELD) * field_std).to(device=device, dtype=dtype)
-    momentum = (noise(seed, 0, shape, INITIAL_MOMENTUM) * momentum_std).to(
-        device=device, dtype=dtype
+    start = noise(seed, 0, shape, INITIAL_FIELD) * std_factor("field_std", field_std, shape)
+    momentum = noise(seed, 0, shape, INITIAL_MOMENTUM) * std_factor(
+        "momentum_std", momentum_std, shape
     )
+    start, momentum = (x.to(device=device, dtype=dtype) for x in (start, momentum))
     return _evaluated(force_field, start, momentum, seed)
 
 
@@ -344,6 +346,27 @@ def initial_spins(
     # The direction of a Gaussian vector is uniform on the sphere.
     start = normalize(noise(seed, 0, shape, INITIAL_FIELD), dim=-1).to(device=device, dtype=dtype)
     return _evaluated(force_field, start, torch.zeros_like(start), seed)
+
+
+def std_factor(name: str, std: float | Sequence[float], shape: Sequence[int]) -> float | Tensor:
+    """Return a standard deviation, or those of the components, as a factor of random numbers.
+
+    Args:
+        name: Its name, for errors.
+        std: One number, or one for each component.
+        shape: Shape of the numbers, [n_replicas, n_sites] or [n_replicas, n_sites, n_components].
+
+    Raises:
+        InputError: If the numbers of standard deviations and components differ.
+    """
+    if not isinstance(std, Sequence):
+        return std
+    if len(shape) != 3 or len(std) != shape[2]:
+        raise InputError(
+            f"{name} has {len(std)} numbers, one for each component, but a field has the shape "
+            f"{list(shape[1:])}. Use one number, or as many as there are components."
+        )
+    return torch.tensor(std, dtype=torch.float64)
 
 
 def _in_words(tensor: Tensor) -> str:

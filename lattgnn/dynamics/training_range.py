@@ -46,7 +46,10 @@ def warn_of_open_boundary(statistics: FieldStatistics | None, lattice: Lattice) 
 
 
 def compare_with_training(
-    statistics: FieldStatistics | None, trajectory: Trajectory, path: str | Path | None
+    statistics: FieldStatistics | None,
+    trajectory: Trajectory,
+    path: str | Path | None,
+    shift: np.ndarray | float = 0.0,
 ) -> list[Departure]:
     """Compare the frames of a run with the training fields, and warn in one line if they differ.
 
@@ -58,6 +61,7 @@ def compare_with_training(
         statistics: Statistics of the training fields, None if they are unknown.
         trajectory: The run.
         path: Its folder; None for a run in memory.
+        shift: What is added to a field before the network sees it, such as on-site disorder.
 
     Returns:
         The quantities that leave the range.
@@ -66,7 +70,7 @@ def compare_with_training(
         return []
     departures = _recorded(statistics, trajectory, path)
     if departures is None:
-        departures = statistics.departures(_frames(trajectory), trajectory.lattice)
+        departures = statistics.departures(_frames(trajectory, shift), trajectory.lattice)
         if path is not None:
             record = {
                 "n_frames": len(trajectory.steps),
@@ -86,9 +90,10 @@ def compare_with_training(
     return departures
 
 
-def _frames(trajectory: Trajectory) -> Iterator[np.ndarray]:
+def _frames(trajectory: Trajectory, shift: np.ndarray | float) -> Iterator[np.ndarray]:
+    """The fields that the network has seen, frame by frame."""
     for frame in range(len(trajectory.steps)):
-        yield np.asarray(trajectory.fields[frame])
+        yield np.asarray(trajectory.fields[frame]) + shift
 
 
 def _recorded(

@@ -1,14 +1,16 @@
 """The double-exchange model (ferromagnetic Kondo lattice): electrons coupled to classical spins."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from lattgnn.device_copies import DeviceCopies
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
-from lattgnn.hamiltonians.neighbors import neighbor_pairs, orbital_pattern
+from lattgnn.hamiltonians.neighbors import hopping_bonds, labeled_hopping, orbital_pattern
 from lattgnn.symmetry import FieldType
 
 
@@ -24,8 +26,9 @@ class DoubleExchange(Hamiltonian):
     without rotating them.
 
     Args:
-        lattice: Any lattice. Electrons hop between sites at its shortest distance.
-        t: Hopping, the unit of energy.
+        lattice: Any lattice.
+        t: Hopping between sites at the shortest distance, the unit of energy; or one hopping for
+            each bond label of the lattice, see `Holstein`.
         J: Exchange coupling of electrons and spins, in units of t. A change of its sign is
             equivalent to a reversal of all spins.
 
@@ -33,10 +36,14 @@ class DoubleExchange(Hamiltonian):
         P. W. Anderson and H. Hasegawa, Phys. Rev. 100, 675 (1955).
     """
 
-    t: float = 1.0
+    # A mapping cannot be hashed; it takes part in comparisons.
+    t: float | Mapping[str, float] = field(default=1.0, hash=False)
     J: float = 3.5
 
     n_orbitals = 2
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "t", labeled_hopping(self.lattice, self.t))
 
     @property
     def field_type(self) -> FieldType:
@@ -44,14 +51,19 @@ class DoubleExchange(Hamiltonian):
         return FieldType("3 trivial", n_components=3, is_spin=True, force_bound=abs(self.J))
 
     @cached_property
-    def _bonds(self) -> Int[Tensor, "2 n_bonds"]:
-        return neighbor_pairs(self.lattice)
+    def _bonds(self) -> tuple[Int[Tensor, "2 n_bonds"], Float[Tensor, " n_bonds"]]:
+        return hopping_bonds(self.lattice, self.t)
+
+    @cached_property
+    def _hoppings(self) -> DeviceCopies:
+        return DeviceCopies(-self._bonds[1].repeat(2))
 
     @cached_property
     def pattern(self) -> Int[Tensor, "2 nnz"]:
         """Bonds for spin up, bonds for spin down, then the 2×2 matrix of each site."""
         sites = torch.arange(self.lattice.n_sites).expand(2, -1)
-        return torch.cat([2 * self._bonds, 2 * self._bonds + 1, orbital_pattern(sites, 2)], dim=1)
+        up = 2 * self._bonds[0]
+        return torch.cat([up, up + 1, orbital_pattern(sites, 2)], dim=1)
 
     def elements(self, field: Float[Tensor, "*batch n_sites 3"]) -> Complex[Tensor, "*batch nnz"]:
         """−t on the bonds, −J S·σ on the sites."""
@@ -62,7 +74,7 @@ class DoubleExchange(Hamiltonian):
         down_up, down_down = torch.complex(x, y), torch.complex(-z, zero)
         products = torch.stack([up_up, up_down, down_up, down_down], dim=-1)
         onsite = -self.J * products.flatten(-2)
-        hopping = onsite.new_full((*field.shape[:-2], 2 * self._bonds.shape[1]), -self.t)
+        hopping = self._hoppings.like(onsite).expand(*field.shape[:-2], -1)
         return torch.cat([hopping, onsite], dim=-1)
 
     def classical_forces(

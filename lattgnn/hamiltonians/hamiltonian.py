@@ -61,6 +61,10 @@ class Hamiltonian(ABC):
       there.
     - The energies and the matrix elements consist of PyTorch operations, because they are
       differentiated.
+    - Parameters that differ between sites or bonds lower the symmetry. Say so by labels of the
+      lattice (`site_labels`, `bond_labels`), because networks take the symmetry from there.
+
+    `lattgnn check` finds what breaks these rules.
 
     All parameters must be finite, and the bonds must fit on the lattice; both are checked when a
     model is made. A `__post_init__` of your own is called before these checks and need not call

@@ -10,7 +10,12 @@ from torch import Tensor
 
 from lattgnn.device_copies import DeviceCopies
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
-from lattgnn.hamiltonians.neighbors import harmonic_forces, hopping_bonds, neighbor_table
+from lattgnn.hamiltonians.neighbors import (
+    harmonic_forces,
+    hopping_bonds,
+    labeled_hopping,
+    neighbor_table,
+)
 from lattgnn.lattice.labels import values_by_label
 from lattgnn.symmetry import FieldType
 
@@ -24,11 +29,12 @@ class Holstein(Hamiltonian):
         F_i  = g (⟨n_i⟩ − ½) − k0 Q_i − k1 Σ_{j nn i} Q_j
 
     ⟨ij⟩ are nearest neighbors. On a bipartite lattice at μ = 0 the map Q → −Q changes F to −F
-    (particle–hole symmetry). At fixed particle number the electronic force is F_canonical(Q) =
-    F_{μ=0}(Q + μ/g).
+    (particle–hole symmetry); on-site energies break it. At fixed particle number the electronic
+    force is F_canonical(Q) = F_{μ=0}(Q + μ/g).
 
     On a lattice with labels, each kind of bond can have its own hopping and each kind of site its
-    own on-site energy: Σ_i ε_i n_i is added to H. The classical energy does not see the labels.
+    own on-site energy: Σ_i ε_i n_i is added to H. The classical energy does not see the labels. For
+    energies without a pattern see `lattgnn.disorder`.
 
     Args:
         lattice: Any lattice.
@@ -60,9 +66,7 @@ class Holstein(Hamiltonian):
     )
 
     def __post_init__(self) -> None:
-        if isinstance(self.t, Mapping):
-            hoppings = values_by_label("t", self.t, tuple(self.lattice.bond_labels))
-            object.__setattr__(self, "t", hoppings)
+        object.__setattr__(self, "t", labeled_hopping(self.lattice, self.t))
         if self.on_site_energy is not None:
             labels = self.lattice.site_labels
             energies = values_by_label("on_site_energy", self.on_site_energy, labels)

@@ -10,6 +10,7 @@ from torch.nn.functional import pad
 from lattgnn.device_copies import DeviceCopies
 from lattgnn.errors import errors_about
 from lattgnn.lattice import Lattice
+from lattgnn.lattice.labels import values_by_label
 
 
 def neighbor_pairs(lattice: Lattice) -> Int[Tensor, "2 n_bonds"]:
@@ -44,6 +45,19 @@ def hopping_bonds(
         pairs.append(torch.stack([torch.tensor(bonds.destination), torch.tensor(bonds.source)]))
         hoppings.append(torch.full((len(bonds),), hopping, dtype=torch.float64))
     return torch.cat(pairs, dim=1), torch.cat(hoppings)
+
+
+def labeled_hopping(lattice: Lattice, t: float | Mapping[str, float]) -> float | dict[str, float]:
+    """A hopping as it is, or hoppings by label after a check of their labels.
+
+    Args:
+        lattice: The lattice.
+        t: One number, or one for each bond label of the lattice.
+
+    Raises:
+        InputError: If a bond label of the lattice has no hopping, or a hopping no bond label.
+    """
+    return values_by_label("t", t, tuple(lattice.bond_labels)) if isinstance(t, Mapping) else t
 
 
 def neighbor_table(lattice: Lattice) -> Int[Tensor, "coordination n_sites"]:

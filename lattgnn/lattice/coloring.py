@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from lattgnn.errors import InputError
 from lattgnn.lattice.finite_bonds import shifted_cells
 from lattgnn.lattice.orbits import orbits_within
 from lattgnn.lattice.unit_cell import IntVector, UnitCell
@@ -69,11 +70,14 @@ def _double_cover(bonds: np.ndarray, n_sites: int) -> np.ndarray:
 def _shells(
     cell: UnitCell, extent: IntVector, periodic: tuple[bool, ...], shortest: float
 ) -> Iterator[np.ndarray]:
-    """The bonds [2, n_bonds] of the finite lattice, shell by shell, without an end."""
+    """The bonds [2, n_bonds] of the finite lattice, shell by shell, up to very long ones."""
     cells = np.arange(math.prod(extent)) * cell.n_sublattices
     n_orbits, cutoff = 0, shortest
     while True:
-        orbits = orbits_within(cell, cutoff)
+        try:
+            orbits = orbits_within(cell, cutoff)
+        except InputError:  # the parts are so far apart that they have no relation
+            return
         for _, shell in groupby(orbits[n_orbits:], key=lambda orbit: orbit.squared_distance):
             bonds = [np.zeros((2, 0), dtype=np.int64)]
             for source, destination, offset in (b for orbit in shell for b in orbit.bonds):

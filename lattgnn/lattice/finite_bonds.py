@@ -17,6 +17,7 @@ from lattgnn.errors import InputError
 from lattgnn.lattice.labels import Bond
 from lattgnn.lattice.orbits import Orbit, orbits_within
 from lattgnn.lattice.unit_cell import IntVector, UnitCell
+from lattgnn.memory import require_memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,8 @@ def list_bonds(
     orbits = _orbits(cell, cutoff, label)
     cell_bonds = [(bond, orbit.index) for orbit in orbits for bond in orbit.bonds]
     cell_bonds.sort(key=lambda entry: (entry[0][1], entry[1]))  # by destination, then orbit
+    n_bonds = math.prod(extent) * len(cell_bonds)
+    require_memory(3 * 8 * n_bonds, f"a list of {n_bonds:,} bonds", "Use a smaller extent.")
     source, destination, cell_bond = _sorted_bonds(cell, extent, periodic, cell_bonds)
     vectors = [cell.cartesian(cell.separation(*bond)) for bond, _ in cell_bonds]
     return Bonds(
@@ -123,18 +126,10 @@ def check_extent(
         InputError: If the extent is too small; the message names the smallest extent that works.
     """
     bonds = [bond for orbit in _orbits(cell, cutoff, label) for bond in orbit.bonds]
-    differences = _offset_differences(bonds, extent, periodic)
-    if not _clashes(differences, extent, periodic):
+    offsets = _offsets(bonds, extent, periodic)
+    if not _clashes(offsets, extent, periodic):
         return
-    # All differences are shorter than `longest` along each axis, so a lattice of that extent has no
-    # clashes, and the search for the smallest extent ends there at the latest.
-    longest = np.abs(differences).max(0) + 1
-    ranges = [
-        range(n, max(n, int(limit)) + 1) if is_periodic else (n,)
-        for n, is_periodic, limit in zip(extent, periodic, longest, strict=True)
-    ]
-    candidates = sorted(product(*ranges), key=lambda e: (math.prod(e), max(e), e))
-    smallest = next(e for e in candidates if not _clashes(differences, e, periodic))
+    smallest = _smallest_extent(offsets, extent, periodic)
     raise InputError(
         f"extent must be large enough that no bond of length up to {cutoff:g} meets its own"
         f" periodic image or a second bond between the same two sites, got {extent!r}."
@@ -147,34 +142,56 @@ def _orbits(cell: UnitCell, cutoff: float, label: str | None) -> list[Orbit]:
     return [o for o in orbits_within(cell, cutoff) if label is None or o.label == label]
 
 
-def _offset_differences(
-    bonds: list[Bond], extent: IntVector, periodic: tuple[bool, ...]
-) -> np.ndarray:
-    """Differences [n, dim] between the offsets of bonds that join the same two sublattices.
+def _offsets(bonds: list[Bond], extent: IntVector, periodic: tuple[bool, ...]) -> list[np.ndarray]:
+    """Offsets [n, dim] of the bonds that join each two sublattices.
 
-    Two bonds join the same sites if the difference of their offsets is a period of the finite
-    lattice. From a sublattice to itself the offset 0 is included, which catches bonds that join a
-    site to itself.
+    From a sublattice to itself the offset 0 is included, which catches bonds that join a site to
+    itself.
     """
-    dim = len(extent)
-    zero = (0,) * dim
+    zero = (0,) * len(extent)
     offsets: dict[tuple[int, int], list[IntVector]] = {}
     for source, destination, offset in bonds:
         # A bond longer than an open axis does not exist in the finite lattice.
         if all(p or abs(n) < e for n, e, p in zip(offset, extent, periodic, strict=True)):
-            offsets.setdefault((source, destination), []).append(offset)
-    found = [np.zeros((0, dim), dtype=np.int64)]
-    for (source, destination), cells in offsets.items():
-        table = np.array([*cells, zero] if source == destination else cells)
-        difference = (table[:, None] - table).reshape(-1, dim)
-        found.append(difference[difference.any(1)])
-    return np.unique(np.concatenate(found), axis=0)
+            known = offsets.setdefault((source, destination), [])
+            if source == destination and not known:
+                known.append(zero)
+            known.append(offset)
+    return [np.array(cells) for cells in offsets.values()]
 
 
-def _clashes(differences: np.ndarray, extent: IntVector, periodic: tuple[bool, ...]) -> bool:
-    """Whether any difference is a period: 0 along open axes, n · extent along periodic ones."""
-    remainder = np.where(np.array(periodic), differences % np.array(extent), differences)
-    return bool((remainder == 0).all(1).any())
+def _clashes(offsets: list[np.ndarray], extent: IntVector, periodic: tuple[bool, ...]) -> bool:
+    """Whether two offsets between the same sublattices are one in the finite lattice.
+
+    Their difference is then 0 along open axes, and a multiple of the extent along periodic ones.
+    """
+    for cells in offsets:
+        first = cells.min(0)
+        wrapped = np.where(periodic, (cells - first) % np.array(extent), cells - first)
+        numbers = np.ravel_multi_index(tuple(wrapped.T), tuple(wrapped.max(0) + 1))
+        if len(np.unique(numbers)) < len(cells):
+            return True
+    return False
+
+
+def _smallest_extent(
+    offsets: list[np.ndarray], extent: IntVector, periodic: tuple[bool, ...]
+) -> IntVector:
+    """The extent with the fewest cells, none smaller than the given one, that has no clashes."""
+    # Offsets between the same sublattices differ by less than `longest` along each axis, so a
+    # lattice of that extent has no clashes, and the search ends there at the latest.
+    longest = np.max([np.ptp(cells, axis=0) for cells in offsets], axis=0) + 1
+    ranges = []
+    for axis, n in enumerate(extent):
+        last = max(n, int(longest[axis]))
+        if not periodic[axis]:
+            last = n
+        # Extents that clash even if all other axes are long need not be tried in combination.
+        others = [max(e, int(m)) for e, m in zip(extent, longest, strict=True)]
+        trials = [(*others[:axis], k, *others[axis + 1 :]) for k in range(n, last + 1)]
+        ranges.append([t[axis] for t in trials if not _clashes(offsets, t, periodic)])
+    candidates = sorted(product(*ranges), key=lambda e: (math.prod(e), max(e), e))
+    return next(e for e in candidates if not _clashes(offsets, e, periodic))
 
 
 def _sorted_bonds(

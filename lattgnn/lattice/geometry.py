@@ -1,5 +1,6 @@
 """`Lattice`: a finite piece of a crystal, with its boundary conditions."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -16,6 +17,7 @@ from lattgnn.lattice.finite_bonds import Bonds, list_bonds
 from lattgnn.lattice.labels import Bond, values_by_label
 from lattgnn.lattice.orbits import neighbor_shells
 from lattgnn.lattice.unit_cell import UnitCell
+from lattgnn.memory import require_memory
 from lattgnn.serialize import describe
 
 
@@ -146,7 +148,7 @@ class Lattice:
     @cached_property
     def n_cells(self) -> int:
         """Number of cells."""
-        return int(np.prod(self.extent))
+        return math.prod(self.extent)
 
     @property
     def n_sites(self) -> int:
@@ -156,6 +158,8 @@ class Lattice:
     @cached_property
     def cells(self) -> np.ndarray:
         """Cell of each site, int64 [n_sites, dim]."""
+        n_bytes = 2 * 8 * self.dim * self.n_sites
+        require_memory(n_bytes, f"a lattice of {self.n_sites:,} sites", "Use a smaller extent.")
         axes = np.meshgrid(*map(np.arange, self.extent), indexing="ij")
         cells = np.stack(axes, -1).reshape(-1, self.dim)
         return _read_only(np.repeat(cells, self.n_sublattices, axis=0))

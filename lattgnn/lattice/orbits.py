@@ -21,7 +21,8 @@ from lattgnn.lattice.operations import space_group
 from lattgnn.lattice.reduction import LENGTH_TOLERANCE, equal_lengths, shortest_vector
 from lattgnn.lattice.unit_cell import IntVector, UnitCell
 
-_MOST_BONDS = 100_000  # that end on one site; more have no use, and take minutes
+MAX_BONDS = 200_000
+"""Largest number of bonds per cell; as many take about half a minute."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +90,6 @@ def orbits_within(cell: UnitCell, cutoff: float) -> tuple[Orbit, ...]:
     if not (math.isfinite(cutoff) and cutoff > 0):
         raise InputError(
             f"cutoff must be positive and finite, got {cutoff!r}. Use 1.0 for nearest neighbors."
-        )
-    # About as many bonds end on a site as there are cells in a cube of this size.
-    volume = abs(float(np.linalg.det(np.array(cell.primitive_vectors, dtype=float))))
-    n_bonds = (2 * cutoff) ** cell.dim / volume * len(cell.basis)
-    if n_bonds > _MOST_BONDS:
-        raise InputError(
-            f"cutoff must be so short that at most {_MOST_BONDS:,} bonds end on a site, got "
-            f"{cutoff!r}, about {n_bonds:.1g}. Nearest neighbors have a distance of about "
-            f"{volume ** (1 / cell.dim):.2g}."
         )
     classes = _sorted_classes(cell, cutoff)
     # Number of each bond's orbit, to look up the orbit of a reversed bond.
@@ -169,8 +161,23 @@ def neighbor_shells(cell: UnitCell, n: int, sublattice: int) -> list[tuple[float
         cutoff *= 1.5
 
 
+def _check_number(cell: UnitCell, cutoff: float) -> None:
+    """Refuse a cutoff with more bonds per cell than can be sorted into orbits in a minute."""
+    vectors = cell.reduction @ np.array(cell.primitive_vectors)
+    # Cells within the cutoff lie in a box of 2 · cutoff · |a*_k| + 1 of them along each axis, with
+    # the dual vectors a*_k; see `UnitCell.offsets_within`.
+    widths = 2 * cutoff * np.linalg.norm(np.linalg.inv(vectors), axis=0) + 1
+    n_bonds = cell.n_sublattices**2 * float(np.minimum(widths, 1e30).prod())
+    if n_bonds > MAX_BONDS:
+        raise InputError(
+            f"cutoff must be short enough for {MAX_BONDS:,} bonds per cell, got {cutoff:g}, within"
+            f" which there are up to {n_bonds:.1e}. Use a shorter cutoff."
+        )
+
+
 def _bond_classes(cell: UnitCell, cutoff: float) -> list[set[Bond]]:
     """Complete equivalence classes of all bonds up to slightly beyond the cutoff."""
+    _check_number(cell, cutoff)
     operations = space_group(cell).operations
     seen: set[Bond] = set()
     classes = []

@@ -1,5 +1,7 @@
 """Pictures that a person looks at, and one self-contained page that holds them."""
 
+from lattgnn.report.comparison import write_comparison
+from lattgnn.report.ensemble import Ensemble, group_runs
 from lattgnn.report.fit_report import (
     FitRun,
     compare_fits,
@@ -9,8 +11,9 @@ from lattgnn.report.fit_report import (
     read_fit,
     write_fit_report,
 )
+from lattgnn.report.growth_plots import length_plot, slope_plot
 from lattgnn.report.movie import write_movie
-from lattgnn.report.page import Section, Table, write_report
+from lattgnn.report.page import Movie, Section, Table, write_report
 from lattgnn.report.plots import (
     dynamics_comparison,
     energy_errors,
@@ -19,44 +22,49 @@ from lattgnn.report.plots import (
     time_series,
     window_errors,
 )
-from lattgnn.report.quench_plots import (
-    correlation_plot,
-    length_plot,
-    snapshot_panel,
-    structure_factor_map,
-)
-from lattgnn.report.quench_report import (
-    analysis_figures,
-    analyze_trajectory,
-    quench_metrics,
-    quench_sections,
-    write_quench_report,
-)
+from lattgnn.report.quench_arrays import quench_dataset
+from lattgnn.report.quench_figures import analysis_figures
+from lattgnn.report.quench_numbers import quench_metrics
+from lattgnn.report.quench_plots import correlation_plot, snapshot_panel
+from lattgnn.report.quench_report import analyze_trajectory, quench_sections, write_quench_report
+from lattgnn.report.structure_plots import cut_plot, structure_factor_map
+from lattgnn.report.style import save_figures
+from lattgnn.report.thermal_plots import energy_plot, temperature_plot
 
 __all__ = [
+    "Ensemble",
     "FitRun",
+    "Movie",
     "Section",
     "Table",
     "analysis_figures",
     "analyze_trajectory",
+    "compare_fits",
+    "comparison_plot",
     "correlation_plot",
+    "cut_plot",
     "dynamics_comparison",
     "energy_errors",
+    "energy_plot",
+    "fit_curves",
+    "group_runs",
     "length_plot",
     "loss_curves",
     "parity_plot",
+    "progress_plot",
+    "quench_dataset",
     "quench_metrics",
     "quench_sections",
+    "read_fit",
+    "save_figures",
+    "slope_plot",
     "snapshot_panel",
     "structure_factor_map",
+    "temperature_plot",
     "time_series",
-    "compare_fits",
-    "comparison_plot",
-    "fit_curves",
-    "progress_plot",
-    "read_fit",
-    "write_fit_report",
     "window_errors",
+    "write_comparison",
+    "write_fit_report",
     "write_movie",
     "write_quench_report",
     "write_report",

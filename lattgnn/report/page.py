@@ -47,19 +47,35 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Movie:
+    """A moving picture of a report, which is embedded in the page.
+
+    Args:
+        path: A file that ends in .webp, .gif or .mp4.
+    """
+
+    path: Path
+
+    @property
+    def media_type(self) -> str:
+        """The media type, such as image/webp."""
+        return {".webp": "image/webp", ".gif": "image/gif", ".mp4": "video/mp4"}[self.path.suffix]
+
+
+@dataclass(frozen=True)
 class Section:
     """A section of a report.
 
     Args:
         heading: Title of the section.
         text: Paragraphs of plain text, separated by empty lines.
-        content: A picture, a table, or None.
-        caption: Text below a picture.
+        content: A picture, a movie, a table, or None.
+        caption: Text below a picture or movie.
     """
 
     heading: str
     text: str = ""
-    content: Figure | Table | None = None
+    content: Figure | Table | Movie | None = None
     caption: str = ""
 
 
@@ -84,10 +100,16 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"picture": _picture, "cell": format_value, "is_number": _is_number}
+    environment.filters |= {
+        "picture": _picture,
+        "movie": _movie,
+        "cell": format_value,
+        "is_number": _is_number,
+    }
     environment.tests |= {
         "figure": lambda x: isinstance(x, Figure),
         "table": lambda x: isinstance(x, Table),
+        "movie": lambda x: isinstance(x, Movie),
     }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,6 +161,11 @@ def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]
 
 def _picture(figure: Figure) -> str:
     return "data:image/png;base64," + base64.b64encode(figure_png(figure)).decode("ascii")
+
+
+def _movie(movie: Movie) -> str:
+    content = base64.b64encode(movie.path.read_bytes()).decode("ascii")
+    return f"data:{movie.media_type};base64,{content}"
 
 
 def _is_number(value: object) -> bool:

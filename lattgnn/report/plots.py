@@ -1,9 +1,11 @@
 """Pictures of accuracy: forces, losses, errors by window, learned dynamics, energy errors."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from jaxtyping import Float, Real
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -165,7 +167,7 @@ def dynamics_comparison(
     times, exact, learned = times[later], exact[later], learned[later]
     figure = Figure(figsize=(COLUMN, 3.4), dpi=DPI, layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
-    _mean_and_band(top, times, exact, COLORS[0], "exact diagonalization")
+    mean_and_band(top, times, exact, COLORS[0], "exact diagonalization")
     top.plot(
         times, learned.mean(1), MARKERS[0], color=COLORS[1], markerfacecolor="none", label="learned"
     )
@@ -220,17 +222,59 @@ def time_series(
         log_time: Use a logarithmic time axis, without t = 0.
     """
     figure, axes = new_axes()
+    log_time = log_time and (times > 0).sum() > 1
     shown = times > 0 if log_time else np.ones(len(times), dtype=bool)
     for color, (name, values) in zip(COLORS, series.items(), strict=False):
-        _mean_and_band(axes, times[shown], values[shown], color, name)
+        mean_and_band(axes, times[shown], values[shown], color, name)
     axes.set(xlabel=TIME, ylabel=label, xscale="log" if log_time else "linear")
     axes.margins(x=0.02)
     axes.legend()
     return figure
 
 
-def _mean_and_band(axes, times: Array, values: Array, color: str, name: str) -> None:
-    """Mean over replicas as a line, its standard error as a band (none for one replica)."""
+@styled
+def curves_plot(
+    curves: Mapping[str, tuple[Float[Array, "n"], Float[Array, "n n_replicas"]]],
+    label: str,
+    is_logarithmic: bool = False,
+) -> Figure:
+    """Draw one observable of several systems over time, each with its own times.
+
+    Args:
+        curves: Times and values [frame, replica] by name of the system.
+        label: Label of the vertical axis, with its unit.
+        is_logarithmic: Whether the vertical axis is logarithmic, if all values are positive.
+    """
+    figure, axes = new_axes()
+    for color, (name, (times, values)) in zip(cycle(COLORS), curves.items(), strict=False):
+        shown = times > 0
+        mean_and_band(axes, times[shown], values[shown], color, name)
+    positive = all((values[times > 0] > 0).all() for times, values in curves.values())
+    axes.set(xlabel=TIME, ylabel=label, xscale="log")
+    axes.margins(x=0.02, y=0.12)
+    if is_logarithmic and positive:
+        axes.set_yscale("log")
+        plain_log_ticks(axes)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def mean_and_band(
+    axes: Axes,
+    times: Float[Array, "n_frames"],
+    values: Float[Array, "n_frames n_replicas"],
+    color: str,
+    name: str,
+) -> None:
+    """Draw the mean over replicas as a line, its standard error as a band (none for one replica).
+
+    Args:
+        axes: Where to draw.
+        times: Time of each frame.
+        values: The values.
+        color: Color of both.
+        name: Label of the line.
+    """
     mean, n = values.mean(axis=1), values.shape[1]
     axes.plot(times, mean, color=color, label=name)
     if n > 1:

@@ -1,88 +1,19 @@
-"""Pictures of a quench: domains, their growth, correlations and the structure factor."""
+"""Pictures of a quench: domains and correlations."""
 
-from collections.abc import Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.collections import EllipseCollection, QuadMesh
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from lattgnn.analysis import GrowthFit
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
-from lattgnn.report.style import (
-    COLORS,
-    COLUMN,
-    DIVERGING,
-    DPI,
-    FAINT,
-    INK,
-    MARKERS,
-    PAGE,
-    SEQUENTIAL,
-    TIME,
-    new_axes,
-    plain_log_ticks,
-    styled,
-)
+from lattgnn.report.style import DIVERGING, DPI, FAINT, PAGE, styled, time_colors
 
 Array = np.ndarray
-
-
-@styled
-def length_plot(
-    times: Float[Array, "n_frames"],
-    lengths: Mapping[str, Float[Array, "n_frames n_replicas"]],
-    fits: Mapping[str, GrowthFit] | None = None,
-    reference_slope: float | None = 0.5,
-) -> Figure:
-    """Draw domain lengths against time, log-log, with fitted power laws and a reference slope.
-
-    Args:
-        times: Time of each frame.
-        lengths: Length [frame, replica] by name, units a. The mean and its standard error are
-            drawn.
-        fits: Results of `growth_exponent` by the same names.
-        reference_slope: Exponent of the gray guide, 1/2 for domain walls driven by curvature. None
-            for no guide.
-    """
-    figure, axes = new_axes(COLUMN, 3.0)
-    fits = {} if fits is None else fits
-    for color, marker, (name, values) in zip(COLORS, MARKERS, lengths.items(), strict=False):
-        shown = (times > 0) & np.isfinite(values).all(axis=1)
-        t, mean, n = times[shown], values[shown].mean(axis=1), values.shape[1]
-        error = values[shown].std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else None
-        label = name + (_exponent_text(fits[name]) if name in fits else "")
-        points = {"fmt": marker, "color": color, "markerfacecolor": "white", "elinewidth": 0.8}
-        axes.errorbar(t, mean, error, label=label, **points)
-        if name in fits:
-            ends = np.array(fits[name].window)
-            axes.plot(ends, fits[name](ends), color=INK, linewidth=1.1, zorder=3)
-    axes.set(xscale="log", yscale="log", xlabel=TIME, ylabel=r"domain length $L\;(a)$")
-    if reference_slope is not None and fits:
-        fit = min(fits.values(), key=lambda f: f.prefactor)
-        ends = np.array(fit.window)
-        middle = np.sqrt(ends.prod())
-        guide = 0.6 * float(fit(np.array([middle]))[0]) * (ends / middle) ** reference_slope
-        power = Fraction(reference_slope).limit_denominator(10)
-        axes.plot(ends, guide, color=FAINT, linewidth=1.0, linestyle="--")
-        place = {"xytext": (4, -2), "textcoords": "offset points", "color": FAINT, "va": "top"}
-        axes.annotate(rf"$t^{{{power}}}$", (float(middle), float(np.sqrt(guide.prod()))), **place)
-    axes.set_ylim(top=axes.get_ylim()[1] * 3)  # space for the legend
-    plain_log_ticks(axes)
-    axes.legend(loc="upper left")
-    return figure
-
-
-def _exponent_text(fit: GrowthFit) -> str:
-    text = rf": $\alpha={fit.exponent:.2f}$"
-    if np.isfinite(fit.interval).all():
-        text += rf" $[{fit.interval[0]:.2f},\,{fit.interval[1]:.2f}]$"
-    return text
 
 
 @styled
@@ -92,6 +23,7 @@ def correlation_plot(
     times: Float[Array, "n_times"],
     lengths: Float[Array, "n_times"],
     fraction: float = 0.5,
+    errors: Float[Array, "n_times n_shells"] | None = None,
 ) -> Figure:
     """Draw C(r)/C(0) at several times, against r and against r/L(t).
 
@@ -104,20 +36,32 @@ def correlation_plot(
         times: Time of each curve.
         lengths: Domain length at each time, units a. NaN leaves the curve out of the scaled panel.
         fraction: Value of C(r)/C(0) that defines L, drawn as a line.
+        errors: Standard errors of the correlations, drawn as bands where they are finite.
     """
     figure = Figure(figsize=(PAGE, 2.8), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    for color, t, values, length in zip(
-        _time_colors(len(times)), times, correlations, lengths, strict=True
+    if errors is None:
+        errors = np.full(correlations.shape, np.nan)
+    for color, t, values, length, error in zip(
+        time_colors(len(times)), times, correlations, lengths, errors, strict=True
     ):
         r, ratio = _rings(distances, values / values[0])
+        if np.isfinite(error).all():
+            half = _rings(distances, error / values[0])[1]  # errors of near shells are alike
+            left.fill_between(r, ratio - half, ratio + half, color=color, alpha=0.2, linewidth=0)
         left.plot(r, ratio, color=color, label=rf"${t:.4g}$")
         if np.isfinite(length):
             right.plot(r / length, ratio, color=color)
     for axes in (left, right):
         axes.axhline(0, color=FAINT, linewidth=0.6)
         axes.axhline(fraction, color=FAINT, linewidth=0.6, linestyle=":")
-    left.set(xlabel=r"distance $r\;(a)$", ylabel=r"$C(r,t)\,/\,C(0,t)$", xlim=(0, distances[-1]))
+    # Beyond a few domain lengths there is nothing to see but a line at zero.
+    reach = 6 * np.nanmax(lengths) if np.isfinite(lengths).any() else np.inf
+    left.set(
+        xlabel=r"distance $r\;(a)$",
+        ylabel=r"$C(r,t)\,/\,C(0,t)$",
+        xlim=(0, min(float(distances[-1]), float(reach))),
+    )
     right.set(xlabel=r"scaled distance $r/L(t)$", xlim=(0, 5))
     left.legend(title=r"time $t$", ncols=2, columnspacing=1.0)
     return figure
@@ -131,78 +75,6 @@ def _rings(distances: Array, values: Array, first: float = 5.0) -> tuple[Array, 
     ring = np.unique(ring, return_inverse=True)[1]
     counts = np.bincount(ring)
     return np.bincount(ring, distances) / counts, np.bincount(ring, values) / counts
-
-
-def _time_colors(n: int) -> Float[Array, "n 4"]:
-    """Colors from dark (early) to light (late), without the palest end."""
-    return ScalarMappable(Normalize(0, 1), SEQUENTIAL).to_rgba(np.linspace(0.0, 0.88, n))
-
-
-@styled
-def structure_factor_map(
-    structures: Float[Array, "n_times n_x n_y"],
-    lattice: Lattice,
-    times: Sequence[float] | Float[Array, "n_times"],
-    center: Sequence[float] | Float[Array, "2"],
-) -> Figure:
-    """Draw S(q) in one zone around the ordering wavevector at several times, on one log scale.
-
-    Args:
-        structures: S(q) of `structure_factor` with the same center, mean over replicas, units of
-            field².
-        lattice: A lattice in two dimensions.
-        times: Time of each panel.
-        center: Wavevector in the middle, units 1/a.
-    """
-    figure = Figure(
-        figsize=(PAGE, 0.62 * PAGE / max(2, len(times)) + 0.9), dpi=DPI, layout="constrained"
-    )
-    panels = figure.subplots(1, len(times), squeeze=False, sharey=True)[0]
-    top = float(structures.max())
-    norm = LogNorm(max(top * 1e-6, float(structures[structures > 0].min())), top)
-    middle = np.asarray(center, dtype=np.float64)
-    corners = _zone_corners(lattice, middle)
-    for axes, values, t in zip(panels, structures, times, strict=True):
-        order = _zone_order(lattice, middle)
-        mesh = axes.pcolormesh(*corners, values[order], norm=norm, cmap="magma", rasterized=True)
-        axes.set(aspect="equal", title=rf"$t={t:.4g}$", xlabel=r"$q_x a$")
-        _pi_ticks(axes, corners)
-    panels[0].set_ylabel(r"$q_y a$")
-    figure.colorbar(mesh, ax=list(panels), label=r"$S(\mathbf{q},t)$", pad=0.015, aspect=22)
-    return figure
-
-
-def _reciprocal(lattice: Lattice) -> Float[Array, "2 2"]:
-    return 2 * np.pi * np.linalg.inv(np.asarray(lattice.primitive_vectors, dtype=np.float64)).T
-
-
-def _zone_start(lattice: Lattice, center: Array) -> list[int]:
-    """First index along each axis of the parallelogram of wavevectors around the centre."""
-    middle = np.linalg.solve(_reciprocal(lattice).T, center) * lattice.extent
-    return [int(np.ceil(m - n / 2)) for m, n in zip(middle, lattice.extent, strict=True)]
-
-
-def _zone_order(lattice: Lattice, center: Array) -> tuple[Array, ...]:
-    starts = _zone_start(lattice, center)
-    return np.ix_(*(np.arange(s, s + n) % n for s, n in zip(starts, lattice.extent, strict=True)))
-
-
-def _zone_corners(lattice: Lattice, center: Array) -> tuple[Array, Array]:
-    edges = [
-        (s - 0.5 + np.arange(n + 1)) / n
-        for s, n in zip(_zone_start(lattice, center), lattice.extent, strict=True)
-    ]
-    q = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1) @ _reciprocal(lattice)
-    return q[..., 0], q[..., 1]
-
-
-def _pi_ticks(axes: Axes, corners: tuple[Array, Array]) -> None:
-    for axis, values in zip((axes.xaxis, axes.yaxis), corners, strict=True):
-        first, last = np.ceil((values.min() - 0.1) / np.pi), np.floor((values.max() + 0.1) / np.pi)
-        numbers = np.arange(first, last + 1)
-        names = {0: "0", 1: r"$\pi$", -1: r"$-\pi$"}
-        axis.set_ticks(numbers * np.pi, [names.get(int(k), rf"${int(k)}\pi$") for k in numbers])
-    axes.tick_params(color="white", which="both")
 
 
 @styled

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lattgnn.errors import InputError
+from lattgnn.memory import LARGE, require_memory
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
@@ -85,6 +86,7 @@ class ExactDiagonalization(Solver):
         shape = hamiltonian.field_shape
         batch_shape = field.shape[: field.ndim - len(shape)]
         fields = field.to(torch.float64).reshape(-1, *shape)
+        _check_memory(hamiltonian, fields)
         if fields.device.type == "cpu":
             solve, n_together = solve_with_lapack, 1
         else:
@@ -105,6 +107,15 @@ class ExactDiagonalization(Solver):
         mu = chemical_potential(energies, n_electrons, self.kT)
         energy = grand_potential(energies, mu, self.kT) + mu * n_electrons
         return energy, mu, fermi_function(energies, mu, self.kT, n_electrons)
+
+
+def _check_memory(hamiltonian: TightBinding, fields: Tensor) -> None:
+    """Refuse matrices that do not fit: H and the workspace of LAPACK, of twice its size."""
+    n = hamiltonian.n_states
+    if fields.device.type == "cpu" and 3 * 8 * n**2 >= LARGE and len(fields):
+        n_bytes = 3 * n**2 * hamiltonian.elements(fields[:1]).element_size()
+        purpose = f"diagonalizing a matrix of {n:,} states"
+        require_memory(n_bytes, purpose, "Use a smaller extent, or DomainDiagonalization.")
 
 
 def solve_with_lapack(

@@ -167,6 +167,8 @@ def _bonds(orbits: Sequence[Orbit], cutoff: float) -> str:
         "  stabilizer  number of operations that leave the bond in place",
         "  reverse     orbit of the bonds in the opposite direction",
     ]
+    if is_labeled:
+        legend.append("  label       bond label of the lattice; - for bonds without one")
     return "\n".join([title, _columns(rows), *legend])
 
 

@@ -19,6 +19,7 @@ from lattgnn.checkpoint import (
     read_header,
 )
 from lattgnn.checkpoint_checks import check_field_type, check_hamiltonian, check_network
+from lattgnn.checks import check_particle_hole
 from lattgnn.data import LatticeDataModule
 from lattgnn.data.dataset import WINDOW_NAMES
 from lattgnn.errors import InputError, StoppedRunError
@@ -102,6 +103,8 @@ class LitForceField(LightningModule):
                 "particle_hole needs a bipartite lattice and mu=0.0, got "
                 f"{hamiltonian.lattice.name} and {solver}. Use particle_hole=false."
             )
+        if particle_hole:
+            _check_particle_hole(hamiltonian, solver)
         self.has_spins = hamiltonian.field_type.is_spin
         if tangent_weight and not self.has_spins:
             raise InputError(
@@ -217,7 +220,9 @@ class LitForceField(LightningModule):
                 logger.info("settings of the optimizer that differ: %s", ", ".join(changes))
 
     def on_fit_start(self) -> None:
-        """Keep the statistics of the training fields, and refuse labels without energies."""
+        """Keep the statistics of the training fields; refuse wrong claims and missing energies."""
+        if getattr(getattr(self.net, "hidden", None), "odd", False):
+            _check_particle_hole(self.hamiltonian, self.solver)
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, LatticeDataModule):
             return
@@ -277,6 +282,15 @@ class LitForceField(LightningModule):
             for figure, value in metric.compute().items():
                 self.log(f"{stage}/{window}/{figure}", value.float(), rank_zero_only=True)
             metric.reset()
+
+
+def _check_particle_hole(hamiltonian: Hamiltonian, solver: Solver) -> None:
+    """Refuse to assume F(−φ) = −F(φ) for a model that does not have it."""
+    found = check_particle_hole(hamiltonian, solver)
+    if not found.passed:
+        raise InputError(
+            f"{type(hamiltonian).__name__} has no particle-hole symmetry. {found.message}"
+        )
 
 
 def _check_weights(**values: float) -> None:

@@ -72,7 +72,8 @@ class StopSignals(Checkpoint):
         if trainer.world_size == 1:
             return self.received
         noted = torch.tensor(self.received, device=pl_module.device)
-        return int(trainer.strategy.reduce(noted, reduce_op="max"))
+        torch.distributed.all_reduce(noted, torch.distributed.ReduceOp.MAX)
+        return int(noted)
 
     def _stop(self, trainer: Trainer, number: int) -> None:
         if trainer.is_global_zero:

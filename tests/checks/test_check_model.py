@@ -14,7 +14,17 @@ from lattgnn.checks.samples import random_field
 from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein, JahnTeller, Peierls
-from lattgnn.lattice import chain, cubic, honeycomb, kagome, lieb, square, triangular
+from lattgnn.lattice import (
+    chain,
+    cubic,
+    honeycomb,
+    kagome,
+    lieb,
+    shastry_sutherland,
+    square,
+    staggered_square,
+    triangular,
+)
 from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization, Solver
 from lattgnn.symmetry import FieldType
 
@@ -323,6 +333,18 @@ def test_a_wrong_property_is_named(model, name, words):
     assert re.search(words, found[name]), found[name]
 
 
+LABELED = [
+    Holstein(staggered_square(4), on_site_energy={"A": 0.7, "B": -0.7}),
+    Holstein(shastry_sutherland(4), t={"square": 1.0, "dimer": 1.25}),
+]
+
+
+@pytest.mark.parametrize("model", LABELED, ids=lambda model: model.lattice.name)
+def test_labels_of_sites_and_bonds_are_the_way_out(model):
+    assert failed(model) == {}
+    assert list(failed(model, particle_hole=True)) == ["particle-hole"]
+
+
 def test_one_wrong_property_fails_one_check():
     for model in (WrongStiffness, TightBound, Staggered, Anisotropic, Flux):
         assert len(failed(model(square(6)))) == 1
@@ -358,3 +380,10 @@ def test_the_size_of_the_violation_is_that_of_the_exact_force():
         (exact.electronic(moved(field))[1] - moved(exact.electronic(field)[1])).abs().max()
     )
     assert f"is off by {error:.2g}." in check_symmetry(model, SOLVER).message
+
+
+def test_a_model_of_one_large_lattice_is_not_diagonalized():
+    levels = tuple(torch.zeros(3600, dtype=torch.float64).tolist())
+    results = check_model(Disordered(square(60), levels=levels), SOLVER)
+    assert {result.name for result in results} >= {"pattern", "classical forces", "symmetry"}
+    assert all(result.passed and result.name != "electronic forces" for result in results)

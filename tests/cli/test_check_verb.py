@@ -104,6 +104,7 @@ def test_generate_refuses_a_model_without_the_symmetry_of_its_lattice(configured
     assert capsys.readouterr().out == first
 
 
+@pytest.mark.slow
 def test_fit_refuses_labels_without_the_symmetry_of_the_lattice(configured, capsys):
     config = configured("Staggered").removeprefix("--config=")
     fit = ["fit", f"--data={config}", "--data.hamiltonian.init_args.delta=0.7", "--run_dir=run"]

@@ -33,8 +33,9 @@ def test_it_leaves_a_report_with_everything_inside(finished):
         "windows",
         "dynamics",
         "snapshots",
-        "domain_length",
         "structure_factor",
+        "structure_cut",
+        "temperature",
     } <= names
     assert page.count("data:image/png;base64,") == len(names)
     for heading in ("Summary", "Fit", "Learned against exact dynamics", "Domains", "Versions"):

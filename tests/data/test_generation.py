@@ -98,6 +98,11 @@ def test_failure_of_a_task_is_raised_and_the_rest_is_kept(recipe, tmp_path):
     assert len(list(path.glob("00-*"))) == 2 and not (path / "manifest.json").exists()
 
 
+def test_an_empty_address_of_a_cluster_means_this_machine(recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "")
+    generate(**recipe | {"sources": [RandomFields("val", n_samples=1)]}, root=tmp_path)
+
+
 def test_unreachable_cluster_is_one_clear_line(recipe, tmp_path, monkeypatch):
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:9")
     monkeypatch.setattr(sys.modules["lattgnn.data.workers"], "_CONNECT_SECONDS", 0.5)

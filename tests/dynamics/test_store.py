@@ -252,7 +252,10 @@ def test_records_lie_beside_the_arrays(harmonic, tmp_path) -> None:
     state = initial_state(force_field, 1)
 
     def run(n_steps: int, text: str) -> None:
-        records = {"config.yaml": text}
+
+        def records(config):
+            return {"config.yaml": f"{text} {config['n_steps']}"}
+
         simulate(
             force_field,
             BAOAB(0.1, 0.5, 0.3, 2.0),
@@ -265,9 +268,9 @@ def test_records_lie_beside_the_arrays(harmonic, tmp_path) -> None:
 
     run(4, "one")
     run(4, "two")
-    assert (path / "config.yaml").read_text() == "one"
+    assert (path / "config.yaml").read_text() == "one 4"
     run(8, "three")  # the run is longer, and so is its configuration
-    assert (path / "config.yaml").read_text() == "three"
+    assert (path / "config.yaml").read_text() == "three 8"
 
 
 def test_components_have_their_own_kinetic_energy(tmp_path) -> None:

@@ -3,7 +3,7 @@ import torch
 
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange
-from lattgnn.lattice import chain, kagome, square, triangular
+from lattgnn.lattice import chain, kagome, shastry_sutherland, square, triangular
 from lattgnn.solvers import ExactDiagonalization
 from lattgnn.solvers.ed import solve_with_lapack, solve_with_torch
 from lattgnn.symmetry import FieldType
@@ -92,3 +92,20 @@ def test_it_says_that_it_is_a_spin():
     model = DoubleExchange(square(3))
     assert model.field_type == FieldType("3 trivial", 3, is_spin=True, force_bound=3.5)
     assert model.field_shape == (9, 3)
+
+
+def test_hoppings_by_label_reach_both_spins(rng):
+    lattice = shastry_sutherland(2)
+    model = DoubleExchange(lattice, t={"dimer": 1.5, "square": 0.4}, J=2.0)
+    spins = torch.randn(lattice.n_sites, 3, dtype=torch.float64, generator=rng)
+    matrix = model.matrix(spins).reshape(lattice.n_sites, 2, lattice.n_sites, 2)
+    expected = torch.zeros(lattice.n_sites, lattice.n_sites, dtype=torch.complex128)
+    for label, hopping in (("dimer", 1.5), ("square", 0.4)):
+        bonds = lattice.bonds(label=label)
+        expected[torch.tensor(bonds.destination), torch.tensor(bonds.source)] = -hopping
+    between = ~torch.eye(lattice.n_sites, dtype=torch.bool)
+    for spin in range(2):
+        assert torch.equal(matrix[:, spin, :, spin][between], expected[between])
+    assert not matrix[:, 0, :, 1][between].any()
+    with pytest.raises(ValueError, match="^t must hold one value for each label"):
+        DoubleExchange(lattice, t={"dimer": 1.5})

@@ -251,7 +251,7 @@ def test_random_labels_leave_exactly_what_brute_force_finds():
     bare = Lattice([[2.0, 0.0], [0.0, 2.0]], PLAQUETTE, (4, 4))
     nearest = [bond for orbit in bond_orbits(bare, 1.0).orbits for bond in orbit.bonds]
     forward = [b for b in nearest if b < (b[1], b[0], tuple(-n for n in b[2]))]
-    for _ in range(20):
+    for _ in range(10):
         sites = rng.integers(0, 2, 4).tolist()
         labels = {}
         for bond in forward:

@@ -7,8 +7,10 @@ from lattgnn.lattice import (
     honeycomb,
     kagome,
     lieb,
+    shastry_sutherland,
     space_group,
     square,
+    staggered_square,
     triangular,
 )
 from lattgnn.symmetry import PointGroup, site_point_group, symmetry_table
@@ -99,3 +101,15 @@ def test_names_of_point_groups(named, group, site):
 def test_too_small_an_extent_is_refused():
     with pytest.raises(ValueError, match=r"Use \(5, 5\)"):
         symmetry_table(square(4), 2.3)
+
+
+def test_labels_have_columns_of_their_own():
+    text = symmetry_table(shastry_sutherland(4), 1.5)
+    rows = [line.split() for line in text.splitlines()]
+    start = next(n for n, row in enumerate(rows) if row[:1] == ["orbit"])
+    assert rows[start][-1] == "label"
+    labels = [row[-1] for row in rows[start + 1 : start + 6]]
+    assert labels == ["square", "square", "dimer", "-", "-"]
+    text = symmetry_table(staggered_square(4), 1.0)
+    assert "sublattice  label    position" in text
+    assert "label" not in symmetry_table(square(4), 1.0)

@@ -16,6 +16,10 @@ CONSERVATIVE = "--model.net.init_args.conservative=true"
         (["--trainer.precision=bf16-mixed"], "precision must be 32-true or 64-true"),
         (["--trainer.precision=bf16-true"], "precision must be 32-true or 64-true"),
         (["--trainer.devices=0"], "devices must be at least 1"),
+        (["--trainer.strategy=ddp_spawn"], "Use ddp."),
+        (["--trainer.barebones=true"], "barebones"),
+        (["--trainer.max_epochs=0"], "max_epochs must not be 0"),
+        (["--trainer.limit_train_batches=0"], "limit_train_batches must not be 0"),
         (["--threads=0"], "threads must be a finite number >= 1"),
         (["--trainer.max_epochs=-5"], "max_epochs"),
         (["--trainer.enable_checkpointing=false"], "enable_checkpointing must be true"),
@@ -59,8 +63,8 @@ def test_an_energy_weight_without_energies(tiny_fit, optimizer, tmp_path, capsys
         CONSERVATIVE,
     ]
     assert tiny_fit("fit", "mistake", *options) == 2
-    message = capsys.readouterr().err
-    assert "12 of 12 frames without" in message and message.strip().count("\n") <= 1
+    messages = capsys.readouterr().err
+    assert "12 of 12 frames without" in messages.splitlines()[-1] and "Traceback" not in messages
     assert not (tiny_fit.folder / "mistake").exists()
 
 
@@ -70,6 +74,14 @@ def test_a_fit_that_failed_before_its_first_checkpoint_may_be_corrected(tiny_fit
     for path in (tiny_fit.folder / "corrected").glob("*.ckpt"):
         path.unlink()
     assert tiny_fit("fit", "corrected", "--model.lr=0.01", "--trainer.max_epochs=1") == 0
+
+
+def test_a_metric_that_does_not_exist_stops_the_fit_in_one_line(tiny_fit, capsys):
+    stopping = {"monitor": "val/everything/mse"}
+    callback = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": stopping}
+    assert tiny_fit("fit", "mistake", f"--trainer.callbacks={json.dumps([callback])}") == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "val/everything/mse" in message and "val/all/mse" in message
 
 
 def test_double_precision(tiny_fit):

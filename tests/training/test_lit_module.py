@@ -1,5 +1,6 @@
 """Loss and metrics of spin models: the whole effective field, and its tangential part."""
 
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
@@ -62,3 +63,21 @@ def test_without_spins_there_is_nothing_tangent():
     assert "test_all" in module.errors and "test_tangent" not in module.errors
     with pytest.raises(ValueError, match=r"tangent_weight must be 0.0 for Holstein, .*got 1.0"):
         LitForceField(OrbitNetwork, Holstein(square(4)), solver, tangent_weight=1.0)
+
+
+@dataclass(frozen=True)
+class Metal(Holstein):
+    """Bipartite and at mu = 0, but mu is not in the middle of the band."""
+
+    def elements(self, field):
+        return super().elements(field + 0.3 / self.g)
+
+
+def test_claims_of_particle_hole_symmetry_are_checked():
+    solver, model = ExactDiagonalization(kT=0.1, mu=0.0), Metal(square(4))
+    net, odd = OrbitNetwork, partial(OrbitNetwork, hidden=HiddenChannels(channels=4, odd=True))
+    with pytest.raises(ValueError, match="Metal has no particle-hole symmetry"):
+        LitForceField(net, model, solver, particle_hole=True)
+    with pytest.raises(ValueError, match="Metal has no particle-hole symmetry"):
+        LitForceField(odd, model, solver).on_fit_start()
+    assert LitForceField(net, Holstein(square(4)), solver, particle_hole=True).particle_hole

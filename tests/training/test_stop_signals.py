@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -62,6 +63,22 @@ def test_energy_networks_train_on_forces_alone_in_two_processes(tiny_fit):
     with start(tiny_fit.arguments("fit", "forces-ddp", *options)) as process:
         assert process.wait(timeout=120) == 0, process.communicate()
     assert tiny_fit.record("forces-ddp")["processes"] == 2
+
+
+def test_a_killed_process_stops_the_others_in_one_line(tiny_fit):
+    options = [*DDP, "--trainer.max_epochs=2000", "--trainer.check_val_every_n_epoch=2000"]
+    with start(tiny_fit.arguments("fit", "killed-ddp", *options)) as process:
+        while not (tiny_fit.folder / "killed-ddp/last.ckpt").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        if not children.exists():
+            process.kill()
+            pytest.skip("no list of child processes here")
+        os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+        _, messages = process.communicate(timeout=120)
+    assert process.returncode == 1 and "Traceback" not in messages
+    assert messages.count("another process of this fit has ended") == 1
 
 
 def test_handlers_are_restored():

@@ -1,0 +1,265 @@
+"""The verb simulate: build the objects, make the start, run, and record how the run was made."""
+
+import hashlib
+import json
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from dask.system import CPU_COUNT
+
+from lattgnn import dynamics
+from lattgnn.cli.parser import Parser, instantiate
+from lattgnn.cli.physics_verbs import AnyForceField, as_options, choose_force_field, model_parser
+from lattgnn.data.workers import threads
+from lattgnn.disorder import DisorderedForceField
+from lattgnn.dynamics.loop import check_integrator
+from lattgnn.dynamics.restart import FromRun
+from lattgnn.errors import InputError
+from lattgnn.forcefield import ExactForceField, LearnedForceField
+from lattgnn.lattice import Lattice
+from lattgnn.pretrained import find_checkpoint
+from lattgnn.serialize import describe, versions
+
+PerComponent = float | tuple[float, ...]
+#: Files in the folder of a run: its resolved configuration, and where it comes from.
+CONFIG, PROVENANCE = "config.yaml", "provenance.json"
+
+
+def main(argv: Sequence[str]) -> None:
+    """`lattgnn simulate`: run dynamics, or resume a run.
+
+    Args:
+        argv: The verb and its options.
+    """
+    parser = simulate_parser()
+    parsed = parser.parse_args(list(argv[1:]))
+    options = as_options(instantiate(parser, parsed))
+    initial, out = options.pop("initial"), options.pop("out")
+    _check_device(initial["device"])
+    origin = initial.pop("from")
+    initial["origin"] = None if origin is None else FromRun.parse(origin).resolved()
+    n_threads, dtype = options.pop("threads"), options.pop("dtype")
+    chosen = options.pop("force_field")
+    checkpoint = _checkpoint(chosen["checkpoint"], chosen.pop("sha256"))
+    with threads(1 if n_threads is None else n_threads):
+        force_field = choose_force_field(options.pop("lattice"), device=initial["device"], **chosen)
+        # `simulate` checks it too, but this should come before errors of the initial state.
+        check_integrator(options["integrator"], force_field)
+        compiled = _is_compiled(force_field)
+        if n_threads is None and compiled:
+            torch.set_num_threads(CPU_COUNT)
+        on_gpu = torch.device(initial["device"]).type != "cpu"
+        single = compiled or (on_gpu and isinstance(force_field, LearnedForceField))
+        dtype = dtype or ("float32" if single else "float64")
+
+        def records(config: Mapping[str, Any]) -> dict[str, str]:
+            raw = parser.dump(parsed, skip_unset=False)
+            resolved = _resolved(yaml.safe_load(raw), config, dtype, initial["origin"], checkpoint)
+            found = _provenance(argv, initial["seed"], compiled, checkpoint)
+            text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
+            return {CONFIG: text, PROVENANCE: json.dumps(found, indent=2) + "\n"}
+
+        state = start(force_field, dtype=getattr(torch, dtype), **initial)
+        dynamics.simulate(
+            force_field,
+            state=state,
+            path=out,
+            config=_description(force_field),
+            records=records,
+            **options,
+        )
+    print(out)
+
+
+def simulate_parser() -> Parser:
+    """Make the parser of `lattgnn simulate`.
+
+    Returns:
+        The parser.
+    """
+    parser = model_parser(
+        "simulate",
+        "Run dynamics of fields or spins. Rerun the command to resume after an interruption.",
+    )
+    parser.add_argument("--lattice", type=Lattice, required=True, help="lattice of the field")
+    parser.add_function_arguments(choose_force_field, "force_field", skip={"lattice", "device"})
+    parser.add_argument(
+        "--force_field.sha256",
+        type=str | None,
+        help="SHA-256 that the file of the checkpoint must have; a recorded run sets it",
+    )
+    parser.add_argument(
+        "--integrator", type=dynamics.Integrator, required=True, help="time-stepping scheme"
+    )
+    parser.add_argument(
+        "--save", type=dynamics.SaveSchedule, required=True, help="which steps are saved"
+    )
+    parser.add_function_arguments(start, "initial", skip={"force_field", "dtype", "origin"})
+    # An option of its own, because `from` cannot be the name of a Python argument.
+    parser.add_argument(
+        "--initial.from",
+        type=str | None,
+        help="start from a frame of another run, RUN or RUN:FRAME, the last one by default",
+    )
+    parser.add_argument(
+        "--dtype",
+        type=Literal["float32", "float64"] | None,
+        help="precision of the state; default: float32 for compiled forces and learned forces on a "
+        "GPU, else float64",
+    )
+    built: set[str | int] = {"force_field", "integrator", "state", "save", "path"}
+    parser.add_function_arguments(dynamics.simulate, skip=built | {"config", "records"})
+    parser.add_argument("--out", type=str, required=True, help="directory of the trajectory")
+    parser.add_argument(
+        "--threads",
+        type=int | None,
+        help="default: all cores for compiled forces, whose results do not depend on it, else 1",
+    )
+    parser.set_defaults({"progress": True})
+    return parser
+
+
+def start(
+    force_field: AnyForceField,
+    seed: int,
+    n_replicas: int | None = None,
+    field_std: PerComponent | None = None,
+    momentum_std: PerComponent | None = None,
+    dtype: torch.dtype = torch.float64,
+    device: str = "cpu",
+    origin: FromRun | None = None,
+) -> dynamics.State:
+    """Make the initial state: Gaussian fields, spins uniform on the sphere, or a frame of a run.
+
+    Args:
+        force_field: The force field, whose model decides.
+        seed: Seed of the initial state and of the noise of the run.
+        n_replicas: Number of independent replicas; default: 1, or those of the run to start from.
+        field_std: Standard deviation of the field, or a list with that of each component.
+        momentum_std: Standard deviation of the momentum p = m v, or a list with that of each
+            component. Default: 0, or the momenta of the run to start from.
+        dtype: Precision of the state.
+        device: Device of the state.
+        origin: A frame of another run to start from.
+
+    Returns:
+        The state.
+
+    Raises:
+        InputError: If field_std or momentum_std is given for spins, or field_std with a frame.
+    """
+    is_spin = force_field.hamiltonian.field_type.is_spin
+    if is_spin and (field_std or momentum_std):
+        raise InputError(
+            f"initial must have neither field_std nor momentum_std for spins, got {field_std!r} "
+            f"and {momentum_std!r}. Leave them out."
+        )
+    if origin is not None:
+        if field_std:
+            raise InputError(
+                f"initial.field_std must not be given with initial.from, got {field_std!r}: the "
+                "field is that of the run. Leave it out."
+            )
+        return dynamics.state_from_run(
+            force_field, origin, seed, n_replicas, momentum_std, dtype, device
+        )
+    n_replicas = 1 if n_replicas is None else n_replicas
+    if is_spin:
+        return dynamics.initial_spins(force_field, seed, n_replicas, dtype, device)
+    return dynamics.initial_state(
+        force_field, seed, n_replicas, field_std or 0.0, momentum_std or 0.0, dtype, device
+    )
+
+
+def _checkpoint(name: str | None, expected: str | None) -> dict[str, str] | None:
+    """Name, absolute path and SHA-256 of a checkpoint, compared with the expected one."""
+    if name is None:
+        return None
+    path = find_checkpoint(name)
+    if not path.is_file():
+        return None  # the force field reports it
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if expected is not None and sha256 != expected:
+        raise InputError(
+            f"force_field.checkpoint {name!r} has the SHA-256 {sha256}, but force_field.sha256 is "
+            f"{expected}: the file is another one than that of the recorded run. Use the old file, "
+            "or --force_field.sha256=null."
+        )
+    return {"name": name, "path": str(path.resolve()), "sha256": sha256}
+
+
+def _resolved(
+    options: dict[str, Any],
+    config: Mapping[str, Any],
+    dtype: str,
+    origin: FromRun | None,
+    checkpoint: dict[str, str] | None,
+) -> dict[str, Any]:
+    """The configuration with all that defaults, the working directory or a longer run decide."""
+    options.pop("config", None)
+    options |= {"dtype": dtype, "save": config["save"], "out": str(Path(options["out"]).resolve())}
+    if origin is not None:
+        options["initial"]["from"] = str(origin)
+    if checkpoint is not None:
+        is_name = checkpoint["name"] == Path(checkpoint["path"]).stem
+        options["force_field"]["checkpoint"] = checkpoint["name" if is_name else "path"]
+        options["force_field"]["sha256"] = checkpoint["sha256"]
+    return options
+
+
+def _provenance(
+    argv: Sequence[str], seed: int, compiled: bool, checkpoint: dict[str, str] | None
+) -> dict[str, Any]:
+    """Where a run comes from, besides its configuration."""
+    return {
+        "command": shlex.join(["lattgnn", *argv]),
+        "working_directory": str(Path.cwd()),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.node()}, {platform.machine()}, {platform.system()}",
+        "versions": versions(),
+        "seed": seed,
+        "checkpoint": checkpoint,
+        "compiled_forces": compiled,
+    }
+
+
+def _check_device(device: str) -> None:
+    """Refuse a device that torch does not know or cannot use."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"device {device!r} cannot be used ({reason}). Use cpu.") from error
+
+
+def _is_compiled(force_field: AnyForceField) -> bool:
+    """Whether compiled code computes the electronic forces."""
+    clean = force_field.clean if isinstance(force_field, DisorderedForceField) else force_field
+    return isinstance(clean, LearnedForceField) and clean.backend.is_compiled
+
+
+def _description(force_field: AnyForceField) -> dict[str, Any]:
+    """Description of a force field, by which a resumed run recognizes it."""
+    if isinstance(force_field, DisorderedForceField):
+        found = {
+            "clean": _description(force_field.clean),
+            "on_site_energy": describe(force_field.disorder),
+        }
+        return {"class_path": "lattgnn.disorder.DisorderedForceField", "init_args": found}
+    found = {
+        "hamiltonian": describe(force_field.hamiltonian),
+        "solver": describe(force_field.solver),
+    }
+    if isinstance(force_field, ExactForceField):
+        return {"class_path": "lattgnn.forcefield.ExactForceField", "init_args": found}
+    digest = hashlib.sha256()
+    for name, weights in sorted(force_field.net.state_dict().items()):
+        digest.update(name.encode() + weights.cpu().numpy().tobytes())
+    found |= {"weights_sha256": digest.hexdigest(), "filling": force_field.filling}
+    return {"class_path": "lattgnn.forcefield.LearnedForceField", "init_args": found}

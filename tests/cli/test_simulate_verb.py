@@ -1,0 +1,190 @@
+"""Runs that can be repeated from their folder, and that start from one another."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from lattgnn.cli import main
+from lattgnn.dynamics import Trajectory
+from lattgnn.pretrained import pretrained_path
+
+QUENCH = {
+    "lattice": {"class_path": "lattgnn.lattice.square", "init_args": {"extent": [4, 4]}},
+    "force_field": {
+        "hamiltonian": {"class_path": "lattgnn.hamiltonians.Holstein"},
+        "solver": {
+            "class_path": "lattgnn.solvers.ExactDiagonalization",
+            "init_args": {"kT": 0.1, "mu": 0.0},
+        },
+    },
+    "integrator": {
+        "class_path": "lattgnn.dynamics.VerletLangevin",
+        "init_args": {"dt": 0.05, "kT": 0.1, "gamma": 0.2, "mass": 5.0},
+    },
+    "initial": {"seed": 3, "n_replicas": 2, "field_std": 5.0, "momentum_std": 5.0},
+    "save": {"class_path": "lattgnn.dynamics.LogSpaced", "init_args": {"n_frames": 4}},
+    "n_steps": 10,
+    "progress": False,
+}
+KAGOME = {"lattice": {"class_path": "lattgnn.lattice.kagome", "init_args": {"extent": [2, 2]}}}
+SPINS = {
+    "force_field": {
+        "hamiltonian": {"class_path": "lattgnn.hamiltonians.DoubleExchange"},
+        "solver": {
+            "class_path": "lattgnn.solvers.ExactDiagonalization",
+            "init_args": {"kT": 0.1, "mu": -3.0},
+        },
+    },
+    "integrator": {
+        "class_path": "lattgnn.dynamics.HeunLLG",
+        "init_args": {"dt": 0.1, "kT": 0.01, "alpha": 0.1},
+    },
+    "initial": {"seed": 1},
+}
+VECTORS = {
+    "force_field": {
+        "hamiltonian": {"class_path": "lattgnn.hamiltonians.JahnTeller"},
+        "solver": {
+            "class_path": "lattgnn.solvers.ExactDiagonalization",
+            "init_args": {"kT": 0.1, "filling": 0.5},
+        },
+    },
+    "integrator": {
+        "class_path": "lattgnn.dynamics.BAOAB",
+        "init_args": {
+            "dt": 0.05,
+            "kT": [0.1, 0.0],
+            "gamma": [0.2, 0.0],
+            "mass": [5.0, 2.0],
+        },
+    },
+    "initial": {"seed": 1, "field_std": [1.0, 0.5], "momentum_std": [1.0, 0.0]},
+}
+LEARNED = {
+    "lattice": {"class_path": "lattgnn.lattice.square", "init_args": {"extent": [8, 8]}},
+    "force_field": {"checkpoint": "holstein-square-small"},
+}
+
+
+@pytest.fixture
+def simulate(tmp_path, monkeypatch):
+    """Run `lattgnn simulate` with a configuration and options; the exit code."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(config: dict | str | Path, *options: str) -> int:
+        if isinstance(config, dict):
+            text = yaml.safe_dump(config)
+            config = tmp_path / "given.yaml"
+            config.write_text(text)
+        return main(["simulate", f"--config={config}", *options])
+
+    return run
+
+
+def same_numbers(one: str | Path, other: str | Path) -> bool:
+    runs = [Trajectory.open(path) for path in (one, other)]
+    if runs[0].config != runs[1].config or runs[0].arrays.keys() != runs[1].arrays.keys():
+        return False
+    return all(
+        np.array_equal(*(run.arrays[name][:] for run in runs), equal_nan=True)
+        for name in runs[0].arrays
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, KAGOME, SPINS, VECTORS, LEARNED],
+    ids=["scalars", "kagome", "spins", "components", "learned"],
+)
+def test_a_run_is_repeated_from_its_folder(simulate, change) -> None:
+    assert simulate(QUENCH | change, "--out=a") == 0
+    assert simulate("a/config.yaml", "--out=b") == 0
+    assert same_numbers("a", "b")
+
+
+def test_the_folder_says_how_the_run_was_made(simulate, tmp_path) -> None:
+    assert simulate(QUENCH | LEARNED, "--out=a", "--n_steps=5") == 0
+    found = json.loads(Path("a/provenance.json").read_text())
+    assert found["command"].endswith("--out=a --n_steps=5")
+    assert found["seed"] == 3 and "torch" in found["versions"]
+    assert found["checkpoint"]["path"] == str(pretrained_path("holstein-square-small"))
+    config = yaml.safe_load(Path("a/config.yaml").read_text())
+    assert config["n_steps"] == 5 and config["out"] == str(tmp_path / "a")
+    assert config["force_field"]["sha256"] == found["checkpoint"]["sha256"]
+    assert config["force_field"]["checkpoint"] == "holstein-square-small"
+
+
+def test_another_checkpoint_under_the_same_name_is_noticed(simulate, capsys) -> None:
+    content = torch.load(pretrained_path("holstein-square-small"), weights_only=True)
+    torch.save(content, "mine.ckpt")
+    assert simulate(QUENCH | LEARNED, "--force_field.checkpoint=mine.ckpt", "--out=a") == 0
+    content["state_dict"][next(iter(content["state_dict"]))] += 1
+    torch.save(content, "mine.ckpt")
+    assert simulate("a/config.yaml", "--out=b") == 2
+    assert "the file is another one than that of the recorded run" in capsys.readouterr().err
+    assert not Path("b").exists()
+
+
+def test_a_longer_run_is_repeated_with_its_frames(simulate) -> None:
+    for n_steps in (10, 30, 70):
+        assert simulate(QUENCH, "--out=a", f"--n_steps={n_steps}") == 0
+    assert simulate("a/config.yaml", "--out=b") == 0
+    assert same_numbers("a", "b") and Trajectory.open("b").steps[-1] == 70
+    assert simulate("a/config.yaml") == 0  # finished: the same command changes nothing
+    assert same_numbers("a", "b")
+
+
+def test_a_run_starts_from_a_frame_of_another_one(simulate) -> None:
+    assert simulate(QUENCH, "--out=a", "--save.init_args.momenta=true") == 0
+    old = Trajectory.open("a")
+    cold = "--integrator={class_path: lattgnn.dynamics.OverdampedLangevin, "
+    cold += "init_args: {dt: 0.01, kT: 0.01, gamma: 1.0}}"
+    new = {key: value for key, value in QUENCH.items() if key != "initial"}
+    for name, frame in (("a", -1), ("a:2", 2)):
+        out = f"--out=from{frame}"
+        seed = "--initial.seed=8"
+        assert simulate(new, f"--initial.from={name}", seed, cold, out) == 0
+        run = Trajectory.open(f"from{frame}")
+        assert np.array_equal(run.fields[0], old.fields[frame])
+        assert run.steps[0] == 0 and run.config["start"]["seed"] == 8
+        assert simulate(f"from{frame}/config.yaml", f"--out=again{frame}") == 0
+        assert same_numbers(f"from{frame}", f"again{frame}")
+    more = ("--initial.from=a", "--initial.seed=8", "--initial.n_replicas=6", "--out=six")
+    assert simulate(new, *more) == 0
+    six = Trajectory.open("six")
+    assert np.array_equal(six.momenta[0], np.tile(old.momenta[-1], (3, 1)))
+    assert not np.array_equal(six.fields[-1, 0], six.fields[-1, 2])  # each has noise of its own
+    # The start of a run is kept in it, with the seed that goes with it.
+    assert simulate(new, "--initial.from=six:0", "--initial.seed=8", "--out=seven") == 0
+    assert Trajectory.open("seven").config["start"] == six.config["start"]
+    assert same_numbers("six", "seven")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--initial.from=a", "--initial.seed=3"], "seed must differ from that of .*Use 4"),
+        (["--initial.from=a:9"], r"has 4 frames, got frame 9. Use .*:-1"),
+        (["--initial.from=nowhere"], "must be a trajectory written by simulate"),
+        (["--initial.from=a:1"], "momenta of frame 1 were not saved"),
+        (["--initial.from=a", "--initial.n_replicas=3"], "multiple of the 2 replicas"),
+        (["--initial.from=a", "--initial.field_std=1"], "field_std must not be given"),
+        (["--initial.from=a", "--lattice.init_args.extent=[6,6]"], "lattice and field must be"),
+        (["--initial.field_std=[1.0,2.0]"], "field_std has 2 numbers, one for each component"),
+        (["--integrator.init_args.mass=[1.0,2.0]"], "mass has 2 numbers, one for each component"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused(simulate, capsys, options, message) -> None:
+    assert simulate(QUENCH, "--out=a") == 0
+    capsys.readouterr()
+    new = QUENCH | {"initial": {"seed": 8}}
+    assert simulate(new, "--out=b", *options) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(message, error), error
+    assert not Path("b").exists()
