@@ -145,7 +145,11 @@ class Hamiltonian(ABC):
             kind = getattr(parameter.type, "__name__", None) or str(parameter.type)
             is_float = "float" in kind and not (value is None and "None" in kind)
             for number in numbers:
-                if is_float or isinstance(number, float):
+                if isinstance(number, float) and not math.isfinite(number):
+                    raise InputError(
+                        f"{parameter.name} must be finite, got {value!r}. Use a number."
+                    )
+                if is_float:
                     check_number(parameter.name, number)
         if self.lattice.n_sites <= _CHECKED_SITES:
             _ = self.rows
