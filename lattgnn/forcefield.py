@@ -211,7 +211,8 @@ class LearnedForceField:
     ) -> "LearnedForceField":
         """A force field that is part of the package.
 
-        Each one holds only for fields like those of its training:
+        Each one holds only for fields like those of its training, whose statistics are in
+        `field_statistics`; `simulate` warns of others:
 
         - The Holstein networks were fitted on quenches and on random fields of the standard
           deviation of their start, 5.3. For weak fields (uniform ones near Q = 0, or a standard

@@ -4,8 +4,14 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from lattgnn.dynamics import HeunLLG, Regular, VerletLangevin, initial_state, simulate
-from lattgnn.dynamics.state import initial_spins
+from lattgnn.dynamics import (
+    HeunLLG,
+    Regular,
+    VerletLangevin,
+    initial_spins,
+    initial_state,
+    simulate,
+)
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein, JahnTeller, Peierls
 from lattgnn.lattice import kagome, square

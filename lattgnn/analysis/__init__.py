@@ -14,7 +14,7 @@ from lattgnn.analysis.correlations import (
 from lattgnn.analysis.cuts import Cut, ZonePath, structure_factor_cut, zone_path
 from lattgnn.analysis.growth import GrowthFit, LocalSlope, growth_exponent, local_slope
 from lattgnn.analysis.growth_law import GrowthLaw, find_growth_law
-from lattgnn.analysis.order import Order, candidate_orders, find_order
+from lattgnn.analysis.order import Order
 from lattgnn.analysis.order_parameters import (
     checkerboard_order,
     dimerization,
@@ -22,6 +22,7 @@ from lattgnn.analysis.order_parameters import (
     order_parameter,
     staggered_field,
 )
+from lattgnn.analysis.order_search import candidate_orders, find_order
 from lattgnn.analysis.quench import QuenchAnalysis, analyze_quench
 from lattgnn.analysis.structure_factor import (
     checkerboard_wavevector,

@@ -13,9 +13,7 @@ domain length from C(r) is about one bond length, or where the variance of a per
 that of the noise on top of it.
 """
 
-import math
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -23,11 +21,9 @@ from jaxtyping import Bool, Float
 
 from lattgnn.analysis.order_parameters import order_parameter, staggered_field
 from lattgnn.analysis.structure_factor import (
-    checkerboard_wavevector,
     structure_factor,
     wavevectors,
 )
-from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice, space_group
 
 Array = np.ndarray
@@ -35,9 +31,6 @@ Array = np.ndarray
 NEAR = 0.2
 # The share above which a pattern is called present.
 PRESENT = 0.5
-# Domains of many sizes have power at wavenumbers k = |q − Q| with a spread of more than this
-# fraction of their mean (1/2 for a Gaussian peak in two dimensions); a modulation has less.
-MODULATED = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,12 +134,12 @@ class Order:
         Returns:
             About 0 for white noise, 1 for a pattern with large domains; 0 for a uniform field.
         """
-        near = _near(self.lattice, self.center, self._n_near)
+        near = near_wavevectors(self.lattice, self.center, self.n_near)
         if self.has_domains:
             # One mode per wavevector is uniform or staggered, of n_sublattices.
             power, white = self.structure_factor(field), near.sum() / self.lattice.n_sites
         else:
-            power, white = _bloch_power(field, self), near.mean()
+            power, white = bloch_power(field, self), near.mean()
         total = np.square(self.centered(field)).sum(axis=(0, -1))
         # Rounding errors of a uniform field are no pattern.
         is_uniform = total <= 1e-20 * np.square(field).sum(axis=(0, -1))
@@ -154,7 +147,7 @@ class Order:
         return np.where(is_uniform, 0.0, (fraction - white) / (1 - white))
 
     @property
-    def _n_near(self) -> float:
+    def n_near(self) -> float:
         """Number of wavevectors that hold a fifth of the power of white noise."""
         lattice = self.lattice
         # At most the whole zone, which holds 1/n_sublattices of it.
@@ -169,97 +162,20 @@ class Order:
         return f"wave with Q = ({', '.join(f'{x:g}' for x in turns)}) π/a"
 
 
-def candidate_orders(
-    field: Float[Array, "n_components n_replicas n_sites"],
-    lattice: Lattice,
-    subtracts_mean: bool = True,
-) -> list[tuple[Order, float]]:
-    """Patterns that a field may have, with their shares (mean over replicas), largest first.
-
-    They are the checkerboard, if the lattice has one, the uniform order, and the wave at the
-    largest power, if it is not near one of these. Of a modulated pattern, whose power near the
-    checkerboard or near q = 0 has one distance to it and not a range of distances, only the wave is
-    in the list.
-
-    Args:
-        field: Components of the field.
-        lattice: The lattice of the field.
-        subtracts_mean: Whether a uniform field counts as no order, as for displacements.
-
-    Returns:
-        Pairs of a pattern and its share.
-
-    Example:
-        >>> from lattgnn.lattice import square
-        >>> lattice = square(8)
-        >>> field = 1.0 * lattice.bipartite_signs[None, None]
-        >>> for order, share in candidate_orders(field, lattice):
-        ...     print(order, round(share, 3))
-        checkerboard 1.0
-        uniform -0.164
-    """
-    uniform = Order(lattice, "uniform", np.zeros(lattice.dim), subtracts_mean)
-    known = [uniform]
-    if lattice.is_bipartite:
-        known.insert(
-            0, Order(lattice, "checkerboard", _checkerboard_center(lattice), subtracts_mean)
-        )
-    power = _bloch_power(field, uniform).mean(axis=0)
-    known = [order for order in known if not _is_modulated(order, power)]
-    peak = np.unravel_index(power.argmax(), lattice.extent)
-    found = [(order, float(order.share(field).mean())) for order in known]
-    # Power near a known pattern belongs to it. With a basis, it may also be in another mode at the
-    # same wavevector; this is so if the pattern is not present.
-    covered = [
-        share >= PRESENT or lattice.n_sublattices == 1
-        for order, share in found
-        if _near(lattice, order.center, order._n_near)[peak]
-    ]
-    if not any(covered):
-        center = _strongest_image(field, lattice, wavevectors(lattice)[peak])
-        wave = Order(lattice, "wave", center, subtracts_mean)
-        found.append((wave, float(wave.share(field).mean())))
-    return sorted(found, key=lambda pair: -pair[1])
-
-
-def find_order(
-    field: Float[Array, "n_components n_replicas n_sites"],
-    lattice: Lattice,
-    subtracts_mean: bool = True,
-) -> Order:
-    """The pattern whose growth is measured: the one with the largest share, if it is present.
-
-    If none is, it is the checkerboard where the lattice has one, else the wave at the largest S(q).
-
-    Args:
-        field: Components of the last frame.
-        lattice: The lattice of the field.
-        subtracts_mean: Whether a uniform field counts as no order, as for displacements.
-
-    Returns:
-        The pattern.
-
-    Example:
-        >>> from lattgnn.lattice import square
-        >>> lattice = square(8)
-        >>> stripes = np.cos(np.pi * lattice.positions[:, 0])[None, None]
-        >>> print(find_order(stripes, lattice))
-        wave with Q = (1, 0) π/a
-    """
-    found = candidate_orders(field, lattice, subtracts_mean)
-    if found[0][1] >= PRESENT:
-        return found[0][0]
-    by_kind = {order.kind: order for order, _ in found}
-    return by_kind.get("checkerboard") or by_kind.get("wave") or found[0][0]
-
-
-def _bloch_power(
+def bloch_power(
     field: Float[Array, "n_components n_replicas n_sites"], order: Order
 ) -> Float[Array, "n_replicas *extent"]:
     """Σ_s |φ_s(q)|² / N, summed over sublattices s and components.
 
     Unlike S(q), it is periodic in the reciprocal lattice, and Σ_q of it is Σ_i φ_i² with a basis,
     too.
+
+    Args:
+        field: Components of the field.
+        order: The order, which says whether the mean is subtracted.
+
+    Returns:
+        The power at each wavevector, units of field².
     """
     lattice = order.lattice
     centered = order.centered(field)
@@ -268,51 +184,17 @@ def _bloch_power(
     return np.square(np.abs(amplitude)).sum(axis=(0, -1)) / lattice.n_cells
 
 
-def _strongest_image(field: Array, lattice: Lattice, q: Array) -> Float[Array, "dim"]:
-    """The wavevector q + G with the largest S, of ±q and the nearest reciprocal vectors G.
+def near_wavevectors(lattice: Lattice, center: Array, n: float) -> Bool[Array, "*extent"]:
+    """The n wavevectors nearest to those equivalent to `center` by symmetry.
 
-    S(q) repeats from zone to zone on a Bravais lattice only. Of equal ones, it is the shortest,
-    with its first component positive: ±q are the same wave of a real field.
+    Args:
+        lattice: The lattice.
+        center: A wavevector, units 1/a.
+        n: Their number, which is rounded down to whole shells.
+
+    Returns:
+        Whether each wavevector is one of them.
     """
-    reciprocal = 2 * np.pi * np.linalg.inv(np.asarray(lattice.primitive_vectors, dtype=float)).T
-    images = [
-        sign * q + np.array(shift) @ reciprocal
-        for shift in product((-1, 0, 1), repeat=lattice.dim)
-        for sign in (1, -1)
-    ]
-    scale = lattice.neighbor_distance
-    images.sort(key=lambda image: tuple(np.round([image @ image * scale**2, *(-image * scale)], 9)))
-    strengths = []
-    for image in images:
-        wave = np.exp(-1j * (lattice.positions @ image))
-        strengths.append(np.square(np.abs(field @ wave)).sum())
-    # The first one that is as strong as the strongest up to rounding.
-    return images[int(np.argmax(np.array(strengths) > (1 - 1e-9) * max(strengths)))]
-
-
-def _is_modulated(order: Order, power: Float[Array, "*extent"]) -> bool:
-    """Whether the power near a pattern lies on a thin ring around it."""
-    k = np.linalg.norm(wavevectors(order.lattice, order.center) - order.center, axis=-1)
-    weights = power * _near(order.lattice, order.center, order._n_near)
-    if weights.sum() <= PRESENT * power.sum():
-        return False  # there is no pattern that could be modulated
-    mean = (weights * k).sum() / weights.sum()
-    spread = math.sqrt((weights * (k - mean) ** 2).sum() / weights.sum())
-    # A lattice with two domains has one period, or √2 along a diagonal; that is no modulation.
-    period = k[k > 1e-9 * k.max()].min() if k.max() > 0 else math.inf
-    return bool(mean > 1.5 * period and spread < MODULATED * mean)
-
-
-def _checkerboard_center(lattice: Lattice) -> Float[Array, "dim"]:
-    """Wavevector of a checkerboard that is a plane wave, else the origin."""
-    try:
-        return checkerboard_wavevector(lattice)
-    except InputError:
-        return np.zeros(lattice.dim)
-
-
-def _near(lattice: Lattice, center: Array, n: float) -> Bool[Array, "*extent"]:
-    """The n wavevectors nearest to those equivalent to `center` by symmetry."""
     distances = []
     for operation in space_group(lattice.cell).operations:
         image = operation.cartesian @ center

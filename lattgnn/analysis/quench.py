@@ -16,7 +16,8 @@ from lattgnn.analysis.correlations import (
 )
 from lattgnn.analysis.growth import GrowthFit
 from lattgnn.analysis.growth_law import GrowthLaw, find_growth_law
-from lattgnn.analysis.order import PRESENT, Order, candidate_orders, find_order
+from lattgnn.analysis.order import PRESENT, Order
+from lattgnn.analysis.order_search import candidate_orders, find_order
 from lattgnn.lattice import Lattice
 
 Array = np.ndarray

@@ -22,7 +22,7 @@ class Thermalization:
             independent Gaussian momenta would have.
         mean: Mean of each component over frames in the last half of the time, and replicas.
         error: Its standard error, see `thermalization`.
-        bath: Temperature of the bath in each frame; NaN without a bath.
+        bath: Temperature of the bath for each frame and component; NaN without a bath.
         time: First saved time from which on the temperature is that of the bath; NaN if there is
             none.
     """
@@ -31,7 +31,7 @@ class Thermalization:
     sampling_error: Float[Array, "n_frames n_components"]
     mean: Float[Array, "n_components"]
     error: Float[Array, "n_components"]
-    bath: Float[Array, "n_frames"]
+    bath: Float[Array, "n_frames n_components"]
     time: float
 
 
@@ -64,7 +64,7 @@ def thermalization(
     times: Float[Array, "n_frames"],
     temperature: Float[Array, "n_frames n_replicas n_components"],
     n_sites: int,
-    bath: Float[Array, "n_frames"] | None = None,
+    bath: Float[Array, "n_frames n_components"] | None = None,
 ) -> Thermalization:
     """Compare the kinetic temperature with that of the bath.
 
@@ -80,7 +80,7 @@ def thermalization(
         times: Time of each frame.
         temperature: Kinetic temperature of each frame, replica and component.
         n_sites: Number of sites.
-        bath: Temperature of the bath in each frame. None for dynamics without a bath.
+        bath: Temperature of the bath for each frame and component. None without a bath.
 
     Returns:
         The comparison.
@@ -88,7 +88,7 @@ def thermalization(
     Example:
         >>> times = np.arange(5.0)
         >>> temperature = np.array([1.0, 0.3, 0.11, 0.1, 0.1])[:, None, None]
-        >>> found = thermalization(times, temperature, n_sites=20_000, bath=np.full(5, 0.1))
+        >>> found = thermalization(times, temperature, n_sites=20_000, bath=np.full((5, 1), 0.1))
         >>> print(found.time, found.mean, found.error)
         3.0 [0.10333333] [0.00103333]
     """
@@ -102,10 +102,9 @@ def thermalization(
         error = means.std(axis=0, ddof=1) / np.sqrt(n_replicas)
     else:
         error = mean * np.sqrt(2 / (n_sites * n_replicas))
-    if bath is None:
-        bath = np.full(len(times), np.nan)
-    allowed = np.maximum(SIGMAS * sampling, TOLERANCE * bath[:, None])
-    agrees = (np.abs(average - bath[:, None]) <= allowed).all(axis=1)  # False for NaN
+    wanted = np.full(average.shape, np.nan) if bath is None else bath
+    allowed = np.maximum(SIGMAS * sampling, TOLERANCE * wanted)
+    agrees = (np.abs(average - wanted) <= allowed).all(axis=1)  # False for NaN
     to_the_end = np.logical_and.accumulate(agrees[::-1])[::-1]
     time = float(times[np.argmax(to_the_end)]) if to_the_end.any() else float("nan")
-    return Thermalization(temperature, sampling, mean, error, bath, time)
+    return Thermalization(temperature, sampling, mean, error, wanted, time)

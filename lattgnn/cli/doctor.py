@@ -17,7 +17,6 @@ from lattgnn.serialize import versions
 # module: (extra that installs it, what it provides)
 OPTIONAL = {
     "torch_scatter": ("scatter", "PyG's segment reductions"),
-    "xarray": ("view", "Trajectory.to_xarray()"),
     "imageio_ffmpeg": ("movie", "movies of a quench"),
 }
 

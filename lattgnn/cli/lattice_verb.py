@@ -51,7 +51,10 @@ def main(argv: Sequence[str]) -> None:
     options = parser.parse_args(list(argv[1:]))
 
     if options.plot is not None and Path(options.plot).suffix not in PICTURES:
-        raise InputError(f"plot must end in {', '.join(PICTURES)}, got {options.plot!r}.")
+        name = Path(options.plot).with_suffix(PICTURES[0])
+        raise InputError(
+            f"plot must end in {', '.join(PICTURES)}, got {options.plot!r}. Use {str(name)!r}."
+        )
     lattice = _lattice(options.name, options.extent, options.open)
     print(symmetry_table(lattice, options.cutoff), end="")
     if options.plot is not None:

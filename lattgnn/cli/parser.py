@@ -172,6 +172,10 @@ def _correction(message: str, known: list[str]) -> str:
         return _annotation_advice(*match.groups())
     if re.search(r"unrecognized arguments: \S+\.ya?ml", message):
         return "Use --config FILE for a configuration."
+    if "the following arguments are required" in message:
+        return ""
+    if re.search(r"class 'float'>.*[Ee]xpected a (<class ')?tuple", message):
+        return "Write a number, or a list in brackets and without spaces, such as [0.1,0.2]."
     if re.search(r"[Ee]xpected a (<class ')?tuple", message):
         return "Write a pair in brackets and without spaces, such as [10,100]."
     if match := re.search(r"unrecognized arguments: (--[\w.]+)", message):

@@ -8,15 +8,8 @@ from lattgnn.dynamics.philox import noise
 from lattgnn.dynamics.restart import FromRun, state_from_run
 from lattgnn.dynamics.runaway import RunawayFieldError
 from lattgnn.dynamics.schedule import Extended, LogSpaced, Regular, SaveSchedule
-from lattgnn.dynamics.state import (
-    ForceField,
-    InPlaceForceField,
-    Integrator,
-    State,
-    initial_spins,
-    initial_state,
-    thermal_momentum_std,
-)
+from lattgnn.dynamics.start import initial_spins, initial_state, thermal_momentum_std
+from lattgnn.dynamics.state import ForceField, InPlaceForceField, Integrator, State
 from lattgnn.dynamics.temperature import Cycle, LinearRamp, Steps, TemperatureProtocol
 from lattgnn.dynamics.trajectory import Trajectory
 

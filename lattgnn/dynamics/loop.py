@@ -9,8 +9,6 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lattgnn.dynamics.langevin import check_components
 from lattgnn.dynamics.plan import Plan, Records, open_run
 from lattgnn.dynamics.runaway import FIELD_LIMIT, advance_checked
@@ -93,8 +91,8 @@ def simulate(
         missing = missing_frames(trajectory)
         if missing:
             warn_of_open_boundary(statistics, force_field.lattice)
-            writer = FrameWriter(trajectory, mass)
-            _compute(missing, steps, writer, force_field, integrator, state, field_limit, progress)
+            writer = FrameWriter(trajectory, steps, mass)
+            _compute(missing, writer, force_field, integrator, state, field_limit, progress)
         arrays = trajectory.arrays
         finished = Trajectory(arrays, trajectory.config) if path is None else Trajectory.open(path)
         if not finished.complete:
@@ -109,7 +107,6 @@ def simulate(
 
 def _compute(
     missing: Sequence[int],
-    steps: np.ndarray,
     writer: FrameWriter,
     force_field: ForceField,
     integrator: Integrator,
@@ -126,13 +123,14 @@ def _compute(
         saved, state = restart_state(writer.trajectory, missing[0], state.field.device)
         first = saved + 1
     n_sites = math.prod(state.field.shape[:2])
-    with progress_bar(int(steps[last]), state.step, progress, weight=n_sites) as show:
+    with progress_bar(int(writer.steps[last]), state.step, progress, weight=n_sites) as show:
         # A step reads one state and writes the next, so two workspaces that take turns are enough:
         # no step allocates memory. `state` itself belongs to the caller and is not overwritten.
         workspaces = cycle((state.workspace(), state.workspace()))
         for frame in range(first, last + 1):
+            step = int(writer.steps[frame])
             state = advance_checked(
-                force_field, integrator, state, int(steps[frame]), field_limit, workspaces, show
+                force_field, integrator, state, step, field_limit, workspaces, show
             )
             if frame in to_write:
                 writer.write(frame, state)
@@ -151,7 +149,8 @@ def check_integrator(integrator: Integrator, force_field: ForceField) -> None:
         InputError: If one of them is for spins and the other is not, or the integrator has
             parameters for another number of components.
     """
-    check_components(vars(integrator), force_field.field_shape)
+    parameters = {name: getattr(integrator, name, None) for name in ("kT", "gamma", "mass")}
+    check_components(parameters, force_field.field_shape)
     model = getattr(force_field, "hamiltonian", None)
     if model is not None and integrator.moves_spins != model.field_type.is_spin:
         use = "HeunLLG" if model.field_type.is_spin else "VerletLangevin"

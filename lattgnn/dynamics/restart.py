@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from lattgnn.dynamics.philox import INITIAL_MOMENTUM, noise
-from lattgnn.dynamics.state import ForceField, State, evaluate, std_factor
+from lattgnn.dynamics.start import std_factor
+from lattgnn.dynamics.state import ForceField, State, evaluate
 from lattgnn.dynamics.trajectory import Trajectory
 from lattgnn.errors import InputError
 

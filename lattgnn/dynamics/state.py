@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +10,8 @@ from typing import ClassVar, Protocol, cast, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from lattgnn.dynamics.philox import INITIAL_FIELD, INITIAL_MOMENTUM, noise
-from lattgnn.errors import InputError, check_number
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 
 
@@ -263,112 +260,6 @@ def check_spins(shape: Sequence[int]) -> None:
         )
 
 
-def thermal_momentum_std(mass: float, kT: float) -> float:
-    """Standard deviation of a momentum component in equilibrium, sqrt(m kT).
-
-    Args:
-        mass: Mass per site.
-        kT: Temperature, in units of the hopping.
-
-    Returns:
-        The standard deviation.
-    """
-    return math.sqrt(mass * kT)
-
-
-def initial_state(
-    force_field: ForceField,
-    seed: int,
-    n_replicas: int = 1,
-    field_std: float | Sequence[float] = 0.0,
-    momentum_std: float | Sequence[float] = 0.0,
-    dtype: torch.dtype = torch.float64,
-    device: str | torch.device = "cpu",
-) -> State:
-    """Make a state of independent Gaussian fields and momenta on every site.
-
-    The field is N(0, field_std²) and the momentum N(0, momentum_std²). The quench of the Holstein
-    papers has `field_std=(5 / 0.18) ** 0.5` and `momentum_std=(5 * mass) ** 0.5` (velocities of
-    variance 5/m). Thermal momenta have `momentum_std=thermal_momentum_std(mass, kT)`.
-
-    Args:
-        force_field: Force field, evaluated once.
-        seed: Seed of the initial state and of the noise of the run.
-        n_replicas: Number of independent replicas.
-        field_std: Standard deviation of the field, or that of each component.
-        momentum_std: Standard deviation of the momentum p = m v, or that of each component.
-        dtype: Precision of the state. The random numbers are the same in every precision.
-        device: Device of the state.
-
-    Returns:
-        The state at step 0.
-
-    Raises:
-            InputError: If n_replicas is below 1, a standard deviation is negative, the numbers of
-            standard deviations and components differ, or the forces are not shaped like the field.
-    """
-    for name, stds in (("field_std", field_std), ("momentum_std", momentum_std)):
-        for std in stds if isinstance(stds, Sequence) else [stds]:
-            check_number(name, std, 0)
-    shape = _batch_shape(force_field, n_replicas)
-    start = noise(seed, 0, shape, INITIAL_FIELD) * std_factor("field_std", field_std, shape)
-    momentum = noise(seed, 0, shape, INITIAL_MOMENTUM) * std_factor(
-        "momentum_std", momentum_std, shape
-    )
-    start, momentum = (x.to(device=device, dtype=dtype) for x in (start, momentum))
-    return _evaluated(force_field, start, momentum, seed)
-
-
-def initial_spins(
-    force_field: ForceField,
-    seed: int,
-    n_replicas: int = 1,
-    dtype: torch.dtype = torch.float64,
-    device: str | torch.device = "cpu",
-) -> State:
-    """Make a state of independent spins, uniform on the unit sphere (infinite temperature).
-
-    Args:
-        force_field: Force field, evaluated once.
-        seed: Seed of the initial state and of the noise of the run.
-        n_replicas: Number of independent replicas.
-        dtype: Precision of the state. The random numbers are the same in every precision.
-        device: Device of the state.
-
-    Returns:
-        The state at step 0.
-
-    Raises:
-        InputError: If n_replicas is below 1, or the field is not [n_sites, 3].
-    """
-    shape = _batch_shape(force_field, n_replicas)
-    check_spins(shape)
-    # The direction of a Gaussian vector is uniform on the sphere.
-    start = normalize(noise(seed, 0, shape, INITIAL_FIELD), dim=-1).to(device=device, dtype=dtype)
-    return _evaluated(force_field, start, torch.zeros_like(start), seed)
-
-
-def std_factor(name: str, std: float | Sequence[float], shape: Sequence[int]) -> float | Tensor:
-    """Return a standard deviation, or those of the components, as a factor of random numbers.
-
-    Args:
-        name: Its name, for errors.
-        std: One number, or one for each component.
-        shape: Shape of the numbers, [n_replicas, n_sites] or [n_replicas, n_sites, n_components].
-
-    Raises:
-        InputError: If the numbers of standard deviations and components differ.
-    """
-    if not isinstance(std, Sequence):
-        return std
-    if len(shape) != 3 or len(std) != shape[2]:
-        raise InputError(
-            f"{name} has {len(std)} numbers, one for each component, but a field has the shape "
-            f"{list(shape[1:])}. Use one number, or as many as there are components."
-        )
-    return torch.tensor(std, dtype=torch.float64)
-
-
 def _in_words(tensor: Tensor) -> str:
     return f"{list(tensor.shape)} {tensor.dtype} on {tensor.device}"
 
@@ -381,16 +272,3 @@ def _check_like_field(name: str, tensor: Tensor, field: Tensor) -> None:
             f"{name} must be like the field, {_in_words(field)}, got {_in_words(tensor)}. "
             "Use torch.zeros_like(field)."
         )
-
-
-def _batch_shape(force_field: ForceField, n_replicas: int) -> tuple[int, ...]:
-    """Shape of the tensors of a state."""
-    if n_replicas < 1:
-        raise InputError(f"n_replicas must be at least 1, got {n_replicas!r}. Use 1.")
-    return (n_replicas, *force_field.field_shape)
-
-
-def _evaluated(force_field: ForceField, field: Tensor, momentum: Tensor, seed: int) -> State:
-    """The state at step 0, with its forces."""
-    energy, forces = evaluate(force_field, field)
-    return State(field, momentum, forces, energy, seed=seed)

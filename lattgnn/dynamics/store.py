@@ -36,10 +36,12 @@ class FrameWriter:
 
     Attributes:
         trajectory: The run, opened for writing.
+        steps: The step of each frame.
         mass: Mass per site, or per component, for the kinetic energy. None without momenta.
     """
 
     trajectory: Trajectory
+    steps: np.ndarray
     mass: float | tuple[float, ...] | None = None
 
     def write(self, frame: int, state: State) -> None:

@@ -22,7 +22,7 @@ import zarr
 
 from lattgnn.dynamics.frames import DAMAGE, RESTART, Frames
 from lattgnn.dynamics.state import State
-from lattgnn.errors import InputError, MissingExtraError
+from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 
 if TYPE_CHECKING:
@@ -170,17 +170,9 @@ class Trajectory:
 
         Sites carry their Cartesian positions as the coordinates x, y and z, as many as there are
         dimensions, and their sublattice.
-
-        Raises:
-            MissingExtraError: if xarray, the extra `view`, is not installed.
         """
-        try:
-            import xarray
-        except ImportError as error:
-            raise MissingExtraError(
-                "to_xarray needs xarray. Install it with: pip install 'lattgnn[view]'"
-            ) from error
         import dask.array
+        import xarray  # imported here because it takes most of a second
 
         data = {}
         for name in filter(self.saves, self.arrays.keys() - {"step"}):

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from lattgnn import dynamics
 from lattgnn.analysis import Thermalization, thermalization
-from lattgnn.dynamics import TemperatureProtocol, Trajectory
+from lattgnn.dynamics import Trajectory
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.serialize import build
@@ -136,18 +136,20 @@ class Ensemble:
         energy = np.stack([joined[n] for n in range(len(joined))]).astype(np.float64)
         energy = energy[..., None] if energy.ndim == 2 else energy
         n_sites = self.lattice.n_sites
-        return thermalization(self.times, 2 * energy / n_sites, n_sites, self._bath())
+        bath = self._bath(energy.shape[-1])
+        return thermalization(self.times, 2 * energy / n_sites, n_sites, bath)
 
-    def _bath(self) -> Float[Array, "n_frames"] | None:
-        """Temperature of the bath in each frame; None without friction or one for all."""
+    def _bath(self, n_components: int) -> Float[Array, "n_frames n_components"] | None:
+        """Temperature of the bath in each frame; None without friction."""
         arguments = self.config["integrator"]["init_args"]
         kT, gamma = arguments.get("kT"), arguments.get("gamma")
-        if gamma is None or not np.any(np.asarray(gamma) != 0):
+        if kT is None or gamma is None or not np.any(gamma):
             return None
-        if isinstance(kT, Mapping):
-            protocol = build(kT, TemperatureProtocol)
-            return np.array([protocol.at(int(step)) for step in self.steps])
-        return np.full(len(self.times), float(kT)) if isinstance(kT, int | float) else None
+        if isinstance(kT, Mapping):  # a protocol
+            protocol = build(kT, dynamics.TemperatureProtocol)
+            kT = [[protocol.at(int(step))] for step in self.steps]
+        bath = np.asarray(kT, dtype=np.float64)
+        return np.broadcast_to(bath, (len(self.times), n_components))
 
     def _joined(self, parts: Sequence[Any]) -> JoinedFrames:
         frames = [np.searchsorted(run.steps, self.steps) for run in self.runs]

@@ -1,21 +1,25 @@
-"""What a report says about where a run comes from, as far as the run has recorded it."""
+"""What a report says about where its runs come from, as far as they have recorded it.
+
+`lattgnn simulate` writes `config.yaml` and `provenance.json` into the folder of a run, and
+`training_range.json` with a learned force field. Runs of older versions, and those made from
+Python, lack them.
+"""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from lattgnn.dynamics import Trajectory
+from lattgnn.dynamics.training_range import TRAINING_RANGE
+from lattgnn.field_statistics import Departure
 from lattgnn.report.page import Section, Table
 from lattgnn.serialize import versions
 
 MISSING = "not recorded"
-# Text files that a run folder may hold, with the heading of their section.
-RECORDS = {"command.txt": "Command", "config.yaml": "Resolved configuration"}
-WARNINGS = "warnings.json"
+CONFIG, PROVENANCE = "config.yaml", "provenance.json"
 
 
 def provenance_sections(runs: tuple[Trajectory, ...]) -> list[Section]:
-    """Make the sections on provenance: one row per run, then the records of the first run.
+    """Make the sections on provenance: one table per run, and the configuration of the first.
 
     Args:
         runs: The runs.
@@ -23,27 +27,26 @@ def provenance_sections(runs: tuple[Trajectory, ...]) -> list[Section]:
     Returns:
         The sections.
     """
-    columns = ("run", "seed", "replicas", "frames", "checkpoint", "weights (SHA-256)", "start")
-    rows = [_row(run) for run in runs]
     caption = (
-        "Start: first digits of the SHA-256 of the first field and momentum. Weights: those of the "
-        "network; a run with exact forces has none. What an older version has not recorded is "
-        f"“{MISSING}”."
+        f"“{MISSING}” stands where a run does not say it: one of an older version, or one made "
+        "from Python."
     )
-    sections = [Section("Provenance", "", Table(columns, rows, caption))]
-    for name, heading in RECORDS.items():
-        text = _record(runs[0], name)
-        if text is not None:
-            sections.append(Section(heading, "", Table(("",), [(line,) for line in text], "")))
+    sections = [
+        Section(f"Provenance of {_name(run)}", "", Table.of(_provenance(run), caption))
+        for run in runs
+    ]
+    config = _text(runs[0], CONFIG)
+    if config is not None:
+        text = "`lattgnn simulate --config` repeats the run with this file, bit for bit."
+        lines = [(line.replace(" ", "\u00a0"),) for line in config.splitlines()]
+        sections.append(Section("Configuration", text, Table(("config.yaml",), lines)))
     sections.append(Section("What was simulated", "", Table.of(runs[0].config)))
-    made = {f"run: {key}": value for key, value in _run_versions(runs[0]).items()}
-    made |= {f"report: {key}": value for key, value in versions().items()}
-    sections.append(Section("Versions", "", Table.of(made)))
+    sections.append(Section("Versions of this report", "", Table.of(versions())))
     return sections
 
 
 def run_warnings(runs: tuple[Trajectory, ...]) -> list[str]:
-    """Warnings that the runs have recorded, such as fields outside the training range.
+    """Warnings about runs: not finished, or outside the fields that the network was fitted on.
 
     Args:
         runs: The runs.
@@ -53,47 +56,58 @@ def run_warnings(runs: tuple[Trajectory, ...]) -> list[str]:
     """
     found = []
     for run in runs:
-        if run.path is not None and (run.path / WARNINGS).is_file():
-            content = json.loads((run.path / WARNINGS).read_text(encoding="utf-8"))
-            found += [f"{run.path.name}: {text}" for text in content]
+        text = _text(run, TRAINING_RANGE)
+        departures = [] if text is None else json.loads(text)["departures"]
+        for departure in departures:
+            found.append(
+                f"{_name(run)} leaves the fields that the network was fitted on: "
+                f"{Departure(**departure)}. Compare with exact forces there."
+            )
         if not run.complete:
             found.append(
-                f"{_name(run)} is not finished: {len(run.steps)} of {run.n_planned} frames."
+                f"{_name(run)} is not finished: it has {len(run.steps)} of {run.n_planned} frames."
             )
     return found
 
 
-def _row(run: Trajectory) -> tuple[Any, ...]:
+def _provenance(run: Trajectory) -> dict[str, Any]:
     start = run.config.get("start") or {}
     force_field = run.config.get("force_field") or {}
-    arguments = force_field.get("init_args", {})
-    is_exact = force_field.get("class_path", "").endswith("ExactForceField")
-    digest = arguments.get("weights_sha256")
-    frames = f"{len(run.steps)} of {run.n_planned}"
-    return (
-        _name(run),
-        start.get("seed", MISSING),
-        run.fields.shape[1],
-        frames,
-        "exact forces" if is_exact else arguments.get("checkpoint", MISSING),
-        "–" if is_exact else (digest or MISSING)[:16],
-        str(start.get("sha256", MISSING))[:16],
-    )
+    text = _text(run, PROVENANCE)
+    record = {} if text is None else json.loads(text)
+    checkpoint = record.get("checkpoint") or {}
+    is_exact = str(force_field.get("class_path", "")).endswith(".ExactForceField")
+    none = "none: exact forces" if is_exact else MISSING
+    weights = force_field.get("init_args", {}).get("weights_sha256")
+    found = {
+        "command": record.get("command", MISSING),
+        "working directory": record.get("working_directory", MISSING),
+        "started": record.get("started", MISSING),
+        "machine": record.get("machine", MISSING),
+        "checkpoint": checkpoint.get("name", none),
+        "SHA-256 of the checkpoint": checkpoint.get("sha256", none),
+        "SHA-256 of the weights": weights or none,
+        "seed": start.get("seed", MISSING),
+        "first replica": start.get("first_replica", MISSING),
+        "SHA-256 of the first field and momentum": start.get("sha256", MISSING),
+        "frames": f"{len(run.steps)} of {run.n_planned}",
+    }
+    return found | {"versions": record.get("versions") or _store_versions(run)}
+
+
+def _store_versions(run: Trajectory) -> Any:
+    """Versions that every run on disk has recorded beside its frames."""
+    text = _text(run, "zarr.json")
+    attributes = {} if text is None else json.loads(text).get("attributes", {})
+    return attributes.get("versions") or MISSING
 
 
 def _name(run: Trajectory) -> str:
-    return "in memory" if run.path is None else str(run.path)
+    return "a run in memory" if run.path is None else str(run.path)
 
 
-def _record(run: Trajectory, name: str) -> list[str] | None:
-    if run.path is None or not (Path(run.path) / name).is_file():
+def _text(run: Trajectory, name: str) -> str | None:
+    """A text file in the folder of a run, or None."""
+    if run.path is None or not (run.path / name).is_file():
         return None
-    return (Path(run.path) / name).read_text(encoding="utf-8").splitlines()
-
-
-def _run_versions(run: Trajectory) -> dict[str, Any]:
-    """Versions with which the run was written."""
-    if run.path is None:
-        return {"versions": MISSING}
-    attributes = json.loads((Path(run.path) / "zarr.json").read_text(encoding="utf-8"))
-    return attributes.get("attributes", {}).get("versions") or {"versions": MISSING}
+    return (run.path / name).read_text(encoding="utf-8")

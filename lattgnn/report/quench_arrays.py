@@ -211,7 +211,7 @@ def _thermal(ensemble: Ensemble) -> dict[str, Any]:
     if thermal is not None:
         found["kinetic_temperature"] = (("time", "replica", "component"), thermal.temperature)
         found["kinetic_temperature_error"] = (("time", "component"), thermal.sampling_error)
-        found["bath_temperature"] = ("time", thermal.bath)
+        found["bath_temperature"] = (("time", "component"), thermal.bath)
     return found
 
 

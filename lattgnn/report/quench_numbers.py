@@ -214,10 +214,11 @@ def _thermal(ensemble: Ensemble) -> dict[str, Any]:
     if thermal is None:
         return found | {"kinetic_temperature": None}
     mean, error = thermal.mean.tolist(), [_finite(x) for x in thermal.error]
+    baths = [_finite(x) for x in thermal.bath[-1]]
     return found | {
         "kinetic_temperature": mean[0] if len(mean) == 1 else mean,
         "kinetic_temperature_error": error[0] if len(error) == 1 else error,
-        "bath_temperature": _finite(thermal.bath[-1]),
+        "bath_temperature": baths[0] if len(set(baths)) == 1 else baths,
         "thermalized_from": _finite(thermal.time),
     }
 

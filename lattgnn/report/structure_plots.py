@@ -44,8 +44,10 @@ def structure_factor_map(
         figsize=(PAGE, 0.62 * PAGE / max(2, len(times)) + 0.9), dpi=DPI, layout="constrained"
     )
     panels = figure.subplots(1, len(times), squeeze=False, sharey=True)[0]
-    top = float(structures.max())
-    norm = LogNorm(max(top * 1e-6, float(structures[structures > 0].min())), top)
+    # A uniform field has no S(q) away from q = 0; any scale will do where nothing is drawn.
+    positive = structures[structures > 0]
+    low, top = (positive.min(), positive.max()) if len(positive) else (1e-6, 1.0)
+    norm = LogNorm(max(float(top) * 1e-6, float(low)), float(top))
     middle = np.asarray(center, dtype=np.float64)
     corners = _zone_corners(lattice, middle)
     for axes, values, t in zip(panels, structures, times, strict=True):
@@ -133,5 +135,7 @@ def cut_plot(
         low, high = axes.get_ylim()
         axes.set_ylim(low, high * (high / low) ** 0.3)  # space for the legend
         plain_log_ticks(axes)
-    axes.legend(title=r"time $t$", ncols=3, loc="upper center")
+    # An opaque ground hides the vertical lines behind the legend.
+    opaque = {"frameon": True, "framealpha": 1.0, "facecolor": "white", "edgecolor": "none"}
+    axes.legend(title=r"time $t$", ncols=3, loc="upper center", **opaque)
     return figure

@@ -57,7 +57,7 @@ def temperature_plot(
     times: Float[Array, "n_frames"],
     temperature: Float[Array, "n_frames n_components"],
     errors: Float[Array, "n_frames n_components"],
-    bath: Float[Array, "n_frames"],
+    bath: Float[Array, "n_frames n_components"],
 ) -> Figure:
     """Draw the kinetic temperature of each component over time, with that of the bath.
 
@@ -81,7 +81,9 @@ def temperature_plot(
             markerfacecolor="white", **style,
         )  # fmt: skip
     if np.isfinite(bath).any():
-        axes.plot(times[shown], bath[shown], color=INK, linewidth=1.0, label=r"bath $k_BT$")
+        curves = np.unique(bath[shown], axis=1)  # components often share their bath
+        lines = axes.plot(times[shown], curves, color=INK, linewidth=1.0)
+        lines[0].set_label(r"bath $k_BT$")
     if (temperature[shown] > 0).all():
         axes.set_yscale("log")
         low, high = axes.get_ylim()

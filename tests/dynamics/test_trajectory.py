@@ -1,4 +1,3 @@
-import builtins
 import json
 import shutil
 from pathlib import Path
@@ -93,20 +92,6 @@ def test_to_xarray(run) -> None:
     assert np.array_equal(positions, lattice.positions)
     assert np.array_equal(data.sublattice, lattice.sublattices)
     assert set("xyz"[lattice.dim :]).isdisjoint(data.coords)
-
-
-def test_to_xarray_names_the_extra(run, monkeypatch) -> None:
-    real = builtins.__import__
-
-    def without_xarray(name, *args, **kwargs):
-        if name == "xarray":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    trajectory = Trajectory.open(run)
-    monkeypatch.setattr(builtins, "__import__", without_xarray)
-    with pytest.raises(ImportError, match=r"lattgnn\[view\]"):
-        trajectory.to_xarray()
 
 
 def break_version(path: Path) -> None:

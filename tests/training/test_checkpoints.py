@@ -10,13 +10,17 @@ from lattgnn.checkpoint import load_checkpoint
 from lattgnn.training.checkpoints import AtomicCheckpoints, last_checkpoint
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     "options",
     [
         ["--trainer.check_val_every_n_epoch=5"],
-        ["--trainer.check_val_every_n_epoch=2", "--trainer.max_epochs=3"],
-        ["--trainer.check_val_every_n_epoch=5", "--trainer.max_steps=3"],
-        ["--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=100"],
+        slow(["--trainer.check_val_every_n_epoch=2", "--trainer.max_epochs=3"]),
+        slow(["--trainer.check_val_every_n_epoch=5", "--trainer.max_steps=3"]),
+        slow(["--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=100"]),
     ],
 )
 def test_the_last_epoch_is_validated_so_that_the_best_checkpoint_exists(tiny_fit, options):
@@ -28,7 +32,7 @@ def test_the_last_epoch_is_validated_so_that_the_best_checkpoint_exists(tiny_fit
     assert tiny_fit("test", run) == 0
 
 
-@pytest.mark.parametrize("how", ["no data", "no batches"])
+@pytest.mark.parametrize("how", ["no data", slow("no batches")])
 def test_without_validation_the_best_checkpoint_is_the_last(tiny_fit, how, capsys):
     sources = "[{class_path: lattgnn.data.RandomFields, init_args: {split: train, n_samples: 17}}]"
     options = {
@@ -49,6 +53,7 @@ def test_running_a_finished_fit_again_keeps_its_record(tiny_fit):
     assert tiny_fit.record("whole") == before and before["figures"] and before["step_seconds"] > 0
 
 
+@pytest.mark.slow
 def test_a_lost_record_of_a_finished_fit_is_written_from_the_checkpoint(tiny_fit):
     before = tiny_fit.record("whole")
     (tiny_fit.folder / "whole/fit.json").unlink()

@@ -36,7 +36,7 @@ def test_without_any_length_it_rises_and_stays():
     assert factors == [0.01, 0.5, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("limit", ["-1", "null"])
+@pytest.mark.parametrize("limit", ["-1", pytest.param("null", marks=pytest.mark.slow)])
 def test_a_fit_limited_by_time_alone_trains(tiny_fit, limit):
     options = (f"--trainer.max_epochs={limit}", "--trainer.max_time=00:00:00:01")
     assert tiny_fit("fit", f"timed{limit}", *options) == 0

@@ -146,6 +146,7 @@ def test_a_checkpoint_knows_its_training_fields_and_test_compares_them(tiny_fit,
     assert message.count("the test fields leave those of the training: the mean square") == 1
 
 
+@pytest.mark.slow
 def test_constants_of_the_classical_energy_may_change_with_a_checkpoint(tiny_fit, capsys):
     path = tiny_fit.folder / "whole/best.ckpt"
     model = ["--data.hamiltonian=lattgnn.hamiltonians.Holstein"]
