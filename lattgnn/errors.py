@@ -4,9 +4,11 @@ The command line prints an `InputError` as one line. Any other exception keeps i
 because it is a bug, in lattgnn or in a class of the user.
 """
 
+import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
+from numbers import Real
 
 
 class InputError(ValueError):
@@ -36,6 +38,30 @@ def errors_about(subject: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{subject}: {error}") from None
+
+
+def check_number(
+    name: str, value: object, minimum: float = -math.inf, maximum: float = math.inf
+) -> None:
+    """Refuse what is no finite number within limits.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: Its value.
+        minimum: Smallest allowed value.
+        maximum: Largest allowed value.
+
+    Raises:
+        InputError: If the value is not a finite number, or beyond a limit.
+    """
+    # Numbers of numpy are of type Real; bool is too, but True is no physical quantity.
+    if isinstance(value, Real) and not isinstance(value, bool):
+        with suppress(OverflowError):  # an integer beyond all floats
+            if math.isfinite(value) and minimum <= float(value) <= maximum:
+                return
+    limits = f" >= {minimum:g}" if minimum > -math.inf else ""
+    limits += f"{' and' if limits else ''} <= {maximum:g}" if maximum < math.inf else ""
+    raise InputError(f"{name} must be a finite number{limits}, got {value!r}.")
 
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:

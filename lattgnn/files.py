@@ -127,17 +127,23 @@ def run_lock(path: str | Path) -> Iterator[None]:
         InputError: If another process holds the lock; the message names its id and host.
     """
     path = Path(path).resolve()  # one lock for all spellings of a path
+    made = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     inside = path.is_dir() and not os.access(path.parent, os.W_OK)
     folder = path if inside else path.parent
     lock = folder / f".{path.name}.lock"
-    descriptor = _locked_descriptor(path, lock)
     try:
-        yield
+        descriptor = _locked_descriptor(path, lock)
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows does not remove an open file, which does no harm
+                lock.unlink()
+            os.close(descriptor)
     finally:
-        with suppress(OSError):  # Windows does not remove an open file, which does no harm
-            lock.unlink()
-        os.close(descriptor)
+        with suppress(OSError):
+            for parent in made:
+                parent.rmdir()  # if it is empty, because nothing was written
 
 
 def _locked_descriptor(path: Path, lock: Path) -> int:

@@ -7,7 +7,14 @@ import sys
 import warnings
 
 from lattgnn import __version__
-from lattgnn.cli.messages import bug_report, debugging, one_line, print_warning
+from lattgnn.cli.messages import (
+    bug_report,
+    debugging,
+    is_out_of_memory,
+    one_line,
+    out_of_memory,
+    print_warning,
+)
 from lattgnn.errors import InputError, StoppedRunError, suggestion
 
 # verb -> (function that takes [verb, *arguments], what the verb does)
@@ -107,6 +114,8 @@ def _run(verb: str, arguments: list[str]) -> int:
             # The input of a run that diverged is valid, hence the other exit code.
             code = 1 if isinstance(error, StoppedRunError) else 2
             return _fail(f"lattgnn {verb}", one_line(error) or type(error).__name__, code)
+        if is_out_of_memory(error):
+            return _fail(f"lattgnn {verb}", out_of_memory(error), 2)
         print(bug_report(verb, error), file=sys.stderr)
         return 1
     return 0

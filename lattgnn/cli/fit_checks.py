@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from lattgnn.data.workers import check_threads
 from lattgnn.errors import InputError, StoppedRunError
 
 PRECISIONS = (None, 32, "32", "32-true", 64, "64", "64-true")
@@ -25,8 +26,7 @@ def check_settings(settings: Any, n_threads: int, is_fit: bool) -> None:
     Raises:
         InputError: If a value cannot be used.
     """
-    if n_threads < 1:
-        raise InputError(f"threads must be at least 1, got {n_threads!r}.")
+    check_threads(n_threads)
     if settings.precision not in PRECISIONS:
         raise InputError(
             "precision must be 32-true or 64-true, because 16 bits are coarser than the error of "

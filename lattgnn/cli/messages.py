@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -38,6 +39,35 @@ def bug_report(verb: str, error: Exception) -> str:
         f"lattgnn, "
         f"please report it {_issue_tracker()}, with the traceback and the output of `lattgnn "
         f"doctor`."
+    )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an exception of Python, numpy or torch says that there is not enough memory."""
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("can't allocate memory" in text or "out of memory" in text)
+    )
+
+
+def out_of_memory(error: Exception) -> str:
+    """One line about an array that is too large for the memory.
+
+    Args:
+        error: An exception for which `is_out_of_memory` is true.
+
+    Returns:
+        How much was needed and how much there is, and what to do.
+    """
+    import psutil
+
+    free = psutil.virtual_memory().available / 1e9
+    found = re.search(r"allocate (\d+) bytes", str(error))
+    needed = f"one array of {int(found[1]) / 1e9:.1f} GB was needed" if found else one_line(error)
+    return (
+        f"not enough memory: {needed}, and {free:.1f} GB are free. Use a smaller lattice, fewer "
+        "replicas or smaller batches."
     )
 
 

@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from lattgnn.cli.messages import debugging, one_line
 from lattgnn.cli.yaml_files import install
-from lattgnn.errors import suggestion
+from lattgnn.errors import InputError, suggestion
 from lattgnn.serialize import describe
 
 # Parts of jsonargparse's messages, and what replaces them.
@@ -91,6 +91,7 @@ def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
 
     def construct(class_type: Any, *args: Any, **kwargs: Any) -> Any:
         try:
+            _check_nulls(class_type, kwargs)
             return class_type(*args, **kwargs)
         except Exception as error:
             failures.append(error)
@@ -102,6 +103,21 @@ def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
         if failures:
             raise failures[0] from failures[0].__cause__
         raise
+
+
+def _check_nulls(class_type: Any, arguments: dict[str, Any]) -> None:
+    """Refuse null for an argument that does not take it; jsonargparse lets it pass everywhere."""
+    parameters = inspect.signature(class_type).parameters
+    for name, value in arguments.items():
+        if value is not None or name not in parameters or parameters[name].default is None:
+            continue
+        annotation = parameters[name].annotation  # a text, or a type
+        text = annotation if isinstance(annotation, str) else repr(annotation)
+        if not any(word in text for word in ("None", "Optional", "Any", "empty", "object")):
+            raise InputError(
+                f"{name} of {class_type.__name__} must not be null. Leave it out for its default, "
+                "or give a value."
+            )
 
 
 def bug_in_module(error: BaseException | None) -> BaseException | None:

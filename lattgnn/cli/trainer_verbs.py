@@ -17,11 +17,12 @@ from lightning.pytorch.loggers import CSVLogger
 
 from lattgnn.checkpoint import load_checkpoint, restore_weights
 from lattgnn.cli.fit_checks import check_settings, check_training_state, errors_of_lightning
+from lattgnn.cli.messages import one_line
 from lattgnn.cli.parser import OneLineErrors, instantiate
 from lattgnn.cli.run_directory import RunDirectory, check_continuation, nothing_left_if_refused
 from lattgnn.data import LatticeDataModule, Source
 from lattgnn.dynamics import Integrator, TemperatureProtocol
-from lattgnn.errors import InputError
+from lattgnn.errors import InputError, check_number
 from lattgnn.files import atomic_file, atomic_write_text
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -93,6 +94,9 @@ class TrainerCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse `args` as given, without a look at sys.argv."""
         self.config = parser.parse_args(args)
+        seed = self.config[self.config["subcommand"]].get("seed_everything")
+        if isinstance(seed, int) and not isinstance(seed, bool):
+            check_number("seed_everything", seed, 0, 2**32 - 1)
 
     def _parse_ckpt_path(self) -> None:
         """Do nothing: by default, LightningCLI lets the checkpoint override the command line."""
@@ -124,8 +128,9 @@ class TrainerCLI(LightningCLI):
             kwargs |= {"logger": False, "enable_checkpointing": False, "callbacks": callbacks}
         try:
             return super().instantiate_trainer(default_root_dir=str(self.run_dir), **kwargs)
-        except (ValueError, TypeError) as error:  # from the checks of Lightning's Trainer
-            raise InputError(str(error)) from error
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            # Lightning checks its own arguments, with many kinds of exceptions.
+            raise InputError(f"trainer: {one_line(error)}") from error
 
     def fit(self, **kwargs: Any) -> None:
         """Fit; what a refused fit has written is removed."""

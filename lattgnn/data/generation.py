@@ -76,6 +76,8 @@ def dataset_path(config: dict[str, Any], root: str | Path, name: str) -> Path:
     """Directory of a dataset, `root/name-hash` with the hash of its config."""
     if not name or "/" in name:
         raise InputError(f"name must be a plain folder name, got {name!r}. Use 'holstein-square'.")
+    if len(name.encode()) > 200:  # file systems allow 255 bytes, with the hash and temporary parts
+        raise InputError(f"name must have at most 200 characters, got {len(name)}.")
     return Path(root) / f"{name}-{config_hash(config)}"
 
 

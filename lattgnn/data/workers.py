@@ -18,7 +18,7 @@ from dask.system import CPU_COUNT
 from threadpoolctl import threadpool_limits
 
 from lattgnn.data.sources import LabeledFields, Source
-from lattgnn.errors import InputError
+from lattgnn.errors import InputError, check_number
 from lattgnn.forcefield import ExactForceField
 
 _CONNECT_SECONDS = 30.0
@@ -55,10 +55,9 @@ def threads(n: int) -> Iterator[None]:
         n: Number of threads, at least 1.
 
     Raises:
-        InputError: If n is below 1.
+        InputError: If n is below 1, or far above the number of cores.
     """
-    if n < 1:
-        raise InputError(f"threads must be at least 1, got {n!r}. Use 1.")
+    check_threads(n)
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
@@ -66,6 +65,18 @@ def threads(n: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def check_threads(n: int) -> None:
+    """Refuse a number of threads that the system cannot start, or would try to for minutes.
+
+    Args:
+        n: Number of threads of one process.
+
+    Raises:
+        InputError: If n is below 1, or far above the number of cores.
+    """
+    check_number("threads", n, 1, max(64, 4 * CPU_COUNT))
 
 
 def compute(

@@ -17,11 +17,13 @@ from lattgnn.dynamics.state import ForceField, Integrator, State
 from lattgnn.dynamics.store import FrameWriter, missing_frames, new_arrays, restart_state
 from lattgnn.dynamics.training_range import compare_with_training, warn_of_open_boundary
 from lattgnn.dynamics.trajectory import Trajectory
-from lattgnn.errors import InputError, StoppedRunError
+from lattgnn.errors import InputError, StoppedRunError, check_number
 from lattgnn.files import run_lock
 from lattgnn.progress import progress_bar
 
 __all__ = ["check_integrator", "simulate"]
+
+_MOST_STEPS = 10**12  # years of computing; larger numbers do not fit the counters
 
 
 def simulate(
@@ -74,6 +76,9 @@ def simulate(
             for another kind of field.
     """
     check_integrator(integrator, force_field)
+    check_number("n_steps", n_steps, 0, _MOST_STEPS)
+    if not field_limit > 0:
+        raise InputError(f"field_limit must be above 0, got {field_limit!r}.")
     mass = getattr(integrator, "mass", None)
     plan = Plan(force_field.lattice, integrator, state, n_steps, save, config)
     statistics = getattr(force_field, "field_statistics", None)

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from lattgnn.dynamics.philox import INITIAL_FIELD, INITIAL_MOMENTUM, noise
 from lattgnn.dynamics.state import ForceField, State, check_spins, evaluate
-from lattgnn.errors import InputError
+from lattgnn.errors import InputError, check_number
 from lattgnn.memory import require_memory
 
 
@@ -106,8 +106,11 @@ def std_factor(name: str, std: float | Sequence[float], shape: Sequence[int]) ->
         shape: Shape of the numbers, [n_replicas, n_sites] or [n_replicas, n_sites, n_components].
 
     Raises:
-        InputError: If the numbers of standard deviations and components differ.
+        InputError: If a standard deviation is negative or not finite, or the numbers of standard
+            deviations and components differ.
     """
+    for value in std if isinstance(std, Sequence) else [std]:
+        check_number(name, value, 0)
     if not isinstance(std, Sequence):
         return std
     if len(shape) != 3 or len(std) != shape[2]:

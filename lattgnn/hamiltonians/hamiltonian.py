@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from lattgnn.errors import InputError, InputTypeError
+from lattgnn.errors import InputError, InputTypeError, check_number
 from lattgnn.lattice import Lattice
 from lattgnn.symmetry import FieldType
 
@@ -141,8 +141,16 @@ class Hamiltonian(ABC):
         for parameter in fields(self):
             value = getattr(self, parameter.name)
             numbers = value.values() if isinstance(value, Mapping) else [value]
-            if any(isinstance(x, float) and not math.isfinite(x) for x in numbers):
-                raise InputError(f"{parameter.name} must be finite, got {value!r}. Use a number.")
+            # With `from __future__ import annotations`, a type is a text.
+            kind = getattr(parameter.type, "__name__", None) or str(parameter.type)
+            is_float = "float" in kind and not (value is None and "None" in kind)
+            for number in numbers:
+                if isinstance(number, float) and not math.isfinite(number):
+                    raise InputError(
+                        f"{parameter.name} must be finite, got {value!r}. Use a number."
+                    )
+                if is_float:
+                    check_number(parameter.name, number)
         if self.lattice.n_sites <= _CHECKED_SITES:
             _ = self.rows
 

@@ -130,7 +130,7 @@ def values_by_label(
         {'1': 0.5, 'B': -0.5}
     """
     found = {str(label): value for label, value in values.items()}
-    if set(found) != set(labels):
+    if not found or set(found) != set(labels):
         wanted = f"one value for each label of the lattice, {sorted(set(labels))}"
         raise InputError(
             f"{argument} must hold {wanted}, got {dict(values)!r}."

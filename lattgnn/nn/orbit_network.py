@@ -262,8 +262,10 @@ def _square(x: Float[Tensor, "batch n_sites components"]) -> Float[Tensor, "batc
 
 
 def _check(n_layers: int, field_scale: float, is_tangent_without_spins: bool) -> None:
-    if n_layers < 1:
-        raise InputError(f"n_layers must be at least 1, got {n_layers}. Use n_layers=2.")
+    if not 1 <= n_layers <= 1000:
+        raise InputError(
+            f"n_layers must be at least 1 and at most 1000, got {n_layers}. Use n_layers=2."
+        )
     if not 0 < field_scale < float("inf"):
         raise InputError(f"field_scale must be positive and finite, got {field_scale!r}. Use 1.0.")
     if is_tangent_without_spins:

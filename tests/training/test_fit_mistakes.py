@@ -21,7 +21,7 @@ CONSERVATIVE = "--model.net.init_args.conservative=true"
         (["--trainer.barebones=true"], "barebones"),
         (["--trainer.max_epochs=0"], "max_epochs must not be 0"),
         (["--trainer.limit_train_batches=0"], "limit_train_batches must not be 0"),
-        (["--threads=0"], "threads must be at least 1"),
+        (["--threads=0"], "threads must be a finite number >= 1"),
         (["--trainer.max_epochs=-5"], "max_epochs"),
         (["--trainer.enable_checkpointing=false"], "enable_checkpointing must be true"),
         (["--data.batch_size=64"], "batch_size must be at most"),
