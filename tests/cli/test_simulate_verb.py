@@ -78,9 +78,9 @@ def simulate(tmp_path, monkeypatch):
 
     def run(config: dict | str | Path, *options: str) -> int:
         if isinstance(config, dict):
-            text = yaml.safe_dump(config)
-            config = tmp_path / "given.yaml"
-            config.write_text(text)
+            given = tmp_path / "given.yaml"
+            given.write_text(yaml.safe_dump(config), encoding="utf-8")
+            config = given
         return main(["simulate", f"--config={config}", *options])
 
     return run

@@ -56,7 +56,7 @@ def test_labels_of_sites_and_bonds_are_visible():
     figure = plot_lattice(staggered_square(6), 1.0)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["site A", "site B"]
-    markers = {handle.get_marker() for handle in legend.get_lines()}
+    markers = {str(handle.get_marker()) for handle in legend.get_lines()}
     assert len(markers) == 2 and len(figure.axes) == 2  # a panel for each class of sites
     figure = plot_lattice(shastry_sutherland(4), 1.5)
     (legend,) = figure.legends

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from lattgnn.checkpoint import pretrained_path
+from lattgnn.pretrained import pretrained_path
 from tests.stress.commands import Ended, run
 from tests.stress.test_kills import COMMANDS, GENERATE, SIMULATE, new_folder, result
 
@@ -109,13 +109,13 @@ class Bomb:
         return __import__("os").mkdir, ("ran",)
 
 
-def header_changes() -> dict[str, Callable[[dict], None]]:
+def header_changes() -> dict[str, Callable[[dict], object]]:
     """Changes of a checkpoint's contents, by name."""
 
     def foreign_class(part: str) -> Callable[[dict], None]:
         return lambda c: c["lattgnn"][part].update(class_path="stranger.Thing")
 
-    changes: dict[str, Callable[[dict], None]] = {
+    changes: dict[str, Callable[[dict], object]] = {
         f"foreign {part}": foreign_class(part)
         for part in ("net", "hamiltonian", "solver", "lattice")
     }
@@ -146,7 +146,7 @@ def test_damaged_and_hostile_checkpoints_are_refused_in_one_line_and_run_nothing
     )
     original = pretrained_path("holstein-square-small")
     chance = random.Random("checkpoints")
-    cases: dict[str, Callable[[Path], None]] = {}
+    cases: dict[str, Callable[[Path], object]] = {}
     for damage in DAMAGES:
         cases[damage.__name__] = lambda path, damage=damage: damage(path, chance)
     for name, change in header_changes().items():

@@ -19,7 +19,7 @@ from tests.stress.commands import ROOT, run
 
 pytestmark = pytest.mark.slow
 
-KILLS = {"generate": 30, "fit": 30, "simulate": 35, "analyze": 20}
+KILLS = {"generate": 30, "fit": 30, "simulate": 30, "analyze": 15}
 """Number of kills of each verb: more than 100 in all."""
 
 SOURCES = [
@@ -94,7 +94,7 @@ def result(verb: str, folder: Path) -> str:
         report = folder / "run-report"
         assert (report / "report.html").stat().st_size > 0
         with xarray.open_dataset(report / "arrays.nc") as saved:
-            arrays = [saved[name].values for name in sorted(saved.data_vars)]
+            arrays = [saved[name].values for name in sorted(map(str, saved.data_vars))]
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
