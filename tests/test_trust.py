@@ -166,7 +166,7 @@ def test_the_command_line_trusts_by_name(stranger, capsys, option):
 
 def test_an_imported_module_may_be_named_in_a_configuration(tmp_path, monkeypatch, capsys):
     """Python does not look into the working directory by itself; --import does."""
-    (tmp_path / "own_lattices.py").write_text(
+    (tmp_path / "lattices_of_mine.py").write_text(
         "from lattgnn.lattice import Lattice, square\n"
         "def small(n: int) -> Lattice:\n    return square(n)\n"
     )
@@ -174,14 +174,14 @@ def test_an_imported_module_may_be_named_in_a_configuration(tmp_path, monkeypatc
     monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder])
     sources = '[{"class_path": "RandomFields", "init_args": {"split": "train", "n_samples": 1}}]'
     command = [
-        *("generate", "--lattice.class_path=own_lattices.small", "--lattice.init_args.n=4"),
+        *("generate", "--lattice.class_path=lattices_of_mine.small", "--lattice.init_args.n=4"),
         *("--hamiltonian=lattgnn.hamiltonians.Holstein", f"--sources={sources}", "--n_workers=0"),
         *("--solver=ExactDiagonalization", "--solver.init_args.kT=0.1", "--solver.init_args.mu=0"),
     ]
     with pytest.raises(SystemExit) as stop:
         cli.main(command)
     error = capsys.readouterr().err
-    assert stop.value.code == 2 and "use --import own_lattices in its directory" in error
-    assert cli.main([*command, "--import", "own_lattices"]) == 0
+    assert stop.value.code == 2 and "use --import lattices_of_mine in its directory" in error
+    assert cli.main([*command, "--import", "lattices_of_mine"]) == 0
     assert capsys.readouterr().out.startswith("datasets/holstein-square-")
-    sys.modules.pop("own_lattices")
+    sys.modules.pop("lattices_of_mine")
