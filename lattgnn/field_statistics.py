@@ -57,8 +57,8 @@ class Departure:
         return (
             f"{self.quantity} is {self.value:.3g} in frame {self.worst_frame} "
             f"({self.low:.3g} to {self.high:.3g} in the training; {self.n_frames} frames outside, "
-            f"the first is frame {self.first_frame}, up to {100 * self.fraction:.2g} % of the "
-            "sites)"
+            f"the first is frame {self.first_frame}, up to {100 * self.fraction:.3g} % of the "
+            "values)"
         )
 
 

@@ -46,7 +46,7 @@ def gpu():
         yield mode
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [*SHIPPED[:3], pytest.param(SHIPPED[3], marks=pytest.mark.slow)])
 def test_a_step_makes_the_host_wait_for_nothing_and_sends_nothing(gpu, name):
     force_field = LearnedForceField.pretrained(name, square(8), device=GPU)
     state, integrator = start_of(force_field, GPU)

@@ -184,6 +184,7 @@ def test_a_published_file_is_tested_by_one_command(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lattice", LATTICES)
 def test_double_exchange_on_any_lattice(lattice, tmp_path):
     dataset = "double_exchange_square.yaml"

@@ -16,6 +16,7 @@ from dask.system import CPU_COUNT
 from lattgnn import dynamics
 from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.cli.physics_verbs import AnyForceField, as_options, choose_force_field, model_parser
+from lattgnn.data.code_identity import code_identity
 from lattgnn.data.workers import threads
 from lattgnn.disorder import DisorderedForceField
 from lattgnn.dynamics.loop import check_integrator
@@ -256,6 +257,10 @@ def _description(force_field: AnyForceField) -> dict[str, Any]:
         "hamiltonian": describe(force_field.hamiltonian),
         "solver": describe(force_field.solver),
     }
+    # A run is continued only by the code that began it. Classes of lattgnn have no such entry.
+    code = code_identity(force_field.hamiltonian, force_field.solver)
+    if code:
+        found["code"] = code
     if isinstance(force_field, ExactForceField):
         return {"class_path": "lattgnn.forcefield.ExactForceField", "init_args": found}
     digest = hashlib.sha256()

@@ -307,7 +307,8 @@ def _check(integrator: VerletLangevin | BAOAB | OverdampedLangevin) -> None:
         for number in numbers:
             if not (math.isfinite(number) and number > 0):
                 raise InputError(
-                    f"{name} must be positive and finite, got {number!r}. Use {name}=1.0 or so."
+                    f"{name} must be positive and finite, got {number!r}. Use {name}="
+                    f"{0.05 if name == 'dt' else 1.0} or so."
                 )
     check_temperature(integrator.kT)
     for number in _values(integrator.gamma):

@@ -90,7 +90,11 @@ def read_fit(folder: str | Path) -> FitRun:
         with path.open(encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 known = {key: float(value) for key, value in row.items() if value not in ("", None)}
-                rows.setdefault(int(known.pop("epoch")), {}).update(known)
+                epoch = int(known.pop("epoch"))
+                # The errors of the test come after the last epoch and belong to none.
+                known = {k: v for k, v in known.items() if not k.startswith("test/")}
+                if known.keys() - {"step"}:
+                    rows.setdefault(epoch, {}).update(known)
     epochs = sorted(rows)
     names = sorted({name for row in rows.values() for name in row})
     columns = {

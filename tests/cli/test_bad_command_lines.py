@@ -58,7 +58,12 @@ BAD = {
         "initial.device": ["x", "cuda:99", "", "3"],
         "initial.field_std": [*(v for v in NO_FLOAT if v != "null"), "1e400", "-1"],
         "initial.momentum_std": [*(v for v in NO_FLOAT if v != "null"), "1e400", "-1"],
-        "initial.n_replicas": [*(v for v in NO_COUNT if len(v) < 9), "0", "1000000000000"],
+        # null means the default.
+        "initial.n_replicas": [
+            *(v for v in NO_COUNT if len(v) < 9 and v != "null"),
+            "0",
+            "1000000000000",
+        ],
         "initial.seed": ["x", "", "nan", "[1,2]", "null", "1.5"],
         "integrator.init_args.dt": [*NO_FLOAT, "1e400", "-1", "0"],
         "integrator.init_args.kT": ["x", "", "nan", "inf", "{}", "null", "-1"],

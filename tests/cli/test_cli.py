@@ -149,6 +149,7 @@ def capsys_after(capsys):
     return capsys
 
 
+@pytest.mark.slow
 def test_spins_start_on_the_sphere_and_take_no_std(capsys, tmp_path):
     config = CONFIGS / "simulate/llg_quench.yaml"
     small = ["--lattice.init_args.extent=[4,4]", "--n_steps=3", f"--out={tmp_path / 'run'}"]

@@ -10,8 +10,13 @@ import torch
 import yaml
 
 from lattgnn.cli import main
+from lattgnn.cli.simulate_verb import _description
 from lattgnn.dynamics import Trajectory
+from lattgnn.forcefield import ExactForceField
+from lattgnn.hamiltonians import Holstein
+from lattgnn.lattice import square
 from lattgnn.pretrained import pretrained_path
+from lattgnn.solvers import ExactDiagonalization
 
 QUENCH = {
     "lattice": {"class_path": "lattgnn.lattice.square", "init_args": {"extent": [4, 4]}},
@@ -188,3 +193,18 @@ def test_a_start_that_cannot_be_is_refused(simulate, capsys, options, message) -
     assert error.count("\n") == 1
     assert re.search(message, error), error
     assert not Path("b").exists()
+
+
+class StifferHolstein(Holstein):
+    """A model of a user's own."""
+
+    def classical_energy(self, field):
+        return 2 * super().classical_energy(field)
+
+
+def test_a_run_of_a_users_model_is_continued_by_the_same_code_only():
+    """The configuration names the class; the hash of its source tells an edited one."""
+    solver = ExactDiagonalization(kT=0.1, mu=0.0)
+    own = _description(ExactForceField(StifferHolstein(square(4)), solver))
+    assert [name.split(".")[-1] for name in own["init_args"]["code"]] == ["StifferHolstein"]
+    assert "code" not in _description(ExactForceField(Holstein(square(4)), solver))["init_args"]

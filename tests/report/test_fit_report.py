@@ -35,6 +35,21 @@ def test_rows_of_an_epoch_are_joined_over_all_logs(tmp_path, resumed):
     assert list(run.column("val/all/mse")[1:]) == [0.4, 0.2]
 
 
+def test_the_errors_of_the_test_are_no_epoch(tmp_path):
+    folder = write_run(tmp_path / "a", 0.4)
+    (log,) = (folder / "logs").glob("version_*/metrics.csv")
+    header, *rows = log.read_text().splitlines()
+    # Lightning logs the test as the epoch after the last one.
+    empty = "," * header.count(",")
+    log.write_text("\n".join([f"{header},test/all/mse", *(f"{r}," for r in rows), f"{empty},0.3"]))
+    text = log.read_text().splitlines()
+    column = header.split(",").index("epoch")
+    last = text[-1].split(",")
+    last[column] = "3"
+    log.write_text("\n".join([*text[:-1], ",".join(last)]))
+    assert list(read_fit(folder).epochs) == [1, 2, 3]
+
+
 def test_the_report_shows_curves_errors_and_configuration(tmp_path):
     page = write_fit_report(write_run(tmp_path / "a", 0.4)).read_text(encoding="utf-8")
     for text in ("Errors during the fit", "Learning rate and speed", "Test errors", "model.lr"):

@@ -148,6 +148,7 @@ def test_picture_frames_are_spread_in_log_time():
     assert picture_frames(np.zeros(1)).tolist() == [0]
 
 
+@pytest.mark.slow
 def test_a_vector_is_the_sum_of_its_components(quench):
     """The same quench along (3, 4)/5: what is found does not depend on the axes."""
     direction = np.array([0.6, 0.8])
@@ -190,6 +191,7 @@ def test_without_two_colors_the_peak_of_s_q_is_the_order(lattice):
     assert {"snapshots", "structure_factor", "order"} <= set(analysis_figures(trajectory, result))
 
 
+@pytest.mark.slow
 def test_a_run_of_one_frame_has_a_report_without_growth(quench, tmp_path):
     begun = Trajectory({name: array[:1] for name, array in quench.arrays.items()}, quench.config)
     metrics = write_quench_report(begun, tmp_path, movie="none")
