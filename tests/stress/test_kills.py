@@ -89,7 +89,8 @@ def result(verb: str, folder: Path) -> str:
     elif verb == "simulate":
         trajectory = Trajectory.open(folder / "run")
         assert trajectory.complete
-        arrays = [trajectory.fields[:], trajectory.momenta[:]]
+        state = trajectory.state()
+        arrays = [trajectory.fields[:], state.momentum.numpy(), state.forces.numpy()]
     else:
         report = folder / "run-report"
         assert (report / "report.html").stat().st_size > 0
