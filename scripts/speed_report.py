@@ -292,15 +292,19 @@ same for both.
 def _production(found: Results) -> str:
     rate = 1e6 * found["wall_seconds"] / (found["size"] ** 2 * found["steps"])
     lines = [[key.replace("_", " "), str(value)] for key, value in found["metrics"].items()]
+    pictures = ["![Domains](speed_production/snapshots.png)"]
+    # A run without order, such as a very short one, has no length of domains.
+    if found["metrics"].get("final_length_from_correlation") is not None:
+        pictures.insert(0, "![L(t)](speed_production/domain_length.png)")
+    shown = "\n".join(pictures)
     return f"""\
 ## Production
 
 {found["network"]} on {found["size"]} × {found["size"]}, {found["steps"]:,} steps, {found["frames"]}
 frames written to disk, {found["cores"]} cores: {found["wall_seconds"]:.0f} seconds in total,
-{rate:.3g} µs per site and step. The domain length against time, and the field:
+{rate:.3g} µs per site and step.
 
-![L(t)](speed_production/domain_length.png)
-![Domains](speed_production/snapshots.png)
+{shown}
 
 {_table(["Of the quench", ""], lines)}"""
 

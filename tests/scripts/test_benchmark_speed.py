@@ -75,4 +75,4 @@ def test_all_parts_run(script, tmp_path):
         assert f"## {part}" in text
     assert text.count("| kagome 6 | 108 | 2,993 |") == 2  # heads
     assert (tmp_path / "speed.png").stat().st_size > 10_000
-    assert (tmp_path / "speed_production/domain_length.png").stat().st_size > 10_000
+    assert (tmp_path / "speed_production/snapshots.png").stat().st_size > 10_000
