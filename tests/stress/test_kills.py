@@ -19,7 +19,7 @@ from tests.stress.commands import ROOT, run
 
 pytestmark = pytest.mark.slow
 
-KILLS = {"generate": 30, "fit": 30, "simulate": 30, "analyze": 15}
+KILLS = {"generate": 34, "fit": 33, "simulate": 33, "analyze": 6}
 """Number of kills of each verb: more than 100 in all."""
 
 SOURCES = [
