@@ -91,9 +91,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if verb not in _VERBS:
         return _fail("lattgnn", f"there is no verb {verb!r}. {suggestion(verb, _VERBS)}", 2)
-    with (
-        warnings.catch_warnings()
-    ):  # restores what is changed here when `main` is called from Python
+    # Restores what is changed here when `main` is called from Python.
+    with warnings.catch_warnings():
         if not sys.warnoptions:  # python -W and PYTHONWARNINGS have priority
             warnings.showwarning = print_warning
         return _run(verb, rest)

@@ -63,6 +63,7 @@ def main(argv: Sequence[str]) -> None:
             raw = parser.dump(parsed, skip_unset=False)
             resolved = _resolved(yaml.safe_load(raw), config, dtype, initial["origin"], checkpoint)
             found = _provenance(argv, initial["seed"], compiled, checkpoint)
+            found["earlier"] = _earlier_provenance(Path(out))
             text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
             return {CONFIG: text, PROVENANCE: json.dumps(found, indent=2) + "\n"}
 
@@ -228,6 +229,15 @@ def _provenance(
         "checkpoint": checkpoint,
         "compiled_forces": compiled,
     }
+
+
+def _earlier_provenance(run: Path) -> list[dict[str, Any]]:
+    """The records of a run before it is made longer, the oldest first."""
+    path = run / PROVENANCE
+    if not path.is_file():
+        return []
+    before = json.loads(path.read_text(encoding="utf-8"))
+    return [*before.pop("earlier", []), before]
 
 
 def _check_device(device: str) -> None:

@@ -37,7 +37,8 @@ TEXTS = {
         "Slope of ln⟨L⟩ against ln t within half a decade around each time; bars are {level:.0%} "
         "confidence intervals from a jackknife over replicas. Neighboring points share frames. A "
         "growth exponent exists where this curve is flat: lines and boxes are the fitted exponents "
-        "with their intervals, in their windows.",
+        "with their intervals, in their windows. The dashed line is ½, the slope of domain walls "
+        "driven by their curvature.",
     ),
     "correlation": (
         "Correlation of the order",

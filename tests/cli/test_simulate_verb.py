@@ -124,6 +124,14 @@ def test_the_folder_says_how_the_run_was_made(simulate, tmp_path) -> None:
     assert config["force_field"]["checkpoint"] == "holstein-square-small"
 
 
+def test_a_longer_run_keeps_the_records_of_its_parts(simulate) -> None:
+    for n_steps in (10, 20, 30):
+        assert simulate(QUENCH, "--out=a", f"--n_steps={n_steps}") == 0
+    found = json.loads(Path("a/provenance.json").read_text())
+    commands = [record["command"] for record in (*found["earlier"], found)]
+    assert [command.split("=")[-1] for command in commands] == ["10", "20", "30"]
+
+
 def test_another_checkpoint_under_the_same_name_is_noticed(simulate, capsys) -> None:
     content = torch.load(pretrained_path("holstein-square-small"), weights_only=True)
     torch.save(content, "mine.ckpt")
