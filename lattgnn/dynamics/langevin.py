@@ -82,21 +82,20 @@ class VerletLangevin(Integrator):
 
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """Do one step of length dt, with one evaluation of the force field."""
-        new, half = state.workspace(out), 0.5 * self.dt
-
-        def kick_drift(kT: float, gamma: float, mass: float) -> Update:
-            return Update(kick=half, drift=self.dt / mass, decay=1)
-
-        def kick_friction(kT: float, gamma: float, mass: float) -> Update:
-            return Update(kick=half, **_ornstein_uhlenbeck(self.dt, kT, gamma, mass))
-
+        new = state.workspace(out)
         # Half kick, drift.
         momentum, field = (state.momentum, new.momentum), (state.field, new.field)
-        _apply(self, kick_drift, state, state.forces, momentum, field)
+        _apply(self, self._kick_drift, state, state.forces, momentum, field)
         energy, forces = evaluate(force_field, new.field, new.forces)
         # Half kick with the new force, Ornstein–Uhlenbeck.
-        _apply(self, kick_friction, state, forces, (new.momentum, new.momentum))
+        _apply(self, self._kick_friction, state, forces, (new.momentum, new.momentum))
         return state.following(new.field, new.momentum, forces, energy)
+
+    def _kick_drift(self, kT: float, gamma: float, mass: float) -> Update:
+        return Update(kick=0.5 * self.dt, drift=self.dt / mass, decay=1)
+
+    def _kick_friction(self, kT: float, gamma: float, mass: float) -> Update:
+        return Update(kick=0.5 * self.dt, **_ornstein_uhlenbeck(self.dt, kT, gamma, mass))
 
 
 @dataclass(frozen=True)
@@ -138,23 +137,22 @@ class BAOAB(Integrator):
 
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """Do one step of length dt, with one evaluation of the force field."""
-        new, half = state.workspace(out), 0.5 * self.dt
-
-        def kick_drift_friction_drift(kT: float, gamma: float, mass: float) -> Update:
-            half_drift = 0.5 * self.dt / mass
-            bath = _ornstein_uhlenbeck(self.dt, kT, gamma, mass)
-            return Update(kick=half, drift=half_drift, drift_after=half_drift, **bath)
-
-        def kick(kT: float, gamma: float, mass: float) -> Update:
-            return Update(kick=half, decay=1)
-
+        new = state.workspace(out)
         # Half kick (B), half drift (A), Ornstein–Uhlenbeck (O), half drift (A).
         momentum, field = (state.momentum, new.momentum), (state.field, new.field)
-        _apply(self, kick_drift_friction_drift, state, state.forces, momentum, field)
+        _apply(self, self._kick_drift_friction_drift, state, state.forces, momentum, field)
         energy, forces = evaluate(force_field, new.field, new.forces)
         # Half kick (B) with the new force.
-        _apply(self, kick, state, forces, (new.momentum, new.momentum))
+        _apply(self, self._kick, state, forces, (new.momentum, new.momentum))
         return state.following(new.field, new.momentum, forces, energy)
+
+    def _kick_drift_friction_drift(self, kT: float, gamma: float, mass: float) -> Update:
+        half_drift = 0.5 * self.dt / mass
+        bath = _ornstein_uhlenbeck(self.dt, kT, gamma, mass)
+        return Update(kick=0.5 * self.dt, drift=half_drift, drift_after=half_drift, **bath)
+
+    def _kick(self, kT: float, gamma: float, mass: float) -> Update:
+        return Update(kick=0.5 * self.dt, decay=1)
 
 
 @dataclass(frozen=True)
@@ -201,17 +199,15 @@ class OverdampedLangevin(Integrator):
     def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
         """Do one step of length dt, with one evaluation of the force field."""
         new = state.workspace(out)
-
         # Here the update acts on the field in place of the momentum: Q ← Q + F dt/γ + noise. The
         # noise is ξ_n + ξ_{n+1}, the sum of two steps.
-        def move(kT: float, gamma: float, mass: float) -> Update:
-            return Update(
-                kick=self.dt / gamma, decay=1, noise=math.sqrt(0.5 * kT * self.dt / gamma)
-            )
-
-        _apply(self, move, state, state.forces, (state.field, new.field), n_draws=2)
+        _apply(self, self._move, state, state.forces, (state.field, new.field), n_draws=2)
         energy, forces = evaluate(force_field, new.field, new.forces)
         return state.following(new.field, state.momentum, forces, energy)
+
+    def _move(self, kT: float, gamma: float, mass: float) -> Update:
+        strength = math.sqrt(0.5 * kT * self.dt / gamma)
+        return Update(kick=self.dt / gamma, decay=1, noise=strength)
 
 
 def _apply(

@@ -250,7 +250,6 @@ def test_equipartition_in_every_mode(springs, kind: type) -> None:
 
 
 @pytest.mark.parametrize("kind", UNDERDAMPED)
-@pytest.mark.slow
 def test_no_friction_conserves_energy_and_draws_no_noise(harmonic, kind: type, monkeypatch) -> None:
     drawn = []
     monkeypatch.setattr(
@@ -349,7 +348,7 @@ def test_nonsense_is_refused(make: Callable, message: str) -> None:
 
 
 @pytest.mark.parametrize("kind", UNDERDAMPED)
-@pytest.mark.parametrize("rate", [pytest.param(0.9e-4, marks=pytest.mark.slow), 1e-7, 2e-8])
+@pytest.mark.parametrize("rate", [0.9e-4, 1e-7, 2e-8])
 def test_free_momenta_decay_at_the_friction_rate_in_single_precision(harmonic, kind, rate):
     """⟨p(t)⟩ = p(0) exp(−γ t), even where a step loses less than the rounding of a float32."""
     n_steps, force_field = 1000, harmonic(256, 0.0)

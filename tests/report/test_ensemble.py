@@ -107,4 +107,4 @@ def test_warnings_of_a_run_are_on_the_page(tmp_path):
     record = json.dumps({"departures": [departure]})
     (tmp_path / "run" / "training_range.json").write_text(record)
     (warning,) = run_warnings((trajectory,))
-    assert "frame 7" in warning and "25 % of the sites" in warning
+    assert "frame 7" in warning and "25 % of the values" in warning
