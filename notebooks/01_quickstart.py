@@ -211,7 +211,8 @@ figures = analysis_figures(run, result)
 show(figures["snapshots"], width=850)
 
 # %%
-show(figures["domain_length"])
+if "domain_length" in figures:  # only where the run has an order
+    show(figures["domain_length"])
 show(figures["structure_factor"], width=850)
 quench_metrics(run, result)
 
