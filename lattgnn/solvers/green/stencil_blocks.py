@@ -1,0 +1,47 @@
+"""The blocks of a stencil, on the infinite lattice."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from lattgnn.solvers.green.blocks import _BlockFinder
+from lattgnn.solvers.green.program import Blocks
+from lattgnn.solvers.green.schedule import Block
+from lattgnn.solvers.green.stencil import Site, Stencil
+
+
+def stencil_blocks(stencil: Stencil, block: Block) -> Blocks | None:
+    """The sites of the block around the site of each sublattice, which lies in cell 0.
+
+    Returns:
+        The blocks; None if the lattice is so small that a block, together with the bonds that leave
+        it, reaches around an axis.
+    """
+    finder, zero = _StencilFinder(stencil), (0,) * len(stencil.extent)
+    centers = [(sublattice, zero) for sublattice in range(stencil.n_sublattices)]
+    # Where there are no cycles, messages alone are right.
+    if block.kind == "mean" or not any(map(finder.is_on_cycle, centers)):
+        block = Block("ring", 0)
+    found = [frozenset(finder.sites(center, block)) for center in centers]
+    return found if all(map(partial(_fits, stencil), found)) else None
+
+
+def _fits(stencil: Stencil, block: frozenset[Site]) -> bool:
+    reach = stencil.reach
+    for axis, extent in enumerate(stencil.extent):
+        cells = [site[1][axis] for site in block]
+        if max(cells) - min(cells) + 1 + reach[axis] > extent:
+            return False
+    return True
+
+
+class _StencilFinder(_BlockFinder):
+    """Finds blocks on the infinite lattice of a stencil."""
+
+    def __init__(self, stencil: Stencil) -> None:
+        self._stencil = stencil
+        self._grown = {}
+
+    def neighbors(self, site: Site) -> list[Site]:
+        """The neighbors of a site."""
+        return self._stencil.neighbors(site)
