@@ -1,13 +1,10 @@
 """Force fields: from a field to its energy and forces, exactly or by a trained network."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import torch
 from jaxtyping import Float
-from scipy.optimize import brentq
 from torch import Tensor
 
 from lattgnn.backends import Backend
@@ -20,6 +17,7 @@ from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
 from lattgnn.pretrained import pretrained_path
 from lattgnn.solvers import Solver
+from lattgnn.solvers.filling import find_mu
 from lattgnn.trust import Trust
 
 
@@ -384,13 +382,16 @@ class LearnedForceField:
         assert self.filling is not None and self.solver.mu is not None
         model, count = self.hamiltonian, self.filling * self.hamiltonian.n_states
 
-        def excess(mu: float, one: Tensor) -> float:
-            """Electrons beyond the target, with μ measured from that of the labels."""
+        def electrons(mu: float, one: Tensor) -> float:
+            """Number of electrons, with μ measured from that of the labels."""
             _, forces = self._grand(one + model.field_type.field_shift(mu))
-            return float(model.field_type.density(forces.double()).sum()) - count
+            return float(model.field_type.density(forces.double()).sum())
 
-        # One root search per field: results do not depend on the other fields of the batch.
-        shifts = [_root(partial(excess, one=one)) for one in field.split(1)]
+        # One root search per field, which does not start from an earlier solution: results do not
+        # depend on the other fields of the batch, and a restarted run gives the same bits.
+        shifts = [
+            find_mu(partial(electrons, one=one), count, precision=1e-7) for one in field.split(1)
+        ]
         mu = field.new_tensor(shifts)
         shifted = (
             field + field.new_tensor([model.field_type.field_shift(m) for m in shifts])[:, None]
@@ -413,16 +414,3 @@ def _check_out(field: Tensor, out: Tensor) -> None:
             f"{field.device}, got {list(out.shape)} of {out.dtype} on {out.device}. "
             "Use torch.empty_like(field)."
         )
-
-
-def _root(excess: Callable[[float], float]) -> float:
-    """Where an increasing function crosses zero.
-
-    The bracket does not start from an earlier solution: a restarted run gives the same bits.
-    """
-    low, high = -1.0, 1.0
-    while excess(low) > 0 and low > -1e3:
-        low *= 2
-    while excess(high) < 0 and high < 1e3:
-        high *= 2
-    return cast(float, brentq(excess, low, high, xtol=1e-7))

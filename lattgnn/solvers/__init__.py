@@ -3,6 +3,7 @@
 from lattgnn.solvers.domain import DomainDiagonalization
 from lattgnn.solvers.ed import ExactDiagonalization
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
+from lattgnn.solvers.filling import find_mu
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "TightBinding",
     "chemical_potential",
     "fermi_function",
+    "find_mu",
     "grand_potential",
 ]

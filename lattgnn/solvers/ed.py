@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lattgnn.errors import InputError
 from lattgnn.memory import LARGE, require_memory
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
@@ -53,19 +52,11 @@ class ExactDiagonalization(Solver):
 
     def __post_init__(self) -> None:
         self._check_ensemble()
-        if self.mu is None and self.filling is None:
-            raise InputError("one of mu and filling must be given. Use mu=0.0 or filling=0.5.")
-        if self.mu is not None and self.filling is not None:
-            raise InputError(
-                f"only one of mu and filling can be given, got mu={self.mu!r} and "
-                f"filling={self.filling!r}. Set the other one to None (in YAML `mu: null` or "
-                "`filling: null`)."
-            )
-        if self.filling is not None and not 0 < self.filling < 1:
-            raise InputError(
-                f"filling must be above 0 and below 1, got {self.filling!r}. It is the number of "
-                "electrons per state."
-            )
+
+    @property
+    def is_exact(self) -> bool:
+        """True."""
+        return True
 
     @torch.no_grad()
     def solve(self, hamiltonian: TightBinding, field: Float[Tensor, "..."]) -> ElectronicState:

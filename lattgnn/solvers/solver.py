@@ -78,19 +78,43 @@ class ElectronicState:
 class Solver(ABC):
     """Finds the electrons in a given field. Concrete solvers are frozen dataclasses.
 
+    Exactly one of `mu` and `filling` is given. It defines the electronic ensemble.
+
     Attributes:
         kT: Temperature of the electrons; 0 is the exact limit.
         mu: Chemical potential, in units of t; None if the filling is fixed.
+        filling: Electrons per state, strictly between 0 and 1; None if μ is fixed.
     """
 
     kT: float
     mu: float | None
+    filling: float | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the result is exact to rounding, on every lattice and in every field."""
+        return False
 
     @abstractmethod
     def solve(self, hamiltonian: TightBinding, field: Float[Tensor, "..."]) -> ElectronicState:
         """The electrons in fields [..., *field_shape]."""
 
+    def refined(self) -> "Solver":
+        """The next more accurate solver of the same kind, such as one with a larger buffer.
+
+        The difference between the two estimates the error of this one.
+
+        Raises:
+            InputError: If there is none, because this solver is exact or knows no refinement.
+        """
+        reason = "it is exact" if self.is_exact else "it does not define one"
+        raise InputError(
+            f"{type(self).__name__} has no refinement, because {reason}. Use an approximate "
+            "solver, such as DomainDiagonalization."
+        )
+
     def _check_ensemble(self) -> None:
+        """Refuse a temperature or an ensemble that makes no sense."""
         if not 0 <= self.kT < np.inf:
             raise InputError(
                 f"kT must be finite and at least 0, got {self.kT!r}. Use 0.1, or 0 for the ground "
@@ -100,4 +124,17 @@ class Solver(ABC):
             raise InputError(
                 f"mu must be finite, got {self.mu!r}. Use 0.0 for half filling of a bipartite "
                 "lattice."
+            )
+        if self.mu is None and self.filling is None:
+            raise InputError("one of mu and filling must be given. Use mu=0.0 or filling=0.5.")
+        if self.mu is not None and self.filling is not None:
+            raise InputError(
+                f"only one of mu and filling can be given, got mu={self.mu!r} and "
+                f"filling={self.filling!r}. Set the other one to None (in YAML `mu: null` or "
+                "`filling: null`)."
+            )
+        if self.filling is not None and not 0 < self.filling < 1:
+            raise InputError(
+                f"filling must be above 0 and below 1, got {self.filling!r}. It is the number of "
+                "electrons per state."
             )

@@ -1,0 +1,65 @@
+"""The chemical potential that gives a number of electrons, for solvers that can only count them."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import cast
+
+from scipy.optimize import brentq
+
+from lattgnn.errors import InputError
+
+# The search for a bracket ends this far from the guess, in units of t.
+_FARTHEST = 1e3
+
+
+def find_mu(
+    count: Callable[[float], float],
+    n_electrons: float,
+    guess: float = 0.0,
+    width: float = 1.0,
+    tolerance: float = 0.0,
+    precision: float = 1e-12,
+) -> float:
+    """μ with count(μ) = n_electrons: the root of an increasing function, inside a bracket.
+
+    The bracket guess ± width is widened, by doubling the distances from the guess, until it
+    contains the root; Brent's method then needs few more calls. Where the levels are known,
+    `chemical_potential` is better, because it stays accurate inside a gap.
+
+    The last bits of the result depend on the guess. With a guess from an earlier solution they
+    therefore depend on more than the field.
+
+    Args:
+        count: Number of electrons at a chemical potential. It must not decrease with it.
+        n_electrons: Number of electrons wanted.
+        guess: Center of the first bracket, in units of t.
+        width: Half the width of the first bracket.
+        tolerance: The search ends at the first μ whose number of electrons differs from
+            `n_electrons` by at most this.
+        precision: The search also ends when μ is known to this precision.
+
+    Returns:
+        The chemical potential, at which `count` has been called.
+
+    Raises:
+        InputError: If no μ within 1000 of the guess gives this number of electrons.
+    """
+
+    @cache  # Brent's method begins with the ends of the bracket, which are known by then
+    def excess(mu: float) -> float:
+        difference = count(mu) - n_electrons
+        # Brent's method ends at an exact zero.
+        return 0.0 if abs(difference) <= tolerance else difference
+
+    below = above = width
+    while excess(guess - below) > 0 and below < _FARTHEST:
+        below *= 2
+    while excess(guess + above) < 0 and above < _FARTHEST:
+        above *= 2
+    low, high = guess - below, guess + above
+    if not excess(low) <= 0 <= excess(high):
+        raise InputError(
+            f"no chemical potential between {low:g} and {high:g} gives {n_electrons:g} electrons; "
+            f"there are {count(low):g} to {count(high):g}. Use another filling."
+        )
+    return cast(float, brentq(excess, low, high, xtol=precision))
