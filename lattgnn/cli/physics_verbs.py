@@ -195,7 +195,7 @@ def _clean_force_field(
             f" force_field.hamiltonian is {_in_words(model)}. Use another checkpoint, or"
             " --force_field.hamiltonian=null for the model of the checkpoint."
         )
-    if solver is not None and solver != learned.solver:
+    if solver is not None and solver.resolved(learned.hamiltonian) != learned.solver:
         raise InputError(
             f"force_field.checkpoint {checkpoint!r} has labels of {learned.solver}, but"
             f" force_field.solver is {solver}. Use --force_field.solver=null for the solver of the"

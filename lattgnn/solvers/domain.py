@@ -13,6 +13,7 @@ from torch import Tensor
 from lattgnn.errors import InputError
 from lattgnn.solvers.ed import NEGLIGIBLE_OCCUPATION, eigh, elementwise_products
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
+from lattgnn.solvers.single_thread import single_thread
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 from lattgnn.solvers.subsystems import (
     SubsystemBatch,
@@ -113,7 +114,8 @@ class DomainDiagonalization(Solver):
         elements = hamiltonian.elements(field.to(torch.float64).reshape(-1, *shape))
         solve = self._at_mu if self.filling is None else self._at_filling
         # Field by field, so that no result depends on the rest of the batch.
-        solved = [solve(batches, one) for one in elements]
+        with single_thread(max(batch.n_states for batch in batches)):
+            solved = [solve(batches, one) for one in elements]
         energy, mu, density = (torch.stack(part) for part in zip(*solved, strict=True))
         # Each element has been written once, by the subsystem whose core has its row. The mean with
         # the transposed element makes ρ Hermitian.
