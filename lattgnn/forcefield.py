@@ -32,7 +32,8 @@ class ExactForceField:
 
     Args:
         hamiltonian: The model on its lattice.
-        solver: Method for the electrons, and their ensemble.
+        solver: Method for the electrons, and their ensemble. What a tolerance leaves open is found
+            at once (`Solver.resolved`); the attribute `solver` has it.
 
     Reference:
         Y. Fan and G.-W. Chern, arXiv:2601.04104, eqs. (4)–(6), for the Holstein model.
@@ -40,7 +41,7 @@ class ExactForceField:
 
     def __init__(self, hamiltonian: Hamiltonian, solver: Solver) -> None:
         self.hamiltonian = hamiltonian
-        self.solver = solver
+        self.solver = solver.resolved(hamiltonian)
 
     @property
     def lattice(self) -> Lattice:

@@ -105,10 +105,11 @@ def export_verb(argv: Sequence[str]) -> None:
     """
     parser = model_parser(
         "export",
-        "Write the force field of a scalar field, including its classical part, for use without "
-        "lattgnn. The program takes fields [batch, *extent, n_sublattices] of any batch size and "
-        "extent, and returns forces of the same shape, and energies [batch] if the network has an "
-        "energy.",
+        "Write a force field, including its classical part, for use without lattgnn. The program "
+        "takes fields [batch, *extent, n_sublattices] of any batch size, with one more axis if the "
+        "field has components, and returns forces of the same shape, and energies [batch] if the "
+        "network has an energy. Any extent will do for scalar fields with a linear classical force;"
+        " other programs are for the extent of --lattice only.",
     )
     parser.add_argument(
         "checkpoint",
@@ -118,7 +119,7 @@ def export_verb(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--lattice",
         type=Lattice | None,
-        help="lattice of the checkpoint with other boundary conditions; its extent stays free",
+        help="lattice of the checkpoint with other boundary conditions or another extent",
     )
     parser.add_argument("--out", type=str, required=True, help="file to write, .pt2")
     parser.add_function_arguments(export_forces, skip={"net", "hamiltonian", "path", "solver"})
@@ -190,7 +191,7 @@ def _clean_force_field(
             f" force_field.hamiltonian is {_in_words(model)}. Use another checkpoint, or"
             " --force_field.hamiltonian=null for the model of the checkpoint."
         )
-    if solver is not None and solver != learned.solver:
+    if solver is not None and solver.resolved(learned.hamiltonian) != learned.solver:
         raise InputError(
             f"force_field.checkpoint {checkpoint!r} has labels of {learned.solver}, but"
             f" force_field.solver is {solver}. Use --force_field.solver=null for the solver of the"

@@ -1,5 +1,6 @@
 """From a Hamiltonian matrix to a density matrix."""
 
+from lattgnn.solvers.chebyshev import Chebyshev
 from lattgnn.solvers.domain import DomainDiagonalization
 from lattgnn.solvers.ed import ExactDiagonalization
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
@@ -7,6 +8,7 @@ from lattgnn.solvers.filling import find_mu
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
 __all__ = [
+    "Chebyshev",
     "DomainDiagonalization",
     "ElectronicState",
     "ExactDiagonalization",
