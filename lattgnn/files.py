@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import socket
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -159,6 +160,7 @@ def _locked_descriptor(path: Path, lock: Path) -> int:
             # The previous holder may have removed the file between our two calls. A lock on a
             # removed file excludes nobody, so the new file is locked instead.
             if lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat()):
+                _check_ours(descriptor, lock)
                 holder = f"\nprocess {os.getpid()} on {socket.gethostname()}\n"
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, holder.encode())
@@ -167,6 +169,18 @@ def _locked_descriptor(path: Path, lock: Path) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _check_ours(descriptor: int, lock: Path) -> None:
+    """Refuse to use a file as the lock that another program or the user has written."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    content = os.read(descriptor, 9)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    if content and content != b"\nprocess ":
+        raise InputError(
+            f"{lock} would be the lock file of this command, but it was not written by lattgnn. "
+            "Move it to another place, or use another directory."
+        )
 
 
 def _lock(descriptor: int, path: Path) -> bool:
@@ -189,6 +203,17 @@ def _holder(descriptor: int) -> str:
     # On Windows the first byte is locked for readers too, so the text begins after it.
     os.lseek(descriptor, 1, os.SEEK_SET)
     return os.read(descriptor, 1000).decode(errors="replace").strip() or "another process"
+
+
+def is_temporary(path: Path, names: Iterable[str]) -> bool:
+    """Whether a killed process left this file or directory.
+
+    Args:
+        path: The file or directory.
+        names: Names of the files and directories that it may have been meant to become.
+    """
+    found = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}\.tmp(\.\w+)?", path.name)
+    return found is not None and found[1] in names
 
 
 def _temporary_path(path: Path, suffix: str = "") -> Path:

@@ -129,3 +129,11 @@ def test_a_lock_lies_in_the_run_where_its_parent_is_read_only(tmp_path, monkeypa
     with run_lock(run):
         assert os.listdir(run) == [".run.lock"]
     assert os.listdir(run) == [] and os.listdir(tmp_path) == ["run"]
+
+
+def test_a_file_of_the_user_is_not_used_as_a_lock(tmp_path):
+    lock = tmp_path / ".run.lock"
+    lock.write_text("packages = []")
+    with pytest.raises(ValueError, match="was not written by lattgnn"), run_lock(tmp_path / "run"):
+        pass
+    assert lock.read_text() == "packages = []"

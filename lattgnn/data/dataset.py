@@ -13,6 +13,7 @@ The manifest exists if and only if the dataset is complete.
 import hashlib
 import json
 import reprlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,6 +24,7 @@ import zarr
 
 from lattgnn.data.sources import SPLITS, LabeledFields
 from lattgnn.errors import InputError
+from lattgnn.files import is_temporary
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.serialize import build, config_hash
@@ -119,6 +121,41 @@ def read_record(path: Path) -> Record | None:
     # A temporary folder has another name than its record.
     intact = record.name == path.name and fault(path.parent, record, hashed=True) is None
     return record if intact else None
+
+
+def remove_leftovers(root: Path, parts: Mapping[str, Record | None]) -> None:
+    """Remove damaged parts and what a killed process left half written, but no file of the user.
+
+    Args:
+        root: Directory of the dataset.
+        parts: Record of each part by its name, or None if the part is missing or damaged.
+
+    Raises:
+        InputError: If there is a file in a damaged part that `write_part` did not write.
+    """
+    for entry in root.iterdir():
+        if entry.is_symlink():
+            continue
+        if entry.is_dir() and parts.get(entry.name, ...) is None:
+            for file in entry.rglob("*"):
+                if not file.is_dir() and not _is_of_part(file.relative_to(entry)):
+                    raise InputError(
+                        f"part {entry} is damaged and must be replaced, but {file} was not written "
+                        "by lattgnn. Move this file to another place."
+                    )
+            shutil.rmtree(entry)
+        elif is_temporary(entry, [*parts, MANIFEST]):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _is_of_part(file: Path) -> bool:
+    """Whether a path relative to a part is one that `write_part` writes."""
+    array, *rest = file.parts
+    names = [field.name for field in fields(LabeledFields)]
+    # A chunk is the file c/0/0..., and zarr writes a file as FILE.HEX.partial first.
+    if array in names and rest:
+        return rest[0] == "c" or rest[0].startswith("zarr.")
+    return not rest and (array == RECORD or array.startswith("zarr."))
 
 
 def fault(root: Path, record: Record, hashed: bool) -> str | None:

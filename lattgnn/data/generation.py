@@ -25,6 +25,7 @@ from lattgnn.data.dataset import (
     LatticeDataset,
     Record,
     read_record,
+    remove_leftovers,
     write_part,
 )
 from lattgnn.data.label_check import check_labels
@@ -59,6 +60,7 @@ def dataset_config(
     if seed < 0:
         raise InputError(f"seed must be a whole number >= 0, got {seed!r}.")
     model = hamiltonian(lattice)
+    solver = solver.resolved(model)
     config = {
         "lattice": lattice.to_dict(),
         "hamiltonian": describe(model),
@@ -251,13 +253,8 @@ def _finish(
 ) -> list[Record]:
     """Make the missing parts and return the records of all parts, in the order of the tasks."""
     found = {task.name: read_record(path / task.name) for task in todo}
-    # Remove damaged parts, which have no valid record, and what a killed process left half written.
-    for entry in path.iterdir():
-        if entry.is_dir() and found.get(entry.name) is None:
-            shutil.rmtree(entry)
-        elif entry.suffix == ".tmp":
-            entry.unlink()
     records = {name: record for name, record in found.items() if record is not None}
+    remove_leftovers(path, found)
     if check and records:
         check_labels(path, _computed(records.values(), todo), exact)
     missing = [task for task in todo if task.name not in records]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -118,9 +119,10 @@ def open_run(
         )
     if trajectory.n_planned != len(plan.steps):  # killed while it was resized
         trajectory = resize_store(trajectory, len(plan.steps), config)
-    # zarr writes a chunk under a temporary name and renames it; a kill may leave that file behind.
+    # zarr writes a file under a temporary name and renames it; a kill may leave that file behind.
     for leftover in path.rglob("*.partial"):
-        leftover.unlink()
+        if re.fullmatch(r"(zarr|\d+)\.[0-9a-f]+", leftover.stem):  # no file of the user
+            leftover.unlink()
     return trajectory, plan.steps
 
 

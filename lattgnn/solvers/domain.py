@@ -1,18 +1,20 @@
 """Divide and conquer in O(n_states): diagonalize overlapping subsystems and keep their cores."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from operator import index
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from lattgnn.errors import InputError
+from lattgnn.errors import InputError, check_number
+from lattgnn.solvers.calibration import smallest_buffer
 from lattgnn.solvers.ed import NEGLIGIBLE_OCCUPATION, eigh, elementwise_products
-from lattgnn.solvers.fermi import fermi_function, grand_potential
+from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
+from lattgnn.solvers.single_thread import single_thread
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 from lattgnn.solvers.subsystems import (
     SubsystemBatch,
@@ -25,13 +27,20 @@ from lattgnn.solvers.subsystems import (
 # GPU.
 _MAX_ELEMENTS_CPU, _MAX_ELEMENTS_GPU = 2**19, 2**27
 
+Batches = tuple[SubsystemBatch, ...]
+Solution = tuple[Tensor, Tensor, Tensor]  # energy, μ and density elements of one field
+
 
 @dataclass(frozen=True)
 class DomainDiagonalization(Solver):
-    r"""ρ and Ω at fixed μ from the eigenstates |k⟩ of subsystems: cores of cells with buffers.
+    r"""ρ and Ω from the eigenstates |k⟩ of subsystems: cores of cells with buffers.
 
-        Ω    = Σ_subsystems Σ_k Ω(e_k) Σ_{a ∈ core} |⟨a|k⟩|²,    Ω(e) = −kT ln(1 + exp((μ − e)/kT))
+        Ω    = Σ_subsystems Σ_k w_k Ω(e_k),   w_k = Σ_{a ∈ core} |⟨a|k⟩|²
+        Ω(e) = −kT ln(1 + exp((μ − e)/kT))
         ρ_ab = ½ (ρ_ab in the subsystem whose core has a + ρ_ab in the subsystem whose core has b)
+
+    At fixed `filling`, one μ for all subsystems solves Σ w_k f(e_k − μ) = filling · n_states over
+    the levels of all of them, which are computed once. The energy is then Ω + μN.
 
     Each axis is cut into the fewest cores of at most `core` cells, as equal as possible. An axis is
     not cut if core + 2 buffer reaches its extent; if no axis is cut, the result is that of
@@ -41,9 +50,9 @@ class DomainDiagonalization(Solver):
 
     The cost is linear in the number of sites. The error falls with the buffer as ρ falls with
     distance: fast in insulators and at high temperature, slowly in cold metals. Operations of the
-    lattice are symmetries, and forces are derivatives of Ω, only within this error; translations by
-    a core are symmetries to rounding. The result for a field does not depend on the rest of its
-    batch.
+    lattice are symmetries, and forces are derivatives of the energy, only within this error;
+    translations by a core are symmetries to rounding. The result for a field does not depend on the
+    rest of its batch.
 
     Args:
         kT: Temperature of the electrons; 0 is the exact limit.
@@ -51,27 +60,80 @@ class DomainDiagonalization(Solver):
         core: Largest number of cells of a core along every axis, or one number per axis. In two
             dimensions one to two times the buffer is cheapest.
         buffer: Number of hops around a core, at least 1.
+        filling: Electrons per state, instead of `mu`.
+        tolerance: Rms error of an on-site density element, instead of `buffer`: the smallest buffer
+            that reaches it on reference fields, see `resolved`.
+        reference_std: Standard deviation of each component of these fields, in units of the field.
+            Errors are largest in weak fields, so a smaller number is safer.
 
     Raises:
-        InputError: If kT is negative, or core or buffer is not a whole number above 0.
+        InputError: If kT is negative, core or buffer is not a whole number above 0, tolerance or
+            filling is out of range, not exactly one of mu and filling is given, or not exactly one
+            of buffer and tolerance.
 
     Reference:
-        W. Yang, Phys. Rev. Lett. 66, 1438 (1991). Here cores replace its smooth partition of space,
-        and μ is fixed, so no common chemical potential has to be found.
+        W. Yang, Phys. Rev. Lett. 66, 1438 (1991). Here cores replace its smooth partition of space.
     """
 
     kT: float
-    mu: float
-    core: int | tuple[int, ...]
-    buffer: int
+    mu: float | None = None
+    core: int | tuple[int, ...] = 8
+    buffer: int | None = None
+    filling: float | None = field(default=None, metadata={"describe": "changed"})
+    tolerance: float | None = field(default=None, metadata={"describe": "changed"})
+    reference_std: float = field(default=1.0, metadata={"describe": "changed"})
 
     def __post_init__(self) -> None:
         self._check_ensemble()
+        if (self.buffer is None) == (self.tolerance is None):
+            raise InputError(
+                f"exactly one of buffer and tolerance must be given, got buffer={self.buffer!r} "
+                f"and tolerance={self.tolerance!r}. Use buffer=5, or tolerance=1e-4."
+            )
         if isinstance(self.core, tuple | list):
             object.__setattr__(self, "core", tuple(_whole("core", n) for n in self.core))
         else:
             object.__setattr__(self, "core", _whole("core", self.core))
-        object.__setattr__(self, "buffer", _whole("buffer", self.buffer))
+        if self.tolerance is not None:
+            check_number("tolerance", self.tolerance, 1e-12, 0.1)
+            check_number("reference_std", self.reference_std, 0)
+        else:
+            object.__setattr__(self, "buffer", _whole("buffer", self.buffer))
+
+    def refined(self) -> "DomainDiagonalization":
+        """The same cores with a buffer of two more hops, or a tenth of the tolerance."""
+        if self.tolerance is not None:
+            return replace(self, tolerance=max(self.tolerance / 10, 1e-12))
+        assert self.buffer is not None  # checked in __post_init__
+        return replace(self, buffer=self.buffer + 2)
+
+    def resolved(
+        self, hamiltonian: TightBinding, fields: Float[Tensor, "..."] | None = None
+    ) -> "DomainDiagonalization":
+        """The smallest buffer whose rms error of on-site density elements is within the tolerance.
+
+        Without fields, each buffer is compared with exact diagonalization on a periodic lattice
+        that it leaves two cells to cut, in 20 uncorrelated random fields with the standard
+        deviation `reference_std` (spins: uniform on the sphere), which are always the same.
+
+        Args:
+            hamiltonian: The model, hashable.
+            fields: Reference fields [..., *field_shape] instead, on the lattice of the model. Above
+                1600 states the reference is the solver with a buffer of two more hops.
+
+        Returns:
+            The solver with this buffer; itself if it has a buffer.
+
+        Raises:
+            InputError: If no buffer reaches the tolerance on a lattice of at most 1600 states.
+        """
+        if self.tolerance is None:
+            return self
+        core = max(self.core) if isinstance(self.core, tuple) else self.core
+        unresolved = replace(self, buffer=1, tolerance=None, reference_std=1.0)
+        reference = self.reference_std if fields is None else fields
+        buffer = smallest_buffer(unresolved, hamiltonian, self.tolerance, core, reference)
+        return replace(unresolved, buffer=buffer)
 
     @torch.no_grad()
     def solve(self, hamiltonian: TightBinding, field: Float[Tensor, "..."]) -> ElectronicState:
@@ -83,13 +145,14 @@ class DomainDiagonalization(Solver):
                 work.
 
         Returns:
-            Energy Ω and μ [...], density elements [..., nnz], float64 (or complex128) on that
-            device.
+            Energy and μ [...], density elements [..., nnz], float64 (or complex128) on that device.
 
         Raises:
-            InputError: If the field is not finite or has the wrong shape, or `core` does not have
-                one number per axis of the lattice.
+            InputError: If the field is not finite or has the wrong shape, `core` does not have one
+                number per axis of the lattice, or the tolerance cannot be reached.
         """
+        if self.buffer is None:
+            return self.resolved(hamiltonian).solve(hamiltonian, field)
         hamiltonian.check_field(field)
         shape, dim = hamiltonian.field_shape, hamiltonian.lattice.dim
         core = self.core if isinstance(self.core, tuple) else (self.core,) * dim
@@ -99,46 +162,83 @@ class DomainDiagonalization(Solver):
             )
         batches, transposed = _partition(hamiltonian, core, self.buffer, field.device)
         elements = hamiltonian.elements(field.to(torch.float64).reshape(-1, *shape))
+        solve = self._at_mu if self.filling is None else self._at_filling
         # Field by field, so that no result depends on the rest of the batch.
-        solved = [self._solve(batches, transposed, one) for one in elements]
-        energy, density = (torch.stack(part) for part in zip(*solved, strict=True))
-        batch_shape = field.shape[: field.ndim - len(shape)]
-        energy = energy.reshape(batch_shape)
-        mu = torch.full_like(energy, self.mu)
-        return ElectronicState(energy, mu, density.reshape(*batch_shape, -1))
-
-    def _solve(
-        self,
-        batches: tuple[SubsystemBatch, ...],
-        transposed: Int[Tensor, " nnz"],
-        elements: Shaped[Tensor, " nnz"],
-    ) -> tuple[Float[Tensor, ""], Shaped[Tensor, " nnz"]]:
-        """Ω and density elements of one field."""
-        energy, density = elements.real.new_zeros(()), torch.empty_like(elements)
-        for batch in batches:
-            omega, density[batch.owned] = self._solve_batch(batch, elements)
-            energy = energy + omega
+        with single_thread(max(batch.n_states for batch in batches)):
+            solved = [solve(batches, one) for one in elements]
+        energy, mu, density = (torch.stack(part) for part in zip(*solved, strict=True))
         # Each element has been written once, by the subsystem whose core has its row. The mean with
         # the transposed element makes ρ Hermitian.
-        return energy, (density + density[transposed].conj()) / 2
+        density = (density + density[:, transposed].conj()) / 2
+        batch_shape = field.shape[: field.ndim - len(shape)]
+        return ElectronicState(
+            energy.reshape(batch_shape), mu.reshape(batch_shape), density.reshape(*batch_shape, -1)
+        )
 
-    def _solve_batch(
-        self, batch: SubsystemBatch, elements: Shaped[Tensor, " nnz"]
-    ) -> tuple[Float[Tensor, ""], Shaped[Tensor, " n_owned"]]:
-        """Ω of the cores of a batch, and the density elements whose row lies in one of them."""
-        matrices = elements.new_zeros(batch.n_subsystems, batch.n_states, batch.n_states)
-        matrices.view(-1)[batch.positions] = elements[batch.elements]
-        energies, states = _eigenstates(matrices)
-        mu = energies.new_full((batch.n_subsystems,), self.mu)
-        # The weight of a level is the part of its state that lies in the core, whose states come
-        # first.
-        weights = states[:, : batch.n_core].abs().square().sum(1)
-        omega = grand_potential(energies, mu, self.kT, weights).sum()
-        occupations = fermi_function(energies, mu, self.kT)
-        # Levels are sorted, so the occupied ones come first.
-        n_occupied = int((occupations > NEGLIGIBLE_OCCUPATION).sum(-1).max())
-        vectors = states[..., :n_occupied] * occupations[:, None, :n_occupied].sqrt()
-        return omega, _products(vectors.flatten(0, 1), batch.rows, batch.cols)
+    def _at_mu(self, batches: Batches, elements: Shaped[Tensor, " nnz"]) -> Solution:
+        """Ω, μ and density elements of one field, one batch of subsystems after the other."""
+        assert self.mu is not None  # checked in __post_init__, as the filling is
+        energy, density = elements.real.new_zeros(()), torch.empty_like(elements)
+        mu = energy + self.mu
+        for batch in batches:
+            levels = _levels(batch, elements)
+            some = mu.expand(batch.n_subsystems)
+            occupations = fermi_function(levels.energies, some, self.kT)
+            omega = grand_potential(levels.energies, some, self.kT, levels.weights).sum()
+            energy = energy + omega
+            density[batch.owned] = _density(batch, levels, occupations)
+        return energy, mu, density
+
+    def _at_filling(self, batches: Batches, elements: Shaped[Tensor, " nnz"]) -> Solution:
+        """Free energy, μ and density elements of one field, after all subsystems are solved."""
+        assert self.filling is not None
+        solved = [_levels(batch, elements) for batch in batches]
+        energies = torch.cat([levels.energies.flatten() for levels in solved])
+        weights = torch.cat([levels.weights.flatten() for levels in solved])
+        n_electrons = self.filling * sum(batch.n_subsystems * batch.n_core for batch in batches)
+        order = energies.argsort(stable=True)
+        mu = chemical_potential(energies[order], n_electrons, self.kT, weights[order])
+        occupations = fermi_function(energies, mu, self.kT, n_electrons, weights)
+        density, done = torch.empty_like(elements), 0
+        for batch, levels in zip(batches, solved, strict=True):
+            n = levels.energies.numel()
+            some = occupations[done : done + n].view_as(levels.energies)
+            density[batch.owned] = _density(batch, levels, some)
+            done += n
+        omega = grand_potential(energies, mu, self.kT, weights)
+        return omega + mu * n_electrons, mu, density
+
+
+class _Levels(NamedTuple):
+    """Eigenstates of a batch of subsystems.
+
+    The weight of a level is the part of its state that lies in the core. Of the states only the
+    rows are kept that ρ needs.
+    """
+
+    energies: Float[Tensor, "b n"]
+    weights: Float[Tensor, "b n"]
+    states: Shaped[Tensor, "n_touched n"]
+
+
+def _levels(batch: SubsystemBatch, elements: Shaped[Tensor, " nnz"]) -> _Levels:
+    """Diagonalize the subsystems of a batch."""
+    matrices = elements.new_zeros(batch.n_subsystems, batch.n_states, batch.n_states)
+    matrices.view(-1)[batch.positions] = elements[batch.elements]
+    energies, states = _eigenstates(matrices)
+    # States of the core come first.
+    weights = states[:, : batch.n_core].abs().square().sum(1)
+    return _Levels(energies, weights, states.flatten(0, 1)[batch.states])
+
+
+def _density(
+    batch: SubsystemBatch, levels: _Levels, occupations: Float[Tensor, "b n"]
+) -> Shaped[Tensor, " n_owned"]:
+    """The density elements whose row lies in a core of the batch."""
+    # Levels are sorted, so the occupied ones come first.
+    n_occupied = int((occupations > NEGLIGIBLE_OCCUPATION).sum(-1).max())
+    factors = occupations[:, :n_occupied].sqrt()[batch.states // batch.n_states]
+    return _products(levels.states[:, :n_occupied] * factors, batch.rows, batch.cols)
 
 
 def _eigenstates(
@@ -171,7 +271,7 @@ def _on_cpu(tensor: Tensor) -> bool:
 @lru_cache(maxsize=4)
 def _partition(
     hamiltonian: TightBinding, core: tuple[int, ...], buffer: int, device: torch.device
-) -> tuple[tuple[SubsystemBatch, ...], Int[Tensor, " nnz"]]:
+) -> tuple[Batches, Int[Tensor, " nnz"]]:
     """All subsystems in batches, and the positions of the transposed elements, on a device."""
     max_elements = _MAX_ELEMENTS_CPU if device.type == "cpu" else _MAX_ELEMENTS_GPU
     subsystems = cut_into_subsystems(hamiltonian, core, buffer)

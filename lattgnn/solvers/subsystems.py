@@ -55,8 +55,10 @@ class SubsystemBatch:
         elements: Positions, in the pattern of H, of the elements that fill the matrices.
         positions: Where they go in the flattened matrices.
         owned: Positions, in the pattern of H, of the elements whose row lies in a core.
-        rows: Their rows, numbered through all matrices: subsystem · n_states + row.
-        cols: Their columns, numbered in the same way.
+        states: States that appear in them as row or column, numbered through all matrices:
+            subsystem · n_states + state.
+        rows: Position of the row of each owned element in `states`.
+        cols: Position of its column in `states`.
     """
 
     n_subsystems: int
@@ -65,12 +67,13 @@ class SubsystemBatch:
     elements: Int[Tensor, " n_elements"]
     positions: Int[Tensor, " n_elements"]
     owned: Int[Tensor, " n_owned"]
+    states: Int[Tensor, " n_touched"]
     rows: Int[Tensor, " n_owned"]
     cols: Int[Tensor, " n_owned"]
 
     def to(self, device: torch.device) -> "SubsystemBatch":
         """The same batch on a device."""
-        names = ("elements", "positions", "owned", "rows", "cols")
+        names = ("elements", "positions", "owned", "states", "rows", "cols")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
@@ -203,12 +206,10 @@ def _batch(members: list[Subsystem]) -> SubsystemBatch:
     lengths = [len(member.rows) for member in members]
     first = np.repeat(n_states * np.arange(len(members)), lengths)
     owned = row < n_core
-    arrays = (
-        elements,
-        (first + row) * n_states + col,
-        elements[owned],
-        (first + row)[owned],
-        (first + col)[owned],
-    )
+    # Products of all other rows of the eigenstates are never needed.
+    ends = np.stack([(first + row)[owned], (first + col)[owned]])
+    states, inverse = np.unique(ends, return_inverse=True)
+    rows, cols = inverse.reshape(ends.shape)  # numpy 1 returns it flat
+    arrays = (elements, (first + row) * n_states + col, elements[owned], states, rows, cols)
     tensors = [torch.from_numpy(array.astype(np.int64)) for array in arrays]
     return SubsystemBatch(len(members), n_core, n_states, *tensors)

@@ -153,3 +153,36 @@ def test_killed_and_run_again_equals_uninterrupted(tmp_path, n_workers, kills):
         LatticeDataset.open(path)
     again = generate(*arguments, root, "killed", n_workers=n_workers, progress=False)
     assert again == path and contents(again) == contents(whole)
+
+
+def unfinished(made: Path, tmp_path: Path) -> Path:
+    """A copy of the dataset without one part and without the manifest."""
+    copy = shutil.copytree(made, tmp_path / made.name)
+    (copy / "manifest.json").unlink()
+    shutil.rmtree(copy / "02-quench-val-0000")
+    return copy
+
+
+def test_files_of_the_user_stay_in_an_unfinished_dataset(recipe, made, tmp_path):
+    copy = unfinished(made, tmp_path)
+    outside = tmp_path / "outside"
+    kept = [copy / "figures" / "a.png", copy / "notes.tmp", copy / ".git.tmp" / "config"]
+    kept.append(outside / "data.npz")
+    for file in kept:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("mine")
+    (copy / "link").symlink_to(outside, target_is_directory=True)
+    killed = copy / ".02-quench-val-0000.0123abcd.tmp"
+    (killed / "field").mkdir(parents=True)
+    generate(**recipe, root=tmp_path)
+    assert all(file.read_text() == "mine" for file in kept) and (copy / "link").is_symlink()
+    assert not killed.exists() and (copy / "manifest.json").exists()
+
+
+def test_a_damaged_part_with_a_file_of_the_user_is_not_replaced(recipe, made, tmp_path):
+    copy = unfinished(made, tmp_path)
+    note = copy / "00-quench-train-0000" / "field" / "note.txt"
+    note.write_text("mine")
+    with pytest.raises(ValueError, match=r"note.txt was not written by lattgnn. Move this file"):
+        generate(**recipe, root=tmp_path)
+    assert note.read_text() == "mine"

@@ -302,3 +302,14 @@ class Spins:
         forces = field.new_zeros(field.shape)
         forces[..., 2] = 1.0
         return -field[..., 2].sum(-1), forces
+
+
+def test_only_what_zarr_left_half_written_is_removed_from_a_run(again, tmp_path) -> None:
+    run = again("run")
+    left = chunk(run, "field", 1).with_suffix(f".{'0123456789abcdef' * 2}.partial")
+    mine = [tmp_path / "run" / "movie.mp4.partial", tmp_path / "run" / "notes" / "a.partial"]
+    for file in [left, *mine]:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("x")
+    again("run")
+    assert not left.exists() and all(file.exists() for file in mine)

@@ -191,6 +191,57 @@ def test_empty_and_full_bands(mu, filling, kT, rng):
     )
 
 
+@pytest.mark.parametrize("kT", [0.1, 0.0])
+@pytest.mark.parametrize("model", WHOLE[:4] + WHOLE[-2:], ids=name)
+def test_fixed_filling_is_exact_where_buffers_cover_the_lattice(model, kT, rng):
+    field = random_field(model, rng, 2)
+    exact = ExactDiagonalization(kT, filling=0.37).solve(model, field)
+    state = DomainDiagonalization(kT, core=4, buffer=4, filling=0.37).solve(model, field)
+    for part in ("energy", "mu", "density_elements"):
+        torch.testing.assert_close(getattr(state, part), getattr(exact, part), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kT", [0.1, 0.0])
+@pytest.mark.parametrize("model", [Holstein(square(12)), DoubleExchange(square(12))], ids=name)
+def test_at_fixed_filling_the_density_sums_to_the_electrons(model, kT, rng):
+    fields = random_field(model, rng, 3)
+    solver = replace(SOLVER, kT=kT, mu=None, filling=0.43)
+    state = solver.solve(model, fields)
+    count = state.density_elements[:, model.rows == model.cols].real.sum(-1)
+    torch.testing.assert_close(count, torch.full_like(count, 0.43 * model.n_states))
+    alone = solver.solve(model, fields[1])
+    assert torch.equal(state.mu[1], alone.mu)
+    assert torch.equal(state.density_elements[1], alone.density_elements)
+    if kT:  # at its own chemical potential the electrons are those of a fixed mu
+        at_mu = replace(SOLVER, mu=float(alone.mu)).solve(model, fields[1])
+        torch.testing.assert_close(at_mu.density_elements, alone.density_elements)
+        energy = float(at_mu.energy + alone.mu * 0.43 * model.n_states)
+        assert float(alone.energy) == pytest.approx(energy, rel=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("filling", [0.4, 0.5])
+@pytest.mark.parametrize("std", [5.27, 2.0])
+def test_filling_of_a_large_lattice(filling, std, rng):
+    """The force error at fixed filling is that of the solver at fixed μ: the common μ adds none."""
+    model = Holstein(square(40))
+    field = std * torch.randn(1600, dtype=torch.float64, generator=rng)
+    exact = ExactForceField(model, ExactDiagonalization(0.1, filling=filling))
+    solver = DomainDiagonalization(0.1, core=8, buffer=5, filling=filling)
+    state = solver.solve(model, field)
+    count = float(state.density_elements[model.rows == model.cols].sum())
+    assert count == pytest.approx(filling * 1600, abs=1e-6)
+    mu = float(exact.solver.solve(model, field).mu)
+    assert float(state.mu) == pytest.approx(mu, abs=1e-3)
+
+    def error(*solvers):
+        forces = [ExactForceField(model, each).electronic(field)[1] for each in solvers]
+        return float((forces[0] - forces[1]).square().mean())
+
+    at_mu = error(replace(solver, mu=mu, filling=None), ExactDiagonalization(0.1, mu=mu))
+    assert error(solver, exact.solver) < 1.5 * at_mu < {5.27: 1e-7, 2.0: 1e-4}[std]
+
+
 def test_a_far_change_of_the_field_changes_nothing(rng):
     """Locality is exact: a force does not depend on the field beyond core and buffer."""
     force_field = ExactForceField(Holstein(square(16)), SOLVER)
@@ -208,6 +259,8 @@ def test_a_far_change_of_the_field_changes_nothing(rng):
     [
         ({"kT": -0.1}, "kT must be finite and at least 0, got -0.1"),
         ({"mu": float("inf")}, "mu must be finite"),
+        ({"mu": None}, "one of mu and filling must be given"),
+        ({"filling": 0.5}, "only one of mu and filling"),
         ({"core": 0}, "core must be a whole number, at least 1, got 0. Use 5"),
         ({"core": (4, -1)}, "core must be a whole number, at least 1, got -1"),
         ({"buffer": 0}, "buffer must be a whole number, at least 1, got 0"),

@@ -136,3 +136,25 @@ def test_weights_count_levels_in_part(kT, rng):
     alone = torch.stack([grand_potential(energies[:, k : k + 1], mu, kT) for k in range(8)], dim=-1)
     found = grand_potential(energies, mu, kT, weights)
     torch.testing.assert_close(found, (weights * alone).sum(-1), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("kT", [0.0, 1e-3, 0.2])
+@pytest.mark.parametrize("n_electrons", [0.5, 3.0, 7.25, 14.0])
+def test_a_level_of_weight_two_is_two_levels(kT, n_electrons, rng):
+    energies = random_levels(rng, 2, 8)
+    weights = torch.tensor([[1.0, 2, 1, 3, 2, 1, 4, 2], [2.0, 2, 2, 2, 2, 2, 2, 2]]).double()
+    mu = chemical_potential(energies, n_electrons, kT, weights)
+    occupations = fermi_function(energies, mu, kT, n_electrons, weights)
+    assert (weights * occupations).sum(-1).tolist() == pytest.approx([n_electrons] * 2, abs=1e-11)
+    for e, w, found, f in zip(energies, weights, mu, occupations, strict=True):
+        repeated = e.repeat_interleave(w.long())
+        expected = chemical_potential(repeated, n_electrons, kT)
+        assert float(found) == pytest.approx(float(expected), abs=1e-13)
+        one_by_one = fermi_function(repeated, expected, kT, n_electrons)
+        torch.testing.assert_close(f.repeat_interleave(w.long()), one_by_one, rtol=0, atol=1e-12)
+
+
+def test_levels_of_no_weight_do_not_count():
+    energies, weights = levels(-9.0, -1.0, 0.0, 1.0, 7.0), levels(0, 1, 0, 1, 0)
+    assert float(chemical_potential(energies, 1.0, 0.1, weights)) == pytest.approx(0, abs=1e-14)
+    assert float(chemical_potential(energies, 0.5, 0.01, weights)) == pytest.approx(-1, abs=1e-14)
