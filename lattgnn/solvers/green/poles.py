@@ -53,11 +53,11 @@ def fermi_poles(kT: float, half_width: float, tolerance: float) -> tuple[tuple[f
             2^20 kT.
 
     Example:
-        At kT = 0.1 and |x| ≤ 12.8 eight poles are enough, the lowest at π kT:
+        At kT = 0.1 and |x| ≤ 12.8 nine poles are enough, the lowest at π kT:
 
         >>> poles = fermi_poles(kT=0.1, half_width=12.0, tolerance=1e-8)
         >>> len(poles), round(poles[0][0], 4), round(poles[0][1], 4)
-        (8, 0.3142, 0.2)
+        (9, 0.3142, 0.2)
     """
     if not half_width <= _LARGEST_RANGE * kT:
         raise InputError(
