@@ -34,6 +34,8 @@ class DenseGreens:
         self._on_cpu = SiteGraph.of(hamiltonian)
         self._device = device
         self.graph = self._on_cpu.to(device)
+        self.n_states = hamiltonian.n_states
+        self._diagonal = torch.nonzero(hamiltonian.rows == hamiltonian.cols)[:, 0].to(device)
         self.is_treelike = is_treelike(self._lattice, self._on_cpu)
         self._blocks: dict[Block, Blocks] = {}
 
@@ -59,6 +61,29 @@ class DenseGreens:
         # Each bond is known from the blocks of both of its ends.
         bonds = (bonds + bonds[graph.reverse].mH) / 2
         return graph.density_elements(sites, bonds)
+
+    def energy(
+        self, elements: Shaped[Tensor, " nnz"], mu: float, schedule: tuple[Pole, ...]
+    ) -> Float[Tensor, ""]:
+        """Im Σ_p weight_p Tr G(i frequency_p + μ), the part of Ω that depends on G.
+
+        Args:
+            elements: The elements of H in one field.
+            mu: Chemical potential.
+            schedule: The poles of the energy, their blocks and rounds.
+        """
+        own, hopping = self.graph.matrices(elements)
+        total = own.real.new_zeros(())
+        for poles in self._together(schedule):
+            greens = self._greens(own, hopping, mu, poles)
+            traces = greens.sites.diagonal(dim1=-2, dim2=-1).sum((-2, -1)).imag
+            for pole, trace in zip(poles, traces, strict=True):
+                total = total + pole.weight * trace
+        return total
+
+    def electrons(self, density: Shaped[Tensor, " nnz"]) -> Float[Tensor, ""]:
+        """The trace of a matrix with the pattern of H, such as the number of electrons of ρ."""
+        return density[self._diagonal].real.sum()
 
     def _greens(
         self,

@@ -45,7 +45,7 @@ class Messages:
 def bare_inverses(
     sites: Shaped[Tensor, "n_sites o o"],
     frequencies: Float[Tensor, " n_poles"],
-    mu: Float[Tensor, ""],
+    mu: float,
 ) -> Complex[Tensor, "n_poles n_sites o o"]:
     """a_i = i w + μ − H_ii at each pole."""
     identity = torch.eye(sites.shape[-1], dtype=sites.dtype, device=sites.device)

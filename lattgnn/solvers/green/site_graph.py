@@ -94,7 +94,8 @@ class SiteGraph:
         o = self.n_orbitals
         flat = elements.new_zeros((self.n_sites + self.n_bonds) * o * o)
         flat[self.elements] = elements
-        return flat.view(-1, o, o).tensor_split([self.n_sites])
+        matrices = flat.view(-1, o, o)
+        return matrices[: self.n_sites], matrices[self.n_sites :]
 
     def density_elements(
         self, sites: Shaped[Tensor, "n_sites o o"], bonds: Shaped[Tensor, "n_bonds o o"]
