@@ -109,10 +109,11 @@ def export_verb(argv: Sequence[str]) -> None:
     """
     parser = model_parser(
         "export",
-        "Write the force field of a scalar field, including its classical part, for use without "
-        "lattgnn. The program takes fields [batch, *extent, n_sublattices] of any batch size and "
-        "extent, and returns forces of the same shape, and energies [batch] if the network has an "
-        "energy.",
+        "Write a force field, including its classical part, for use without lattgnn. The program "
+        "takes fields [batch, *extent, n_sublattices] of any batch size, with one more axis if the "
+        "field has components, and returns forces of the same shape, and energies [batch] if the "
+        "network has an energy. Any extent will do for scalar fields with a linear classical force;"
+        " other programs are for the extent of --lattice only.",
     )
     parser.add_argument(
         "checkpoint",
@@ -122,7 +123,7 @@ def export_verb(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--lattice",
         type=Lattice | None,
-        help="lattice of the checkpoint with other boundary conditions; its extent stays free",
+        help="lattice of the checkpoint with other boundary conditions or another extent",
     )
     parser.add_argument("--out", type=str, required=True, help="file to write, .pt2")
     parser.add_function_arguments(export_forces, skip={"net", "hamiltonian", "path", "solver"})

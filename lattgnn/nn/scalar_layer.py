@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lattgnn.native import library
-from lattgnn.nn.sparse_map import SparseMap
+from lattgnn.nn.sparse_map import SparseMap, is_traced
 
 
 def scalar_layer_output(
@@ -86,7 +86,7 @@ def _with_sums(
     n, rows, batch = x.shape
     n_orbits = sums.matrix.shape[0] // rows
     functions: Any = library() if x.dtype == torch.float32 and x.device.type == "cpu" else None
-    if functions is None:
+    if functions is None or is_traced(x):
         others = sums(x.permute(1, 2, 0)).view(n_orbits, rows, batch, n)
         return torch.cat([x, *others.permute(0, 3, 1, 2)]).flatten(1)
     columns, values, starts = sums.csr_arrays

@@ -114,12 +114,14 @@ class _SparseProduct(torch.autograd.Function):
     def forward(x: Tensor, sparse: SparseMap) -> Tensor:
         # Widths are named, because a map without rows or columns leaves −1 ambiguous.
         n_rows, width = sparse.matrix.shape[0], math.prod(x.shape[1:])
-        flat = x.reshape(len(x), width)
-        if flat.dtype != torch.float32 or flat.device.type != "cpu":
+        flat = x.reshape(x.shape[0], width)
+        arrays = sparse.csr_arrays if flat.device.type == "cpu" else None
+        # A program that is exported cannot hold a sparse matrix, in any precision.
+        if arrays is None or not (flat.dtype == torch.float32 or is_traced(flat)):
             return (sparse.matrix @ flat).view(n_rows, *x.shape[1:])
         # The rows of the product are weighted sums of rows of x, which is what an embedding bag
         # computes.
-        columns, values, row_starts = sparse.csr_arrays
+        columns, values, row_starts = arrays
         sums = nn.functional.embedding_bag(
             columns,
             flat,
@@ -137,6 +139,12 @@ class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads: Tensor):
         return _SparseProduct.apply(grads[0], ctx.sparse.transpose), None
+
+
+def is_traced(x: Tensor) -> bool:
+    """Whether an operation on a tensor is only recorded, to become part of an exported program."""
+    # While code is traced, tensors of another class stand for its input.
+    return type(x) is not Tensor
 
 
 @contextmanager
