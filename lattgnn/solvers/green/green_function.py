@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Shaped
@@ -210,12 +211,11 @@ class _OneField:
     def _search(
         self, n_electrons: float, guess: float, width: float, entries: tuple[str, ...]
     ) -> float:
-        schedule = self._schedule(entries)
-
-        def count(mu: float) -> float:
-            return float(self.greens.electrons(self.greens.density(self.elements, mu, schedule)))
-
+        count = partial(self._count, self._schedule(entries))
         return find_mu(count, n_electrons, guess, max(width, 1e-3), _ELECTRONS)
+
+    def _count(self, schedule: tuple[Pole, ...], mu: float) -> float:
+        return float(self.greens.electrons(self.greens.density(self.elements, mu, schedule)))
 
 
 def spectrum_bounds(
