@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from lattgnn.lattice import Lattice
 from lattgnn.solvers.green.elimination import SymbolicMatrix
-from lattgnn.solvers.green.program import ACCUMULATOR, Stage, Writer, accumulator_planes
-from lattgnn.solvers.green.stencil import Key, Site, State, Stencil
-from lattgnn.solvers.green.straight_line import ZERO, Complex, Term, conjugate
+from lattgnn.solvers.green.program import ACCUMULATOR, TRACE, Result, Stage, Writer, result_of
+from lattgnn.solvers.green.stencil import Site, State, Stencil
+from lattgnn.solvers.green.straight_line import ZERO, Complex, Term
 
 
 class MeanPoles:
@@ -16,7 +16,7 @@ class MeanPoles:
 
     Args:
         stencil: The Hamiltonian.
-        elements: Wanted elements, as for `PoleProgram`.
+        results: What is wanted, as for `PoleProgram`.
         n_poles: Number of poles.
         classical: If the accumulator holds forces, the lattice whose nearest neighbors give −k0 Q_i
             − k1 Σ_j Q_j at the start; the field itself then follows the planes of the stencil in
@@ -24,9 +24,9 @@ class MeanPoles:
     """
 
     def __init__(
-        self, stencil: Stencil, elements: Sequence[Key], n_poles: int, classical: Lattice | None
+        self, stencil: Stencil, results: Sequence[Result], n_poles: int, classical: Lattice | None
     ) -> None:
-        self.stencil, self.elements = stencil, elements
+        self.stencil, self.results = stencil, results
         self.n_poles, self.classical = n_poles, classical
 
     def stage(self, is_start: bool) -> Stage:
@@ -36,15 +36,16 @@ class MeanPoles:
         zero = (0,) * len(self.stencil.extent)
         sites = [_MeanSite(writer, pole) for pole in range(self.n_poles)]
         registers, places = [], {}
-        for plane, (key, part) in enumerate(accumulator_planes(self.stencil, self.elements)):
+        for plane, (key, part) in enumerate(self.results):
             total: Term = 0.0
             if not is_start:
                 total = builder.load(ACCUMULATOR, plane, zero)
             elif self.classical is not None:
                 total = self._classical(writer, self.classical, key[0])
             for pole, site in enumerate(sites):
-                weight = builder.parameter(writer.parameters.weight(pole))
-                total = builder.multiply_add(total, weight, site.density(key, zero)[part])
+                weight = builder.parameter(writer.parameters.weight(pole, part == TRACE))
+                term = result_of(builder, self.stencil, (key, part), site.green)
+                total = builder.multiply_add(total, weight, term)
             # The accumulator must hold the number itself, not minus it.
             registers.append(builder.register(builder.positive(total)).register)
             places[key, part] = (plane, 1)
@@ -96,17 +97,7 @@ class _MeanSite:
         real = builder.multiply_add(here[0], inverse, total[1], -1)
         return real, builder.multiply_add(here[1], inverse, total[0])
 
-    def density(self, key: Key, zero: tuple[int, ...]) -> Complex:
-        """The same as `PoleProgram` gives for a block."""
-        a, b = (key[0], zero), (key[1], key[2])
-        forward = self._green(b, a)
-        if self.stencil.is_real or a == b:
-            return forward[0], 0.0
-        builder = self.writer.builder
-        total = builder.complex_add(forward, conjugate(self._green(a, b)))
-        return builder.multiply(0.5, total[0]), builder.multiply(0.5, total[1])
-
-    def _green(self, a: State, b: State) -> Complex:
+    def green(self, a: State, b: State) -> Complex:
         """G_ab; between neighbors it is −G_ac A_cd G_db."""
         one, other = self.stencil.site(a), self.stencil.site(b)
         left, right = self._inverse(one), self._inverse(other)

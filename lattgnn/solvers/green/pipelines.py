@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from lattgnn.lattice import Lattice
-from lattgnn.solvers.green.program import Parameters, PoleProgram, Stage, accumulator_planes
+from lattgnn.solvers.green.program import Parameters, PoleProgram, Result, Stage
 from lattgnn.solvers.green.schedule import Block, Pole
 from lattgnn.solvers.green.mean_poles import MeanPoles
-from lattgnn.solvers.green.stencil import Key, Stencil, on_diagonal
+from lattgnn.solvers.green.stencil import Stencil, on_diagonal
 from lattgnn.solvers.green.stencil_blocks import stencil_blocks
 
 # Poles with the block "mean" that one program works on. They are so cheap that reading and writing
@@ -49,13 +49,13 @@ class Pipelines:
     Attributes:
         stencil: The Hamiltonian.
         kinds: Block and rounds of all poles that may come.
-        elements: Wanted elements of the density matrix, as for `PoleProgram`.
+        results: What is wanted, as for `PoleProgram`: the planes of the accumulator.
         classical: As for `MeanPoles`.
     """
 
     stencil: Stencil
     kinds: tuple[tuple[Block, int], ...]
-    elements: tuple[Key, ...]
+    results: tuple[Result, ...]
     classical: Lattice | None = None
 
     @cached_property
@@ -76,12 +76,12 @@ class Pipelines:
         Raises:
             InputError: If the lattice is too small for a block.
         """
-        mean = MeanPoles(self.stencil, self.elements, self._n_mean, self.classical)
+        mean = MeanPoles(self.stencil, self.results, self._n_mean, self.classical)
         found = [[mean.stage(is_start=True)], [mean.stage(is_start=False)]]
         for block, rounds in self._numbers:
             blocks = stencil_blocks(self.stencil, block)
             assert blocks is not None, "the lattice must be large enough for the block"
-            found.append(PoleProgram(self.stencil, blocks, rounds, self.elements).stages)
+            found.append(PoleProgram(self.stencil, blocks, rounds, self.results).stages)
         return found
 
     @property
@@ -89,16 +89,11 @@ class Pipelines:
         """Numbers that each program is given."""
         return Parameters(self.stencil.n_states).count(self._n_mean)
 
-    @cached_property
-    def planes(self) -> list[tuple[Key, int]]:
-        """Element and part (real or imaginary) of each plane of the accumulator."""
-        return accumulator_planes(self.stencil, self.elements)
-
     def runs(
         self,
         schedule: Sequence[Pole],
         mu: float,
-        factor: float = 1.0,
+        weights: tuple[float, float] = (1.0, 0.0),
         stiffness: tuple[float, float] = (0.0, 0.0),
     ) -> list[tuple[int, list[float]]]:
         """What is to be done: number of the pipeline and its parameters.
@@ -106,33 +101,34 @@ class Pipelines:
         Args:
             schedule: The poles.
             mu: Chemical potential.
-            factor: Factor of the sum over the poles.
+            weights: Factors of the weights of the poles, for G and for the trace.
             stiffness: k0 and k1, for `classical`.
         """
         diagonal = [(mu - energy) / self.stencil.unit for energy in self.stencil.diagonal]
         mean = [pole for pole in schedule if pole.block.kind == "mean"]
         first, rest = mean[: self._n_mean], mean[self._n_mean :]
-        found = [(0, [*diagonal, *self._of_mean(first, factor), *stiffness])]
+        found = [(0, [*diagonal, *self._of_mean(first, weights), *stiffness])]
         while rest:
             some, rest = rest[: self._n_mean], rest[self._n_mean :]
-            found.append((1, [*diagonal, *self._of_mean(some, factor), 0.0, 0.0]))
+            found.append((1, [*diagonal, *self._of_mean(some, weights), 0.0, 0.0]))
         for pole in schedule:
             if pole.block.kind != "mean":
                 number = self._numbers[pole.block, pole.rounds]
-                found.append((number, [*diagonal, *self._of_pole(pole, factor)]))
+                found.append((number, [*diagonal, *self._of_pole(pole, weights)]))
         return found
 
-    def _of_mean(self, poles: Sequence[Pole], factor: float) -> list[float]:
+    def _of_mean(self, poles: Sequence[Pole], weights: tuple[float, float]) -> list[float]:
         # A place without a pole has the weight 0.
-        values = [0.0, 0.0, 0.0] if self._n_mean == 0 else []
+        values = [0.0] * 4 if self._n_mean == 0 else []
         for pole in poles:
-            values += self._of_pole(pole, factor)
-        return values + [1.0, 1.0, 0.0] * (self._n_mean - len(poles))
+            values += self._of_pole(pole, weights)
+        return values + [1.0, 1.0, 0.0, 0.0] * (self._n_mean - len(poles))
 
-    def _of_pole(self, pole: Pole, factor: float) -> list[float]:
+    def _of_pole(self, pole: Pole, weights: tuple[float, float]) -> list[float]:
         unit = self.stencil.unit
-        # Programs give (A · unit)⁻¹ in units of 1 / unit.
-        return [pole.frequency / unit, unit / pole.frequency, factor * pole.weight / unit]
+        # Programs give the inverse of A, which is unit · G.
+        factors = [weight * pole.weight / unit for weight in weights]
+        return [pole.frequency / unit, unit / pole.frequency, *factors]
 
     def field_inputs(self, mu: float) -> list[Input]:
         """The planes (μ − H_ii) / unit from a field that couples to the density."""
@@ -164,4 +160,4 @@ class Pipelines:
         size = (len(stencil.extent), stencil.n_sublattices, stencil.n_orbitals)
         kinds = [(str(block), rounds) for block, rounds in self._numbers]
         cell = None if self.classical is None else self.classical.cell
-        return repr((size, stencil.keys, constants, self.elements, kinds, self._n_mean, cell))
+        return repr((size, stencil.keys, constants, self.results, kinds, self._n_mean, cell))

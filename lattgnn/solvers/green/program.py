@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,6 +26,13 @@ from lattgnn.solvers.green.straight_line import (
     conjugate,
 )
 
+Result = tuple[Key, int]
+"""A plane of the accumulator. For the element (a, b, offset) of H, parts 0 and 1 are the real and
+the imaginary part of G_ba, Hermitian, from the block around the site of a. Part `TRACE` of a
+diagonal element is the imaginary part of G_aa, with a weight of its own.
+"""
+TRACE = 2
+
 ACCUMULATOR = -1
 """Number of the array that the last stage of each pole adds to. Array 0 is the input."""
 
@@ -36,31 +43,31 @@ class Parameters:
     """Numbers of the parameters of programs.
 
     Parameters 0 ... n_states - 1 are constant diagonal elements (μ − H_aa) / unit of the states of
-    a cell. They are followed by three for each pole that a program works on.
+    a cell. They are followed by four for each pole that a program works on.
     """
 
     n_states: int
 
     def frequency(self, pole: int = 0) -> int:
         """w / unit."""
-        return self.n_states + 3 * pole
+        return self.n_states + 4 * pole
 
     def inverse_frequency(self, pole: int = 0) -> int:
         """unit / w."""
-        return self.n_states + 3 * pole + 1
+        return self.n_states + 4 * pole + 1
 
-    def weight(self, pole: int = 0) -> int:
-        """Factor of G · unit."""
-        return self.n_states + 3 * pole + 2
+    def weight(self, pole: int = 0, of_trace: bool = False) -> int:
+        """Factor of G · unit, or of the imaginary part of its diagonal."""
+        return self.n_states + 4 * pole + (3 if of_trace else 2)
 
     def stiffness(self, n_poles: int) -> tuple[int, int]:
         """k0 and k1 of a program with this number of poles."""
-        first = self.n_states + 3 * max(n_poles, 1)
+        first = self.n_states + 4 * max(n_poles, 1)
         return first, first + 1
 
     def count(self, n_poles: int) -> int:
         """How many there are, k0 and k1 included."""
-        return self.n_states + 3 * max(n_poles, 1) + 2
+        return self.n_states + 4 * max(n_poles, 1) + 2
 
 
 Blocks = Sequence[Collection[Site]]
@@ -149,17 +156,15 @@ class PoleProgram:
         stencil: The Hamiltonian.
         blocks: Sites of the block around the site of each sublattice, which lies in cell 0.
         rounds: Rounds of messages.
-        elements: Elements of the density matrix that are wanted, as keys of the stencil. For (a, b,
-            offset) the result is Re G_ba, or the Hermitian part of G_ba for a complex Hamiltonian,
-            in the block around the site of a.
+        results: What is wanted.
     """
 
     def __init__(
-        self, stencil: Stencil, blocks: Blocks, rounds: int, elements: Sequence[Key]
+        self, stencil: Stencil, blocks: Blocks, rounds: int, results: Sequence[Result]
     ) -> None:
         self.stencil, self.rounds = stencil, rounds
         self.blocks = [frozenset(block) for block in blocks]
-        self.elements = tuple(elements)
+        self.results = tuple(results)
         self.stages: list[Stage] = []
         for number in range(rounds + 1):
             self.stages.append(self._messages(number))
@@ -299,39 +304,27 @@ class PoleProgram:
     def _block(self) -> Stage:
         """Elimination of each block down to its center, and the sums over poles."""
         writer = Writer(self.stencil)
-        outputs: list[tuple[tuple, Term]] = []
-        planes = {key: k for k, key in enumerate(self.elements_and_parts)}
-        for sublattice in range(self.stencil.n_sublattices):
-            wanted = [key for key in self.elements if self.stencil.site((key[0], ()))[0] == sublattice]
-            if not wanted:
-                continue
-            block = _Block(self, writer, sublattice)
-            for key in wanted:
-                for part, term in enumerate(block.density(key)):
-                    if (key, part) in planes:
-                        outputs.append(((key, part), term))
-        outputs.sort(key=lambda entry: planes[entry[0]])
         builder, zero = writer.builder, (0,) * len(self.stencil.extent)
+        blocks: dict[int, _Block] = {}
         registers, places = [], {}
-        for name, term in outputs:
-            plane = planes[name]
-            weight = builder.parameter(writer.parameters.weight())
+        for plane, (key, part) in enumerate(self.results):
+            sublattice = key[0] // self.stencil.n_orbitals
+            if sublattice not in blocks:
+                blocks[sublattice] = _Block(self, writer, sublattice)
+            green = blocks[sublattice].green
+            term = result_of(builder, self.stencil, (key, part), green)
+            weight = builder.parameter(writer.parameters.weight(of_trace=part == TRACE))
             before = builder.load(ACCUMULATOR, plane, zero)
             total = builder.register(builder.multiply_add(before, weight, term))
-            places[name] = (plane, total.sign)
+            places[key, part] = (plane, total.sign)
             registers.append(total.register)
         return Stage("blocks", builder.program(registers), places)
 
-    @cached_property
-    def elements_and_parts(self) -> list[tuple[Key, int]]:
-        """The planes of the accumulator: the wanted elements, real and imaginary part."""
-        return accumulator_planes(self.stencil, self.elements)
 
+def density_results(stencil: Stencil, elements: Sequence[Key]) -> list[Result]:
+    """The results that make up these elements of the density matrix.
 
-def accumulator_planes(stencil: Stencil, elements: Sequence[Key]) -> list[tuple[Key, int]]:
-    """The planes of the accumulator: the wanted elements, real and imaginary part.
-
-    The diagonal of the density matrix is real, and so is all of it for a real Hamiltonian.
+    Its diagonal is real, and so is all of it for a real Hamiltonian.
     """
     found = []
     for key in elements:
@@ -339,6 +332,24 @@ def accumulator_planes(stencil: Stencil, elements: Sequence[Key]) -> list[tuple[
         if not stencil.is_real and not on_diagonal(key):
             found.append((key, 1))
     return found
+
+
+def result_of(
+    builder: Builder,
+    stencil: Stencil,
+    result: Result,
+    green: Callable[[State, State], Complex],
+) -> Term:
+    """A result from the Green's function around a site in cell 0."""
+    key, part = result
+    a, b = (key[0], (0,) * len(key[2])), (key[1], key[2])
+    forward = green(b, a)
+    if part == TRACE:
+        return forward[1]
+    if stencil.is_real or a == b:
+        return forward[part]
+    both = builder.add(forward[part], conjugate(green(a, b))[part])
+    return builder.multiply(0.5, both)
 
 
 class _Entries:
@@ -443,22 +454,7 @@ class _Block:
                 value = self.writer.builder.complex_add(value, message[a, b], -1)
         return value
 
-    def density(self, key: Key) -> Complex:
-        """Hermitian part of G_ba for the element (a, b, offset), without the imaginary part of a
-        real one.
-        """
-        zero = self.center[1]
-        a, b = (key[0], zero), (key[1], key[2])
-        forward = self._green(b, a)
-        if self.stencil.is_real:
-            return forward[0], 0.0
-        if a == b:
-            return forward[0], 0.0
-        builder = self.writer.builder
-        total = builder.complex_add(forward, conjugate(self._green(a, b)))
-        return builder.multiply(0.5, total[0]), builder.multiply(0.5, total[1])
-
-    def _green(self, a: State, b: State) -> Complex:
+    def green(self, a: State, b: State) -> Complex:
         """G_ab, where one of the states belongs to the center and the other is near it."""
         outside = [s for s in (a, b) if self.stencil.site(s) not in self.sites]
         if not outside:

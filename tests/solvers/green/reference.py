@@ -9,13 +9,12 @@ class Reference:
     Args:
         matrix: H, dense.
         n_orbitals: States per site.
-        blocks: For each site the sites of its block.
     """
 
-    def __init__(self, matrix, n_orbitals, blocks):
+    def __init__(self, matrix, n_orbitals):
         self.H, self.n = np.asarray(matrix), n_orbitals
         n_sites = len(self.H) // n_orbitals
-        self.blocks = blocks
+
         self.neighbors = [
             [j for j in range(n_sites) if j != i and np.abs(self.part(i, j)).max() > 0]
             for i in range(n_sites)
