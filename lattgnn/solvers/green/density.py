@@ -123,7 +123,7 @@ class DenseGreens:
 
 
 def _weighted(
-    weights: Float[Tensor, " n_poles"], forth: Tensor, back: Tensor
+    weights: Shaped[Tensor, " n_poles"], forth: Tensor, back: Tensor
 ) -> Shaped[Tensor, "n o o"]:
     """Σ_p weight_p · ½ (G_ij + G_ji†), the Hermitian part; real if H is real."""
     hermitian = (forth + back.mH) / 2

@@ -19,7 +19,7 @@ import numpy as np
 
 from lattgnn.errors import InputError
 from lattgnn.solvers.green.matsubara import MatsubaraSum, interpolate
-from lattgnn.solvers.green.rational_fit import EnergyFit, OccupationFit
+from lattgnn.solvers.green.rational_fit import EnergyFit, OccupationFit, points
 
 # Frequencies, weights and largest error of a fit, in units of kT.
 Fit = tuple[np.ndarray, np.ndarray, float]
@@ -42,7 +42,7 @@ def fermi_poles(kT: float, half_width: float, tolerance: float) -> tuple[tuple[f
         kT: Temperature of the electrons, above 0.
         half_width: Largest distance of a level from μ, in the units of kT.
         tolerance: Largest error of an occupation. 1e-12 can be reached up to a half width of 1000
-            kT, 1e-10 up to 30,000 kT, 1e-8 up to the largest.
+            kT, 1e-10 up to 3000 kT, 1e-8 up to the largest.
 
     Returns:
         (w_p, r_p) of each pole, lowest frequency first, in the units of kT.
@@ -132,7 +132,7 @@ def _fewest(fit: Callable[[int], Fit], tolerance: float) -> tuple[list[float], l
 def _fit_occupation(target: MatsubaraSum, n_poles: int) -> Fit:
     """The better one of the interpolation and its refinement by least squares."""
     start = interpolate(target, n_poles)
-    refined = OccupationFit.up_to(target.x_max, n_poles).fit(start[0])
+    refined = OccupationFit(points(target.x_max, n_poles)).fit(start[0])
     return min(
         ((*poles, target.error(*poles)) for poles in (start, refined)), key=lambda fit: fit[2]
     )
@@ -140,7 +140,7 @@ def _fit_occupation(target: MatsubaraSum, n_poles: int) -> Fit:
 
 def _fit_energy(x_max: float, n_poles: int) -> Fit:
     """The best least squares from frequencies in one of three geometric series."""
-    problem = EnergyFit.up_to(x_max, n_poles)
+    problem = EnergyFit(points(x_max, n_poles))
     fine, fits = replace(problem, x=np.geomspace(1e-2, x_max, 2000)), []
     for highest in (0.5, 1.0, 3.0):
         frequencies, weights = problem.fit(np.geomspace(4, highest * x_max, n_poles))

@@ -6,7 +6,7 @@ The weights are eliminated (variable projection); the logarithms of the frequenc
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, Self, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -15,6 +15,14 @@ from scipy.optimize import least_squares
 # Limits of the logarithm of a frequency, in units of kT and relative to the largest x. Beyond them
 # a pole acts like any other one beyond them.
 _SMALLEST, _LARGEST = 0.0, math.log(100)
+
+
+def points(x_max: float, n_poles: int) -> Float[np.ndarray, " n_points"]:
+    """Points for a fit by some poles up to x_max.
+
+    On this logarithmic grid the squared error is within a small factor of the largest error.
+    """
+    return np.geomspace(0.1, x_max, 14 * (n_poles + int(math.log(x_max))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +37,11 @@ class RationalFit(ABC):
     x: Float[np.ndarray, " n_points"]
     scale: float = 1.0
 
-    @classmethod
-    def up_to(cls, x_max: float, n_poles: int) -> Self:
-        """The problem for |x| ≤ x_max."""
-        # On this logarithmic grid the squared error is within a small factor of the largest error.
-        return cls(np.geomspace(0.1, x_max, 14 * (n_poles + int(math.log(x_max)))))
+    most_steps: ClassVar[int] = 300
+    """Steps of the optimizer at most."""
+
+    enough: ClassVar[float] = 1e-5
+    """Relative change of the squared error at which the optimizer stops."""
 
     @abstractmethod
     def target(self) -> Float[np.ndarray, " n_points"]:
@@ -61,9 +69,9 @@ class RationalFit(ABC):
             start,
             jac=cast(Any, problem.jacobian),  # scipy's annotation lacks functions
             method="lm",
-            max_nfev=300,
+            max_nfev=self.most_steps,
             xtol=1e-12,
-            ftol=1e-5,
+            ftol=self.enough,
         )
         squares = np.sort(self.squares(found.x))
         return np.sqrt(squares), self.solve(squares)[1]
@@ -121,6 +129,9 @@ class EnergyFit(RationalFit):
 
     The weights are c and all b_p/w_p².
     """
+
+    most_steps = 100
+    enough = 1e-4
 
     def target(self) -> Float[np.ndarray, " n_points"]:
         """The function ln(2 cosh(x/2))."""

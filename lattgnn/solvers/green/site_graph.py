@@ -82,9 +82,9 @@ class SiteGraph:
         return self.rows * self.n_sites + self.cols
 
     def bonds_between(
-        self, rows: Int[Tensor, "*batch"], cols: Int[Tensor, "*batch"]
-    ) -> Int[Tensor, "*batch"]:
-        """Numbers of the bonds from these rows to these columns, which must exist."""
+        self, rows: Int[Tensor, "..."], cols: Int[Tensor, "..."]
+    ) -> Int[Tensor, "..."]:
+        """Numbers of the bonds from these rows to these columns, which must exist; broadcast."""
         return torch.searchsorted(self.keys, rows * self.n_sites + cols)
 
     def matrices(
