@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from lattgnn.solvers.green.blocks import _BlockFinder
+from lattgnn.solvers.green.blocks import BlockFinder
 from lattgnn.solvers.green.program import Blocks
 from lattgnn.solvers.green.schedule import Block
 from lattgnn.solvers.green.stencil import Site, Stencil
@@ -17,7 +17,7 @@ def stencil_blocks(stencil: Stencil, block: Block) -> Blocks | None:
         The blocks; None if the lattice is so small that a block, together with the bonds that leave
         it, reaches around an axis.
     """
-    finder, zero = _StencilFinder(stencil), (0,) * len(stencil.extent)
+    finder, zero = BlockFinder(stencil.neighbors), (0,) * len(stencil.extent)
     centers = [(sublattice, zero) for sublattice in range(stencil.n_sublattices)]
     # Where there are no cycles, messages alone are right.
     if block.kind == "mean" or not any(map(finder.is_on_cycle, centers)):
@@ -33,15 +33,3 @@ def _fits(stencil: Stencil, block: frozenset[Site]) -> bool:
         if max(cells) - min(cells) + 1 + reach[axis] > extent:
             return False
     return True
-
-
-class _StencilFinder(_BlockFinder):
-    """Finds blocks on the infinite lattice of a stencil."""
-
-    def __init__(self, stencil: Stencil) -> None:
-        self._stencil = stencil
-        self._grown = {}
-
-    def neighbors(self, site: Site) -> list[Site]:
-        """The neighbors of a site."""
-        return self._stencil.neighbors(site)

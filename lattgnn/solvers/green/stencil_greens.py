@@ -50,6 +50,8 @@ class StencilGreens:
         diagonal = [key for key in stencil.keys if on_diagonal(key)]
         results = [*density_results(stencil, stencil.keys), *((key, TRACE) for key in diagonal)]
         self.pipelines = Pipelines(stencil, kinds, tuple(results))
+        self.n_states = hamiltonian.n_states
+        self._diagonal = torch.nonzero(hamiltonian.rows == hamiltonian.cols)[:, 0]
         self._transposed = transposed_elements(hamiltonian)
         self._compiled = CompiledSums(self.pipelines, dtype) if compiled else None
         self._tensors = None if compiled else TensorSums(self.pipelines, stencil.extent)
@@ -72,6 +74,10 @@ class StencilGreens:
         sums = self._sums(flat, mu, schedule, (0.0, 1.0))
         planes = [k for k, (_, part) in enumerate(self.pipelines.results) if part == TRACE]
         return sums[planes].double().sum((0, 2)).view(elements.shape[:-1])
+
+    def electrons(self, elements: Tensor) -> Tensor:
+        """The trace of a matrix, such as ρ, from its elements."""
+        return elements[self._diagonal].real.sum()
 
     def _sums(
         self, elements: Tensor, mu: float, schedule: Sequence[Pole], weights: tuple[float, float]
