@@ -30,10 +30,12 @@ class SparseMap:
     Attributes:
         matrix: The matrix, as a tensor of layout torch.sparse_csr.
         workspaces: Memory that layers reuse in every call, by thread and shape.
+        stacks: Results of `stacked_transposes`.
     """
 
     matrix: Tensor
     workspaces: dict[Any, Tensor] = field(default_factory=dict, repr=False)
+    stacks: dict[int, SparseMap] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_entries(
@@ -88,14 +90,19 @@ class SparseMap:
             )
         return columns, values, row_starts
 
-    @cached_property
-    def stacked_transposes(self) -> SparseMap:
-        """For a stack of square matrices, the stack of their transposes in the same order."""
-        n = self.matrix.shape[1]
-        matrix: Any = self._to_scipy()
-        squares = [matrix[first : first + n].T for first in range(0, matrix.shape[0], n)]
-        stacked = cast(csr_array, vstack(squares, format="csr"))
-        return SparseMap.from_scipy(stacked, self.matrix.dtype, self.matrix.device)
+    def stacked_transposes(self, n_rows: int) -> SparseMap:
+        """For a stack of matrices with `n_rows` rows, the stack of their transposes in this order.
+
+        It is computed at first use.
+        """
+        if n_rows not in self.stacks:
+            matrix: Any = self._to_scipy()
+            parts = [matrix[n : n + n_rows].T for n in range(0, matrix.shape[0], n_rows)]
+            stacked = cast(csr_array, vstack(parts, format="csr"))
+            self.stacks[n_rows] = SparseMap.from_scipy(
+                stacked, self.matrix.dtype, self.matrix.device
+            )
+        return self.stacks[n_rows]
 
     def __call__(
         self, x: Float[Tensor, "columns batch channels"]
