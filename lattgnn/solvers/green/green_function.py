@@ -11,8 +11,11 @@ from torch import Tensor
 from lattgnn.errors import InputError, check_number
 from lattgnn.solvers.filling import find_mu
 from lattgnn.solvers.green.density import DenseGreens, dense_greens
+from lattgnn.solvers.green.fast_forces import FastForces
 from lattgnn.solvers.green.poles import energy_poles, fermi_poles
 from lattgnn.solvers.green.schedule import Block, Pole, make_schedule, parse_entry
+from lattgnn.solvers.green.stencil_blocks import is_treelike_stencil
+from lattgnn.solvers.green.stencil_greens import StencilGreens, compiled_greens, usable_stencil
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
 # The fits of the Fermi function err by at most this fraction of the tolerance, so that nearly all
@@ -131,6 +134,8 @@ class GreenFunction(Solver):
         greens = dense_greens(hamiltonian, field.device)
         elements = hamiltonian.elements(field.to(torch.float64).reshape(-1, *shape))
         entries = self._entries(greens)
+        all_entries = entries if self.filling is None else (*_CHEAP_ENTRIES, *entries)
+        greens = compiled_greens(hamiltonian, field.device, all_entries) or greens
         states = []
         # Field by field, so that no result depends on the rest of the batch.
         for one, bounds in zip(elements, spectrum_bounds(hamiltonian, elements), strict=True):
@@ -145,6 +150,27 @@ class GreenFunction(Solver):
             mu.reshape(batch_shape),
             density.reshape(*batch_shape, elements.shape[-1]),
         )
+
+    def fast_forces(self, hamiltonian: TightBinding) -> FastForces | None:
+        """Compiled forces at fixed μ for a field that couples to the density, else None.
+
+        None also stands for trees, where messages need many rounds, for lattices with an open
+        boundary, and for machines without a compiler.
+        """
+        if self.mu is None or getattr(hamiltonian, "stiffness", None) is None:
+            return None
+        entries = self.schedule or (f"ring{self.block or 0}:{_ROUNDS}",)
+        kinds = tuple(dict.fromkeys(map(parse_entry, entries)))
+        stencil = usable_stencil(hamiltonian, kinds)
+        if stencil is None or stencil.coupling is None or is_treelike_stencil(stencil):
+            return None
+        poles = partial(self._poles, entries)
+        return FastForces(hamiltonian, stencil, kinds, self.kT, self.mu, poles)
+
+    def _poles(self, entries: tuple[str, ...], half_width: float) -> tuple[Pole, ...]:
+        """The poles for levels up to this distance from μ."""
+        tolerance = _SHARE_OF_POLES * self.tolerance
+        return make_schedule(fermi_poles(self.kT, half_width, tolerance), entries)
 
     def _entries(self, greens: DenseGreens) -> tuple[str, ...]:
         """The entries of the schedule, lowest pole first."""
@@ -167,7 +193,7 @@ class _OneField:
     """
 
     solver: GreenFunction
-    greens: DenseGreens
+    greens: DenseGreens | StencilGreens
     elements: Shaped[Tensor, " nnz"]
     bounds: tuple[float, float]
     entries: tuple[str, ...]
@@ -191,9 +217,7 @@ class _OneField:
         return omega + mu * n_electrons, mu, density
 
     def _schedule(self, entries: tuple[str, ...] | None = None) -> tuple[Pole, ...]:
-        tolerance = _SHARE_OF_POLES * self.solver.tolerance
-        poles = fermi_poles(self.solver.kT, self._half_width, tolerance)
-        return make_schedule(poles, entries or self.entries)
+        return self.solver._poles(entries or self.entries, self._half_width)
 
     @property
     def _half_width(self) -> float:

@@ -17,13 +17,22 @@ def stencil_blocks(stencil: Stencil, block: Block) -> Blocks | None:
         The blocks; None if the lattice is so small that a block, together with the bonds that leave
         it, reaches around an axis.
     """
-    finder, zero = BlockFinder(stencil.neighbors), (0,) * len(stencil.extent)
-    centers = [(sublattice, zero) for sublattice in range(stencil.n_sublattices)]
+    finder = BlockFinder(stencil.neighbors)
     # Where there are no cycles, messages alone are right.
-    if block.kind == "mean" or not any(map(finder.is_on_cycle, centers)):
+    if block.kind == "mean" or is_treelike_stencil(stencil):
         block = Block("ring", 0)
-    found = [frozenset(finder.sites(center, block)) for center in centers]
+    found = [frozenset(finder.sites(center, block)) for center in _centers(stencil)]
     return found if all(map(partial(_fits, stencil), found)) else None
+
+
+def is_treelike_stencil(stencil: Stencil) -> bool:
+    """Whether no bond lies on a cycle that is not too long, see `BlockFinder`."""
+    finder = BlockFinder(stencil.neighbors)
+    return not any(map(finder.is_on_cycle, _centers(stencil)))
+
+
+def _centers(stencil: Stencil) -> list[Site]:
+    return [(sublattice, (0,) * len(stencil.extent)) for sublattice in range(stencil.n_sublattices)]
 
 
 def _fits(stencil: Stencil, block: frozenset[Site]) -> bool:

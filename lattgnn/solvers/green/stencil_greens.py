@@ -13,7 +13,7 @@ from lattgnn.lattice import Lattice
 from lattgnn.solvers.green.kernels import CompiledSums, Request
 from lattgnn.solvers.green.pipelines import Pipelines
 from lattgnn.solvers.green.program import TRACE, density_results
-from lattgnn.solvers.green.schedule import Block, Pole
+from lattgnn.solvers.green.schedule import Block, Pole, parse_entry
 from lattgnn.solvers.green.stencil import Stencil, find_stencil, on_diagonal
 from lattgnn.solvers.green.stencil_blocks import stencil_blocks
 from lattgnn.solvers.green.tensor_sums import TensorSums
@@ -23,6 +23,8 @@ from lattgnn.solvers.subsystems import transposed_elements
 Kinds = tuple[tuple[Block, int], ...]
 """Block and rounds of messages of all poles that may come."""
 
+# With fewer states, dense blocks take less time than a compiler for a good number of fields.
+_WORTH_COMPILING = 1024
 # Programs of more rounds are long; where so many are needed, they should end by themselves.
 _MOST_ROUNDS = 8
 
@@ -176,6 +178,21 @@ def usable_stencil(hamiltonian: TightBinding, kinds: Kinds) -> Stencil | None:
     if stencil is None or any(stencil_blocks(stencil, block) is None for block, _ in kinds):
         return None
     return stencil
+
+
+def compiled_greens(
+    hamiltonian: TightBinding, device: torch.device, entries: tuple[str, ...]
+) -> StencilGreens | None:
+    """Compiled programs for a schedule, None where there are none or they do not pay.
+
+    Args:
+        hamiltonian: The model, hashable.
+        device: Where the elements lie.
+        entries: Block and rounds of all poles that may come.
+    """
+    if device.type != "cpu" or hamiltonian.n_states < _WORTH_COMPILING:
+        return None
+    return stencil_greens(hamiltonian, tuple(dict.fromkeys(map(parse_entry, entries))))
 
 
 # Depends on the model and the kinds of poles alone, so every step of a trajectory uses the same.
