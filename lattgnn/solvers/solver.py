@@ -75,6 +75,7 @@ class ElectronicState:
     density_elements: Shaped[Tensor, "*batch nnz"]
 
 
+@runtime_checkable
 class ForcesInPlace(Protocol):
     """Computes total forces on the CPU and writes them to a tensor that it is given."""
 

@@ -143,7 +143,7 @@ class BlockFinder(Generic[Node]):
             for _ in range(block.size):
                 found = found.union(*map(self.neighbors, found))
             found = self._without_tips(found, center)
-        return [center, *sorted(found - {center})]
+        return [center, *sorted(found - {center})]  # type: ignore[type-var]
 
     def is_on_cycle(self, site: Node) -> bool:
         """Whether a site lies on a cycle that is not too long."""

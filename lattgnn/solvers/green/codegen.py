@@ -1,4 +1,4 @@
-"""Programs as C++ source: one function for each chunk of operations, and the tables of the stages."""
+"""Programs as C++ source: a function for each chunk of operations, and tables of the stages."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ _CHUNK = 1500
 # Two vectors at once hide the latency of short programs. Long ones would run out of registers.
 _TWO_VECTORS = 500
 
-_SIGNATURE = (
-    "(const T* const* rows, const T* parameters, T* scratch, T* out, long begin, long end)"
-)
+_SIGNATURE = "(const T* const* rows, const T* parameters, T* scratch, T* out, long begin, long end)"
 _INFIX = {"add": " + ", "sub": " - ", "mul": " * "}
 
 

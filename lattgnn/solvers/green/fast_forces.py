@@ -98,5 +98,7 @@ def _largest_radius(stencil: Stencil) -> float:
     sums = [0.0] * stencil.n_states
     for key in stencil.keys:
         if not on_diagonal(key):
-            sums[key[0]] += abs(complex(*stencil.constants[canonical(key)]))
+            # All hoppings are constants where the field couples to the density only.
+            real, imaginary = stencil.constants[canonical(key)]
+            sums[key[0]] += math.hypot(real or 0.0, imaginary or 0.0)
     return max(sums)

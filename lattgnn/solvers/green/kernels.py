@@ -154,8 +154,9 @@ def _plane(one: Input) -> _Plane:
 
 def _three_axes(extent: tuple[int, ...]) -> tuple[int, int, int]:
     """The axes of a sweep, of the rows of a slab, and of a row."""
-    first = extent[0] if len(extent) > 1 else 1
-    return first, (extent[1] if len(extent) > 2 else 1), extent[-1]
+    *others, last = extent
+    first, second = (*others, 1, 1)[:2]
+    return first, second, last
 
 
 @cache
@@ -163,7 +164,9 @@ def _checksum_of_generator() -> str:
     """A checksum of the code that generates programs: a change of it makes new libraries."""
     folder = Path(__file__).parent
     names = ("stencil", "straight_line", "elimination", "program", "mean_poles", "codegen")
-    paths = [folder / f"{name}.py" for name in (*names, "list_schedule", "blocks", "stencil_blocks")]
+    paths = [
+        folder / f"{name}.py" for name in (*names, "list_schedule", "blocks", "stencil_blocks")
+    ]
     paths.append(folder.parents[1] / "csrc" / "green.h")
     texts = [path.read_bytes() for path in paths if path.exists()]
     return hashlib.sha256(b"".join(texts)).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Orders of operations that keep a processor busy, and cuts into chunks for its instruction cache."""
+"""Orders of operations that keep a processor busy, and cuts into chunks that fit its caches."""
 
 from __future__ import annotations
 

@@ -21,7 +21,6 @@ from lattgnn.solvers.green.straight_line import (
     Builder,
     Complex,
     Program,
-    Signed,
     Term,
     conjugate,
 )
@@ -37,7 +36,6 @@ ACCUMULATOR = -1
 """Number of the array that the last stage of each pole adds to. Array 0 is the input."""
 
 
-
 @dataclass(frozen=True)
 class Parameters:
     """Numbers of the parameters of programs.
@@ -49,11 +47,11 @@ class Parameters:
     n_states: int
 
     def frequency(self, pole: int = 0) -> int:
-        """w / unit."""
+        """W / unit."""
         return self.n_states + 4 * pole
 
     def inverse_frequency(self, pole: int = 0) -> int:
-        """unit / w."""
+        """Unit / w."""
         return self.n_states + 4 * pole + 1
 
     def weight(self, pole: int = 0, of_trace: bool = False) -> int:
@@ -96,7 +94,7 @@ class Writer:
         self.stencil, self.builder = stencil, Builder()
         self.parameters = Parameters(stencil.n_states)
         self._results: dict[tuple, Complex] = {}
-        self._planes = {plane: k for k, plane in enumerate(stencil.planes)}
+        self._planes = {(plane.key, plane.part): k for k, plane in enumerate(stencil.planes)}
 
     def element(self, a: State, b: State, pole: int = 0) -> Complex:
         """A_ab without messages.
@@ -135,6 +133,7 @@ class Writer:
         return parts[0], parts[1]
 
     def result(self, key: tuple, value: Complex) -> None:
+        """Note a result of the stage."""
         self._results[key] = value
 
     def stage(self, name: str) -> Stage:
@@ -290,7 +289,9 @@ class PoleProgram:
     def _inverses(self) -> Stage:
         """The shared inverses."""
         writer = Writer(self.stencil)
-        for sublattice, outside in sorted(self._shared, key=lambda kind: (kind[0], sorted(kind[1]))):
+        for sublattice, outside in sorted(
+            self._shared, key=lambda kind: (kind[0], sorted(kind[1]))
+        ):
             here = self._here(sublattice)
             (state,) = self.stencil.states(here)
             value = writer.element(state, state)
@@ -467,8 +468,12 @@ class _Block:
             for d in self.stencil.states(site):
                 if outside[0] == b:
                     factor = builder.complex_multiply(self.writer.element(c, d), cavity[d, b])
-                    value = builder.complex_multiply_add(value, self.matrix.solved(a, c), factor, -1)
+                    value = builder.complex_multiply_add(
+                        value, self.matrix.solved(a, c), factor, -1
+                    )
                 else:
                     factor = builder.complex_multiply(cavity[a, d], self.writer.element(d, c))
-                    value = builder.complex_multiply_add(value, factor, self.matrix.solved(c, b), -1)
+                    value = builder.complex_multiply_add(
+                        value, factor, self.matrix.solved(c, b), -1
+                    )
         return value

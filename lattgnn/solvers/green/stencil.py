@@ -20,7 +20,7 @@ Site = tuple[int, Offset]
 State = tuple[int, Offset]
 """State of the unit cell, and cell relative to that of the center."""
 Key = tuple[int, int, Offset]
-"""States of row and column in their unit cells, and the cell of the column minus that of the row."""
+"""States of row and column in their unit cells, and cell of the column minus cell of the row."""
 
 # On larger lattices the stencil is taken from a smaller one, because the list of all matrix
 # elements takes seconds and much memory.
@@ -136,7 +136,7 @@ class Stencil:
 
 
 def add(a: Offset, b: Offset, sign: int = 1) -> Offset:
-    """a + sign · b."""
+    """A + sign · b."""
     return tuple(x + sign * y for x, y in zip(a, b, strict=True))
 
 
@@ -263,7 +263,7 @@ def _density_coupling(
     fields: list[torch.Tensor],
     elements: list[np.ndarray],
 ) -> tuple[float | None, tuple[float, ...]]:
-    """g and the constants c of a diagonal c − g φ, one constant per state; (None, ()) otherwise."""
+    """G and the constants c of a diagonal c − g φ, one constant per state; (None, ()) otherwise."""
     field_type = getattr(hamiltonian, "field_type", None)
     coupling = getattr(field_type, "density_coupling", None)
     n_sublattices = hamiltonian.lattice.n_sublattices

@@ -104,7 +104,7 @@ class Builder:
         return value
 
     def add(self, a: Term, b: Term, sign: int = 1) -> Term:
-        """a + sign · b."""
+        """A + sign · b."""
         if b == 0.0:
             return a
         if a == 0.0:
@@ -117,7 +117,7 @@ class Builder:
         return Signed(self._emit("sub", ra, rb), sa)
 
     def multiply(self, x: Term, y: Term, sign: int = 1) -> Term:
-        """sign · x · y."""
+        """Sign · x · y."""
         if isinstance(y, float):
             x, y = y, x
         if isinstance(x, float):
@@ -131,7 +131,7 @@ class Builder:
         return Signed(self._emit("mul", *sorted((rx, ry))), sx * sy * sign)
 
     def multiply_add(self, a: Term, x: Term, y: Term, sign: int = 1) -> Term:
-        """a + sign · x · y."""
+        """A + sign · x · y."""
         trivial = (0.0, 1.0, -1.0)
         if a == 0.0 or x in trivial or y in trivial:
             return self.add(a, self.multiply(x, y, sign))
@@ -146,18 +146,18 @@ class Builder:
         return Signed(self._emit(name, ra, *sorted((rx, ry))), sa)
 
     def complex_add(self, a: Complex, b: Complex, sign: int = 1) -> Complex:
-        """a + sign · b."""
+        """A + sign · b."""
         return self.add(a[0], b[0], sign), self.add(a[1], b[1], sign)
 
     def complex_multiply_add(self, a: Complex, x: Complex, y: Complex, sign: int = 1) -> Complex:
-        """a + sign · x · y."""
+        """A + sign · x · y."""
         real = self.multiply_add(a[0], x[0], y[0], sign)
         imaginary = self.multiply_add(a[1], x[0], y[1], sign)
         real = self.multiply_add(real, x[1], y[1], -sign)
         return real, self.multiply_add(imaginary, x[1], y[0], sign)
 
     def complex_multiply(self, x: Complex, y: Complex) -> Complex:
-        """x · y."""
+        """X · y."""
         return self.complex_multiply_add(ZERO, x, y)
 
     def complex_inverse(self, z: Complex) -> Complex:

@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-
 from lattgnn import native
 from lattgnn.hamiltonians import DoubleExchange, Holstein, JahnTeller, Peierls
 from lattgnn.lattice import chain, cubic, honeycomb, kagome, square, triangular
 from lattgnn.solvers.green.schedule import Block, Pole
 from lattgnn.solvers.green.stencil import find_stencil
 from lattgnn.solvers.green.stencil_blocks import stencil_blocks
-from lattgnn.solvers.green.stencil_greens import DensityForces, StencilGreens, stencil_greens, usable_stencil
+from lattgnn.solvers.green.stencil_greens import (
+    DensityForces,
+    StencilGreens,
+    stencil_greens,
+    usable_stencil,
+)
 from tests.solvers.green.reference import Reference
 
 needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
@@ -115,7 +119,9 @@ def forces_of(model, dtype):
 
 
 @needs_compiler
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)]
+)
 def test_forces_are_those_of_the_density(dtype):
     model = Holstein(square(6, 300))  # two tiles along the rows
     field = torch.randn(2, 1800, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
