@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from lattgnn.solvers.chebyshev.probing import Probes, probing_vectors, unit_vect
 from lattgnn.solvers.chebyshev.recurrence import EnergyWeights, Pattern, energy_weights
 from lattgnn.solvers.chebyshev.spectrum import spectral_interval
 from lattgnn.solvers.filling import find_mu
+from lattgnn.solvers.model_cache import model_cache
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 from lattgnn.solvers.subsystems import transposed_elements
 
@@ -231,7 +232,7 @@ class _Table(NamedTuple):
 
 # Pattern and probing vectors depend on the pattern of H alone, so every step of a trajectory uses
 # the same ones.
-@lru_cache(maxsize=4)
+@model_cache(4)
 def _table(hamiltonian: TightBinding, device: torch.device) -> _Table:
     rows, cols = hamiltonian.rows.cpu(), hamiltonian.cols.cpu()
     order = torch.from_numpy(np.lexsort((cols.numpy(), rows.numpy())))
@@ -243,7 +244,7 @@ def _table(hamiltonian: TightBinding, device: torch.device) -> _Table:
     return _Table(Pattern(starts, rows[order], cols[order], mirrored).to(device), order.to(device))
 
 
-@lru_cache(maxsize=4)
+@model_cache(4)
 def _probing_vectors(
     hamiltonian: TightBinding, distance: int, seed: int, is_complex: bool
 ) -> Probes:
