@@ -30,6 +30,10 @@ class Probes(NamedTuple):
     phases: Complex[np.ndarray, " n_states"]
     n_colors: int
 
+    def reordered(self, states: Int[np.ndarray, " n_states"]) -> "Probes":
+        """The same vectors with the given states in this order."""
+        return Probes(self.colors[states], self.phases[states], self.n_colors)
+
 
 def unit_vectors(n_states: int) -> Probes:
     """The vectors of the standard basis: nothing is confused."""
