@@ -36,10 +36,10 @@ from lattgnn.lattice import square
 from lattgnn.report.style import COLORS, PAGE, figure_png, styled
 from lattgnn.serialize import versions
 from lattgnn.solvers import (
+    Chebyshev,
     DomainDiagonalization,
     ExactDiagonalization,
     GreenFunction,
-    Chebyshev,
     Solver,
 )
 
