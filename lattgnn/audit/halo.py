@@ -71,8 +71,10 @@ def solver_reach(solver: Solver, model: Hamiltonian) -> tuple[int, ...] | None:
         solver: The solver.
         model: The model, which decides how far a hop goes.
     """
+    solver = solver.resolved(model)
     if not isinstance(solver, DomainDiagonalization):
         return None
+    assert solver.buffer is not None  # a resolved one has it
     dim = model.lattice.dim
     cores = solver.core if isinstance(solver.core, tuple) else (solver.core,) * dim
     if len(cores) != dim:
