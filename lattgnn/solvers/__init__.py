@@ -6,6 +6,7 @@ from lattgnn.solvers.ed import ExactDiagonalization
 from lattgnn.solvers.error_estimate import ErrorEstimate, estimate_error
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
 from lattgnn.solvers.filling import find_mu
+from lattgnn.solvers.green import GreenFunction
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "ElectronicState",
     "ErrorEstimate",
     "ExactDiagonalization",
+    "GreenFunction",
     "Solver",
     "TightBinding",
     "chemical_potential",
