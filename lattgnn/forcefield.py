@@ -1,5 +1,7 @@
 """Force fields: from a field to its energy and forces, exactly or by a trained network."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
 from lattgnn.pretrained import pretrained_path
-from lattgnn.solvers import Solver
+from lattgnn.solvers import ElectronicState, Solver
 from lattgnn.solvers.filling import find_mu
 from lattgnn.trust import Trust
 
@@ -42,6 +44,8 @@ class ExactForceField:
     def __init__(self, hamiltonian: Hamiltonian, solver: Solver) -> None:
         self.hamiltonian = hamiltonian
         self.solver = solver.resolved(hamiltonian)
+        self._is_warm = False
+        self._last_mu: Tensor | None = None
 
     @property
     def lattice(self) -> Lattice:
@@ -90,6 +94,33 @@ class ExactForceField:
         energy, forces = self._electronic(field)
         return energy.to(field.dtype), forces.to(field.dtype)
 
+    @contextmanager
+    def warm_start(self) -> Iterator[None]:
+        """Start each search for μ from the result of the call before, within a `with` statement.
+
+        It saves solutions where the solver finds μ at fixed filling by trial. The first call inside
+        begins without a guess, and nothing is remembered afterwards. The last bits of a result
+        depend on the calls before it within the statement, but on nothing else. `simulate` has one
+        such statement from each saved frame to the next, so that a run that is continued from any
+        frame gives the same bits.
+        """
+        self._is_warm, self._last_mu = True, None
+        try:
+            yield
+        finally:
+            self._is_warm, self._last_mu = False, None
+
+    def _solve(self, field: Tensor) -> ElectronicState:
+        """The electrons, with the guess of μ that a warm start provides."""
+        if not self._is_warm:
+            return self.solver.solve(self.hamiltonian, field)
+        guess = self._last_mu
+        if guess is not None and guess.shape != field.shape[: field.ndim - len(self.field_shape)]:
+            guess = None  # another number of replicas
+        state = self.solver.solve_from(self.hamiltonian, field, guess)
+        self._last_mu = state.mu
+        return state
+
     def _electronic(self, field: Tensor) -> tuple[Tensor, Tensor]:
         """Energy and forces of the electrons in float64.
 
@@ -97,7 +128,7 @@ class ExactForceField:
         cached in it could never be used for training.
         """
         with torch.inference_mode(False):
-            state = self.solver.solve(self.hamiltonian, field.detach())
+            state = self._solve(field.detach())
         with torch.inference_mode(False), torch.enable_grad():
             leaf = field.detach().to(torch.float64, copy=True).requires_grad_()
             background = self.hamiltonian.background_energy(leaf)
@@ -364,6 +395,33 @@ class LearnedForceField:
         energy, forces = self._grand(flat) if self.filling is None else self._canonical(flat)
         return self._like(field, energy, forces)
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def chemical_potential(self, field: Float[Tensor, "..."]) -> Float[Tensor, "*batch"]:
+        """Chemical potential of each field: that of the labels, or the one that `filling` needs.
+
+        Args:
+            field: As for a call.
+
+        Returns:
+            One number per field, float64.
+
+        Raises:
+            InputError: The labels are those of a fixed filling, so that the network holds for the
+                chemical potential of each field, without telling it.
+        """
+        if self.solver.mu is None:
+            raise InputError(
+                f"the network has labels at fixed filling, {self.solver}, and does not tell the "
+                "chemical potential of a field. Use a network with labels at fixed mu."
+            )
+        flat = field.detach().reshape(-1, *self.field_shape)
+        mu = torch.full((len(flat),), self.solver.mu, dtype=torch.float64)
+        if self.filling is not None:
+            count = self.filling * self.hamiltonian.n_states
+            mu += torch.tensor(self._mu_shifts(flat, count), dtype=torch.float64)
+        return mu.reshape(field.shape[: field.ndim - len(self.field_shape)])
+
     def _like(
         self, field: Tensor, energy: Tensor | None, forces: Tensor
     ) -> tuple[Tensor | None, Tensor]:
@@ -382,17 +440,7 @@ class LearnedForceField:
         """Energy and forces at fixed filling: each field has its own chemical potential."""
         assert self.filling is not None and self.solver.mu is not None
         model, count = self.hamiltonian, self.filling * self.hamiltonian.n_states
-
-        def electrons(mu: float, one: Tensor) -> float:
-            """Number of electrons, with μ measured from that of the labels."""
-            _, forces = self._grand(one + model.field_type.field_shift(mu))
-            return float(model.field_type.density(forces.double()).sum())
-
-        # One root search per field, which does not start from an earlier solution: results do not
-        # depend on the other fields of the batch, and a restarted run gives the same bits.
-        shifts = [
-            find_mu(partial(electrons, one=one), count, precision=1e-7) for one in field.split(1)
-        ]
+        shifts = self._mu_shifts(field, count)
         mu = field.new_tensor(shifts)
         shifted = (
             field + field.new_tensor([model.field_type.field_shift(m) for m in shifts])[:, None]
@@ -404,6 +452,21 @@ class LearnedForceField:
             background = model.background_energy(field) - model.background_energy(shifted)
             energy = energy + background + (self.solver.mu + mu) * count
         return energy, forces
+
+    def _mu_shifts(self, field: Tensor, count: float) -> list[float]:
+        """Chemical potential at which each field has so many electrons, from that of the labels."""
+        model = self.hamiltonian
+
+        def electrons(mu: float, one: Tensor) -> float:
+            """Number of electrons, with μ measured from that of the labels."""
+            _, forces = self._grand(one + model.field_type.field_shift(mu))
+            return float(model.field_type.density(forces.double()).sum())
+
+        # One root search per field, which does not start from an earlier solution: results do not
+        # depend on the other fields of the batch, and a restarted run gives the same bits.
+        return [
+            find_mu(partial(electrons, one=one), count, precision=1e-7) for one in field.split(1)
+        ]
 
 
 def _check_out(field: Tensor, out: Tensor) -> None:

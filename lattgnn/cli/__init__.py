@@ -50,6 +50,10 @@ _VERBS = {
         "lattgnn.cli.physics_verbs:analyze_verb",
         "report order, structure factor and coarsening of a simulation",
     ),
+    "audit": (
+        "lattgnn.cli.audit_verb:main",
+        "measure how wrong the forces of a simulation are",
+    ),
     "export": (
         "lattgnn.cli.physics_verbs:export_verb",
         "write a force field for use without lattgnn, for example from C++",

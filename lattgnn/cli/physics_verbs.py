@@ -24,6 +24,7 @@ from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.pretrained import find_checkpoint
+from lattgnn.run_records import AnyForceField
 from lattgnn.serialize import describe
 from lattgnn.solvers import Solver
 
@@ -32,9 +33,6 @@ BASES = [
     *(Lattice, Hamiltonian, Solver, Source),
     *(dynamics.Integrator, dynamics.SaveSchedule, dynamics.TemperatureProtocol),
 ]
-
-
-AnyForceField = ExactForceField | LearnedForceField | DisorderedForceField
 
 
 def generate_verb(argv: Sequence[str]) -> None:
@@ -90,10 +88,8 @@ def analyze_verb(argv: Sequence[str]) -> None:
     paths, out = [Path(run) for run in options.pop("runs")], options.pop("out")
     runs = [Trajectory.open(path) for path in paths]
     if out is None:
-        # "." has no name of its own.
-        place = paths[0].resolve() if paths[0].name in ("", "..") else paths[0]
-        others = f"-and-{len(runs) - 1}-more" if len(runs) > 1 else ""
-        out = place.with_name(f"{place.name}{others}-report")
+        others = f"and-{len(runs) - 1}-more-" if len(runs) > 1 else ""
+        out = beside(paths[0], f"{others}report")
     write = write_quench_report if len(group_runs(runs)) == 1 else write_comparison
     with run_lock(out):
         metrics = write(runs, Path(out), **options)
@@ -236,6 +232,18 @@ def parse(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
         argv: The verb and its options.
     """
     return as_options(instantiate(parser, parser.parse_args(list(argv[1:]))))
+
+
+def beside(run: Path, what: str) -> Path:
+    """The folder for results of a run, RUN-WHAT.
+
+    Args:
+        run: Directory of the run.
+        what: What the folder holds.
+    """
+    # "." has no name of its own.
+    place = run.resolve() if run.name in ("", "..") else run
+    return place.with_name(f"{place.name}-{what}")
 
 
 def as_options(built: Namespace) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import torch
 from dask.system import CPU_COUNT
 from threadpoolctl import threadpool_limits
 
+from lattgnn.data.cluster import results
 from lattgnn.data.sources import LabeledFields, Source
 from lattgnn.errors import InputError, check_number
 from lattgnn.forcefield import ExactForceField
@@ -95,6 +96,7 @@ def compute(
 
     Raises:
         InputError: If there is no answer from that cluster.
+        StoppedRunError: If its scheduler is gone, or all its workers for too long.
     """
     # An empty variable counts as not set.
     address = os.environ.get("DASK_SCHEDULER_ADDRESS") or None
@@ -103,14 +105,12 @@ def compute(
         for task in todo:
             yield task, _label(exact, task)
         return
-    from distributed import as_completed
-
     with _client(address, n_workers) as client:
         # pure=False: dask must not treat two tasks with equal arguments as one.
         futures = {client.submit(_label, exact, task, pure=False): task for task in todo}
-        for future in as_completed(futures):
+        for future, labels in results(client, futures, address or "this machine"):
             # Dropping the future lets dask free the labels, so that they do not pile up in memory.
-            yield futures.pop(future), future.result()
+            yield futures.pop(future), labels
             future.release()
 
 
@@ -121,6 +121,8 @@ def _client(address: str | None, n_workers: int) -> Iterator[Any]:
 
     with ExitStack() as stack:
         if address is not None:
+            # It logs a lost scheduler, which `results` reports.
+            stack.enter_context(_quiet("distributed.client", logging.CRITICAL))
             try:
                 client = Client(address, timeout=_CONNECT_SECONDS)
             except OSError as error:
@@ -131,7 +133,8 @@ def _client(address: str | None, n_workers: int) -> Iterator[Any]:
                 ) from None
             yield stack.enter_context(client)
             return
-        stack.enter_context(_quiet("distributed"))
+        # It would report the start and end of every worker.
+        stack.enter_context(_quiet("distributed", logging.ERROR))
         with _hidden_main():
             cluster = LocalCluster(
                 n_workers=n_workers,
@@ -155,11 +158,11 @@ def _leave_interrupts_to_the_parent() -> None:
 
 
 @contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Suppress messages below errors: dask would report the start and end of every worker."""
+def _quiet(name: str, lowest: int) -> Iterator[None]:
+    """Suppress the messages of a logger below a level."""
     logger = logging.getLogger(name)
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(lowest)
     try:
         yield
     finally:

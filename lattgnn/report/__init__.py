@@ -1,5 +1,6 @@
 """Pictures that a person looks at, and one self-contained page that holds them."""
 
+from lattgnn.report.audit_report import audit_plot, audit_table, write_audit_report
 from lattgnn.report.comparison import write_comparison
 from lattgnn.report.ensemble import Ensemble, group_runs
 from lattgnn.report.fit_report import (
@@ -39,6 +40,8 @@ __all__ = [
     "Table",
     "analysis_figures",
     "analyze_trajectory",
+    "audit_plot",
+    "audit_table",
     "compare_fits",
     "comparison_plot",
     "correlation_plot",
@@ -63,6 +66,7 @@ __all__ = [
     "temperature_plot",
     "time_series",
     "window_errors",
+    "write_audit_report",
     "write_comparison",
     "write_fit_report",
     "write_movie",
