@@ -4,6 +4,9 @@
 // number of vectors; their values at one state are contiguous and fill the lanes of the processor. Blocks are
 // independent of each other, and their results are added in their order, so the bits do not depend on the threads.
 //
+// On large matrices the vectors do not fit into the cache. So several steps of the recurrence go through the rows
+// together, each at least one bandwidth of the matrix behind the one before it.
+//
 // A real H does not mix the real and the imaginary part of a vector. So each part then holds a probing vector of
 // its own, and real and complex matrices share all of the code below.
 
@@ -18,7 +21,8 @@ namespace {
 typedef double lanes __attribute__((vector_size(64), may_alias));
 typedef double lanes4 __attribute__((vector_size(32), may_alias));
 typedef double lanes2 __attribute__((vector_size(16), may_alias));
-constexpr int64_t WIDTH = 8;
+constexpr int64_t WIDTH = 8;  // vectors in one register
+constexpr int64_t STEPS = 8;  // steps that go through the rows together
 
 // The values of the vectors of a block at one state.
 struct Values {
@@ -50,14 +54,14 @@ void add_product(Values& out, double re, double im, const Values& v) {
 }  // namespace
 
 // A matrix in compressed sparse row (CSR) form, columns ascending, and one probing vector for each color: it is
-// `phase` at the states of this color and 0 elsewhere. The diagonal need not be there.
+// `phase` at the states of this color and 0 elsewhere. No element is farther from the diagonal than `bandwidth`.
 struct lattgnn_probed {
     const int64_t* starts;   // [n_states + 1]
     const int64_t* columns;  // [nnz]
     const double* values;    // [nnz, 2], real and imaginary parts
     const int64_t* colors;   // [n_states]
     const double* phases;    // [n_states, 2]
-    int64_t n_states, n_colors, is_complex;
+    int64_t n_states, n_colors, is_complex, bandwidth;
 };
 
 // Coefficients of an energy Σ_n even_n ⟨v_n, v_n⟩ + odd_n Re⟨v_{n+1}, v_n⟩ of the vectors v_n = T_n v, n < n_steps.
@@ -78,8 +82,23 @@ class Block {
 
     void run(int64_t block, const lattgnn_energy* energy) {
         start(block);
-        for (int64_t n = 0; n < n_steps; n++) forward(n);
-        if (energy) backward(*energy);
+        for (int64_t n = 0; n < n_steps; n += STEPS) {
+            const int64_t together = std::min(STEPS, n_steps - n);
+            lanes even[STEPS] = {}, odd[STEPS] = {};
+            sweep(together, [&](int64_t step, int64_t begin, int64_t end) {
+                forward(n + step, begin, end, even[step], odd[step]);
+            });
+            for (int64_t step = 0; step < together; step++) {
+                moments[2 * (n + step)] = sum(even[step]);
+                moments[2 * (n + step) + 1] = sum(odd[step]);
+            }
+        }
+        if (!energy) return;
+        start_back(*energy);
+        for (int64_t n = n_steps - 1; n >= 0; n -= STEPS)
+            sweep(std::min(STEPS, n + 1), [&](int64_t step, int64_t begin, int64_t end) {
+                step_back(n - step, *energy, begin, end);
+            });
     }
 
    private:
@@ -105,13 +124,24 @@ class Block {
         }
     }
 
+    // Some steps on all rows, in groups of rows. A step reads its own group and the two beside it. The step before it
+    // has done these, and the step after it, which overwrites what this one reads, has done none of them.
+    template <class Step>
+    void sweep(int64_t together, Step step) {
+        const int64_t group = std::max<int64_t>(m.bandwidth, 64), n_groups = (m.n_states + group - 1) / group;
+        for (int64_t turn = 0; turn < n_groups + 2 * (together - 1); turn++)
+            for (int64_t k = 0; k < together; k++) {
+                const int64_t begin = (turn - 2 * k) * group;
+                if (begin >= 0 && begin < m.n_states) step(k, begin, std::min(begin + group, m.n_states));
+            }
+    }
+
     // From v_n and v_{n−1} to v_{n+1}, which takes the place of v_{n−1}.
-    void forward(int64_t n) {
-        const Values* v = vectors[0];
-        Values* other = vectors[1];
+    void forward(int64_t n, int64_t begin, int64_t end, lanes& even, lanes& odd) {
+        const Values* v = vectors[n % 2];
+        Values* other = vectors[(n + 1) % 2];
         const double factor = n ? 2 : 1;  // v_{−1} = 0
-        lanes even = {}, odd = {};
-        for (int64_t i = 0; i < m.n_states; i++) {
+        for (int64_t i = begin; i < end; i++) {
             Values h = {};
             for (int64_t k = m.starts[i]; k < m.starts[i + 1]; k++)
                 add_product(h, m.values[2 * k], m.values[2 * k + 1], v[m.columns[k]]);
@@ -121,33 +151,27 @@ class Block {
             even += product(v[i], v[i]);
             odd += product(v[i], h);
         }
-        moments[2 * n] = sum(even);
-        moments[2 * n + 1] = sum(odd);
-        std::swap(vectors[0], vectors[1]);
     }
 
-    // Reverse mode: u_n = ∂E/∂v_n. The vectors v_n are computed again, from the last two backward.
-    void backward(const lattgnn_energy& e) {
+    // Reverse mode: u_n = ∂E/∂v_n, first for the last vector, v_{n_steps}.
+    void start_back(const lattgnn_energy& e) {
         std::fill(gradient.begin(), gradient.end(), 0);
-        std::swap(vectors[0], vectors[1]);  // now v_{n_steps − 1} and v_{n_steps}
         const double last = e.odd[n_steps - 1];
+        const Values* v = vectors[(n_steps - 1) % 2];
+        Values *u = vectors[2 + n_steps % 2], *zero = vectors[2 + (n_steps + 1) % 2];
         for (int64_t i = 0; i < m.n_states; i++) {
-            vectors[2][i] = {last * vectors[0][i].re, last * vectors[0][i].im};
-            vectors[3][i] = Values{};
-        }
-        for (int64_t n = n_steps - 1; n >= 0; n--) {
-            step_back(n, e);
-            std::swap(vectors[0], vectors[1]);
-            std::swap(vectors[2], vectors[3]);
+            u[i] = {last * v[i].re, last * v[i].im};
+            zero[i] = Values{};
         }
     }
 
-    // From (v_n, v_{n+1}) and (u_{n+1}, u_{n+2}) to v_{n−1} and u_n, which take the places of v_{n+1} and u_{n+2}.
-    void step_back(int64_t n, const lattgnn_energy& e) {
-        const Values *v = vectors[0], *u = vectors[2];
-        Values *v_other = vectors[1], *u_other = vectors[3];
+    // From (v_n, v_{n+1}) and (u_{n+1}, u_{n+2}) to v_{n−1} and u_n, which take the places of v_{n+1} and u_{n+2}. The
+    // vectors v_n are computed again, from the last two backward.
+    void step_back(int64_t n, const lattgnn_energy& e, int64_t begin, int64_t end) {
+        const Values *v = vectors[n % 2], *u = vectors[2 + (n + 1) % 2];
+        Values *v_other = vectors[(n + 1) % 2], *u_other = vectors[2 + n % 2];
         const double factor = n ? 2 : 1, a = 2 * e.even[n], b = e.odd[n], before = n ? e.odd[n - 1] : 0;
-        for (int64_t i = 0; i < m.n_states; i++) {
+        for (int64_t i = begin; i < end; i++) {
             Values hv = {}, hu = {};
             for (int64_t k = m.starts[i]; k < m.starts[i + 1]; k++) {
                 const int64_t j = m.columns[k];
@@ -161,7 +185,7 @@ class Block {
                                                         u[j].im * v[i].re - u[j].re * v[i].im);
             }
             if (!n) continue;
-            Values left = {2 * hv.re - v_other[i].re, 2 * hv.im - v_other[i].im};
+            const Values left = {2 * hv.re - v_other[i].re, 2 * hv.im - v_other[i].im};
             u_other[i].re = 2 * hu.re - u_other[i].re + a * v[i].re + b * v_other[i].re + before * left.re;
             u_other[i].im = 2 * hu.im - u_other[i].im + a * v[i].im + b * v_other[i].im + before * left.im;
             v_other[i] = left;

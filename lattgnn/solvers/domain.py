@@ -11,6 +11,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from lattgnn.errors import InputError, check_number
+from lattgnn.memory import require_memory
 from lattgnn.solvers.calibration import smallest_buffer
 from lattgnn.solvers.ed import NEGLIGIBLE_OCCUPATION, eigh, elementwise_products
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
@@ -192,6 +193,9 @@ class DomainDiagonalization(Solver):
     def _at_filling(self, batches: Batches, elements: Shaped[Tensor, " nnz"]) -> Solution:
         """Free energy, μ and density elements of one field, after all subsystems are solved."""
         assert self.filling is not None
+        n_kept = sum(len(batch.states) * batch.n_states for batch in batches)
+        purpose = "keeping the eigenstates of all subsystems until the filling is known"
+        require_memory(n_kept * elements.element_size(), purpose, "Use a fixed mu.")
         solved = [_levels(batch, elements) for batch in batches]
         energies = torch.cat([levels.energies.flatten() for levels in solved])
         weights = torch.cat([levels.weights.flatten() for levels in solved])

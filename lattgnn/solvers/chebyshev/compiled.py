@@ -20,7 +20,7 @@ _pointer, _long = ctypes.c_void_p, ctypes.c_int64
 class _Probed(ctypes.Structure):
     _fields_ = (
         *((name, _pointer) for name in ("starts", "columns", "values", "colors", "phases")),
-        *((name, _long) for name in ("n_states", "n_colors", "is_complex")),
+        *((name, _long) for name in ("n_states", "n_colors", "is_complex", "bandwidth")),
     )
 
 
@@ -46,9 +46,8 @@ def vector_products(
     elements = np.ascontiguousarray(values.numpy().astype(np.complex128))
     colors, phases = np.ascontiguousarray(probes.colors), np.ascontiguousarray(probes.phases)
     arrays = (pattern.starts.numpy(), pattern.columns.numpy(), elements, colors, phases)
-    probed = _Probed(
-        *(array.ctypes.data for array in arrays), pattern.n_states, probes.n_colors, is_complex
-    )
+    sizes = (pattern.n_states, probes.n_colors, is_complex, pattern.bandwidth)
+    probed = _Probed(*(array.ctypes.data for array in arrays), *sizes)
     products = np.empty((n_steps, 2))
     gradient, energy = None, None
     if weights is not None:

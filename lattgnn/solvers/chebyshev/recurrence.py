@@ -9,11 +9,14 @@ The gradient is that of reverse-mode differentiation. It keeps no vectors: the r
 backward, from the last two vectors to the first.
 """
 
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import reverse_cuthill_mckee
 from torch import Tensor
 
 from lattgnn.solvers.chebyshev.probing import Probes
@@ -22,29 +25,70 @@ from lattgnn.solvers.chebyshev.probing import Probes
 _VECTORS_TOGETHER = 64
 
 
-class Pattern(NamedTuple):
-    """The sparsity pattern of H in compressed sparse row (CSR) form.
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """The sparsity pattern of H in compressed sparse row (CSR) form, with its states reordered.
+
+    In this order (reverse Cuthill–McKee) coupled states are close to each other, so that several
+    steps of the recurrence can work in the cache.
 
     Attributes:
+        states: The state of H at each position of the new order.
         starts: First element of each row, and the number of elements.
         rows: Row of each element.
         columns: Column of each element, ascending within a row.
+        elements: Position of each element in the pattern of H.
         mirrored: Position of the element [b, a] for each element [a, b].
+        bandwidth: Largest distance of an element from the diagonal.
     """
 
+    states: Int[Tensor, " n_states"]
     starts: Int[Tensor, " n_starts"]
     rows: Int[Tensor, " nnz"]
     columns: Int[Tensor, " nnz"]
+    elements: Int[Tensor, " nnz"]
     mirrored: Int[Tensor, " nnz"]
+    bandwidth: int
 
     @property
     def n_states(self) -> int:
         """Order of the matrix."""
-        return len(self.starts) - 1
+        return len(self.states)
 
     def to(self, device: torch.device) -> "Pattern":
         """The same pattern on a device."""
-        return Pattern(*(part.to(device) for part in self))
+        names = ("states", "starts", "rows", "columns", "elements", "mirrored")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+
+def reordered_pattern(
+    rows: Int[np.ndarray, " nnz"], cols: Int[np.ndarray, " nnz"], n_states: int
+) -> Pattern:
+    """The pattern of a Hermitian matrix in the order that the recurrence prefers.
+
+    Args:
+        rows: Row of each element.
+        cols: Column of each element.
+        n_states: Order of the matrix.
+
+    Returns:
+        The pattern, on the CPU.
+    """
+    graph = csr_array((np.ones(len(rows)), (rows, cols)), shape=(n_states, n_states))
+    states = reverse_cuthill_mckee(graph, symmetric_mode=True).astype(np.int64)
+    position = np.empty_like(states)
+    position[states] = np.arange(n_states)
+    rows, cols = position[rows], position[cols]
+    elements = np.lexsort((cols, rows))
+    rows, cols = rows[elements], cols[elements]
+    starts = np.zeros(n_states + 1, dtype=np.int64)
+    starts[1:] = np.cumsum(np.bincount(rows, minlength=n_states))
+    # Sorted by column and row instead, the elements are the mirrored ones.
+    mirrored = np.lexsort((rows, cols))
+    bandwidth = int(np.abs(rows - cols).max())
+    arrays = (states, starts, rows, cols, elements, mirrored)
+    tensors = [torch.from_numpy(array) for array in arrays]
+    return Pattern(*tensors, bandwidth=bandwidth)
 
 
 class EnergyWeights(NamedTuple):
@@ -86,7 +130,7 @@ def vector_products(
     Args:
         pattern: Sparsity pattern of a Hermitian matrix.
         values: Its elements; the spectrum lies in [−1, 1].
-        probes: Probing vectors.
+        probes: Probing vectors, in the order of the states of the pattern.
         n_steps: Number of products with the matrix.
         weights: Weights of the sum; None for no gradient.
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from lattgnn import native
@@ -15,11 +15,15 @@ from lattgnn.errors import InputError, check_number
 from lattgnn.solvers.chebyshev import compiled, recurrence
 from lattgnn.solvers.chebyshev.expansion import Interval, converged_order, series
 from lattgnn.solvers.chebyshev.probing import Probes, probing_vectors, unit_vectors
-from lattgnn.solvers.chebyshev.recurrence import EnergyWeights, Pattern, energy_weights
+from lattgnn.solvers.chebyshev.recurrence import (
+    EnergyWeights,
+    Pattern,
+    energy_weights,
+    reordered_pattern,
+)
 from lattgnn.solvers.chebyshev.spectrum import spectral_interval
 from lattgnn.solvers.filling import find_mu
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
-from lattgnn.solvers.subsystems import transposed_elements
 
 # With all unit vectors the cost grows with the square of the number of states.
 _MOST_UNIT_VECTORS = 10_000
@@ -160,18 +164,15 @@ class Chebyshev(Solver):
         self, hamiltonian: TightBinding, elements: Shaped[Tensor, " nnz"]
     ) -> tuple[float, float, Shaped[Tensor, " nnz"]]:
         """Energy, μ and density elements of one field."""
-        table = _table(hamiltonian, elements.device)
         n_sites = hamiltonian.lattice.n_sites
-        ordered = elements[table.order]
-        pattern = table.pattern
-        interval = spectral_interval(
-            ordered, pattern.rows, pattern.columns, n_sites, hamiltonian.n_states // n_sites
-        )
+        rows, cols = (part.to(elements.device) for part in (hamiltonian.rows, hamiltonian.cols))
+        states_per_site = hamiltonian.n_states // n_sites
+        interval = spectral_interval(elements, rows, cols, n_sites, states_per_site)
         order = self._order(interval)
-        diagonal = (pattern.rows == pattern.columns).to(elements)
-        scaled = (ordered - interval.center * diagonal) / interval.half_width
-        probes = self._probes(hamiltonian, elements.is_complex())
-        products = _Products(pattern, scaled, probes, order // 2)
+        scaled = (elements - interval.center * (rows == cols)) / interval.half_width
+        pattern = _pattern(hamiltonian, elements.device)
+        probes = _probes(hamiltonian, self.distance, self.seed, elements.is_complex())
+        products = _Products(pattern, scaled[pattern.elements], probes, order // 2)
         mu, n_electrons = self.mu, 0.0
         if mu is None:
             assert self.filling is not None  # checked in __post_init__
@@ -181,7 +182,7 @@ class Chebyshev(Solver):
         found, gradient = products(potential)
         assert gradient is not None
         density = torch.empty_like(elements)
-        density[table.order] = gradient / interval.half_width
+        density[pattern.elements] = gradient / interval.half_width
         return potential.total(found) + mu * n_electrons, mu, density
 
     def _order(self, interval: Interval) -> int:
@@ -201,11 +202,6 @@ class Chebyshev(Solver):
         occupation = series(mu, self.kT, interval, order).occupation
         return energy_weights(occupation).total(products)
 
-    def _probes(self, hamiltonian: TightBinding, is_complex: bool) -> Probes:
-        if self.distance is None:
-            return unit_vectors(hamiltonian.n_states)
-        return _probing_vectors(hamiltonian, self.distance, self.seed, is_complex)
-
 
 class _Products(NamedTuple):
     """The recurrence for one matrix."""
@@ -222,32 +218,22 @@ class _Products(NamedTuple):
         return function(*self, weights)
 
 
-class _Table(NamedTuple):
-    """The pattern in CSR form, and the element of the Hamiltonian at each of its positions."""
-
-    pattern: Pattern
-    order: Int[Tensor, " nnz"]
-
-
 # Pattern and probing vectors depend on the pattern of H alone, so every step of a trajectory uses
 # the same ones.
 @lru_cache(maxsize=4)
-def _table(hamiltonian: TightBinding, device: torch.device) -> _Table:
-    rows, cols = hamiltonian.rows.cpu(), hamiltonian.cols.cpu()
-    order = torch.from_numpy(np.lexsort((cols.numpy(), rows.numpy())))
-    starts = torch.zeros(hamiltonian.n_states + 1, dtype=torch.int64)
-    starts[1:] = torch.bincount(rows, minlength=hamiltonian.n_states).cumsum(0)
-    place = torch.empty_like(order)
-    place[order] = torch.arange(len(order))
-    mirrored = place[transposed_elements(hamiltonian).cpu()[order]]
-    return _Table(Pattern(starts, rows[order], cols[order], mirrored).to(device), order.to(device))
+def _pattern(hamiltonian: TightBinding, device: torch.device) -> Pattern:
+    rows, cols = hamiltonian.rows.cpu().numpy(), hamiltonian.cols.cpu().numpy()
+    return reordered_pattern(rows, cols, hamiltonian.n_states).to(device)
 
 
 @lru_cache(maxsize=4)
-def _probing_vectors(
-    hamiltonian: TightBinding, distance: int, seed: int, is_complex: bool
-) -> Probes:
-    return probing_vectors(hamiltonian, distance, seed, is_complex)
+def _probes(hamiltonian: TightBinding, distance: int | None, seed: int, is_complex: bool) -> Probes:
+    """The probing vectors in the order of `_pattern`."""
+    if distance is None:
+        probes = unit_vectors(hamiltonian.n_states)
+    else:
+        probes = probing_vectors(hamiltonian, distance, seed, is_complex)
+    return probes.reordered(_pattern(hamiltonian, torch.device("cpu")).states.numpy())
 
 
 def _is_whole(value: Any, least: int) -> bool:
