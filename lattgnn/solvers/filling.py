@@ -44,7 +44,6 @@ def find_mu(
     Raises:
         InputError: If no μ within 1000 of the guess gives this number of electrons.
     """
-
     excess = _Excess(count, n_electrons, tolerance)
     below = above = width
     while excess(guess - below) > 0 and below < _FARTHEST:
