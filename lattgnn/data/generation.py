@@ -29,6 +29,7 @@ from lattgnn.data.dataset import (
 )
 from lattgnn.data.label_check import check_labels
 from lattgnn.data.quenches import source_identity
+from lattgnn.data.shared_fields import warn_of_shared_fields
 from lattgnn.data.sources import Source
 from lattgnn.data.workers import Task, compute
 from lattgnn.dynamics.philox import GENERATOR
@@ -181,6 +182,7 @@ def generate(
     dataset = LatticeDataset.open(path, expect=config)
     if model_check and not is_new:
         check_labels(path, _computed(dataset.records, todo), exact)
+    warn_of_shared_fields(dataset)
     return dataset.path
 
 
