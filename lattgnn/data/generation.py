@@ -11,7 +11,6 @@ import logging
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,7 @@ from lattgnn.lattice import Lattice
 from lattgnn.progress import progress_bar
 from lattgnn.serialize import config_hash, describe, versions
 from lattgnn.solvers import Solver
+from lattgnn.solvers.model_cache import model_cache
 
 _LOGGER = logging.getLogger("lattgnn")
 
@@ -229,14 +229,11 @@ def _reuse(path: Path, config: dict[str, Any], old: Path, reuse: bool | None) ->
 
 def _check(exact: ExactForceField, model: bool, symmetry: bool) -> Sequence[CheckResult]:
     """The results of the checks that are wanted."""
-    try:
-        return _cached_checks(exact.hamiltonian, exact.solver, model, symmetry)
-    except TypeError:  # a parameter of the model, such as an array, cannot be a key of the cache
-        return _cached_checks.__wrapped__(exact.hamiltonian, exact.solver, model, symmetry)
+    return _cached_checks(exact.hamiltonian, exact.solver, model, symmetry)
 
 
 # A program may make many datasets of one model.
-@lru_cache(maxsize=16)
+@model_cache(16)
 def _cached_checks(
     hamiltonian: Hamiltonian, solver: Solver, model: bool, symmetry: bool
 ) -> tuple[CheckResult, ...]:

@@ -1,7 +1,6 @@
 """The density matrix as a sum over the poles of the Fermi function."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import groupby
 
 import torch
@@ -13,6 +12,7 @@ from lattgnn.solvers.green.dense import Blocks, SiteGreens, solve_blocks
 from lattgnn.solvers.green.messages import bare_inverses, mean_messages, pass_messages
 from lattgnn.solvers.green.schedule import Block, Pole
 from lattgnn.solvers.green.site_graph import SiteGraph
+from lattgnn.solvers.model_cache import model_cache
 from lattgnn.solvers.solver import TightBinding
 
 # Numbers in the messages of poles that are computed together: 64 MiB of complex128.
@@ -159,7 +159,7 @@ def _weighted(
 
 # The graph and the blocks depend on the pattern of H alone, so every step of a trajectory uses the
 # same ones.
-@lru_cache(maxsize=4)
+@model_cache(4)
 def dense_greens(hamiltonian: TightBinding, device: torch.device) -> DenseGreens:
     """The same `DenseGreens` for the same arguments."""
     return DenseGreens(hamiltonian, device)
