@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -37,6 +38,11 @@ class BlockGroup:
     rows: Int[Tensor, " n_inside"]
     cols: Int[Tensor, " n_inside"]
     slots: Int[Tensor, "n_in_block max_degree"]
+
+    @cached_property
+    def ends(self) -> Int[Tensor, " n"]:
+        """The neighbors of the center inside the block, numbered within the block."""
+        return self.cols[self.rows == 0]
 
     def to(self, device: torch.device) -> "BlockGroup":
         """The same blocks on a device."""
@@ -89,8 +95,8 @@ def bonds_outside(graph: SiteGraph, groups: tuple[BlockGroup, ...]) -> Bool[Tens
     """Which bonds lead out of the block of their row site."""
     outside = torch.ones(graph.n_bonds, dtype=torch.bool)
     for group in groups:
-        ends = group.cols[group.rows == 0]
-        outside[graph.bonds_between(group.sites[:, :1], group.sites[:, ends])] = False
+        ends = group.sites[:, group.ends]
+        outside[graph.bonds_between(group.sites[:, :1], ends)] = False
     return outside
 
 

@@ -69,6 +69,8 @@ class GreenFunction(Solver):
             ("ring3:2", "ring1:1", "ring0:1"); the last entry holds for all further poles.
         reference_std: Standard deviation of the random reference fields, see `resolved`. The
             default is about that of the start of the quenches of the Holstein model.
+        conservative: Whether ρ is replaced by the derivative of Ω with respect to H, so that forces
+            are exact derivatives of the energy. It needs several times the time and memory.
 
     Raises:
         InputError: If kT is not above 0, not exactly one of mu and filling is given, or block,
@@ -87,6 +89,7 @@ class GreenFunction(Solver):
     tolerance: float = 1e-4
     schedule: tuple[str, ...] | None = None
     reference_std: float = field(default=5.0, metadata={"describe": "changed"})
+    conservative: bool = field(default=False, metadata={"describe": "changed"})
 
     def __post_init__(self) -> None:
         self._check_ensemble()
@@ -180,7 +183,8 @@ class GreenFunction(Solver):
         elements = hamiltonian.elements(field.to(torch.float64).reshape(-1, *shape))
         entries = self._entries(greens)
         all_entries = entries if self.filling is None else (*_CHEAP_ENTRIES, *entries)
-        greens = compiled_greens(hamiltonian, field.device, all_entries) or greens
+        if not self.conservative:
+            greens = compiled_greens(hamiltonian, field.device, all_entries) or greens
         states = []
         # Field by field, so that no result depends on the rest of the batch.
         for one, bounds in zip(elements, spectrum_bounds(hamiltonian, elements), strict=True):
@@ -202,17 +206,19 @@ class GreenFunction(Solver):
         None also stands for trees, where messages need many rounds, for lattices with an open
         boundary, and for machines without a compiler.
         """
-        if self.mu is None or getattr(hamiltonian, "stiffness", None) is None:
+        if self.mu is None or self.conservative or not getattr(hamiltonian, "stiffness", None):
             return None
-        entries = self.schedule or (f"ring{self.block or 0}:{_ROUNDS}",)
+        if self.block is None and self.schedule is None:
+            return self.resolved(hamiltonian).fast_forces(hamiltonian)
+        entries = self.schedule or (f"ring{self.block}:{_ROUNDS}",)
         kinds = tuple(dict.fromkeys(map(parse_entry, entries)))
         stencil = usable_stencil(hamiltonian, kinds)
         if stencil is None or stencil.coupling is None or is_treelike_stencil(stencil):
             return None
-        poles = partial(self._poles, entries)
+        poles = partial(self.poles, entries)
         return FastForces(hamiltonian, stencil, kinds, self.kT, self.mu, poles)
 
-    def _poles(self, entries: tuple[str, ...], half_width: float) -> tuple[Pole, ...]:
+    def poles(self, entries: tuple[str, ...], half_width: float) -> tuple[Pole, ...]:
         """The poles for levels up to this distance from μ."""
         tolerance = _SHARE_OF_POLES * self.tolerance
         return make_schedule(fermi_poles(self.kT, half_width, tolerance), entries)
@@ -252,17 +258,28 @@ class _OneField:
             assert solver.filling is not None  # checked by the solver
             n_electrons = solver.filling * n_states
             mu = self._mu(n_electrons)
-        schedule = self._schedule()
-        density = self.greens.density(self.elements, mu, schedule)
-        tolerance = max(_SHARE_OF_POLES * solver.tolerance, _SMALLEST_ENERGY_TOLERANCE)
-        constant, poles = energy_poles(solver.kT, self._half_width, tolerance)
+        constant, poles = self._energy_poles(self.entries)
         trace = float(self.greens.electrons(self.elements)) - mu * n_states
-        part = self.greens.energy(self.elements, mu, _blocks_from(schedule, poles))
+        part = self.greens.energy(self.elements, mu, poles)
         omega = trace / 2 - n_states * constant - float(part)
-        return omega + mu * n_electrons, mu, density
+        return omega + mu * n_electrons, mu, self._density(self.entries, mu)
 
-    def _schedule(self, entries: tuple[str, ...] | None = None) -> tuple[Pole, ...]:
-        return self.solver._poles(entries or self.entries, self._half_width)
+    def _density(self, entries: tuple[str, ...], mu: float) -> Shaped[Tensor, " nnz"]:
+        """The density elements, or the derivatives of the energy that stand for them."""
+        if not self.solver.conservative:
+            return self.greens.density(self.elements, mu, self._schedule(entries))
+        assert isinstance(self.greens, DenseGreens)  # chosen by the solver
+        return self.greens.energy_derivative(self.elements, mu, self._energy_poles(entries)[1])
+
+    def _energy_poles(self, entries: tuple[str, ...]) -> tuple[float, tuple[Pole, ...]]:
+        """The constant and the poles of the energy, with blocks as at nearby poles of ρ."""
+        share = _SHARE_OF_POLES * self.solver.tolerance
+        tolerance = max(share, _SMALLEST_ENERGY_TOLERANCE)
+        constant, poles = energy_poles(self.solver.kT, self._half_width, tolerance)
+        return constant, _blocks_from(self._schedule(entries), poles)
+
+    def _schedule(self, entries: tuple[str, ...]) -> tuple[Pole, ...]:
+        return self.solver.poles(entries, self._half_width)
 
     @property
     def _half_width(self) -> float:
@@ -280,11 +297,11 @@ class _OneField:
     def _search(
         self, n_electrons: float, guess: float, width: float, entries: tuple[str, ...]
     ) -> float:
-        count = partial(self._count, self._schedule(entries))
+        count = partial(self._count, entries)
         return find_mu(count, n_electrons, guess, max(width, 1e-3), _ELECTRONS)
 
-    def _count(self, schedule: tuple[Pole, ...], mu: float) -> float:
-        return float(self.greens.electrons(self.greens.density(self.elements, mu, schedule)))
+    def _count(self, entries: tuple[str, ...], mu: float) -> float:
+        return float(self.greens.electrons(self._density(entries, mu)))
 
 
 def _tree_entries(greens: DenseGreens) -> tuple[str, ...] | None:
