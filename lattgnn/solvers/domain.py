@@ -1,7 +1,6 @@
 """Divide and conquer in O(n_states): diagonalize overlapping subsystems and keep their cores."""
 
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from operator import index
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from lattgnn.memory import require_memory
 from lattgnn.solvers.calibration import smallest_buffer
 from lattgnn.solvers.ed import NEGLIGIBLE_OCCUPATION, eigh, elementwise_products
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
+from lattgnn.solvers.model_cache import model_cache
 from lattgnn.solvers.single_thread import single_thread
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 from lattgnn.solvers.subsystems import (
@@ -272,7 +272,7 @@ def _on_cpu(tensor: Tensor) -> bool:
 
 
 # The partition depends on the pattern of H alone, so every step of a trajectory uses the same one.
-@lru_cache(maxsize=4)
+@model_cache(4)
 def _partition(
     hamiltonian: TightBinding, core: tuple[int, ...], buffer: int, device: torch.device
 ) -> tuple[Batches, Int[Tensor, " nnz"]]:
