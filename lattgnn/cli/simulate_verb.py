@@ -15,7 +15,7 @@ from dask.system import CPU_COUNT
 
 from lattgnn import dynamics
 from lattgnn.cli.parser import Parser, instantiate
-from lattgnn.cli.physics_verbs import AnyForceField, as_options, choose_force_field, model_parser
+from lattgnn.cli.physics_verbs import as_options, choose_force_field, model_parser
 from lattgnn.data.code_identity import changed_classes, code_identity, warn_of_changed_code
 from lattgnn.data.workers import threads
 from lattgnn.disorder import DisorderedForceField

@@ -13,6 +13,7 @@ from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from lattgnn.checkpoint import load_checkpoint, restore_weights
 from lattgnn.cli.fit_checks import (
@@ -43,7 +44,7 @@ from lattgnn.training.checkpoints import (
 )
 from lattgnn.training.lit_module import LitForceField
 from lattgnn.training.loggers import OfflineWandbLogger
-from lattgnn.training.stop_signals import StopSignals, exit_codes_of_signals
+from lattgnn.training.stop_signals import StopSignals
 
 logger = logging.getLogger(__name__)
 
@@ -143,10 +144,16 @@ class TrainerCLI(LightningCLI):
         else:
             kwargs |= {"logger": False, "enable_checkpointing": False, "callbacks": callbacks}
         try:
-            return super().instantiate_trainer(default_root_dir=str(self.run_dir), **kwargs)
+            trainer = super().instantiate_trainer(default_root_dir=str(self.run_dir), **kwargs)
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             # Lightning checks its own arguments, with many kinds of exceptions.
             raise InputError(f"trainer: {one_line(error)}") from error
+        environment = trainer._accelerator_connector.cluster_environment
+        if isinstance(environment, SLURMEnvironment):
+            # Lightning would save a checkpoint of its own at SIGUSR1, in the middle of a step, and
+            # start the next fit from it, even if last.ckpt is newer. StopSignals does it.
+            environment.auto_requeue = False
+        return trainer
 
     def fit(self, **kwargs: Any) -> None:
         """Fit; what a refused fit has written is removed."""
@@ -268,7 +275,7 @@ def main(argv: list[str]) -> None:
     messages.setLevel(logging.INFO)
     messages.addHandler(handler)
     try:
-        with exit_codes_of_signals(), errors_of_lightning():
+        with errors_of_lightning():
             _run(argv)
     finally:
         messages.removeHandler(handler)

@@ -231,6 +231,7 @@ class Own(Holstein):
 """
 
 
+@pytest.mark.filterwarnings("default:the source of")
 def test_a_repetition_with_other_code_of_a_users_class_says_so(
     simulate, tmp_path, monkeypatch, capsys
 ):

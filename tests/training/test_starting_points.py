@@ -182,6 +182,7 @@ class Own(Holstein):
 """
 
 
+@pytest.mark.filterwarnings("default:the source of")
 def test_a_fit_of_an_edited_model_is_not_continued(tiny_fit, tmp_path, monkeypatch, capsys):
     """Its weights would be trained on the labels of another model."""
     monkeypatch.syspath_prepend(str(tmp_path))

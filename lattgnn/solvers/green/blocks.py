@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -32,6 +33,11 @@ class BlockGroup:
     rows: Int[Tensor, " n_inside"]
     cols: Int[Tensor, " n_inside"]
     slots: Int[Tensor, "n_in_block max_degree"]
+
+    @cached_property
+    def ends(self) -> Int[Tensor, " n"]:
+        """The neighbors of the center inside the block, numbered within the block."""
+        return self.cols[self.rows == 0]
 
     def to(self, device: torch.device) -> "BlockGroup":
         """The same blocks on a device."""
@@ -84,8 +90,8 @@ def bonds_outside(graph: SiteGraph, groups: tuple[BlockGroup, ...]) -> Bool[Tens
     """Which bonds lead out of the block of their row site."""
     outside = torch.ones(graph.n_bonds, dtype=torch.bool)
     for group in groups:
-        ends = group.cols[group.rows == 0]
-        outside[graph.bonds_between(group.sites[:, :1], group.sites[:, ends])] = False
+        ends = group.sites[:, group.ends]
+        outside[graph.bonds_between(group.sites[:, :1], ends)] = False
     return outside
 
 

@@ -66,6 +66,8 @@ class GreenFunction(Solver):
             ("ring3:2", "ring1:1", "ring0:1"); the last entry holds for all further poles.
         reference_std: Standard deviation of the random reference fields, see `resolved`. The
             default is about that of the start of the quenches of the Holstein model.
+        conservative: Whether ρ is replaced by the derivative of Ω with respect to H, so that forces
+            are exact derivatives of the energy. It needs several times the time and memory.
 
     Raises:
         InputError: If kT is not above 0, not exactly one of mu and filling is given, or block,
@@ -84,6 +86,7 @@ class GreenFunction(Solver):
     tolerance: float = 1e-4
     schedule: tuple[str, ...] | None = None
     reference_std: float = field(default=5.0, metadata={"describe": "changed"})
+    conservative: bool = field(default=False, metadata={"describe": "changed"})
 
     def __post_init__(self) -> None:
         self._check_ensemble()
@@ -226,19 +229,30 @@ class _OneField:
             assert solver.filling is not None  # checked by the solver
             n_electrons = solver.filling * n_states
             mu = self._mu(n_electrons)
-        schedule = self._schedule()
-        density = self.greens.density(self.elements, mu, schedule)
-        tolerance = max(_SHARE_OF_POLES * solver.tolerance, _SMALLEST_ENERGY_TOLERANCE)
-        constant, poles = energy_poles(solver.kT, self._half_width, tolerance)
+        constant, poles = self._energy_poles(self.entries)
         trace = float(self.greens.electrons(self.elements)) - mu * n_states
-        part = self.greens.energy(self.elements, mu, _blocks_from(schedule, poles))
+        part = self.greens.energy(self.elements, mu, poles)
         omega = trace / 2 - n_states * constant - float(part)
-        return omega + mu * n_electrons, mu, density
+        return omega + mu * n_electrons, mu, self._density(self.entries, mu)
 
-    def _schedule(self, entries: tuple[str, ...] | None = None) -> tuple[Pole, ...]:
+    def _density(self, entries: tuple[str, ...], mu: float) -> Shaped[Tensor, " nnz"]:
+        """The density elements, or the derivatives of the energy that stand for them."""
+        if not self.solver.conservative:
+            return self.greens.density(self.elements, mu, self._schedule(entries))
+        assert isinstance(self.greens, DenseGreens)  # chosen by the solver
+        return self.greens.energy_derivative(self.elements, mu, self._energy_poles(entries)[1])
+
+    def _energy_poles(self, entries: tuple[str, ...]) -> tuple[float, tuple[Pole, ...]]:
+        """The constant and the poles of the energy, with blocks as at nearby poles of ρ."""
+        share = _SHARE_OF_POLES * self.solver.tolerance
+        tolerance = max(share, _SMALLEST_ENERGY_TOLERANCE)
+        constant, poles = energy_poles(self.solver.kT, self._half_width, tolerance)
+        return constant, _blocks_from(self._schedule(entries), poles)
+
+    def _schedule(self, entries: tuple[str, ...]) -> tuple[Pole, ...]:
         tolerance = _SHARE_OF_POLES * self.solver.tolerance
         poles = fermi_poles(self.solver.kT, self._half_width, tolerance)
-        return make_schedule(poles, entries or self.entries)
+        return make_schedule(poles, entries)
 
     @property
     def _half_width(self) -> float:
@@ -256,11 +270,11 @@ class _OneField:
     def _search(
         self, n_electrons: float, guess: float, width: float, entries: tuple[str, ...]
     ) -> float:
-        count = partial(self._count, self._schedule(entries))
+        count = partial(self._count, entries)
         return find_mu(count, n_electrons, guess, max(width, 1e-3), _ELECTRONS)
 
-    def _count(self, schedule: tuple[Pole, ...], mu: float) -> float:
-        return float(self.greens.electrons(self.greens.density(self.elements, mu, schedule)))
+    def _count(self, entries: tuple[str, ...], mu: float) -> float:
+        return float(self.greens.electrons(self._density(entries, mu)))
 
 
 def _tree_entries(greens: DenseGreens) -> tuple[str, ...] | None:

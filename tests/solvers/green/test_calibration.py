@@ -20,15 +20,15 @@ def rms_error(solver: Solver, model: Holstein, fields: torch.Tensor) -> float:
 def test_a_tolerance_is_reached_on_the_reference_fields_with_smaller_blocks_at_higher_poles(rng):
     model = Holstein(square(6))
     fields = 2 * torch.randn(2, 36, dtype=torch.float64, generator=rng)
-    solver = GreenFunction(0.2, 0.0, tolerance=1e-2).resolved(model, fields)
+    solver = GreenFunction(0.2, 0.0, tolerance=5e-3).resolved(model, fields)
     assert solver.schedule is not None
-    assert rms_error(solver, model, fields) <= 1e-2
-    assert rms_error(GreenFunction(0.2, 0.0, block=0), model, fields) > 1e-2
+    assert rms_error(solver, model, fields) <= 5e-3
+    assert rms_error(GreenFunction(0.2, 0.0, block=0), model, fields) > 5e-3
     kinds = [parse_entry(entry)[0].kind for entry in solver.schedule]
     assert kinds[0] != "mean"
     assert kinds[-1] == "mean"
     # The schedule and the tolerance of the poles determine all numbers.
-    assert solver == GreenFunction(0.2, 0.0, tolerance=1e-2, schedule=solver.schedule)
+    assert solver == GreenFunction(0.2, 0.0, tolerance=5e-3, schedule=solver.schedule)
     assert solver.resolved(model) == solver
 
 
