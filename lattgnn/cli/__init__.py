@@ -50,6 +50,10 @@ _VERBS = {
         "lattgnn.cli.physics_verbs:analyze_verb",
         "report order, structure factor and coarsening of a simulation",
     ),
+    "campaign": (
+        "lattgnn.cli.campaign.verb:main",
+        "run a grid of simulations, fits or whole chains on many processes",
+    ),
     "export": (
         "lattgnn.cli.physics_verbs:export_verb",
         "write a force field for use without lattgnn, for example from C++",
@@ -102,7 +106,7 @@ def _run(verb: str, arguments: list[str]) -> int:
     """Import and call the function of a verb; the exit code as in `main`."""
     module, function = _VERBS[verb][0].split(":")
     try:
-        arguments = _import_own_modules(arguments)
+        arguments = import_own_modules(arguments)
         getattr(importlib.import_module(module), function)([verb, *arguments])
     except KeyboardInterrupt:
         return 130
@@ -120,11 +124,17 @@ def _run(verb: str, arguments: list[str]) -> int:
     return 0
 
 
-def _import_own_modules(arguments: list[str]) -> list[str]:
+def import_own_modules(arguments: list[str]) -> list[str]:
     """Import the modules of --import and --trust, and return the other arguments.
 
     They are imported before the options are parsed, so that configurations and files may name their
     classes.
+
+    Args:
+        arguments: Arguments of a verb.
+
+    Raises:
+        InputError: If one cannot be imported.
     """
     others, names = [], []
     remaining = iter(arguments)

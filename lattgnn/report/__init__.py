@@ -1,5 +1,7 @@
 """Pictures that a person looks at, and one self-contained page that holds them."""
 
+from lattgnn.report.campaign_arrays import campaign_dataset
+from lattgnn.report.campaign_report import scan_plot, write_campaign_report
 from lattgnn.report.comparison import write_comparison
 from lattgnn.report.ensemble import Ensemble, group_runs
 from lattgnn.report.fit_report import (
@@ -39,6 +41,7 @@ __all__ = [
     "Table",
     "analysis_figures",
     "analyze_trajectory",
+    "campaign_dataset",
     "compare_fits",
     "comparison_plot",
     "correlation_plot",
@@ -57,12 +60,14 @@ __all__ = [
     "quench_sections",
     "read_fit",
     "save_figures",
+    "scan_plot",
     "slope_plot",
     "snapshot_panel",
     "structure_factor_map",
     "temperature_plot",
     "time_series",
     "window_errors",
+    "write_campaign_report",
     "write_comparison",
     "write_fit_report",
     "write_movie",
