@@ -172,6 +172,8 @@ def _client(address: str | None, n_workers: int) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     with ExitStack() as stack:
+        # A lost connection is raised where a result is asked for, so no traceback is printed.
+        stack.enter_context(_quiet("distributed.client", logging.CRITICAL))
         if address is not None:
             try:
                 client = Client(address, timeout=_CONNECT_SECONDS)
@@ -207,11 +209,11 @@ def _leave_interrupts_to_the_parent() -> None:
 
 
 @contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Suppress messages below errors: dask would report the start and end of every worker."""
+def _quiet(name: str, least: int = logging.ERROR) -> Iterator[None]:
+    """Suppress messages below a level: dask would report the start and end of every worker."""
     logger = logging.getLogger(name)
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(least)
     try:
         yield
     finally:

@@ -79,8 +79,10 @@ def write_campaign_report(
     n_seeds: int,
     folders: Folders,
     options: Mapping[str, Sequence[str]] | None = None,
-) -> bool:
+) -> None:
     """Write results.nc, report.html and the pictures of a campaign.
+
+    Nothing is written before a fit or an analysis is finished.
 
     Args:
         out: Folder of the campaign.
@@ -89,13 +91,10 @@ def write_campaign_report(
         n_seeds: Number of seeds of each point.
         folders: Output folders of the tasks that are finished.
         options: Options that each parameter sets.
-
-    Returns:
-        Whether there is anything to report: a finished fit or analysis.
     """
     out = Path(out)
     if not any(stage in ("fit", "analyze") for stage, _, _ in folders):
-        return False
+        return
     data = campaign_dataset(points, n_seeds, folders, options)
     write_dataset(data, out / "results.nc")
     table = _points(data, points, folders)
@@ -111,7 +110,6 @@ def write_campaign_report(
     )
     sections += [Section(_heading(name), text, figure) for name, figure in figures.items()]
     write_report(out / "report.html", title, sections, str(out))
-    return True
 
 
 @styled

@@ -30,7 +30,7 @@ class Board:
         self.states = dict.fromkeys(verbs, "waiting") | dict.fromkeys(done, "done")
         self.n_workers = 1
         self._seconds: dict[str, list[float]] = {verb: [] for verb in verbs.values()}
-        self._last_line = time.monotonic()
+        self._in_lines, self._last_line = False, time.monotonic()
         # The stream of now: tasks in this process redirect stderr into their logs.
         self.console = Console(file=sys.stderr)
 
@@ -51,7 +51,7 @@ class Board:
         if seconds is not None and state == "done":
             self._seconds[self.verbs[name]].append(seconds)
         over = not self.left()
-        if not self.console.is_terminal and (
+        if self._in_lines and (
             over or state == "failed" or time.monotonic() - self._last_line >= LOG_PERIOD
         ):
             self._last_line = time.monotonic()
@@ -96,7 +96,12 @@ class Board:
 
     @contextmanager
     def shown(self, enabled: bool) -> Iterator[None]:
-        """Show the table within the block, if it is wanted and stderr is a terminal."""
+        """Show the table within the block on a terminal, and lines otherwise.
+
+        Args:
+            enabled: False shows nothing.
+        """
+        self._in_lines = enabled and not self.console.is_terminal
         if not (enabled and self.console.is_terminal):
             yield
             return

@@ -36,7 +36,7 @@ class Point:
 def read_parameters(
     parameters: Mapping[str, Any] | None, grids: Sequence[Grid]
 ) -> dict[str, list[str]]:
-    """The options that each scanned parameter sets.
+    """The options that each scanned parameter sets; parameters without values are left out.
 
     Args:
         parameters: Option, or list of options, by the name of the parameter.
@@ -52,6 +52,7 @@ def read_parameters(
     found: dict[str, list[str]] = {}
     for name, options in (parameters or {}).items():
         found[name] = [options] if isinstance(options, str) else list(options)
+    used = [_short(key) for key in _keys(grids)]
     for key in _keys(grids):
         name = _short(key)
         if key in found:
@@ -73,7 +74,7 @@ def read_parameters(
                 f"parameters: a name must consist of letters, digits and underscores and be none "
                 f"of seed, time and replica, got {name!r}. Use another name."
             )
-    return found
+    return {name: options for name, options in found.items() if name in used}
 
 
 def points(grids: Sequence[Grid], order: Sequence[str]) -> list[Point]:

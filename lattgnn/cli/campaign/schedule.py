@@ -23,6 +23,7 @@ class Schedule:
     Attributes:
         board: The state of every task.
         errors: What went wrong, by the name of the task.
+        submitted: Names of the tasks that this call has started.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -32,13 +33,13 @@ class Schedule:
         done = [n for n, task in plan.tasks.items() if n not in analyses and is_finished(task)]
         self.board = Board({name: task.verb for name, task in plan.tasks.items()}, done)
         self.errors: dict[str, str] = {}
-        self._submitted: set[str] = set()
+        self.submitted: set[str] = set()
 
     def ready(self) -> list[Task]:
         """The tasks that can start now, each once; their configurations are written."""
         found = []
         for name, task in self.plan.tasks.items():
-            if self.board.states[name] != "waiting" or name in self._submitted:
+            if self.board.states[name] != "waiting" or name in self.submitted:
                 continue
             states = [self.board.states[needed] for needed in task.needs]
             if any(state in ("waiting", "running") for state in states):
@@ -51,7 +52,7 @@ class Schedule:
                 self.board.end(name, "skipped")
                 continue
             task.write()
-            self._submitted.add(name)
+            self.submitted.add(name)
             found.append(task)
         return found
 

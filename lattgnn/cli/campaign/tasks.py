@@ -1,5 +1,6 @@
 """One task of a campaign: a verb in a folder of its own, known as finished by its output."""
 
+import copy
 import json
 import os
 import threading
@@ -144,7 +145,8 @@ def _has_manifest(task: Task) -> bool:
     from lattgnn.cli.physics_verbs import as_options, generate_parser, instantiate
 
     parser = generate_parser()
-    options = as_options(instantiate(parser, parser.parse_object(dict(task.config))))
+    # A copy, because jsonargparse changes what it parses.
+    options = as_options(instantiate(parser, parser.parse_object(copy.deepcopy(task.config))))
     named = [options[key] for key in ("lattice", "hamiltonian", "solver", "sources", "seed")]
     path = dataset_path(dataset_config(*named), options["root"], options["name"])
     return (path / MANIFEST).is_file()

@@ -153,9 +153,12 @@ def _run(plan: Plan, n_workers: int | None, progress: bool, title: str) -> None:
     with schedule.board.shown(progress):
         run_schedule(schedule, n_workers)
     states = schedule.board.states
-    folders = {key: plan.out / name for key, name in plan.runs.items() if states[name] == "done"}
-    if write_campaign_report(plan.out, title, plan.labels, plan.n_seeds, folders, plan.parameters):
-        print(plan.out / "report.html")
+    page = plan.out / "report.html"
+    if schedule.submitted or not page.exists():
+        done = {key: plan.out / name for key, name in plan.runs.items() if states[name] == "done"}
+        write_campaign_report(plan.out, title, plan.labels, plan.n_seeds, done, plan.parameters)
+    if page.exists():
+        print(page)
     if not schedule.errors:
         return
     for name, error in schedule.errors.items():
