@@ -144,7 +144,7 @@ def test_a_whole_chain_on_two_processes(configured):
     assert done.returncode == 0, done.stderr
     data = xarray.open_dataset("out/results.nc")
     assert dict(data.sizes)["g"] == 2 and (data.fit_test_mse > 0).all()
-    assert data.fit_test_mse.dims == ("g", "seed")
+    assert data.fit_test_mse.dims == ("g", "lr", "seed")
     weights = Trajectory.open("out/simulate/g=2,lr=0.001/seed-0").config["force_field"]
     assert weights["init_args"]["hamiltonian"]["init_args"]["g"] == 2.0
     assert Path("out/fits/report.html").exists()
