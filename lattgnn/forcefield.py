@@ -32,7 +32,8 @@ class ExactForceField:
 
     Args:
         hamiltonian: The model on its lattice.
-        solver: Method for the electrons, and their ensemble.
+        solver: Method for the electrons, and their ensemble. What a tolerance leaves open is found
+            at once (`Solver.resolved`); the attribute `solver` has it.
 
     Reference:
         Y. Fan and G.-W. Chern, arXiv:2601.04104, eqs. (4)–(6), for the Holstein model.
@@ -40,7 +41,7 @@ class ExactForceField:
 
     def __init__(self, hamiltonian: Hamiltonian, solver: Solver) -> None:
         self.hamiltonian = hamiltonian
-        self.solver = solver
+        self.solver = solver.resolved(hamiltonian)
 
     @property
     def lattice(self) -> Lattice:
@@ -363,6 +364,33 @@ class LearnedForceField:
         energy, forces = self._grand(flat) if self.filling is None else self._canonical(flat)
         return self._like(field, energy, forces)
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def chemical_potential(self, field: Float[Tensor, "..."]) -> Float[Tensor, "*batch"]:
+        """Chemical potential of each field: that of the labels, or the one that `filling` needs.
+
+        Args:
+            field: As for a call.
+
+        Returns:
+            One number per field, float64.
+
+        Raises:
+            InputError: The labels are those of a fixed filling, so that the network holds for the
+                chemical potential of each field, without telling it.
+        """
+        if self.solver.mu is None:
+            raise InputError(
+                f"the network has labels at fixed filling, {self.solver}, and does not tell the "
+                "chemical potential of a field. Use a network with labels at fixed mu."
+            )
+        flat = field.detach().reshape(-1, *self.field_shape)
+        mu = torch.full((len(flat),), self.solver.mu, dtype=torch.float64)
+        if self.filling is not None:
+            count = self.filling * self.hamiltonian.n_states
+            mu += torch.tensor(self._mu_shifts(flat, count), dtype=torch.float64)
+        return mu.reshape(field.shape[: field.ndim - len(self.field_shape)])
+
     def _like(
         self, field: Tensor, energy: Tensor | None, forces: Tensor
     ) -> tuple[Tensor | None, Tensor]:
@@ -381,17 +409,7 @@ class LearnedForceField:
         """Energy and forces at fixed filling: each field has its own chemical potential."""
         assert self.filling is not None and self.solver.mu is not None
         model, count = self.hamiltonian, self.filling * self.hamiltonian.n_states
-
-        def electrons(mu: float, one: Tensor) -> float:
-            """Number of electrons, with μ measured from that of the labels."""
-            _, forces = self._grand(one + model.field_type.field_shift(mu))
-            return float(model.field_type.density(forces.double()).sum())
-
-        # One root search per field, which does not start from an earlier solution: results do not
-        # depend on the other fields of the batch, and a restarted run gives the same bits.
-        shifts = [
-            find_mu(partial(electrons, one=one), count, precision=1e-7) for one in field.split(1)
-        ]
+        shifts = self._mu_shifts(field, count)
         mu = field.new_tensor(shifts)
         shifted = (
             field + field.new_tensor([model.field_type.field_shift(m) for m in shifts])[:, None]
@@ -403,6 +421,21 @@ class LearnedForceField:
             background = model.background_energy(field) - model.background_energy(shifted)
             energy = energy + background + (self.solver.mu + mu) * count
         return energy, forces
+
+    def _mu_shifts(self, field: Tensor, count: float) -> list[float]:
+        """Chemical potential at which each field has so many electrons, from that of the labels."""
+        model = self.hamiltonian
+
+        def electrons(mu: float, one: Tensor) -> float:
+            """Number of electrons, with μ measured from that of the labels."""
+            _, forces = self._grand(one + model.field_type.field_shift(mu))
+            return float(model.field_type.density(forces.double()).sum())
+
+        # One root search per field, which does not start from an earlier solution: results do not
+        # depend on the other fields of the batch, and a restarted run gives the same bits.
+        return [
+            find_mu(partial(electrons, one=one), count, precision=1e-7) for one in field.split(1)
+        ]
 
 
 def _check_out(field: Tensor, out: Tensor) -> None:

@@ -21,6 +21,7 @@ from lattgnn.lattice import Lattice, bond_orbits
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_MISSING: Any = object()  # None is a possible result of an operator
 
 
 class Operators(dict[tuple, Any]):
@@ -156,10 +157,11 @@ def graph_operator(
     @wraps(function)
     def shared(graph: LatticeGraph, *args: P.args, **kwargs: P.kwargs) -> T:
         key = (function, *args, *sorted(kwargs.items()))
-        if key not in graph.operators:
+        found = graph.operators.get(key, _MISSING)
+        if found is _MISSING:
             with torch.inference_mode(False):
-                graph.operators[key] = function(graph, *args, **kwargs)
-        return graph.operators[key]
+                found = graph.operators[key] = function(graph, *args, **kwargs)
+        return found
 
     return cast(Callable[Concatenate[LatticeGraph, P], T], shared)
 

@@ -38,6 +38,7 @@ FLAGS = (
 # What the rest of the package calls.
 SYMBOLS = (
     *("lattgnn_plan", "lattgnn_forces", "lattgnn_free_plan", "lattgnn_same_bytes", "lattgnn_sums"),
+    "lattgnn_chebyshev",
     *("langevin_philox", "langevin_noise"),
     *("langevin_update_float32", "langevin_update_float64"),
     *("langevin_within_float32", "langevin_within_float64"),

@@ -31,6 +31,8 @@ from tests.pretended_gpu import GPU, PretendedGPU
 SHIPPED = ("holstein-square-small", "holstein-square-energy", "peierls-square", "kondo-square")
 LANGEVIN = VerletLangevin(dt=0.05, kT=0.1, gamma=0.1, mass=1.0)
 LLG = HeunLLG(dt=0.05, kT=0.1, alpha=0.1)
+# The fields of these tests are not those of any training.
+pytestmark = pytest.mark.filterwarnings("ignore:the run leaves the fields")
 
 
 def start_of(force_field, device, dtype=torch.float32):

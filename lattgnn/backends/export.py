@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from lattgnn.backends.grid_forces import GridForces
+from lattgnn.backends.lattice_forces import LatticeForces
 from lattgnn.backends.linear_classical import linear_classical, probed_classical
 from lattgnn.backends.stencil import stencil_network
 from lattgnn.errors import InputError
@@ -50,18 +51,22 @@ def export_forces(
     device: str = "cpu",
     solver: Any = None,
 ) -> dict[str, Any]:
-    """Write a force field as a program that works for any batch size and extent.
+    """Write a force field as a program that works for any batch size.
 
-    The program maps fields [batch, *extent, n_sublattices] to the total forces of the same shape,
-    including the classical part, and to energies [batch] if the network has an energy. The
-    classical force may be any that is linear in the field and the same in all cells. The metadata
-    state the smallest extent. An AOTInductor package does not check it, and gives wrong results
-    below it.
+    The program maps fields [batch, *extent, n_sublattices], with another axis for components if
+    there are any, to the total forces of the same shape, including the classical part, and to
+    energies [batch] if the network has an energy.
+
+    The extent stays free for an `OrbitNetwork` of a scalar field with SiLU between its layers, if
+    the classical force is linear in the field and the same in all cells. The metadata state the
+    smallest extent. An AOTInductor package does not check it, and gives wrong results below it. In
+    all other cases, such as vectors, spins and mixed fields, the program is for the extent of the
+    model's lattice only.
 
     Args:
-        net: Trained network of a scalar field.
-        hamiltonian: The model. Its lattice determines which boundaries are open; its extent is not
-            used.
+        net: Trained network.
+        hamiltonian: The model. Its lattice determines which boundaries are open, and the extent
+            where that is not free.
         path: File to write, ending in `.pt2`; it appears only when it is complete.
         format: "aoti" for a library that is compiled for this kind of machine and runs from Python
             or from C++ without Python; "exported" for a `torch.export` program for any machine.
@@ -89,34 +94,29 @@ def export_forces(
         )
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device {device!r} needs a GPU that PyTorch can use. Use device 'cpu'.")
-    forces = _grid_forces(net, hamiltonian).to(device=device, dtype=getattr(torch, dtype))
-    metadata = _metadata(forces, hamiltonian, solver, dtype, device)
-    program = _program(forces, hamiltonian.lattice.n_sublattices)
+    forces, of_dtype = _grid_forces(net, hamiltonian), getattr(torch, dtype)
+    metadata = _metadata(net, forces, hamiltonian, solver) | {"dtype": dtype, "device": device}
+    if forces is not None:
+        moved = forces.to(device=device, dtype=of_dtype)
+        program = _program(moved, hamiltonian.lattice.n_sublattices)
+    elif torch.device(device).type == "cpu":
+        program = LatticeForces(net, hamiltonian, of_dtype).program()
+    else:
+        raise InputError(
+            f"device must be 'cpu' for a {type(net).__name__} of {net.field_type}, got {device!r}. "
+            "Use device 'cpu', or lattgnn.forcefield.LearnedForceField in Python."
+        )
     with atomic_file(path) as temporary:
         _write(program, temporary, format, json.dumps(metadata))
     return metadata
 
 
-def _grid_forces(net: ForceNetwork, hamiltonian: Hamiltonian) -> GridForces:
-    """The torch form of a force field.
-
-    Raises:
-        InputError: The network or the classical force has no such form.
-    """
+def _grid_forces(net: ForceNetwork, hamiltonian: Hamiltonian) -> GridForces | None:
+    """The form for any extent; None where the network or the classical force has no such form."""
     network = stencil_network(net, hamiltonian.lattice)
-    if network is None:
-        raise InputError(
-            f"net must be an OrbitNetwork of a scalar field with SiLU between its layers, got "
-            f"{type(net).__name__} of {net.field_type}. "
-            "Use lattgnn.forcefield.LearnedForceField in Python."
-        )
     classical = linear_classical(hamiltonian) or probed_classical(hamiltonian)
-    if classical is None:
-        raise InputError(
-            "the classical force must be linear in the field, the same in all cells, and shorter "
-            f"than half the extent of the lattice, got another force of "
-            f"{type(hamiltonian).__name__}. Use lattgnn.forcefield.LearnedForceField in Python."
-        )
+    if network is None or classical is None:
+        return None
     return GridForces(network, hamiltonian.lattice.periodic, classical)
 
 
@@ -142,22 +142,23 @@ def _smallest(forces: GridForces) -> list[int]:
 
 
 def _metadata(
-    forces: GridForces, hamiltonian: Hamiltonian, solver: Any, dtype: str, device: str
+    net: ForceNetwork, forces: GridForces | None, hamiltonian: Hamiltonian, solver: Any
 ) -> dict[str, Any]:
     """Plain data that describe the program, its inputs and its outputs."""
     lattice = hamiltonian.lattice
     layout = ["batch", *(f"extent_{axis}" for axis in range(lattice.dim)), "n_sublattices"]
+    components = hamiltonian.field_shape[1:]
     return {
         "lattice": describe(lattice),
         "n_sublattices": lattice.n_sublattices,
+        "n_components": components[0] if components else 0,
         "periodic": list(lattice.periodic),
-        "smallest_extent": _smallest(forces),
+        "extent": list(lattice.extent) if forces is None else None,  # None if it is free
+        "smallest_extent": list(lattice.extent) if forces is None else _smallest(forces),
         "hamiltonian": describe(hamiltonian),
         "solver": describe(solver),
-        "dtype": dtype,
-        "device": device,
-        "field": layout,
-        "outputs": ["forces", "energy"] if forces.conservative else ["forces"],
+        "field": [*layout, "n_components"] if components else layout,
+        "outputs": ["forces", "energy"] if net.conservative else ["forces"],
         "versions": versions(),
     }
 

@@ -54,6 +54,10 @@ _VERBS = {
         "lattgnn.cli.campaign.verb:main",
         "run a grid of simulations, fits or whole chains on many processes",
     ),
+    "audit": (
+        "lattgnn.cli.audit_verb:main",
+        "measure how wrong the forces of a simulation are",
+    ),
     "export": (
         "lattgnn.cli.physics_verbs:export_verb",
         "write a force field for use without lattgnn, for example from C++",

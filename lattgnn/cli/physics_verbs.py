@@ -24,6 +24,7 @@ from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.pretrained import find_checkpoint
+from lattgnn.run_records import AnyForceField
 from lattgnn.serialize import describe
 from lattgnn.solvers import Solver
 
@@ -32,9 +33,6 @@ BASES = [
     *(Lattice, Hamiltonian, Solver, Source),
     *(dynamics.Integrator, dynamics.SaveSchedule, dynamics.TemperatureProtocol),
 ]
-
-
-AnyForceField = ExactForceField | LearnedForceField | DisorderedForceField
 
 
 def generate_verb(argv: Sequence[str]) -> None:
@@ -90,10 +88,8 @@ def analyze_verb(argv: Sequence[str]) -> None:
     paths, out = [Path(run) for run in options.pop("runs")], options.pop("out")
     runs = [Trajectory.open(path) for path in paths]
     if out is None:
-        # "." has no name of its own.
-        place = paths[0].resolve() if paths[0].name in ("", "..") else paths[0]
-        others = f"-and-{len(runs) - 1}-more" if len(runs) > 1 else ""
-        out = place.with_name(f"{place.name}{others}-report")
+        others = f"and-{len(runs) - 1}-more-" if len(runs) > 1 else ""
+        out = beside(paths[0], f"{others}report")
     write = write_quench_report if len(group_runs(runs)) == 1 else write_comparison
     with run_lock(out):
         metrics = write(runs, Path(out), **options)
@@ -109,10 +105,11 @@ def export_verb(argv: Sequence[str]) -> None:
     """
     parser = model_parser(
         "export",
-        "Write the force field of a scalar field, including its classical part, for use without "
-        "lattgnn. The program takes fields [batch, *extent, n_sublattices] of any batch size and "
-        "extent, and returns forces of the same shape, and energies [batch] if the network has an "
-        "energy.",
+        "Write a force field, including its classical part, for use without lattgnn. The program "
+        "takes fields [batch, *extent, n_sublattices] of any batch size, with one more axis if the "
+        "field has components, and returns forces of the same shape, and energies [batch] if the "
+        "network has an energy. Any extent will do for scalar fields with a linear classical force;"
+        " other programs are for the extent of --lattice only.",
     )
     parser.add_argument(
         "checkpoint",
@@ -122,7 +119,7 @@ def export_verb(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--lattice",
         type=Lattice | None,
-        help="lattice of the checkpoint with other boundary conditions; its extent stays free",
+        help="lattice of the checkpoint with other boundary conditions or another extent",
     )
     parser.add_argument("--out", type=str, required=True, help="file to write, .pt2")
     parser.add_function_arguments(export_forces, skip={"net", "hamiltonian", "path", "solver"})
@@ -194,7 +191,7 @@ def _clean_force_field(
             f" force_field.hamiltonian is {_in_words(model)}. Use another checkpoint, or"
             " --force_field.hamiltonian=null for the model of the checkpoint."
         )
-    if solver is not None and solver != learned.solver:
+    if solver is not None and solver.resolved(learned.hamiltonian) != learned.solver:
         raise InputError(
             f"force_field.checkpoint {checkpoint!r} has labels of {learned.solver}, but"
             f" force_field.solver is {solver}. Use --force_field.solver=null for the solver of the"
@@ -235,6 +232,18 @@ def parse(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
         argv: The verb and its options.
     """
     return as_options(instantiate(parser, parser.parse_args(list(argv[1:]))))
+
+
+def beside(run: Path, what: str) -> Path:
+    """The folder for results of a run, RUN-WHAT.
+
+    Args:
+        run: Directory of the run.
+        what: What the folder holds.
+    """
+    # "." has no name of its own.
+    place = run.resolve() if run.name in ("", "..") else run
+    return place.with_name(f"{place.name}-{what}")
 
 
 def as_options(built: Namespace) -> dict[str, Any]:

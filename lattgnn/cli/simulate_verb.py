@@ -15,21 +15,19 @@ from dask.system import CPU_COUNT
 
 from lattgnn import dynamics
 from lattgnn.cli.parser import Parser, instantiate
-from lattgnn.cli.physics_verbs import AnyForceField, as_options, choose_force_field, model_parser
-from lattgnn.data.code_identity import code_identity
+from lattgnn.cli.physics_verbs import as_options, choose_force_field, model_parser
 from lattgnn.data.workers import threads
 from lattgnn.disorder import DisorderedForceField
 from lattgnn.dynamics.loop import check_integrator
 from lattgnn.dynamics.restart import FromRun
 from lattgnn.errors import InputError
-from lattgnn.forcefield import ExactForceField, LearnedForceField
+from lattgnn.forcefield import LearnedForceField
 from lattgnn.lattice import Lattice
 from lattgnn.pretrained import find_checkpoint
-from lattgnn.serialize import describe, versions
+from lattgnn.run_records import CONFIG, PROVENANCE, AnyForceField, describe_force_field
+from lattgnn.serialize import versions
 
 PerComponent = float | tuple[float, ...]
-#: Files in the folder of a run: its resolved configuration, and where it comes from.
-CONFIG, PROVENANCE = "config.yaml", "provenance.json"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -72,7 +70,7 @@ def main(argv: Sequence[str]) -> None:
             force_field,
             state=state,
             path=out,
-            config=_description(force_field),
+            config=describe_force_field(force_field),
             records=records,
             **options,
         )
@@ -253,28 +251,3 @@ def _is_compiled(force_field: AnyForceField) -> bool:
     """Whether compiled code computes the electronic forces."""
     clean = force_field.clean if isinstance(force_field, DisorderedForceField) else force_field
     return isinstance(clean, LearnedForceField) and clean.backend.is_compiled
-
-
-def _description(force_field: AnyForceField) -> dict[str, Any]:
-    """Description of a force field, by which a resumed run recognizes it."""
-    if isinstance(force_field, DisorderedForceField):
-        found = {
-            "clean": _description(force_field.clean),
-            "on_site_energy": describe(force_field.disorder),
-        }
-        return {"class_path": "lattgnn.disorder.DisorderedForceField", "init_args": found}
-    found = {
-        "hamiltonian": describe(force_field.hamiltonian),
-        "solver": describe(force_field.solver),
-    }
-    # A run is continued only by the code that began it. Classes of lattgnn have no such entry.
-    code = code_identity(force_field.hamiltonian, force_field.solver)
-    if code:
-        found["code"] = code
-    if isinstance(force_field, ExactForceField):
-        return {"class_path": "lattgnn.forcefield.ExactForceField", "init_args": found}
-    digest = hashlib.sha256()
-    for name, weights in sorted(force_field.net.state_dict().items()):
-        digest.update(name.encode() + weights.cpu().numpy().tobytes())
-    found |= {"weights_sha256": digest.hexdigest(), "filling": force_field.filling}
-    return {"class_path": "lattgnn.forcefield.LearnedForceField", "init_args": found}

@@ -10,7 +10,7 @@
 
 namespace {
 
-// One [n_sites, n_sites] matrix per orbit, stacked by rows, in compressed sparse row (CSR) form.
+// One [n_sites, n_sources] matrix per orbit, stacked by rows, in compressed sparse row (CSR) form.
 struct Orbits {
     const int64_t *starts, *columns;
     const float* values;
@@ -41,19 +41,21 @@ void add_bonds(const Orbits& m, int64_t orbit, int64_t n_samples, const float* x
 
 }  // namespace
 
-// out [1 + n_orbits, n_channels, n_sites, n_samples]: first a copy of x [n_channels, n_sites, n_samples], then
-// its sums over each orbit. Threads share the channels; one thread is added for every 2^20 products.
-extern "C" void lattgnn_sums(const int64_t* starts, const int64_t* columns, const float* values, int64_t n_orbits,
-                             int64_t n_sites, int64_t n_samples, int64_t n_channels, const float* x, float* out,
-                             int64_t n_threads) {
+// out [copies + n_orbits, n_channels, n_sites, n_samples]: first a copy of x [n_channels, n_sources, n_samples] if
+// `copies` is 1, which needs n_sites = n_sources, then its sums over each orbit. Threads share the channels; one
+// thread is added for every 2^20 products.
+extern "C" void lattgnn_sums(const int64_t* starts, const int64_t* columns, const float* values, const float* x,
+                             float* out, int64_t n_orbits, int64_t n_sites, int64_t n_sources, int64_t n_samples,
+                             int64_t n_channels, int64_t copies, int64_t n_threads) {
     const Orbits m{starts, columns, values, n_orbits, n_sites};
-    const int64_t size = n_sites * n_samples, worth = starts[n_orbits * n_sites] * n_samples * n_channels >> 20;
+    const int64_t size = n_sites * n_samples, step = n_sources * n_samples;
+    const int64_t worth = starts[n_orbits * n_sites] * n_samples * n_channels >> 20;
     n_threads = std::max<int64_t>(1, std::min({n_threads, worth, n_channels}));
     auto some = [=](int64_t thread) {
         for (int64_t c = n_channels * thread / n_threads; c < n_channels * (thread + 1) / n_threads; c++) {
-            std::copy_n(x + c * size, size, out + c * size);
+            if (copies) std::copy_n(x + c * step, step, out + c * size);
             for (int64_t orbit = 0; orbit < n_orbits; orbit++)
-                add_bonds(m, orbit, n_samples, x + c * size, out + ((1 + orbit) * n_channels + c) * size);
+                add_bonds(m, orbit, n_samples, x + c * step, out + ((copies + orbit) * n_channels + c) * size);
         }
     };
     std::vector<std::thread> others;

@@ -190,7 +190,8 @@ class LatticeDataModule(L.LightningDataModule):
         for key, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if size is not None and size < 1:
                 raise InputError(f"{key} must be at least 1, got {size!r}.")
-        self.lattice, self.hamiltonian, self.solver = lattice, hamiltonian(lattice), solver
+        self.lattice, self.hamiltonian = lattice, hamiltonian(lattice)
+        self.solver = solver.resolved(self.hamiltonian)
         self.config = dataset_config(lattice, hamiltonian, solver, sources, seed)
         self.path = dataset_path(self.config, root, name)
         self.batch_size = _lattices(8, lattice) if batch_size is None else batch_size

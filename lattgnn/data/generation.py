@@ -60,6 +60,7 @@ def dataset_config(
     if seed < 0:
         raise InputError(f"seed must be a whole number >= 0, got {seed!r}.")
     model = hamiltonian(lattice)
+    solver = solver.resolved(model)
     config = {
         "lattice": lattice.to_dict(),
         "hamiltonian": describe(model),

@@ -19,6 +19,7 @@ import torch
 from dask.system import CPU_COUNT
 from threadpoolctl import threadpool_limits
 
+from lattgnn.data.cluster import finished, result
 from lattgnn.data.sources import LabeledFields, Source
 from lattgnn.errors import InputError, check_number
 from lattgnn.forcefield import ExactForceField
@@ -98,6 +99,7 @@ def compute(
 
     Raises:
         InputError: If there is no answer from that cluster.
+        StoppedRunError: If its scheduler is gone, or all its workers for too long.
     """
     with cluster(n_workers, len(todo)) as client:
         for task, labels in run_all(client, partial(_label, exact), todo):
@@ -133,15 +135,15 @@ def run_all(
 
     # pure=False: dask must not treat two tasks with equal arguments as one.
     futures = {client.submit(function, task, pure=False): task for task in todo}
-    finished = as_completed(list(futures))
-    for future in finished:
+    running, address = as_completed(list(futures)), _address() or "this machine"
+    for future in finished(client, running, address):
         # Dropping the future lets dask free the result, so that results do not pile up in memory.
-        yield futures.pop(future), future.result
+        yield futures.pop(future), partial(result, client, future, address)
         future.release()
         for task in newly_ready():
             added = client.submit(function, task, pure=False)
             futures[added] = task
-            finished.add(added)
+            running.add(added)
 
 
 @contextmanager
@@ -156,8 +158,7 @@ def cluster(n_workers: int | None, n_tasks: int) -> Iterator[Any]:
     Raises:
         InputError: If there is no answer from the address.
     """
-    # An empty variable counts as not set.
-    address = os.environ.get("DASK_SCHEDULER_ADDRESS") or None
+    address = _address()
     n_workers = min(CPU_COUNT if n_workers is None else n_workers, n_tasks)
     if address is None and n_workers <= 1:
         yield None
@@ -166,15 +167,20 @@ def cluster(n_workers: int | None, n_tasks: int) -> Iterator[Any]:
         yield client
 
 
+def _address() -> str | None:
+    """The address of a running scheduler; an empty variable counts as not set."""
+    return os.environ.get("DASK_SCHEDULER_ADDRESS") or None
+
+
 @contextmanager
 def _client(address: str | None, n_workers: int) -> Iterator[Any]:
     """A dask client of the cluster at an address, or of a new local cluster."""
     from distributed import Client, LocalCluster
 
     with ExitStack() as stack:
-        # A lost connection is raised where a result is asked for, so no traceback is printed.
-        stack.enter_context(_quiet("distributed.client", logging.CRITICAL))
         if address is not None:
+            # It logs a lost scheduler, which `result` reports.
+            stack.enter_context(_quiet("distributed.client", logging.CRITICAL))
             try:
                 client = Client(address, timeout=_CONNECT_SECONDS)
             except OSError as error:
@@ -185,7 +191,8 @@ def _client(address: str | None, n_workers: int) -> Iterator[Any]:
                 ) from None
             yield stack.enter_context(client)
             return
-        stack.enter_context(_quiet("distributed"))
+        # It would report the start and end of every worker.
+        stack.enter_context(_quiet("distributed", logging.ERROR))
         with _hidden_main():
             cluster = LocalCluster(
                 n_workers=n_workers,
@@ -209,11 +216,11 @@ def _leave_interrupts_to_the_parent() -> None:
 
 
 @contextmanager
-def _quiet(name: str, least: int = logging.ERROR) -> Iterator[None]:
-    """Suppress messages below a level: dask would report the start and end of every worker."""
+def _quiet(name: str, lowest: int) -> Iterator[None]:
+    """Suppress the messages of a logger below a level."""
     logger = logging.getLogger(name)
     level = logger.level
-    logger.setLevel(least)
+    logger.setLevel(lowest)
     try:
         yield
     finally:

@@ -121,7 +121,7 @@ def open_run(
         trajectory = resize_store(trajectory, len(plan.steps), config)
     # zarr writes a file under a temporary name and renames it; a kill may leave that file behind.
     for leftover in path.rglob("*.partial"):
-        if re.fullmatch(r"(zarr|\d+)\.[0-9a-f]{32}", leftover.stem):  # no file of the user
+        if re.fullmatch(r"(zarr|\d+)\.[0-9a-f]+", leftover.stem):  # no file of the user
             leftover.unlink()
     return trajectory, plan.steps
 

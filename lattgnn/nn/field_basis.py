@@ -56,7 +56,7 @@ class FieldComponents(nn.Module):
         self, field: Float[Tensor, "batch n_sites *components"], graph: LatticeGraph
     ) -> list[Float[Tensor, "_rows _batch 1"]]:
         """The blocks of a field, with one channel each."""
-        local = self._turned(field.reshape(len(field), -1, self.n_components), inverse=False)
+        local = self._turned(field.reshape(field.shape[0], -1, self.n_components), inverse=False)
         blocks = []
         for number, representation in enumerate(self.representations):
             chosen = (
@@ -87,7 +87,7 @@ class FieldComponents(nn.Module):
         matrices = self.to_local.like(field)
         matrices = matrices.mT if inverse else matrices
         # b: sample; n: cell; s: sublattice (fastest in the site number); c, d: components.
-        cells = field.view(len(field), -1, len(matrices), self.n_components)
+        cells = field.view(field.shape[0], -1, len(matrices), self.n_components)
         return torch.einsum("scd,bnsd->bnsc", matrices, cells).reshape(field.shape)
 
 

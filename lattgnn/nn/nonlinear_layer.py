@@ -11,6 +11,8 @@ from lattgnn.nn.kernel_operators import kernel_sums
 from lattgnn.nn.nonlinearities import Gate, Kind, nonlinearity
 from lattgnn.nn.orbit_conv import OrbitConv
 from lattgnn.nn.scalar_layer import scalar_layer_output
+from lattgnn.nn.sparse_map import SparseMap
+from lattgnn.symmetry import site_classes
 
 
 class NonlinearLayer(nn.Module):
@@ -42,15 +44,13 @@ class NonlinearLayer(nn.Module):
         self.nonlinearity = nonlinearity(kind, hidden)
         self.conv = OrbitConv(lattice, inputs, self.nonlinearity.inputs, cutoff)
         self.mix = OrbitConv(lattice, self.nonlinearity.outputs, outputs, last_cutoff)
+        blocks, n_classes = (inputs, self.conv.outputs, outputs), len(site_classes(lattice.cell))
         self.is_scalar = (
             last_cutoff is None
             and isinstance(self.nonlinearity, Gate)
-            and all(
-                len(blocks) == 1 and blocks[0].is_invariant
-                for blocks in (inputs, self.conv.outputs, outputs)
-            )
+            and all(_is_one_scalar_per_class(part, n_classes) for part in blocks)
         )
-        """Whether the layer is SiLU of scalars on equivalent sites.
+        """Whether the layer is SiLU of scalars, with one block on each class of sites.
 
         `scalar_layer` then computes it as one operation.
         """
@@ -71,12 +71,30 @@ class NonlinearLayer(nn.Module):
             first_order: Whether second derivatives are not needed, which allows a faster form.
         """
         if self.is_scalar and first_order:
-            conv, mix = self.conv, self.mix
-            sums = None
-            if conv.cutoff is not None:
-                site_type = conv.inputs[0].type
-                sums = kernel_sums(graph, site_type, (site_type,), conv.cutoff)
-            weights = (conv.weights["0"], conv.biases["0"], mix.weights["0"], mix.biases["0"])
-            return [scalar_layer_output(x[0], sums, weights, residual)]
+            return scalar_layer_output(x, self._sums(graph), self._scalar_weights(), residual)
         y = self.mix(self.nonlinearity(self.conv(x, graph)), graph)
         return [own + new for own, new in zip(x, y, strict=True)] if residual else y
+
+    def _sums(self, graph: LatticeGraph) -> list[list[SparseMap | None]]:
+        """The sums of a scalar layer over bonds, as `sums[destination class][source class]`."""
+        conv, n = self.conv, len(self.conv.inputs)
+        sums: list[list[SparseMap | None]] = [[None] * n for _ in range(n)]
+        for (source, to), (_, n_orbits) in conv.n_kernels.items():
+            if n_orbits and conv.cutoff is not None:
+                ends = (conv.inputs[source].type, conv.outputs[to].type)
+                sums[to][source] = kernel_sums(graph, ends[0], ends[1:], conv.cutoff)
+        return sums
+
+    def _scalar_weights(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Weights and biases of a scalar layer, for each class of sites."""
+        conv, mix = self.conv, self.mix
+        return [
+            (conv.weights[c], conv.biases[c], mix.weights[c], mix.biases[c])
+            for c in map(str, range(len(conv.inputs)))
+        ]
+
+
+def _is_one_scalar_per_class(blocks: Features, n_classes: int) -> bool:
+    """Whether there is one block of invariants on each class of sites, in the order of classes."""
+    classes = [block.type.site_class for block in blocks]
+    return classes == list(range(n_classes)) and all(block.is_invariant for block in blocks)

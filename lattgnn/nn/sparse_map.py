@@ -30,10 +30,12 @@ class SparseMap:
     Attributes:
         matrix: The matrix, as a tensor of layout torch.sparse_csr.
         workspaces: Memory that layers reuse in every call, by thread and shape.
+        stacks: Results of `stacked_transposes`.
     """
 
     matrix: Tensor
     workspaces: dict[Any, Tensor] = field(default_factory=dict, repr=False)
+    stacks: dict[int, SparseMap] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_entries(
@@ -88,14 +90,19 @@ class SparseMap:
             )
         return columns, values, row_starts
 
-    @cached_property
-    def stacked_transposes(self) -> SparseMap:
-        """For a stack of square matrices, the stack of their transposes in the same order."""
-        n = self.matrix.shape[1]
-        matrix: Any = self._to_scipy()
-        squares = [matrix[first : first + n].T for first in range(0, matrix.shape[0], n)]
-        stacked = cast(csr_array, vstack(squares, format="csr"))
-        return SparseMap.from_scipy(stacked, self.matrix.dtype, self.matrix.device)
+    def stacked_transposes(self, n_rows: int) -> SparseMap:
+        """For a stack of matrices with `n_rows` rows, the stack of their transposes in this order.
+
+        It is computed at first use.
+        """
+        if n_rows not in self.stacks:
+            matrix: Any = self._to_scipy()
+            parts = [matrix[n : n + n_rows].T for n in range(0, matrix.shape[0], n_rows)]
+            stacked = cast(csr_array, vstack(parts, format="csr"))
+            self.stacks[n_rows] = SparseMap.from_scipy(
+                stacked, self.matrix.dtype, self.matrix.device
+            )
+        return self.stacks[n_rows]
 
     def __call__(
         self, x: Float[Tensor, "columns batch channels"]
@@ -114,12 +121,14 @@ class _SparseProduct(torch.autograd.Function):
     def forward(x: Tensor, sparse: SparseMap) -> Tensor:
         # Widths are named, because a map without rows or columns leaves −1 ambiguous.
         n_rows, width = sparse.matrix.shape[0], math.prod(x.shape[1:])
-        flat = x.reshape(len(x), width)
-        if flat.dtype != torch.float32 or flat.device.type != "cpu":
+        flat = x.reshape(x.shape[0], width)
+        arrays = sparse.csr_arrays if flat.device.type == "cpu" else None
+        # A program that is exported cannot hold a sparse matrix, in any precision.
+        if arrays is None or not (flat.dtype == torch.float32 or is_traced(flat)):
             return (sparse.matrix @ flat).view(n_rows, *x.shape[1:])
         # The rows of the product are weighted sums of rows of x, which is what an embedding bag
         # computes.
-        columns, values, row_starts = sparse.csr_arrays
+        columns, values, row_starts = arrays
         sums = nn.functional.embedding_bag(
             columns,
             flat,
@@ -137,6 +146,12 @@ class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads: Tensor):
         return _SparseProduct.apply(grads[0], ctx.sparse.transpose), None
+
+
+def is_traced(x: Tensor) -> bool:
+    """Whether an operation on a tensor is only recorded, to become part of an exported program."""
+    # While code is traced, tensors of another class stand for its input.
+    return type(x) is not Tensor
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Pictures that a person looks at, and one self-contained page that holds them."""
 
+from lattgnn.report.audit_report import audit_plot, audit_table, write_audit_report
 from lattgnn.report.campaign_arrays import campaign_dataset
 from lattgnn.report.campaign_report import scan_plot, write_campaign_report
 from lattgnn.report.comparison import write_comparison
@@ -41,6 +42,8 @@ __all__ = [
     "Table",
     "analysis_figures",
     "analyze_trajectory",
+    "audit_plot",
+    "audit_table",
     "campaign_dataset",
     "compare_fits",
     "comparison_plot",
@@ -67,6 +70,7 @@ __all__ = [
     "temperature_plot",
     "time_series",
     "window_errors",
+    "write_audit_report",
     "write_campaign_report",
     "write_comparison",
     "write_fit_report",

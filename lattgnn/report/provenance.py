@@ -12,10 +12,10 @@ from lattgnn.dynamics import Trajectory
 from lattgnn.dynamics.training_range import TRAINING_RANGE
 from lattgnn.field_statistics import Departure
 from lattgnn.report.page import Section, Table
+from lattgnn.run_records import CONFIG, PROVENANCE
 from lattgnn.serialize import versions
 
 MISSING = "not recorded"
-CONFIG, PROVENANCE = "config.yaml", "provenance.json"
 
 
 def provenance_sections(runs: tuple[Trajectory, ...]) -> list[Section]:

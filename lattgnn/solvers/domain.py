@@ -10,9 +10,11 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from lattgnn.errors import InputError
+from lattgnn.errors import InputError, check_number
+from lattgnn.solvers.calibration import smallest_buffer
 from lattgnn.solvers.ed import NEGLIGIBLE_OCCUPATION, eigh, elementwise_products
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
+from lattgnn.solvers.single_thread import single_thread
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 from lattgnn.solvers.subsystems import (
     SubsystemBatch,
@@ -59,10 +61,15 @@ class DomainDiagonalization(Solver):
             dimensions one to two times the buffer is cheapest.
         buffer: Number of hops around a core, at least 1.
         filling: Electrons per state, instead of `mu`.
+        tolerance: Rms error of an on-site density element, instead of `buffer`: the smallest buffer
+            that reaches it on reference fields, see `resolved`.
+        reference_std: Standard deviation of each component of these fields, in units of the field.
+            Errors are largest in weak fields, so a smaller number is safer.
 
     Raises:
-        InputError: If kT is negative, core or buffer is not a whole number above 0, filling is out
-            of range, or not exactly one of mu and filling is given.
+        InputError: If kT is negative, core or buffer is not a whole number above 0, tolerance or
+            filling is out of range, not exactly one of mu and filling is given, or not exactly one
+            of buffer and tolerance.
 
     Reference:
         W. Yang, Phys. Rev. Lett. 66, 1438 (1991). Here cores replace its smooth partition of space.
@@ -71,20 +78,62 @@ class DomainDiagonalization(Solver):
     kT: float
     mu: float | None = None
     core: int | tuple[int, ...] = 8
-    buffer: int = 5
+    buffer: int | None = None
     filling: float | None = field(default=None, metadata={"describe": "changed"})
+    tolerance: float | None = field(default=None, metadata={"describe": "changed"})
+    reference_std: float = field(default=1.0, metadata={"describe": "changed"})
 
     def __post_init__(self) -> None:
         self._check_ensemble()
+        if (self.buffer is None) == (self.tolerance is None):
+            raise InputError(
+                f"exactly one of buffer and tolerance must be given, got buffer={self.buffer!r} "
+                f"and tolerance={self.tolerance!r}. Use buffer=5, or tolerance=1e-4."
+            )
         if isinstance(self.core, tuple | list):
             object.__setattr__(self, "core", tuple(_whole("core", n) for n in self.core))
         else:
             object.__setattr__(self, "core", _whole("core", self.core))
-        object.__setattr__(self, "buffer", _whole("buffer", self.buffer))
+        if self.tolerance is not None:
+            check_number("tolerance", self.tolerance, 1e-12, 0.1)
+            check_number("reference_std", self.reference_std, 0)
+        else:
+            object.__setattr__(self, "buffer", _whole("buffer", self.buffer))
 
     def refined(self) -> "DomainDiagonalization":
-        """The same cores with a buffer of two more hops."""
+        """The same cores with a buffer of two more hops, or a tenth of the tolerance."""
+        if self.tolerance is not None:
+            return replace(self, tolerance=max(self.tolerance / 10, 1e-12))
+        assert self.buffer is not None  # checked in __post_init__
         return replace(self, buffer=self.buffer + 2)
+
+    def resolved(
+        self, hamiltonian: TightBinding, fields: Float[Tensor, "..."] | None = None
+    ) -> "DomainDiagonalization":
+        """The smallest buffer whose rms error of on-site density elements is within the tolerance.
+
+        Without fields, each buffer is compared with exact diagonalization on a periodic lattice
+        that it leaves two cells to cut, in 20 uncorrelated random fields with the standard
+        deviation `reference_std` (spins: uniform on the sphere), which are always the same.
+
+        Args:
+            hamiltonian: The model, hashable.
+            fields: Reference fields [..., *field_shape] instead, on the lattice of the model. Above
+                1600 states the reference is the solver with a buffer of two more hops.
+
+        Returns:
+            The solver with this buffer; itself if it has a buffer.
+
+        Raises:
+            InputError: If no buffer reaches the tolerance on a lattice of at most 1600 states.
+        """
+        if self.tolerance is None:
+            return self
+        core = max(self.core) if isinstance(self.core, tuple) else self.core
+        unresolved = replace(self, buffer=1, tolerance=None, reference_std=1.0)
+        reference = self.reference_std if fields is None else fields
+        buffer = smallest_buffer(unresolved, hamiltonian, self.tolerance, core, reference)
+        return replace(unresolved, buffer=buffer)
 
     @torch.no_grad()
     def solve(self, hamiltonian: TightBinding, field: Float[Tensor, "..."]) -> ElectronicState:
@@ -99,9 +148,11 @@ class DomainDiagonalization(Solver):
             Energy and μ [...], density elements [..., nnz], float64 (or complex128) on that device.
 
         Raises:
-            InputError: If the field is not finite or has the wrong shape, or `core` does not have
-                one number per axis of the lattice.
+            InputError: If the field is not finite or has the wrong shape, `core` does not have one
+                number per axis of the lattice, or the tolerance cannot be reached.
         """
+        if self.buffer is None:
+            return self.resolved(hamiltonian).solve(hamiltonian, field)
         hamiltonian.check_field(field)
         shape, dim = hamiltonian.field_shape, hamiltonian.lattice.dim
         core = self.core if isinstance(self.core, tuple) else (self.core,) * dim
@@ -113,7 +164,8 @@ class DomainDiagonalization(Solver):
         elements = hamiltonian.elements(field.to(torch.float64).reshape(-1, *shape))
         solve = self._at_mu if self.filling is None else self._at_filling
         # Field by field, so that no result depends on the rest of the batch.
-        solved = [solve(batches, one) for one in elements]
+        with single_thread(max(batch.n_states for batch in batches)):
+            solved = [solve(batches, one) for one in elements]
         energy, mu, density = (torch.stack(part) for part in zip(*solved, strict=True))
         # Each element has been written once, by the subsystem whose core has its row. The mean with
         # the transposed element makes ρ Hermitian.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lattgnn.memory import LARGE, require_memory
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
+from lattgnn.solvers.single_thread import single_thread
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
 # Energy, μ and occupations from sorted levels.
@@ -30,10 +31,10 @@ class ExactDiagonalization(Solver):
     Exactly one of `mu` and `filling` is given. It defines the electronic ensemble and decides
     whether forces are local (fixed μ) or not (fixed filling, through the one global number μ).
 
-    On a CPU, fields are solved one by one with LAPACK's divide and conquer (`evd`), which is
-    fastest on one thread; use several processes for several cores. On a GPU, torch solves them
-    together. The result for a field does not depend on the rest of its batch, on a CPU to the last
-    bit.
+    On a CPU, fields are solved one by one with LAPACK's divide and conquer (`evd`), up to 4000
+    states on one thread, which is faster than several; use several processes for several cores. On
+    a GPU, torch solves them together. The result for a field does not depend on the rest of its
+    batch, on a CPU to the last bit.
 
     Args:
         kT: Temperature of the electrons; 0 is the exact limit.
@@ -82,7 +83,8 @@ class ExactDiagonalization(Solver):
             solve, n_together = solve_with_lapack, 1
         else:
             solve, n_together = solve_with_torch, max(_MAX_ELEMENTS // hamiltonian.n_states**2, 1)
-        parts = [solve(hamiltonian, some, self._occupy) for some in fields.split(n_together)]
+        with single_thread(hamiltonian.n_states):
+            parts = [solve(hamiltonian, some, self._occupy) for some in fields.split(n_together)]
         energy, mu, elements = (torch.cat(part) for part in zip(*parts, strict=True))
         return ElectronicState(
             energy.reshape(batch_shape), mu.reshape(batch_shape), elements.reshape(*batch_shape, -1)

@@ -99,6 +99,26 @@ class Solver(ABC):
     def solve(self, hamiltonian: TightBinding, field: Float[Tensor, "..."]) -> ElectronicState:
         """The electrons in fields [..., *field_shape]."""
 
+    def resolved(
+        self, hamiltonian: TightBinding, fields: Float[Tensor, "..."] | None = None
+    ) -> "Solver":
+        """This solver with everything written out that a tolerance leaves open for a model.
+
+        A solver with a tolerance finds by calibration what reaches it, such as a buffer. The
+        result depends on the model and on the reference fields alone, not on the fields of a run,
+        and its description holds all that determines its numbers. `ExactForceField`, datasets and
+        runs use it.
+
+        Args:
+            hamiltonian: The model.
+            fields: Reference fields of the calibration [..., *field_shape]; None takes those that
+                the class states.
+
+        Returns:
+            The solver, this one if nothing is open.
+        """
+        return self
+
     def refined(self) -> "Solver":
         """The next more accurate solver of the same kind, such as one with a larger buffer.
 

@@ -16,7 +16,7 @@ never change.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import combinations, combinations_with_replacement
 
 import numpy as np
@@ -115,24 +115,25 @@ def invariant_tensors(factors: Sequence[np.ndarray]) -> np.ndarray:
         The n basis tensors, float64 [n, dim_1, dim_2, ...].
     """
     dims = [factor.shape[1] for factor in factors]
-    order = len(factors[0])
+    diagonal = _average([factor.diagonal(axis1=1, axis2=2) for factor in factors])
+    column = partial(_average_of_unit, factors)
+    return canonical_basis(diagonal, column, round(float(diagonal.sum()))).reshape(-1, *dims)
 
-    def outer(rows: list[np.ndarray]) -> np.ndarray:
-        """Tensor product of one vector per index, flattened, for each element: [order, n]."""
-        product = np.ones((order, 1))
-        for row in rows:
-            product = (product[:, :, None] * row[:, None]).reshape(order, -1)
-        return product
 
-    def average(unit: int) -> np.ndarray:
-        """Group average of the tensor whose only non-zero entry has the flat index `unit`."""
-        columns = [f[:, :, k] for f, k in zip(factors, np.unravel_index(unit, dims), strict=True)]
-        # The product over the last index and the sum over the group are one matrix product.
-        return (outer(columns[:-1]).T @ columns[-1]).ravel() / order
+def _average_of_unit(factors: Sequence[np.ndarray], unit: int) -> np.ndarray:
+    """Group average of the tensor whose only non-zero entry has the flat index `unit`."""
+    index = np.unravel_index(unit, [factor.shape[1] for factor in factors])
+    return _average([factor[:, :, k] for factor, k in zip(factors, index, strict=True)])
 
-    diagonals = [factor.diagonal(axis1=1, axis2=2) for factor in factors]
-    diagonal = (outer(diagonals[:-1]).T @ diagonals[-1]).ravel() / order
-    return canonical_basis(diagonal, average, round(float(diagonal.sum()))).reshape(-1, *dims)
+
+def _average(vectors: Sequence[np.ndarray]) -> np.ndarray:
+    """Group average of the tensor product of one vector per index, [order, dim_k], flattened."""
+    order = len(vectors[0])
+    product = np.ones((order, 1))
+    for vector in vectors[:-1]:
+        product = (product[:, :, None] * vector[:, None]).reshape(order, -1)
+    # The product over the last index and the sum over the group are one matrix product.
+    return (product.T @ vectors[-1]).ravel() / order
 
 
 def _central_idempotents(group: PointGroup) -> np.ndarray:

@@ -10,12 +10,12 @@ import torch
 import yaml
 
 from lattgnn.cli import main
-from lattgnn.cli.simulate_verb import _description
 from lattgnn.dynamics import Trajectory
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
 from lattgnn.pretrained import pretrained_path
+from lattgnn.run_records import describe_force_field
 from lattgnn.solvers import ExactDiagonalization
 
 QUENCH = {
@@ -213,6 +213,7 @@ class StifferHolstein(Holstein):
 def test_a_run_of_a_users_model_is_continued_by_the_same_code_only():
     """The configuration names the class; the hash of its source tells an edited one."""
     solver = ExactDiagonalization(kT=0.1, mu=0.0)
-    own = _description(ExactForceField(StifferHolstein(square(4)), solver))
+    own = describe_force_field(ExactForceField(StifferHolstein(square(4)), solver))
     assert [name.split(".")[-1] for name in own["init_args"]["code"]] == ["StifferHolstein"]
-    assert "code" not in _description(ExactForceField(Holstein(square(4)), solver))["init_args"]
+    shipped = describe_force_field(ExactForceField(Holstein(square(4)), solver))
+    assert "code" not in shipped["init_args"]

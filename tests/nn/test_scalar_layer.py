@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from lattgnn.lattice import Lattice, chain, cubic, honeycomb, kagome, square, triangular
+from lattgnn.lattice import (
+    Lattice,
+    chain,
+    cubic,
+    honeycomb,
+    kagome,
+    lieb,
+    square,
+    staggered_square,
+    triangular,
+)
 from lattgnn.native import library
 from lattgnn.nn import scalar_layer
 from tests.orbit_networks import orbit_network
@@ -11,6 +21,8 @@ from tests.orbit_networks import orbit_network
 CHAIN = Lattice([[1.0]], [[0], ["1/3"]], 6)  # bonds whose reverse belongs to another orbit
 EPS = torch.finfo(torch.float32).eps
 LATTICES = [square(6), triangular(5), honeycomb(4), kagome(4), chain(7), cubic(4), CHAIN]
+# Two classes of sites each, of equal and of different size.
+LATTICES += [staggered_square(4), lieb(3, 4), lieb(3, periodic=False)]
 
 
 def parts_and_whole(lattice, dtype, rng, batch=10):
@@ -22,15 +34,14 @@ def parts_and_whole(lattice, dtype, rng, batch=10):
     found = []
     for first_order in (False, True):
         net.zero_grad()
-        (x,) = net.basis(field, graph)
-        x = [x.clone().requires_grad_()]
+        x = [part.clone().requires_grad_() for part in net.basis(field, graph)]
         y = net.embed(x, graph, first_order=first_order)
         for block in net.blocks:
             y = block(y, graph, residual=True, first_order=first_order)
         y = net.readout(y, graph, first_order=first_order)
-        y[0].square().sum().backward()
-        gradients = [x[0].grad, *(parameter.grad for parameter in net.parameters())]
-        found.append([y[0].detach(), *(gradient.clone() for gradient in gradients)])
+        sum((k + 1) * part.square().sum() for k, part in enumerate(y)).backward()
+        gradients = [tensor.grad for tensor in (*x, *net.parameters())]
+        found.append([part.detach() for part in y] + [gradient.clone() for gradient in gradients])
     return found
 
 
@@ -87,7 +98,8 @@ def test_the_same_on_any_threads(rng):
 
 
 def test_which_layers_are_plain():
-    assert all(block.is_scalar for block in orbit_network(kagome(4)).blocks)
+    for lattice in (kagome(4), lieb(3)):
+        assert all(block.is_scalar for block in orbit_network(lattice).blocks)
     lattice = square(4)
     others = [orbit_network(lattice, odd=True), orbit_network(lattice, nonlinearity="product")]
     others += [orbit_network(lattice, representation=hidden) for hidden in ("A1 + E", "regular")]

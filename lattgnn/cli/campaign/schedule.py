@@ -1,13 +1,14 @@
 """The order of the tasks of a campaign: what can start, what is skipped, what is finished."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from lattgnn.cli.campaign.board import Board
 from lattgnn.cli.campaign.plan import Plan
 from lattgnn.cli.campaign.tasks import STARTED, Outcome, Task, is_finished, run_task
-from lattgnn.cli.messages import one_line
+from lattgnn.data.cluster import WorkerDiedError
 from lattgnn.data.workers import cluster, run_all
 from lattgnn.errors import InputError, StoppedRunError
 from lattgnn.files import atomic_write_text
@@ -119,24 +120,24 @@ def run_schedule(schedule: Schedule, n_workers: int | None) -> None:
         for task, result in run_all(client, run_task, todo, schedule.ready):
             board.start(task.name)
             schedule.end(task.name, _outcome(task, result))
-            board.n_workers = 1 if client is None else len(client.nthreads())
+            if client is not None:
+                with suppress(OSError):  # a lost connection is reported with the next task
+                    board.n_workers = len(client.nthreads())
 
 
-def _outcome(task: Task, result: Any) -> Outcome:
-    """The outcome of a task, also if its worker has died."""
-    from concurrent.futures import CancelledError
+def _outcome(task: Task, result: Callable[[], Outcome]) -> Outcome:
+    """The outcome of a task, also if its workers have died.
 
+    Raises:
+        StoppedRunError: If the connection to the scheduler is lost.
+    """
     try:
         return result()
-    except CancelledError as error:
-        raise StoppedRunError(
-            "the connection to the dask scheduler is lost. Start it again with its workers, and "
-            "rerun the command: finished tasks are kept, interrupted ones are continued."
-        ) from error
-    except Exception as error:  # such as KilledWorker: several workers have died with this task
-        message = one_line(error) or type(error).__name__
-        atomic_write_text(task.log, message + "\n")
-        return Outcome(message, 0.0)
+    except StoppedRunError as error:
+        if not isinstance(error, WorkerDiedError):
+            raise
+        atomic_write_text(task.log, f"{error}\n")
+        return Outcome(str(error), 0.0)
 
 
 def _check_threads(client: Any) -> None:

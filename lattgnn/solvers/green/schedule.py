@@ -13,9 +13,10 @@ class Block:
     """The shape of the block that is solved exactly around each site.
 
     - "ring b": start from the site and repeat b times: for each bond that touches the block, add
-      all sites of the shortest cycles through this bond. On the square lattice this is the square
-      of (2b + 1)² sites, on a tree always the site alone. Ring 0 is the site alone; its
-      neighbors come in through messages only, the cavity method.
+      its ends and all sites of the shortest cycles through it. On the square lattice this is the
+      square of (2b + 1)² sites. Ring 0 is the site alone; its neighbors come in through messages
+      only, the cavity method. If no bond lies on a cycle of at most 12 bonds, as on a tree or a
+      long chain, the block is always the site alone, because messages then suffice.
     - "ball r": the sites within r hops, without tips, that is, repeatedly without all sites that
       have only one neighbor inside.
     - "mean": the site alone, with the constant self-energy Σ_k T_ik T_ki / (i w) in place of

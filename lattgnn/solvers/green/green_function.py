@@ -1,0 +1,251 @@
+"""The solver: the density matrix from Green's functions by message passing, at linear cost."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from lattgnn.errors import InputError, check_number
+from lattgnn.solvers.filling import find_mu
+from lattgnn.solvers.green.density import DenseGreens, dense_greens
+from lattgnn.solvers.green.poles import energy_poles, fermi_poles
+from lattgnn.solvers.green.schedule import Block, Pole, make_schedule, parse_entry
+from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
+
+# The fits of the Fermi function err by at most this fraction of the tolerance, so that nearly all
+# of the error is that of the blocks.
+_SHARE_OF_POLES = 0.1
+_SMALLEST_TOLERANCE, _SMALLEST_ENERGY_TOLERANCE = 1e-11, 1e-7
+# At fixed filling the search for μ ends at this number of electrons too many or too few.
+_ELECTRONS = 1e-8
+# Rounds on graphs with loops, and the most rounds on others, where they end by themselves.
+_ROUNDS, _MOST_ROUNDS = 2, 1000
+# The first, rough search for μ uses these.
+_CHEAP_ENTRIES = ("ring0:2",)
+
+
+@dataclass(frozen=True)
+class GreenFunction(Solver):
+    r"""ρ and Ω from Green's functions G(z) = (z − H)⁻¹ at few poles on the imaginary axis.
+
+        ρ = ½ + Re Σ_p r_p G(i w_p + μ)
+        Ω = ½ Tr(H − μ) − n_states c − Im Σ_p s_p Tr G(i v_p + μ)
+
+    (Re is the Hermitian part.) Both sums are fits of the Fermi function and of its integral to a
+    tenth of the tolerance, over a range that contains the spectrum of H in the field at hand
+    (Gershgorin), rounded up to a power of 2 times kT.
+
+    G is found site by site. Messages pass between neighbors, as if the lattice were a tree. Around
+    each site, a block of sites is solved exactly inside the messages from outside. The larger the
+    block, the more of the loops of the lattice are taken into account. On a tree, or a long chain,
+    the messages alone are exact. The error is small where ρ falls off fast: in strong fields and
+    at high temperature. The cost is linear in the number of sites. It works for every Hamiltonian
+    with equally many states on each site, in float64, on the device of the field.
+
+    The result for a field does not depend on the rest of its batch. The symmetries of H are those
+    of the result, to rounding. Forces from ρ are derivatives of Ω only within the error of the
+    blocks.
+
+    Args:
+        kT: Temperature of the electrons, above 0.
+        mu: Chemical potential, in units of t.
+        filling: Electrons per state, strictly between 0 and 1, instead of `mu`.
+        block: The block "ring b" at every pole, with two rounds of messages; see `Block`. On the
+            square lattice it has (2b + 1)² sites. 0 is the cavity method.
+        tolerance: If neither `block` nor `schedule` is given, the rms error of an on-site density
+            matrix element: the cheapest schedule that reaches it is found by calibration, see
+            `resolved`. In any case the fits err by at most a tenth of it.
+        schedule: Block and rounds of messages at each pole, lowest frequency first, such as
+            ("ring3:2", "ring1:1", "ring0:1"); the last entry holds for all further poles.
+
+    Raises:
+        InputError: If kT is not above 0, not exactly one of mu and filling is given, or block,
+            tolerance or schedule is not valid.
+
+    Reference:
+        G. T. Cantwell and M. E. J. Newman, PNAS 116, 23398 (2019); A. Kirkley, G. T. Cantwell and
+        M. E. J. Newman, Sci. Adv. 7, eabf1211 (2021). There the messages pass between the blocks,
+        here between sites.
+    """
+
+    kT: float
+    mu: float | None = None
+    filling: float | None = None
+    block: int | None = None
+    tolerance: float = 1e-4
+    schedule: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        self._check_ensemble()
+        if not self.kT > 0:
+            raise InputError(
+                f"kT must be above 0 for GreenFunction, got {self.kT!r}. Use ExactDiagonalization "
+                "or DomainDiagonalization for the ground state."
+            )
+        check_number("tolerance", self.tolerance, minimum=_SMALLEST_TOLERANCE, maximum=0.1)
+        if self.block is not None and self.schedule is not None:
+            raise InputError(
+                f"only one of block and schedule can be given, got block={self.block!r} and "
+                f"schedule={self.schedule!r}. Set the other one to None (in YAML `block: null`)."
+            )
+        if self.block is not None:
+            Block("ring", self.block)
+        if self.schedule is not None:
+            object.__setattr__(self, "schedule", tuple(self.schedule))
+            make_schedule(((1.0, 1.0),), self.schedule)
+
+    def refined(self) -> "GreenFunction":
+        """Blocks larger by one ring, or a tolerance smaller by a factor of 10.
+
+        A schedule gets larger blocks and one more round at every pole. In any case the poles are
+        fitted to a tenth of the tolerance.
+        """
+        tolerance = max(self.tolerance / 10, _SMALLEST_TOLERANCE)
+        if self.block is not None:
+            return replace(self, block=self.block + 1, tolerance=tolerance)
+        if self.schedule is None:
+            return replace(self, tolerance=tolerance)
+        return replace(self, schedule=tuple(map(_refined, self.schedule)), tolerance=tolerance)
+
+    @torch.no_grad()
+    def solve(self, hamiltonian: TightBinding, field: Float[Tensor, "..."]) -> ElectronicState:
+        """The electrons in a field.
+
+        Args:
+            hamiltonian: H(field), hashable.
+            field: Field [..., n_sites] or [..., n_sites, n_components], on the device that does the
+                work.
+
+        Returns:
+            Energy and μ [...], density elements [..., nnz], float64 (or complex128) on that device.
+
+        Raises:
+            InputError: If the field is not finite or has the wrong shape, or its levels extend
+                farther than 2^20 kT from μ.
+        """
+        hamiltonian.check_field(field)
+        shape = hamiltonian.field_shape
+        greens = dense_greens(hamiltonian, field.device)
+        elements = hamiltonian.elements(field.to(torch.float64).reshape(-1, *shape))
+        entries = self._entries(greens)
+        states = []
+        # Field by field, so that no result depends on the rest of the batch.
+        for one, bounds in zip(elements, spectrum_bounds(hamiltonian, elements), strict=True):
+            states.append(_OneField(self, greens, one, bounds, entries).solve())
+        batch_shape = field.shape[: field.ndim - len(shape)]
+        energy, mu = elements.real.new_tensor([state[:2] for state in states]).view(-1, 2).unbind(1)
+        density = torch.empty_like(elements)
+        for number, state in enumerate(states):
+            density[number] = state[2]
+        return ElectronicState(
+            energy.reshape(batch_shape),
+            mu.reshape(batch_shape),
+            density.reshape(*batch_shape, elements.shape[-1]),
+        )
+
+    def _entries(self, greens: DenseGreens) -> tuple[str, ...]:
+        """The entries of the schedule, lowest pole first."""
+        if self.schedule is not None:
+            return self.schedule
+        rounds = min(greens.graph.n_sites, _MOST_ROUNDS) if greens.is_treelike else _ROUNDS
+        return (f"ring{self.block or 0}:{rounds}",)
+
+
+@dataclass(frozen=True, eq=False)
+class _OneField:
+    """The electrons in one field.
+
+    Attributes:
+        solver: Ensemble and tolerance.
+        greens: What computes density and energy at poles.
+        elements: The elements of H.
+        bounds: Numbers below and above all levels.
+        entries: The entries of the schedule.
+    """
+
+    solver: GreenFunction
+    greens: DenseGreens
+    elements: Shaped[Tensor, " nnz"]
+    bounds: tuple[float, float]
+    entries: tuple[str, ...]
+
+    def solve(self) -> tuple[float, float, Shaped[Tensor, " nnz"]]:
+        """Energy, μ and density elements."""
+        solver, n_states = self.solver, self.greens.n_states
+        if solver.mu is not None:
+            mu, n_electrons = solver.mu, 0.0
+        else:
+            assert solver.filling is not None  # checked by the solver
+            n_electrons = solver.filling * n_states
+            mu = self._mu(n_electrons)
+        schedule = self._schedule()
+        density = self.greens.density(self.elements, mu, schedule)
+        tolerance = max(_SHARE_OF_POLES * solver.tolerance, _SMALLEST_ENERGY_TOLERANCE)
+        constant, poles = energy_poles(solver.kT, self._half_width, tolerance)
+        trace = float(self.greens.electrons(self.elements)) - mu * n_states
+        part = self.greens.energy(self.elements, mu, _blocks_from(schedule, poles))
+        omega = trace / 2 - n_states * constant - float(part)
+        return omega + mu * n_electrons, mu, density
+
+    def _schedule(self, entries: tuple[str, ...] | None = None) -> tuple[Pole, ...]:
+        tolerance = _SHARE_OF_POLES * self.solver.tolerance
+        poles = fermi_poles(self.solver.kT, self._half_width, tolerance)
+        return make_schedule(poles, entries or self.entries)
+
+    @property
+    def _half_width(self) -> float:
+        """Largest distance of a level from μ; for all μ that come into question."""
+        low, high = self.bounds
+        mu = self.solver.mu
+        return high - low if mu is None else max(high - mu, mu - low)
+
+    def _mu(self, n_electrons: float) -> float:
+        """The chemical potential: first with the cavity method, then close to it."""
+        low, high = self.bounds
+        rough = self._search(n_electrons, (low + high) / 2, (high - low) / 4, _CHEAP_ENTRIES)
+        return self._search(n_electrons, rough, 0.01, self.entries)
+
+    def _search(
+        self, n_electrons: float, guess: float, width: float, entries: tuple[str, ...]
+    ) -> float:
+        count = partial(self._count, self._schedule(entries))
+        return find_mu(count, n_electrons, guess, max(width, 1e-3), _ELECTRONS)
+
+    def _count(self, schedule: tuple[Pole, ...], mu: float) -> float:
+        return float(self.greens.electrons(self.greens.density(self.elements, mu, schedule)))
+
+
+def spectrum_bounds(
+    hamiltonian: TightBinding, elements: Shaped[Tensor, "n_fields nnz"]
+) -> list[tuple[float, float]]:
+    """Numbers below and above all levels of each field, by Gershgorin's circles."""
+    rows = hamiltonian.rows.to(elements.device)
+    diagonal = rows == hamiltonian.cols.to(elements.device)
+    zeros = elements.real.new_zeros(len(elements), hamiltonian.n_states)
+    centers = zeros.index_add(1, rows[diagonal], elements.real[:, diagonal])
+    radii = zeros.index_add(1, rows[~diagonal], elements[:, ~diagonal].abs())
+    bounds = torch.stack([(centers - radii).amin(1), (centers + radii).amax(1)], dim=1)
+    return [(low, high) for low, high in bounds.tolist()]
+
+
+def _blocks_from(
+    schedule: tuple[Pole, ...], poles: tuple[tuple[float, float], ...]
+) -> tuple[Pole, ...]:
+    """Poles with the block and rounds of the nearest pole of a schedule, by their ratio."""
+    found = []
+    for frequency, weight in poles:
+        distance = [abs(math.log(frequency / pole.frequency)) for pole in schedule]
+        nearest = schedule[distance.index(min(distance))]
+        found.append(replace(nearest, frequency=frequency, weight=weight))
+    return tuple(found)
+
+
+def _refined(entry: str) -> str:
+    """An entry with a larger block and one more round."""
+    block, rounds = parse_entry(entry)
+    if block.kind == "mean":
+        return "ring0:0"
+    return f"{replace(block, size=block.size + 1)}:{rounds + 1}"
