@@ -7,12 +7,9 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lattgnn.errors import InputError, StoppedRunError
-
-if TYPE_CHECKING:
-    from distributed import Client, Future, as_completed
 
 TIMEOUT = "LATTGNN_WORKER_TIMEOUT"
 """Environment variable: for how many seconds a cluster may be without workers. Default: 1 hour."""
@@ -46,11 +43,11 @@ def worker_timeout() -> float:
     return seconds
 
 
-def finished(client: Client, running: as_completed, address: str) -> Iterator[Future]:
+def finished(client: Any, running: Any, address: str) -> Iterator[Any]:
     """Tasks in the order in which they end.
 
     Args:
-        client: Client of the cluster.
+        client: Any of the cluster.
         running: The tasks. Others may be added while this function is used.
         address: Address of the scheduler, for messages.
 
@@ -68,11 +65,11 @@ def finished(client: Client, running: as_completed, address: str) -> Iterator[Fu
         time.sleep(_TASK_PERIOD)
 
 
-def result(client: Client, future: Future, address: str) -> Any:
+def result(client: Any, future: Any, address: str) -> Any:
     """The result of a task that has ended.
 
     Args:
-        client: Client of the cluster.
+        client: Any of the cluster.
         future: The task.
         address: Address of the scheduler, for messages.
 
@@ -86,7 +83,7 @@ def result(client: Client, future: Future, address: str) -> Any:
 
 
 @contextmanager
-def _one_line(client: Client, address: str) -> Iterator[None]:
+def _one_line(client: Any, address: str) -> Iterator[None]:
     """Say in one line that the scheduler or the workers are gone."""
     from distributed import CancelledError, KilledWorker
 
@@ -109,7 +106,7 @@ def _one_line(client: Client, address: str) -> Iterator[None]:
 class _WorkerWatch:
     """Says when a cluster has no workers, and ends the wait for them after some time."""
 
-    def __init__(self, client: Client, address: str) -> None:
+    def __init__(self, client: Any, address: str) -> None:
         self.client, self.address, self.timeout = client, address, worker_timeout()
         self.last_seen = self.last_look = time.monotonic()
         self.next_message = _FIRST_MESSAGE

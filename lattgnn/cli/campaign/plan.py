@@ -101,6 +101,16 @@ def _options_of(
     return chosen
 
 
+def _check_one_dataset(labels: Config, data: Config) -> None:
+    """Refuse a fit that describes other labels than those of the stage `generate`."""
+    for key, value in labels_of_fit({"fit": {"data": data}}).items():
+        if value != labels.get(key):
+            raise InputError(
+                f"fit.data.{key} must not differ from generate.{key}, because a fit takes the "
+                "labels of the stage generate. Use fit.data: null, or leave out one of the two."
+            )
+
+
 def _base_label(value: Any) -> float | str:
     try:
         return label("base" if value is None else value)
@@ -133,7 +143,10 @@ class _Chain:
         root = str(self.plan.out / "datasets")
         config = self.stages.get("generate")
         if "fit" in self.stages:
-            data = merged(config or {}, self.stages["fit"].get("data") or {})
+            own = self.stages["fit"].get("data") or {}
+            if config is not None:
+                _check_one_dataset(config, own)
+            data = merged(config or {}, own)
             self.stages["fit"]["data"] = {"root": root, "n_workers": 0, "progress": False} | data
             config = labels_of_fit(self.stages)
         if config is None:

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from lattgnn.cli.campaign.plan import make_plan
+from lattgnn.errors import InputError
 
 OUT = Path("/campaign")
 G = {"g": "generate.hamiltonian.init_args.g", "kT": "simulate.integrator.init_args.kT"}
@@ -62,6 +65,12 @@ def test_fits_of_one_dataset_need_one_task_of_labels():
     fits = [task for task in tasks.values() if task.verb == "fit"]
     assert len(fits) == 8 and all(task.needs == (labels,) for task in fits)
     assert {task.config["seed_everything"] for task in fits} == {0, 1}
+
+
+def test_labels_that_a_fit_would_hide_are_refused():
+    stages = {"generate": {"seed": 1}, "fit": {"data": {"seed": 2, "batch_size": 4}}}
+    with pytest.raises(InputError, match="fit.data.seed must not differ from generate.seed"):
+        plan(stages)
 
 
 def test_a_parameter_that_a_grid_leaves_out_has_the_label_of_the_base(quench):
