@@ -13,6 +13,7 @@ the field itself and is not shifted.
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,6 +126,11 @@ class DisorderedForceField:
         """Build the backend of a learned force field now; see `LearnedForceField.prepare`."""
         if isinstance(self.clean, LearnedForceField):
             self.clean.prepare()
+
+    def warm_start(self) -> AbstractContextManager[None]:
+        """See `ExactForceField.warm_start`."""
+        clean = self.clean
+        return clean.warm_start() if isinstance(clean, ExactForceField) else nullcontext()
 
     def electronic(
         self, field: Float[Tensor, "*batch n_sites"]

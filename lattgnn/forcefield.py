@@ -1,5 +1,7 @@
 """Force fields: from a field to its energy and forces, exactly or by a trained network."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
 from lattgnn.pretrained import pretrained_path
-from lattgnn.solvers import Solver
+from lattgnn.solvers import ElectronicState, Solver
 from lattgnn.solvers.filling import find_mu
 from lattgnn.trust import Trust
 
@@ -42,6 +44,8 @@ class ExactForceField:
     def __init__(self, hamiltonian: Hamiltonian, solver: Solver) -> None:
         self.hamiltonian = hamiltonian
         self.solver = solver.resolved(hamiltonian)
+        self._is_warm = False
+        self._last_mu: Tensor | None = None
 
     @property
     def lattice(self) -> Lattice:
@@ -90,6 +94,33 @@ class ExactForceField:
         energy, forces = self._electronic(field)
         return energy.to(field.dtype), forces.to(field.dtype)
 
+    @contextmanager
+    def warm_start(self) -> Iterator[None]:
+        """Start each search for μ from the result of the call before, within a `with` statement.
+
+        It saves solutions where the solver finds μ at fixed filling by trial. The first call inside
+        begins without a guess, and nothing is remembered afterwards. The last bits of a result
+        depend on the calls before it within the statement, but on nothing else. `simulate` has one
+        such statement from each saved frame to the next, so that a run that is continued from any
+        frame gives the same bits.
+        """
+        self._is_warm, self._last_mu = True, None
+        try:
+            yield
+        finally:
+            self._is_warm, self._last_mu = False, None
+
+    def _solve(self, field: Tensor) -> ElectronicState:
+        """The electrons, with the guess of μ that a warm start provides."""
+        if not self._is_warm:
+            return self.solver.solve(self.hamiltonian, field)
+        guess = self._last_mu
+        if guess is not None and guess.shape != field.shape[: field.ndim - len(self.field_shape)]:
+            guess = None  # another number of replicas
+        state = self.solver.solve_from(self.hamiltonian, field, guess)
+        self._last_mu = state.mu
+        return state
+
     def _electronic(self, field: Tensor) -> tuple[Tensor, Tensor]:
         """Energy and forces of the electrons in float64.
 
@@ -97,7 +128,7 @@ class ExactForceField:
         cached in it could never be used for training.
         """
         with torch.inference_mode(False):
-            state = self.solver.solve(self.hamiltonian, field.detach())
+            state = self._solve(field.detach())
         with torch.inference_mode(False), torch.enable_grad():
             leaf = field.detach().to(torch.float64, copy=True).requires_grad_()
             background = self.hamiltonian.background_energy(leaf)

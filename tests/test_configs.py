@@ -91,10 +91,17 @@ def test_fit(path, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "n_tasks"),
-    zip(files("campaign"), [21, 171, 13, 12], strict=True),
+    ("name", "n_tasks"),
+    [
+        ("couplings_chain", 21),
+        ("holstein_growth", 171),
+        ("learning_rates", 13),
+        ("quench_temperatures", 12),
+    ],
 )
-def test_campaign(path, n_tasks, capsys):
+def test_campaign(name, n_tasks, capsys):
+    path = CONFIGS / f"campaign/{name}.yaml"
+    assert len(files("campaign")) == 4
     assert cli.main(["campaign", f"--config={path}", "--dry_run"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{n_tasks} tasks: ")
 

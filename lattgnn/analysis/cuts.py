@@ -1,13 +1,15 @@
 """Cuts of S(q) along straight lines between high-symmetry points of the Brillouin zone.
 
 The zone is the set of wavevectors that are closer to q = 0 than to any other reciprocal-lattice
-vector, so it does not depend on the choice of the primitive vectors. On a finite lattice S(q) is
-defined on a grid of wavevectors only. A cut takes the grid points nearest to the line, and averages
-over all lines that are equivalent by symmetry.
+vector, so it does not depend on the choice of the primitive vectors. It is that of the crystal
+without labels: with a staggered potential the cell of the square lattice has two sites, but the cut
+still goes through (π, π). On a finite lattice S(q) is defined on a grid of wavevectors only. A cut
+takes the grid points nearest to the line, and averages over all lines that are equivalent by
+symmetry.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -57,7 +59,7 @@ def zone_path(lattice: Lattice) -> ZonePath:
     The face is the one nearest to Γ, then the nearest edge of it, then the nearest corner of that.
 
     Args:
-        lattice: The lattice; only its primitive vectors matter.
+        lattice: The lattice. Its zone is that of the positions of its sites, without labels.
 
     Returns:
         The path: Γ–X on the chain, Γ–X–M–Γ on the square, Γ–M–K–Γ on the triangular and
@@ -69,7 +71,7 @@ def zone_path(lattice: Lattice) -> ZonePath:
         >>> print(*path.names, np.abs(path.points / np.pi).round(3).tolist())
         Γ X M Γ [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]
     """
-    dim, given = lattice.dim, _reciprocal(lattice)
+    dim, given = lattice.dim, _reciprocal_of_positions(lattice)
     reciprocal = obtuse_superbase(given)[:-1] @ given  # short vectors of the same lattice
     gamma = np.zeros(dim)
     if dim == 1:
@@ -116,6 +118,33 @@ def structure_factor_cut(
 
 def _reciprocal(lattice: Lattice) -> Float[Array, "dim dim"]:
     return 2 * np.pi * np.linalg.inv(np.asarray(lattice.primitive_vectors, dtype=np.float64)).T
+
+
+def _reciprocal_of_positions(lattice: Lattice) -> Float[Array, "dim dim"]:
+    """Reciprocal vectors of all translations that take the sites, without labels, to sites."""
+    cell, dim = replace(lattice.cell, site_labels=(), bond_labels=()), lattice.dim
+    identity = tuple(tuple(int(i == j) for j in range(dim)) for i in range(dim))
+    found = [g.translation for g in space_group(cell).operations if g.rotation == identity]
+    # All in units of 1/scale of the primitive vectors, so that they are whole numbers.
+    scale = math.lcm(*(t.denominator for translation in found for t in translation))
+    rows = [[int(scale * t) for t in translation] for translation in found]
+    basis = _integer_basis(np.array([*rows, *(scale * np.eye(dim, dtype=np.int64))]))
+    return np.linalg.inv(basis / scale).T @ _reciprocal(lattice)
+
+
+def _integer_basis(rows: Int[Array, "n dim"]) -> Int[Array, "dim dim"]:
+    """A basis of all sums of whole-number vectors, by Euclid's algorithm in each column."""
+    rows = rows.copy()
+    for column in range(rows.shape[1]):
+        while True:
+            left = column + np.flatnonzero(rows[column:, column])
+            pivot = left[np.abs(rows[left, column]).argmin()]
+            rows[[column, pivot]] = rows[[pivot, column]]
+            if len(left) == 1:
+                break
+            quotients = rows[column + 1 :, column] // rows[column, column]
+            rows[column + 1 :] -= quotients[:, None] * rows[column]
+    return rows[: rows.shape[1]]
 
 
 def _scale(lattice: Lattice) -> float:

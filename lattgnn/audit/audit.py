@@ -99,6 +99,7 @@ def audit_run(
     trajectory = run if isinstance(run, Trajectory) else Trajectory.open(run)
     record = RunRecord(trajectory, trust)
     solver = default_solver(record) if solver is None else solver
+    solver = solver.resolved(record.hamiltonian)
     check_ensemble(record, solver)
     shape = patch_shape(record.hamiltonian, solver, core, halo)
     out = None if out is None else Path(out)

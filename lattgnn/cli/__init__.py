@@ -3,6 +3,7 @@
 import importlib
 import io
 import os
+import signal
 import sys
 import warnings
 
@@ -16,6 +17,7 @@ from lattgnn.cli.messages import (
     print_warning,
 )
 from lattgnn.errors import InputError, StoppedRunError, suggestion
+from lattgnn.signals import StoppedBySignal, exit_codes_of_signals
 
 # verb -> (function that takes [verb, *arguments], what the verb does)
 _VERBS = {
@@ -83,8 +85,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: The verb and its arguments. Default: those of the process.
 
     Returns:
-        The exit code: 0 for success, 1 for a run that failed, 2 for an error in the input, 130
-        after Ctrl-C.
+        The exit code: 0 for success, 1 for a run that failed, 2 for an error in the input, 128 plus
+        the number of the signal that stopped it (130 after Ctrl-C, 143 after SIGTERM).
     """
     argv = sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):
@@ -110,10 +112,16 @@ def _run(verb: str, arguments: list[str]) -> int:
     """Import and call the function of a verb; the exit code as in `main`."""
     module, function = _VERBS[verb][0].split(":")
     try:
-        arguments = import_own_modules(arguments)
-        getattr(importlib.import_module(module), function)([verb, *arguments])
+        with exit_codes_of_signals():
+            arguments = import_own_modules(arguments)
+            getattr(importlib.import_module(module), function)([verb, *arguments])
     except KeyboardInterrupt:
         return 130
+    except StoppedBySignal as stop:
+        if not stop.told:
+            text = f"stopped by {signal.Signals(stop.number).name}. What is complete is kept"
+            print(f"lattgnn {verb}: {text}; repeat the command to continue.", file=sys.stderr)
+        return 128 + stop.number
     except Exception as error:
         if debugging():
             raise

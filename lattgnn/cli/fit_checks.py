@@ -1,6 +1,8 @@
 """Settings and checkpoints that a fit refuses in one line, before anything is written."""
 
+import logging
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,3 +99,18 @@ def errors_of_lightning() -> Iterator[None]:
                 " why, unless it was killed. Repeat the command to continue from last.ckpt."
             ) from error
         raise
+
+
+def silence_lightning() -> None:
+    """Hide Lightning's messages about devices and products, and its warnings about our settings."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        "Checkpoint directory .* exists and is not empty",
+        "The number of training batches .* is smaller than the logging interval",
+        "Be aware that when using `ckpt_path`",
+        "The dirpath has changed",
+        ".*does not have many workers",
+        ".*isinstance\\(treespec, LeafSpec\\)",
+    ):
+        warnings.filterwarnings("ignore", message)

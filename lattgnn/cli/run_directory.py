@@ -11,6 +11,7 @@ import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
+from lattgnn.data.code_identity import CODE, changed_classes
 from lattgnn.errors import InputError
 from lattgnn.files import atomic_write_text
 from lattgnn.serialize import config_differences, versions
@@ -62,13 +63,20 @@ def check_continuation(folder: Path, configuration: str) -> None:
         configuration: The resolved configuration as YAML.
 
     Raises:
-        InputError: If a key differs that changes what is trained.
+        InputError: If a key differs that changes what is trained, or the source of a class of your
+            own: its old weights would be trained on other labels.
     """
     stored_file = folder / CONFIG
     if not stored_file.exists() or not any((folder / name).exists() for name in (LAST, PREVIOUS)):
         return
-    stored = yaml.safe_load(stored_file.read_text(encoding="utf-8"))
-    for key, (old, new) in config_differences(stored, yaml.safe_load(configuration)).items():
+    stored, present = yaml.safe_load(stored_file.read_text("utf-8")), yaml.safe_load(configuration)
+    changed = changed_classes(stored.pop(CODE, None), present.pop(CODE, None) or {})
+    if changed:
+        raise InputError(
+            f"{folder} holds a run of other code of {', '.join(changed)}. Use another --run_dir, "
+            f"or name the checkpoint to start from: --ckpt_path={folder / LAST}."
+        )
+    for key, (old, new) in config_differences(stored, present).items():
         if key not in _FREE_KEYS and key.split(".")[0] not in _FREE_KEYS:
             raise InputError(
                 f"{folder} holds a run with {key}={old!r}, got {key}={new!r}. Use another "

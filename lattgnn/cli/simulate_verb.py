@@ -16,6 +16,7 @@ from dask.system import CPU_COUNT
 from lattgnn import dynamics
 from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.cli.physics_verbs import as_options, choose_force_field, model_parser
+from lattgnn.data.code_identity import changed_classes, code_identity, warn_of_changed_code
 from lattgnn.data.workers import threads
 from lattgnn.disorder import DisorderedForceField
 from lattgnn.dynamics.loop import check_integrator
@@ -40,6 +41,7 @@ def main(argv: Sequence[str]) -> None:
     parsed = parser.parse_args(list(argv[1:]))
     options = as_options(instantiate(parser, parsed))
     initial, out = options.pop("initial"), options.pop("out")
+    old_code = options.pop("code")
     _check_device(initial["device"])
     origin = initial.pop("from")
     initial["origin"] = None if origin is None else FromRun.parse(origin).resolved()
@@ -57,11 +59,17 @@ def main(argv: Sequence[str]) -> None:
         single = compiled or (on_gpu and isinstance(force_field, LearnedForceField))
         dtype = dtype or ("float32" if single else "float64")
 
+        code = _code(force_field, options["integrator"], options["save"])
+        warn_of_changed_code(old_code, code)
+
         def records(config: Mapping[str, Any]) -> dict[str, str]:
             raw = parser.dump(parsed, skip_unset=False)
             resolved = _resolved(yaml.safe_load(raw), config, dtype, initial["origin"], checkpoint)
             found = _provenance(argv, initial["seed"], compiled, checkpoint)
             found["earlier"] = _earlier_provenance(Path(out))
+            resolved["code"] = code or None
+            changed = changed_classes(old_code, code)
+            found["changed_code"] = {name: [old_code[name], code[name]] for name in changed}
             text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
             return {CONFIG: text, PROVENANCE: json.dumps(found, indent=2) + "\n"}
 
@@ -112,6 +120,12 @@ def simulate_parser() -> Parser:
         type=Literal["float32", "float64"] | None,
         help="precision of the state; default: float32 for compiled forces and learned forces on a "
         "GPU, else float64",
+    )
+    parser.add_argument(
+        "--code",
+        type=dict[str, str] | None,
+        help="hashes of the source of your own classes; a recorded run sets them, and a run with "
+        "other code says so",
     )
     built: set[str | int] = {"force_field", "integrator", "state", "save", "path"}
     parser.add_function_arguments(dynamics.simulate, skip=built | {"config", "records"})
@@ -251,3 +265,9 @@ def _is_compiled(force_field: AnyForceField) -> bool:
     """Whether compiled code computes the electronic forces."""
     clean = force_field.clean if isinstance(force_field, DisorderedForceField) else force_field
     return isinstance(clean, LearnedForceField) and clean.backend.is_compiled
+
+
+def _code(force_field: AnyForceField, *others: Any) -> dict[str, str]:
+    """Hashes of the source of all classes of a run that do not belong to lattgnn."""
+    clean = force_field.clean if isinstance(force_field, DisorderedForceField) else force_field
+    return code_identity(clean.hamiltonian, clean.solver, *others)

@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-import warnings
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,20 @@ from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from lattgnn.checkpoint import load_checkpoint, restore_weights
-from lattgnn.cli.fit_checks import check_settings, check_training_state, errors_of_lightning
+from lattgnn.cli.fit_checks import (
+    check_settings,
+    check_training_state,
+    errors_of_lightning,
+    silence_lightning,
+)
 from lattgnn.cli.messages import one_line
 from lattgnn.cli.parser import OneLineErrors, instantiate
 from lattgnn.cli.run_directory import RunDirectory, check_continuation, nothing_left_if_refused
 from lattgnn.data import LatticeDataModule, Source
+from lattgnn.data.code_identity import CODE, warn_of_changed_code
 from lattgnn.dynamics import Integrator, TemperatureProtocol
 from lattgnn.errors import InputError, check_number
 from lattgnn.files import atomic_file, atomic_write_text
@@ -38,7 +44,7 @@ from lattgnn.training.checkpoints import (
 )
 from lattgnn.training.lit_module import LitForceField
 from lattgnn.training.loggers import OfflineWandbLogger
-from lattgnn.training.stop_signals import StopSignals, exit_codes_of_signals
+from lattgnn.training.stop_signals import StopSignals
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +94,12 @@ class TrainerCLI(LightningCLI):
             default=1,
             help="threads per process; small networks are fastest with one",
         )
+        parser.add_argument(
+            "--code",
+            type=dict[str, str] | None,
+            default=None,
+            help="hashes of the source of your own classes; a recorded run sets them",
+        )
         for name in ("hamiltonian", "solver"):
             parser.link_arguments("data", f"model.{name}", attrgetter(name), apply_on="instantiate")
 
@@ -95,7 +107,9 @@ class TrainerCLI(LightningCLI):
         """Parse `args` as given, without a look at sys.argv."""
         self.config = parser.parse_args(args)
         seed = self.config[self.config["subcommand"]].get("seed_everything")
-        if isinstance(seed, int) and not isinstance(seed, bool):
+        if seed is True:  # Lightning takes PL_GLOBAL_SEED, which may be no number
+            raise InputError("seed_everything must be a whole number, got true. Use 0.")
+        if seed is not False:
             check_number("seed_everything", seed, 0, 2**32 - 1)
 
     def _parse_ckpt_path(self) -> None:
@@ -108,6 +122,9 @@ class TrainerCLI(LightningCLI):
         n_threads = self._get(self.config, "threads")
         check_settings(settings, n_threads, is_fit=self.subcommand == "fit")
         torch.set_num_threads(n_threads)
+        code = self.datamodule.config.get(CODE, {})
+        warn_of_changed_code(self._get(self.config, "code"), code)
+        self.config[str(self.subcommand)]["code"] = code or None
         if self.subcommand == "fit" and self._get(self.config, "ckpt_path") is None:
             resolved = self._parser("fit").dump(self.config["fit"], skip_unset=False)
             check_continuation(self.run_dir, resolved)
@@ -127,10 +144,16 @@ class TrainerCLI(LightningCLI):
         else:
             kwargs |= {"logger": False, "enable_checkpointing": False, "callbacks": callbacks}
         try:
-            return super().instantiate_trainer(default_root_dir=str(self.run_dir), **kwargs)
+            trainer = super().instantiate_trainer(default_root_dir=str(self.run_dir), **kwargs)
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             # Lightning checks its own arguments, with many kinds of exceptions.
             raise InputError(f"trainer: {one_line(error)}") from error
+        environment = trainer._accelerator_connector.cluster_environment
+        if isinstance(environment, SLURMEnvironment):
+            # Lightning would save a checkpoint of its own at SIGUSR1, in the middle of a step, and
+            # start the next fit from it, even if last.ckpt is newer. StopSignals does it.
+            environment.auto_requeue = False
+        return trainer
 
     def fit(self, **kwargs: Any) -> None:
         """Fit; what a refused fit has written is removed."""
@@ -246,13 +269,13 @@ def main(argv: list[str]) -> None:
     Raises:
         InputError: If an argument is wrong.
     """
-    _silence_lightning()
+    silence_lightning()
     messages, handler = logging.getLogger("lattgnn"), logging.StreamHandler()
     n_threads = torch.get_num_threads()
     messages.setLevel(logging.INFO)
     messages.addHandler(handler)
     try:
-        with exit_codes_of_signals(), errors_of_lightning():
+        with errors_of_lightning():
             _run(argv)
     finally:
         messages.removeHandler(handler)
@@ -279,21 +302,6 @@ def _run(argv: list[str]) -> None:
         parser_class=TrainerParser,
         parser_kwargs={"prog": "lattgnn"},
     )
-
-
-def _silence_lightning() -> None:
-    """Hide Lightning's messages about devices and products, and its warnings about our settings."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        "Checkpoint directory .* exists and is not empty",
-        "The number of training batches .* is smaller than the logging interval",
-        "Be aware that when using `ckpt_path`",
-        "The dirpath has changed",
-        ".*does not have many workers",
-        ".*isinstance\\(treespec, LeafSpec\\)",
-    ):
-        warnings.filterwarnings("ignore", message)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import textwrap
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,36 @@ def code_identity(*objects: Any) -> dict[str, str]:
                 digest = hashlib.sha256(source.encode("utf-8")).hexdigest()
                 found[f"{cls.__module__}.{cls.__qualname__}"] = digest[:12]
     return dict(sorted(found.items()))
+
+
+def changed_classes(recorded: Mapping[str, str] | None, present: Mapping[str, str]) -> list[str]:
+    """Classes whose source is another one than that of a recorded run.
+
+    Args:
+        recorded: What `code_identity` found for that run; None if it is not known.
+        present: What it finds now.
+
+    Returns:
+        Names of classes that both have.
+    """
+    known = recorded or {}
+    return [name for name, digest in present.items() if known.get(name, digest) != digest]
+
+
+def warn_of_changed_code(recorded: Mapping[str, str] | None, present: Mapping[str, str]) -> None:
+    """Warn in one line if a recorded configuration is used with other code of its classes.
+
+    Args:
+        recorded: As in `changed_classes`.
+        present: As in `changed_classes`.
+    """
+    changed = changed_classes(recorded, present)
+    if changed:
+        warnings.warn(
+            f"the source of {', '.join(changed)} has changed since the run of this configuration, "
+            "so the numbers may differ from those of that run",
+            stacklevel=2,
+        )
 
 
 def made_by_other_code(root: str | Path, name: str, config: Mapping[str, Any]) -> Path | None:

@@ -11,7 +11,6 @@ import logging
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from lattgnn.data.dataset import (
 )
 from lattgnn.data.label_check import check_labels
 from lattgnn.data.quenches import source_identity
+from lattgnn.data.shared_fields import warn_of_shared_fields
 from lattgnn.data.sources import Source
 from lattgnn.data.workers import Task, compute
 from lattgnn.dynamics.philox import GENERATOR
@@ -41,6 +41,7 @@ from lattgnn.lattice import Lattice
 from lattgnn.progress import progress_bar
 from lattgnn.serialize import config_hash, describe, versions
 from lattgnn.solvers import Solver
+from lattgnn.solvers.model_cache import model_cache
 
 _LOGGER = logging.getLogger("lattgnn")
 
@@ -181,6 +182,7 @@ def generate(
     dataset = LatticeDataset.open(path, expect=config)
     if model_check and not is_new:
         check_labels(path, _computed(dataset.records, todo), exact)
+    warn_of_shared_fields(dataset)
     return dataset.path
 
 
@@ -227,14 +229,11 @@ def _reuse(path: Path, config: dict[str, Any], old: Path, reuse: bool | None) ->
 
 def _check(exact: ExactForceField, model: bool, symmetry: bool) -> Sequence[CheckResult]:
     """The results of the checks that are wanted."""
-    try:
-        return _cached_checks(exact.hamiltonian, exact.solver, model, symmetry)
-    except TypeError:  # a parameter of the model, such as an array, cannot be a key of the cache
-        return _cached_checks.__wrapped__(exact.hamiltonian, exact.solver, model, symmetry)
+    return _cached_checks(exact.hamiltonian, exact.solver, model, symmetry)
 
 
 # A program may make many datasets of one model.
-@lru_cache(maxsize=16)
+@model_cache(16)
 def _cached_checks(
     hamiltonian: Hamiltonian, solver: Solver, model: bool, symmetry: bool
 ) -> tuple[CheckResult, ...]:

@@ -123,15 +123,19 @@ def _compute(
         saved, state = restart_state(writer.trajectory, missing[0], state.field.device)
         first = saved + 1
     n_sites = math.prod(state.field.shape[:2])
+    warm_start = getattr(force_field, "warm_start", nullcontext)
     with progress_bar(int(writer.steps[last]), state.step, progress, weight=n_sites) as show:
         # A step reads one state and writes the next, so two workspaces that take turns are enough:
         # no step allocates memory. `state` itself belongs to the caller and is not overwritten.
         workspaces = cycle((state.workspace(), state.workspace()))
         for frame in range(first, last + 1):
             step = int(writer.steps[frame])
-            state = advance_checked(
-                force_field, integrator, state, step, field_limit, workspaces, show
-            )
+            # What a force field remembers from step to step ends at each frame: a run that is
+            # continued from there has no memory of the steps before it.
+            with warm_start():
+                state = advance_checked(
+                    force_field, integrator, state, step, field_limit, workspaces, show
+                )
             if frame in to_write:
                 writer.write(frame, state)
 

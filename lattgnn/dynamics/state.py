@@ -19,8 +19,10 @@ from lattgnn.lattice import Lattice
 class ForceField(Protocol):
     """Interface of force fields. Exact and learned ones are used alike.
 
-    Two more members are optional. `simulate` calls a method `prepare()` once, before the first
-    step, and checks that the integrator suits `hamiltonian.field_type`.
+    Three more members are optional. `simulate` calls a method `prepare()` once, before the first
+    step, and checks that the integrator suits `hamiltonian.field_type`. It runs the steps from each
+    saved frame to the next within `with force_field.warm_start()`, in which calls may use what
+    earlier calls have found.
     """
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import lru_cache
 from itertools import count
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ from torch.nn.functional import normalize
 from lattgnn.errors import InputError
 from lattgnn.solvers.ed import ExactDiagonalization
 from lattgnn.solvers.error_estimate import compare_solvers
+from lattgnn.solvers.model_cache import model_cache
 from lattgnn.solvers.solver import Solver, TightBinding
 
 # Errors are heavy-tailed: a few sites in rare fields make up most of them.
@@ -96,7 +96,7 @@ def smallest_buffer(
     return _smallest_buffer(solver, hamiltonian, tolerance, core, float(reference))
 
 
-@lru_cache(maxsize=16)
+@model_cache(16)
 def _smallest_buffer(
     solver: Solver, hamiltonian: TightBinding, tolerance: float, core: int, std: float
 ) -> int:

@@ -1,7 +1,6 @@
 """Divide and conquer in O(n_states): diagonalize overlapping subsystems and keep their cores."""
 
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from operator import index
 from typing import Any, NamedTuple
 
@@ -11,9 +10,11 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from lattgnn.errors import InputError, check_number
+from lattgnn.memory import require_memory
 from lattgnn.solvers.calibration import smallest_buffer
 from lattgnn.solvers.ed import NEGLIGIBLE_OCCUPATION, eigh, elementwise_products
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
+from lattgnn.solvers.model_cache import model_cache
 from lattgnn.solvers.single_thread import single_thread
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 from lattgnn.solvers.subsystems import (
@@ -192,6 +193,9 @@ class DomainDiagonalization(Solver):
     def _at_filling(self, batches: Batches, elements: Shaped[Tensor, " nnz"]) -> Solution:
         """Free energy, μ and density elements of one field, after all subsystems are solved."""
         assert self.filling is not None
+        n_kept = sum(len(batch.states) * batch.n_states for batch in batches)
+        purpose = "keeping the eigenstates of all subsystems until the filling is known"
+        require_memory(n_kept * elements.element_size(), purpose, "Use a fixed mu.")
         solved = [_levels(batch, elements) for batch in batches]
         energies = torch.cat([levels.energies.flatten() for levels in solved])
         weights = torch.cat([levels.weights.flatten() for levels in solved])
@@ -268,7 +272,7 @@ def _on_cpu(tensor: Tensor) -> bool:
 
 
 # The partition depends on the pattern of H alone, so every step of a trajectory uses the same one.
-@lru_cache(maxsize=4)
+@model_cache(4)
 def _partition(
     hamiltonian: TightBinding, core: tuple[int, ...], buffer: int, device: torch.device
 ) -> tuple[Batches, Int[Tensor, " nnz"]]:

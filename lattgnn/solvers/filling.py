@@ -1,7 +1,7 @@
 """The chemical potential that gives a number of electrons, for solvers that can only count them."""
 
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass, field
 from typing import cast
 
 from scipy.optimize import brentq
@@ -44,13 +44,7 @@ def find_mu(
     Raises:
         InputError: If no μ within 1000 of the guess gives this number of electrons.
     """
-
-    @cache  # Brent's method begins with the ends of the bracket, which are known by then
-    def excess(mu: float) -> float:
-        difference = count(mu) - n_electrons
-        # Brent's method ends at an exact zero.
-        return 0.0 if abs(difference) <= tolerance else difference
-
+    excess = _Excess(count, n_electrons, tolerance)
     below = above = width
     while excess(guess - below) > 0 and below < _FARTHEST:
         below *= 2
@@ -63,3 +57,20 @@ def find_mu(
             f"there are {count(low):g} to {count(high):g}. Use another filling."
         )
     return cast(float, brentq(excess, low, high, xtol=precision))
+
+
+@dataclass(frozen=True)
+class _Excess:
+    """Electrons beyond the target; 0 within the tolerance, where Brent's method ends."""
+
+    count: Callable[[float], float]
+    n_electrons: float
+    tolerance: float
+    # Brent's method begins with the ends of the bracket, which are known by then.
+    known: dict[float, float] = field(default_factory=dict)
+
+    def __call__(self, mu: float) -> float:
+        if mu not in self.known:
+            difference = self.count(mu) - self.n_electrons
+            self.known[mu] = 0.0 if abs(difference) <= self.tolerance else difference
+        return self.known[mu]

@@ -99,6 +99,24 @@ class Solver(ABC):
     def solve(self, hamiltonian: TightBinding, field: Float[Tensor, "..."]) -> ElectronicState:
         """The electrons in fields [..., *field_shape]."""
 
+    def solve_from(
+        self,
+        hamiltonian: TightBinding,
+        field: Float[Tensor, "..."],
+        mu: Float[Tensor, "*batch"] | None,
+    ) -> ElectronicState:
+        """The electrons in fields, with a guess of μ, such as that of the time step before.
+
+        A solver that solves a field several times to find μ at fixed filling overrides this. The
+        guess may change the last bits of its result. For any other solver it has no meaning.
+
+        Args:
+            hamiltonian: H(field).
+            field: Fields [..., *field_shape].
+            mu: The guess [...]; None for none.
+        """
+        return self.solve(hamiltonian, field)
+
     def resolved(
         self, hamiltonian: TightBinding, fields: Float[Tensor, "..."] | None = None
     ) -> "Solver":

@@ -1,10 +1,7 @@
-"""SIGTERM and Ctrl-C during a fit: the state is saved, and the exit code says that it stopped."""
+"""Signals during a fit: the state is saved, and the exit code says that it stopped."""
 
 import logging
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,23 +10,14 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from lattgnn.signals import StoppedBySignal, handle_signals, stop_at_once
 from lattgnn.training.checkpoints import LAST
 
 logger = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-class StoppedBySignal(SystemExit):
-    """A verb was stopped by a signal; the exit code is 128 plus its number, as in a shell."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(128 + number)
-        self.number = number
-
 
 class StopSignals(Checkpoint):
-    """Saves `last.ckpt` when a signal arrives, then stops the fit with exit code 143 or 130.
+    """Saves `last.ckpt` when a signal arrives, then stops the fit with the code of the signal.
 
     The signal only leaves a note. After the step all processes agree on whether one of them was
     asked to stop, save the state together and stop together. Lightning's own handler communicates
@@ -48,7 +36,7 @@ class StopSignals(Checkpoint):
         self.received = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the signals over from Lightning, which has just set its own handler."""
+        """Take the signals over from Lightning, which has just set its own handlers."""
         handle_signals(self._note)
 
     def on_train_batch_end(
@@ -84,44 +72,9 @@ class StopSignals(Checkpoint):
                 trainer.global_step,
                 self.folder / LAST,
             )
-        raise StoppedBySignal(number)
+        raise StoppedBySignal(number, told=True)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received:
             stop_at_once(number, frame)
         self.received = number
-
-
-def stop_at_once(number: int, frame: FrameType | None) -> None:
-    """Handler of a signal that ends the process with its exit code.
-
-    Raises:
-        StoppedBySignal: Always.
-    """
-    raise StoppedBySignal(number)
-
-
-def handle_signals(handler: Callable[[int, FrameType | None], None]) -> None:
-    """Set the handler of SIGTERM and Ctrl-C.
-
-    Python allows it in the main thread only; elsewhere nothing is changed.
-
-    Args:
-        handler: Function of the number of the signal and the present frame.
-    """
-    if threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            signal.signal(number, handler)
-
-
-@contextmanager
-def exit_codes_of_signals() -> Iterator[None]:
-    """Within the block SIGTERM and Ctrl-C end with exit codes 143 and 130."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
-        handle_signals(stop_at_once)
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -1,10 +1,23 @@
 """Cuts of S(q) along lines of high symmetry."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lattgnn.analysis import structure_factor, structure_factor_cut, wavevectors, zone_path
-from lattgnn.lattice import Lattice, chain, cubic, honeycomb, kagome, lieb, square, triangular
+from lattgnn.lattice import (
+    Lattice,
+    chain,
+    cubic,
+    honeycomb,
+    kagome,
+    lieb,
+    shastry_sutherland,
+    square,
+    staggered_square,
+    triangular,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +46,33 @@ def test_the_path_does_not_depend_on_the_cell():
         np.linalg.norm(zone_path(skew).points, axis=1),
         np.linalg.norm(zone_path(square(6)).points, axis=1),
     )
+
+
+@pytest.mark.parametrize(
+    ("labeled", "plain"),
+    [
+        (staggered_square(8), square(8)),
+        (shastry_sutherland(4), square(8)),
+        (Lattice([[2.0]], [[0], ["1/2"]], 6, site_labels=["A", "B"]), chain(12)),
+        (replace(honeycomb(6), site_labels=("B", "N")), honeycomb(6)),
+        (Lattice([[2, 1], [0, 1]], [[0, 0], ["1/2", "1/2"]], [4, 8]), square(8)),
+    ],
+    ids=["staggered", "Shastry-Sutherland", "chain", "boron nitride", "two sites per cell"],
+)
+def test_labels_do_not_change_the_zone(labeled, plain):
+    """A cut through a lattice with a staggered potential still meets the checkerboard's peak."""
+    path, expected = zone_path(labeled), zone_path(plain)
+    assert path.names == expected.names
+    np.testing.assert_allclose(path.points, expected.points, atol=1e-12)
+    field = np.random.default_rng(1).normal(size=labeled.n_sites)
+    if labeled.bipartite_signs is not None and plain.n_sublattices == 1:
+        field = labeled.bipartite_signs
+    cut = structure_factor_cut(field, labeled)
+    if plain.n_sublattices == 1:  # the peak, N, at M (or X of the chain) and nowhere else
+        corner = min(2, len(path.names) - 1)
+        peak = np.isclose(cut.position, cut.corners[corner])
+        np.testing.assert_allclose(cut.structure[peak], labeled.n_sites)
+        np.testing.assert_allclose(cut.structure[~peak], 0, atol=1e-10)
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,19 @@ def refused(capsys, *arguments) -> str:
     return err
 
 
-def test_the_verb(tmp_path, capsys, rng, float32_bound):
+def test_the_verb_writes_the_program(tmp_path, capsys, rng):
+    learned, path = force_field(chain(8)), tmp_path / "new folder" / "program.pt2"
+    learned.save(tmp_path / "net.ckpt")
+    assert cli.main(["export", f"{tmp_path}/net.ckpt", f"--out={path}", "--format=exported"]) == 0
+    assert capsys.readouterr().out == f"{path}\n"
+    field = torch.randn(2, 8, generator=rng)
+    (forces,) = torch.export.load(path).module()(field.view(2, 8, 1))
+    wanted = learned(field)[1].detach()
+    torch.testing.assert_close(forces.view(2, 8), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_program_of_the_verb_runs_without_lattgnn(tmp_path, capsys, rng, float32_bound):
     learned, path = force_field(chain(8)), tmp_path / "new folder" / "program.pt2"
     learned.save(tmp_path / "net.ckpt")
     assert (

@@ -55,7 +55,8 @@ def test_a_run_is_audited_with_table_json_pictures_page_and_labels(audit, tmp_pa
     metrics = json.loads((tmp_path / "run-audit/metrics.json").read_text())
     assert metrics["total"]["n_patches"] == 4
     assert 1e-6 < metrics["total"]["mse"]["value"] < 1e-2
-    assert audit("run", *FEW)[1].out == printed.out
+    again = audit("run", *FEW, "--checkpoint=holstein-square-small")
+    assert again[1].out == printed.out
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,6 @@ def test_a_run_without_frames_and_one_whose_checkpoint_is_gone_are_refused(audit
     assert code == 2
     assert "--checkpoint" in printed.err
     assert not (tmp_path / "run-audit").exists()
-    assert audit("run", *FEW, "--checkpoint=holstein-square-small")[0] == 0
     shutil.rmtree(tmp_path / "run/step/c")
     code, printed = audit("run", *FEW)
     assert code == 2

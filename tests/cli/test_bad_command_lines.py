@@ -77,7 +77,16 @@ BAD = {
     },
     "fit": {
         "threads": [*NO_COUNT, "0", "100000"],
-        "seed_everything": ["x", "-1", "99999999999999999999", "[1,2]", "1.5"],
+        "seed_everything": [
+            "x",
+            "",
+            "-1",
+            "99999999999999999999",
+            "4294967296",
+            "[1,2]",
+            "1.5",
+            "true",
+        ],
         "model.lr": [*NO_FLOAT, "1e400", "-1"],
         "model.energy_weight": [*NO_FLOAT, "1e400", "-1"],
         "model.net.init_args.cutoff": [*NO_FLOAT, "1e400", "-1", "0", "1e20"],

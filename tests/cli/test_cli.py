@@ -197,6 +197,13 @@ def test_a_runaway_field_is_exit_code_1_and_one_line(capsys, tmp_path):
     assert "step 1" in err
 
 
+def test_an_extent_too_small_for_the_bonds_is_one_line(tmp_path, capsys):
+    options = [f"--out={tmp_path / 'run'}", "--lattice.init_args.extent=[1,6]"]
+    assert "extent must be large enough" in refused(capsys, *QUENCH, *options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
 def test_an_extent_too_small_for_the_bonds_writes_nothing(tmp_path):
     """Without the run-time type checks, which evaluate the model's bonds before it is used."""
     options = [f"--out={tmp_path / 'run'}", "--lattice.init_args.extent=[1,6]"]

@@ -1,7 +1,9 @@
 """Runs that can be repeated from their folder, and that start from one another."""
 
+import importlib
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -217,3 +219,40 @@ def test_a_run_of_a_users_model_is_continued_by_the_same_code_only():
     assert [name.split(".")[-1] for name in own["init_args"]["code"]] == ["StifferHolstein"]
     shipped = describe_force_field(ExactForceField(Holstein(square(4)), solver))
     assert "code" not in shipped["init_args"]
+
+
+OWN = """
+from lattgnn.hamiltonians import Holstein
+
+
+class Own(Holstein):
+    def classical_energy(self, field):
+        return {factor} * super().classical_energy(field)
+"""
+
+
+@pytest.mark.filterwarnings("default:the source of")
+def test_a_repetition_with_other_code_of_a_users_class_says_so(
+    simulate, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for number, factor in enumerate((1, 1, 12)):
+        (tmp_path / "own_model_to_repeat.py").write_text(OWN.format(factor=factor))
+        sys.modules.pop("own_model_to_repeat", None)
+        importlib.invalidate_caches()
+        config: dict | Path = tmp_path / "0/config.yaml"
+        if number == 0:
+            field = QUENCH["force_field"] | {"hamiltonian": "own_model_to_repeat.Own"}
+            config = QUENCH | {"force_field": field}
+        assert simulate(config, f"--out={number}") == 0
+        warning = capsys.readouterr().err
+        record = json.loads((tmp_path / f"{number}/provenance.json").read_text())["changed_code"]
+        if number < 2:
+            assert (warning, record) == ("", {})
+    assert warning.count("\n") == 1 and "source of own_model_to_repeat.Own has changed" in warning
+    old, new = (
+        yaml.safe_load((tmp_path / run / "config.yaml").read_text())["code"] for run in ("0", "2")
+    )
+    (name,) = old
+    assert record == {name: [old[name], new[name]]} and old != new

@@ -186,3 +186,24 @@ def test_a_damaged_part_with_a_file_of_the_user_is_not_replaced(recipe, made, tm
     with pytest.raises(ValueError, match=r"note.txt was not written by lattgnn. Move this file"):
         generate(**recipe, root=tmp_path)
     assert note.read_text() == "mine"
+
+
+def test_test_fields_that_are_training_fields_of_another_dataset_give_a_line(tmp_path):
+    solver = ExactDiagonalization(kT=0.1, mu=0.0)
+
+    def made(name, *sources, seed=0, model=Holstein):
+        options = dict(root=tmp_path, name=name, n_workers=0, progress=False)
+        return generate(square(4), model, solver, list(sources), seed, **options)
+
+    train, test = (RandomFields(split, n_samples=2) for split in ("train", "test"))
+    first = made("fitted", train, test)
+    # The test source of the second dataset has the place of the training source of the first.
+    with pytest.warns(UserWarning, match="test fields of fresh-.* are training fields of fitted-"):
+        second = made("fresh", test)
+    old, new = (LatticeDataset.open(path) for path in (first, second))
+    assert (old.frames("train").field == new.frames("test").field).all()
+    # None of these share them; warnings are errors in these tests.
+    made("other seed", test, seed=1)
+    made("other model", test, model=partial(Holstein, g=2.0))
+    with pytest.warns(UserWarning, match="test fields of fresh-.* are training fields of later-"):
+        made("later", train)

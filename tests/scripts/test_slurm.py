@@ -133,9 +133,7 @@ def test_a_campaign_runs_on_the_cluster_of_its_job(start, tmp_path, monkeypatch)
     small += ["--simulate.lattice.init_args.extent=[8,8]", "--simulate.n_steps=4", "--n_seeds=1"]
     small += ["--scan={simulate.integrator.init_args.kT: [0.1, 0.2]}", "--analyze=null"]
     programs = {name: f'exec {sys.executable} -m {name} "$@"' for name in ("lattgnn", "dask")}
-    os.environ["PYTHONPATH"] = str(ROOT)
-    job = start(
-        "campaign.sbatch", "--config", str(scan), f"--out={tmp_path}/out", *small, **programs
-    )
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    job = start("campaign.sbatch", *small, f"--out={tmp_path / 'out'}", **programs)
     assert job.wait(timeout=200) == 0
     assert len(list(tmp_path.glob("out/simulate/*/seed-0/config.yaml"))) == 2

@@ -19,7 +19,7 @@ from tests.stress.commands import ROOT, run
 
 pytestmark = pytest.mark.slow
 
-KILLS = {"generate": 34, "fit": 33, "simulate": 33, "analyze": 6}
+KILLS = {"generate": 34, "fit": 33, "simulate": 33, "analyze": 6, "audit": 6}
 """Number of kills of each verb: more than 100 in all."""
 
 SOURCES = [
@@ -64,7 +64,15 @@ COMMANDS = {
     "fit": ["fit", "--config=fit.yaml"],
     "simulate": SIMULATE,
     "analyze": ["analyze", "run"],
+    "audit": [
+        *("audit", "run", "--n_patches=6", "--windows=2", "--core=2", "--halo=1"),
+        *("--n_checks=1", "--progress=false", "--solver=lattgnn.solvers.DomainDiagonalization"),
+        *("--solver.init_args.kT=0.1", "--solver.init_args.mu=0.0"),
+        *("--solver.init_args.core=2", "--solver.init_args.buffer=1"),
+    ],
 }
+NEED_RUN = ("analyze", "audit")
+"""Verbs that begin with a finished run."""
 
 
 def new_folder(parent: Path, name: str) -> Path:
@@ -91,6 +99,14 @@ def result(verb: str, folder: Path) -> str:
         assert trajectory.complete
         state = trajectory.state()
         arrays = [trajectory.fields[:], state.momentum.numpy(), state.forces.numpy()]
+    elif verb == "audit":
+        audit = folder / "run-audit"
+        assert (audit / "report.html").stat().st_size > 0
+        assert len(list((audit / "patches").iterdir())) == 12
+        arrays = [np.frombuffer((audit / "metrics.json").read_bytes(), np.uint8)]
+        for file in [*sorted((audit / "patches").iterdir()), audit / "train.npz"]:
+            with np.load(file) as saved:
+                arrays += [saved[name] for name in sorted(saved.files)]
     else:
         report = folder / "run-report"
         assert (report / "report.html").stat().st_size > 0
@@ -104,7 +120,7 @@ def result(verb: str, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
-    """A finished run, for `analyze`."""
+    """A finished run, for `analyze` and `audit`."""
     folder = new_folder(tmp_path_factory.mktemp("simulated"), "work")
     assert run(SIMULATE, folder).code == 0
     return folder
@@ -119,7 +135,7 @@ def test_a_killed_command_that_is_run_again_gives_the_uninterrupted_result(
 
     def prepared(name: str) -> Path:
         folder = new_folder(tmp_path, name)
-        if verb == "analyze":
+        if verb in NEED_RUN:
             shutil.copytree(simulated / "run", folder / "run")
         return folder
 
@@ -158,7 +174,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("verb", ["generate", "fit", "simulate", "analyze"])
+@pytest.mark.parametrize("verb", ["generate", "fit", "simulate", "analyze", "audit"])
 def test_a_full_disk_gives_one_line_and_the_command_finishes_when_there_is_room(
     verb, small_disk, tmp_path, simulated
 ):
@@ -166,7 +182,7 @@ def test_a_full_disk_gives_one_line_and_the_command_finishes_when_there_is_room(
 
     def prepared(parent: Path, name: str) -> Path:
         folder = new_folder(parent, name)
-        if verb == "analyze":
+        if verb in NEED_RUN:
             shutil.copytree(simulated / "run", folder / "run")
         return folder
 
@@ -175,11 +191,11 @@ def test_a_full_disk_gives_one_line_and_the_command_finishes_when_there_is_room(
     right, n_full = result(verb, whole), 0
     size = sum(p.stat().st_blocks for p in whole.rglob("*")) // 2  # blocks of 512 bytes, in KiB
     resize(4 * size + 1000)
-    start = size if verb == "analyze" else 40
+    start = size if verb in NEED_RUN else 40
     for number, fraction in enumerate((0.05, 0.2, 0.4, 0.6, 0.8, 0.95)):
         folder = prepared(disk, f"work-{number}")
         used = shutil.disk_usage(disk).used // 1024
-        resize(used + max(4, int(fraction * (size - start if verb != "analyze" else size / 2))))
+        resize(used + max(4, int(fraction * (size / 2 if verb in NEED_RUN else size - start))))
         full = run(COMMANDS[verb], folder)
         if full.code != 0:
             n_full += 1

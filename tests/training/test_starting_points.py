@@ -1,6 +1,8 @@
 """What a fit takes from a checkpoint: its whole state, or its weights alone."""
 
+import importlib
 import json
+import sys
 from functools import partial
 
 import pytest
@@ -168,3 +170,39 @@ def test_constants_of_the_classical_energy_may_change_with_a_checkpoint(tiny_fit
     assert main(simulate) == 0
     stored = Trajectory.open(run).config["force_field"]["init_args"]["hamiltonian"]["init_args"]
     assert stored["k0"] == 1.5
+
+
+OWN = """
+from lattgnn.hamiltonians import Holstein
+
+
+class Own(Holstein):
+    def background_energy(self, field):
+        return {factor} * super().background_energy(field)
+"""
+
+
+@pytest.mark.filterwarnings("default:the source of")
+def test_a_fit_of_an_edited_model_is_not_continued(tiny_fit, tmp_path, monkeypatch, capsys):
+    """Its weights would be trained on the labels of another model."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    run = tiny_fit.folder / "edited"
+    codes = []
+    for factor in (1.0, 1.01):
+        (tmp_path / "own_model_to_fit.py").write_text(OWN.format(factor=factor))
+        sys.modules.pop("own_model_to_fit", None)
+        importlib.invalidate_caches()
+        options = [
+            "--data.hamiltonian=own_model_to_fit.Own",
+            "--data.model_check=false",
+            "--data.name=edited",
+            f"--trainer.max_epochs={1 + len(codes)}",
+        ]
+        codes.append(tiny_fit("fit", "edited", *options))
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert codes == [0, 2]
+    assert "holds a run of other code of own_model_to_fit.Own" in message
+    # Repeated in another folder, it says that it is not the same fit.
+    assert main(["fit", f"--config={run / 'config.yaml'}", f"--run_dir={tmp_path / 'again'}"]) == 0
+    assert "source of own_model_to_fit.Own has changed" in capsys.readouterr().err

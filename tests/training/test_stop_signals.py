@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lattgnn.training.stop_signals import exit_codes_of_signals
+from lattgnn.signals import exit_codes_of_signals
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,10 @@ def stopped(tiny_fit, run, number, *options):
         return process.returncode, messages
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+CODES = [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)]
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
 def test_a_stopped_fit_continues_to_the_same_weights(tiny_fit, number, code):
     options = ["--trainer.max_epochs=100", "--trainer.check_val_every_n_epoch=100"]
     assert tiny_fit("fit", f"whole{code}", *options) == 0
@@ -45,6 +48,25 @@ def test_a_stopped_fit_continues_to_the_same_weights(tiny_fit, number, code):
     whole = tiny_fit.checkpoint(f"whole{code}")["state_dict"]
     for key, value in tiny_fit.checkpoint(run)["state_dict"].items():
         assert torch.equal(value, whole[key]), key
+
+
+def test_under_slurm_the_state_is_saved_once_and_nothing_is_requeued(
+    tiny_fit, tmp_path, monkeypatch
+):
+    """Lightning would write hpc_ckpt_1.ckpt, requeue the job, and start from that file."""
+    scontrol, called = tmp_path / "bin" / "scontrol", tmp_path / "called"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f"#!/bin/sh\ntouch {called}\n")
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scontrol.parent}:{os.environ['PATH']}")
+    job = {"JOB_ID": "7", "JOB_NAME": "fit", "NTASKS": "1", "NTASKS_PER_NODE": "1", "NNODES": "1"}
+    for name, value in (job | {"PROCID": "0", "LOCALID": "0", "NODEID": "0"}).items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    options = ["--trainer.max_epochs=2000", "--trainer.check_val_every_n_epoch=2000"]
+    code, messages = stopped(tiny_fit, "slurm", signal.SIGUSR1, *options)
+    assert code == 138 and messages.count("stopped by SIGUSR1") == 1
+    assert "Traceback" not in messages and not called.exists()
+    assert not list((tiny_fit.folder / "slurm").rglob("hpc_ckpt*"))
 
 
 DDP = ("--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=4")

@@ -22,6 +22,7 @@ from lattgnn.data.workers import threads
 from lattgnn.dynamics import Trajectory
 from lattgnn.errors import InputError
 from lattgnn.files import LockedError, atomic_write_text, run_lock
+from lattgnn.signals import StoppedBySignal
 
 #: Topic of the events by which a worker says that it has begun a task.
 STARTED = "lattgnn-campaign-started"
@@ -183,16 +184,13 @@ def _call(task: Task) -> str:
         try:
             with redirect_stdout(log), redirect_stderr(log):
                 code = cli.main(task.command)
-        except SystemExit as stop:
-            # Parsers exit with 2. Other codes come from signals, which concern the whole campaign.
+        except SystemExit as stop:  # of a parser
             code = stop.code
-            if code not in (1, 2):
-                raise
         except Exception as error:  # raised with LATTGNN_DEBUG=1 only
             log.write(bug_report(task.verb, error))
             code = 1
-    if code == 130:
-        raise KeyboardInterrupt
+    if isinstance(code, int) and code >= 128:  # a signal stops the whole campaign
+        raise StoppedBySignal(code - 128)
     if code == 0:
         return "" if is_finished(task) else f"{task.verb} has ended without its result"
     return last_line(task.log)

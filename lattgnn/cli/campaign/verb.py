@@ -29,7 +29,6 @@ from lattgnn.cli.simulate_verb import simulate_parser
 from lattgnn.cli.yaml_files import checked_load
 from lattgnn.errors import InputError, StoppedRunError, errors_about
 from lattgnn.files import atomic_write_text, run_lock
-from lattgnn.training.stop_signals import exit_codes_of_signals
 
 #: The configuration of a campaign in its folder.
 CONFIG = "campaign.yaml"
@@ -69,7 +68,7 @@ def main(argv: Sequence[str]) -> None:
     recorded = {verb: stages.get(verb) for verb in STAGES}
     for name in ("parameters", "scan", "n_seeds", "seed_options", "modules", "title"):
         recorded[name] = parsed[name]
-    with exit_codes_of_signals(), run_lock(out):
+    with run_lock(out):
         text = yaml.safe_dump(recorded | {"out": str(out)}, sort_keys=False, allow_unicode=True)
         atomic_write_text(out / CONFIG, text)
         _run(plan, parsed.n_workers, parsed.progress, parsed.title)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from lattgnn.solvers.chebyshev.recurrence import (
 )
 from lattgnn.solvers.chebyshev.spectrum import spectral_interval
 from lattgnn.solvers.filling import find_mu
+from lattgnn.solvers.model_cache import model_cache
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
 # With all unit vectors the cost grows with the square of the number of states.
@@ -220,13 +221,13 @@ class _Products(NamedTuple):
 
 # Pattern and probing vectors depend on the pattern of H alone, so every step of a trajectory uses
 # the same ones.
-@lru_cache(maxsize=4)
+@model_cache(4)
 def _pattern(hamiltonian: TightBinding, device: torch.device) -> Pattern:
     rows, cols = hamiltonian.rows.cpu().numpy(), hamiltonian.cols.cpu().numpy()
     return reordered_pattern(rows, cols, hamiltonian.n_states).to(device)
 
 
-@lru_cache(maxsize=4)
+@model_cache(4)
 def _probes(hamiltonian: TightBinding, distance: int | None, seed: int, is_complex: bool) -> Probes:
     """The probing vectors in the order of `_pattern`."""
     if distance is None:

@@ -38,6 +38,10 @@ class BlockGroup:
         names = ("sites", "rows", "cols", "slots")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
+    def around(self, centers: Int[Tensor, " n"]) -> "BlockGroup":
+        """Only the blocks around some sites."""
+        return replace(self, sites=self.sites[torch.isin(self.sites[:, 0], centers)])
+
 
 def block_groups(lattice: Lattice, graph: SiteGraph, block: Block) -> tuple[BlockGroup, ...]:
     """The block of every site, grouped by shape.

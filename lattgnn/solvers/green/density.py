@@ -1,11 +1,10 @@
 """The density matrix as a sum over the poles of the Fermi function."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import groupby
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Complex, Float, Int, Shaped
 from torch import Tensor
 
 from lattgnn.solvers.green.blocks import block_groups, bonds_outside, is_treelike
@@ -13,6 +12,7 @@ from lattgnn.solvers.green.dense import Blocks, SiteGreens, solve_blocks
 from lattgnn.solvers.green.messages import bare_inverses, mean_messages, pass_messages
 from lattgnn.solvers.green.schedule import Block, Pole
 from lattgnn.solvers.green.site_graph import SiteGraph
+from lattgnn.solvers.model_cache import model_cache
 from lattgnn.solvers.solver import TightBinding
 
 # Numbers in the messages of poles that are computed together: 64 MiB of complex128.
@@ -27,9 +27,17 @@ class DenseGreens:
     Args:
         hamiltonian: The model.
         device: The device that does the work.
+        centers: Sites whose blocks are solved; None takes all. Only `diagonal` may be used if some
+            are left out.
     """
 
-    def __init__(self, hamiltonian: TightBinding, device: torch.device) -> None:
+    def __init__(
+        self,
+        hamiltonian: TightBinding,
+        device: torch.device,
+        centers: Int[Tensor, " n"] | None = None,
+    ) -> None:
+        self._centers = centers
         self._lattice = hamiltonian.lattice
         self._on_cpu = SiteGraph.of(hamiltonian)
         self._device = device
@@ -81,6 +89,17 @@ class DenseGreens:
                 total = total + pole.weight * trace
         return total
 
+    def diagonal(
+        self, elements: Shaped[Tensor, " nnz"], mu: float, pole: Pole
+    ) -> Complex[Tensor, "n_sites o"]:
+        """The diagonal elements of G at a pole, those of the centers."""
+        own, hopping = self.graph.matrices(elements)
+        return self._greens(own, hopping, mu, (pole,)).sites[0].diagonal(dim1=-2, dim2=-1)
+
+    def block_sizes(self, block: Block) -> tuple[int, ...]:
+        """The numbers of sites of the blocks, one for each shape that occurs."""
+        return tuple(group.sites.shape[1] for group in self._blocks_of(block).groups)
+
     def electrons(self, density: Shaped[Tensor, " nnz"]) -> Float[Tensor, ""]:
         """The trace of a matrix with the pattern of H, such as the number of electrons of ρ."""
         return density[self._diagonal].real.sum()
@@ -99,7 +118,6 @@ class DenseGreens:
         bare, block = bare_inverses(own, frequencies, mu), poles[0].block
         if block.kind == "mean":
             messages = mean_messages(self.graph, bare, hopping, frequencies)
-            block = Block("ring", 0)
         else:
             messages = pass_messages(self.graph, bare, hopping, poles[0].rounds)
         return solve_blocks(self.graph, self._blocks_of(block), messages, hopping)
@@ -115,7 +133,11 @@ class DenseGreens:
 
     def _blocks_of(self, block: Block) -> Blocks:
         if block not in self._blocks:
-            groups = block_groups(self._lattice, self._on_cpu, block)
+            # The site alone is the block that goes with the constant self-energy "mean".
+            shape = Block("ring", 0) if block.kind == "mean" else block
+            groups = block_groups(self._lattice, self._on_cpu, shape)
+            if self._centers is not None:
+                groups = tuple(group.around(self._centers) for group in groups)
             outside = bonds_outside(self._on_cpu, groups)
             moved = tuple(group.to(self._device) for group in groups)
             self._blocks[block] = Blocks(moved, outside.to(self._device))
@@ -137,7 +159,7 @@ def _weighted(
 
 # The graph and the blocks depend on the pattern of H alone, so every step of a trajectory uses the
 # same ones.
-@lru_cache(maxsize=4)
+@model_cache(4)
 def dense_greens(hamiltonian: TightBinding, device: torch.device) -> DenseGreens:
     """The same `DenseGreens` for the same arguments."""
     return DenseGreens(hamiltonian, device)

@@ -31,10 +31,19 @@ def test_sites_of_a_color_are_far_apart(model, distance):
         assert between.size == 0 or between.min() >= distance
 
 
-def test_even_distances_on_the_square_lattice_need_half_the_square_of_the_distance():
-    for extent, distance, expected in ((16, 4, 8), (16, 8, 32), (20, 10, 50)):
-        model = Holstein(square(extent))
-        assert probing_vectors(model, distance, 0, is_complex=False).n_colors == expected
+@pytest.mark.parametrize(
+    ("extents", "distance", "expected"),
+    [
+        ((16, 16), 4, 8),
+        ((16, 16), 8, 32),
+        ((20, 20), 10, 50),
+        ((20, 20), 6, 20),  # the greedy coloring has 33 colors
+        ((13, 13), 5, 13),  # a perfect code
+    ],
+)
+def test_how_many_colors_the_square_lattice_needs(extents, distance, expected):
+    model = Holstein(square(*extents))
+    assert probing_vectors(model, distance, 0, is_complex=False).n_colors == expected
 
 
 def test_phases_depend_on_seed_and_state_alone():

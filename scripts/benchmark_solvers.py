@@ -1,0 +1,336 @@
+"""Cost and error of all solvers and of the shipped networks, against exact diagonalization.
+
+    python scripts/benchmark_solvers.py                              # everything, about 40 minutes
+    python scripts/benchmark_solvers.py --cases '[holstein-strong]'  # one case; the others are kept
+    python scripts/benchmark_solvers.py --quick true --out runs/solvers
+
+A case is a model with the temperature of its electrons and a distribution of fields. Errors are
+those of the electronic force on small lattices, where exact diagonalization gives the right values:
+the mean over many fields, with its standard error. The cost is the time of one evaluation of energy
+and forces on lattices of increasing size, on one thread. Methods take turns, so that all see the
+same state of the machine. A size is left out if a method would need more than `--most_seconds`.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from jsonargparse import auto_cli
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from speed_timing import machine, threads
+from torch import Tensor
+
+from lattgnn.files import atomic_write_bytes, atomic_write_text
+from lattgnn.forcefield import ExactForceField, LearnedForceField
+from lattgnn.hamiltonians import DoubleExchange, Hamiltonian, Holstein
+from lattgnn.lattice import square
+from lattgnn.report.style import COLORS, PAGE, figure_png, styled
+from lattgnn.serialize import versions
+from lattgnn.solvers import (
+    Chebyshev,
+    DomainDiagonalization,
+    ExactDiagonalization,
+    GreenFunction,
+    Solver,
+)
+
+ForceField = ExactForceField | LearnedForceField
+# A method makes the force field of a model.
+Method = Callable[[Hamiltonian], ForceField]
+
+EXACT = "exact diagonalization"
+SHIPPED = ("holstein-square", "holstein-square-small")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, the ensemble of its electrons, and random fields.
+
+    Attributes:
+        model: The model on the lattice of a given extent.
+        kT: Temperature of the electrons.
+        mu: Chemical potential.
+        std: Standard deviation of a scalar field; None for random spins.
+        has_networks: Whether the shipped Holstein networks were trained for it.
+    """
+
+    model: Callable[[int], Hamiltonian]
+    kT: float
+    mu: float = 0.0
+    std: float | None = None
+    has_networks: bool = False
+
+    def fields(self, extent: int, n_fields: int, seed: int) -> Tensor:
+        """Random fields [n_fields, ...] in float64."""
+        generator = torch.Generator().manual_seed(seed)
+        shape = (n_fields, *self.model(extent).field_shape)
+        noise = torch.randn(shape, dtype=torch.float64, generator=generator)
+        return noise / noise.norm(dim=-1, keepdim=True) if self.std is None else self.std * noise
+
+
+def holstein(extent: int) -> Holstein:
+    """The Holstein model of the benchmark."""
+    return Holstein(square(extent))
+
+
+def double_exchange(extent: int) -> DoubleExchange:
+    """Double exchange on the square lattice."""
+    return DoubleExchange(square(extent))
+
+
+CASES = {
+    "holstein-strong": Case(holstein, kT=0.1, std=5.27, has_networks=True),
+    "holstein-weak": Case(holstein, kT=0.1, std=0.5, has_networks=True),
+    "holstein-cold-strong": Case(holstein, kT=0.02, std=5.27),
+    "holstein-cold-weak": Case(holstein, kT=0.02, std=0.5),
+    "double-exchange": Case(double_exchange, kT=0.05, mu=-3.5),
+}
+TITLES = {
+    "holstein-strong": "Holstein, kT = 0.1, strong fields (std 5.27)",
+    "holstein-weak": "Holstein, kT = 0.1, weak fields (std 0.5)",
+    "holstein-cold-strong": "Holstein, kT = 0.02, strong fields (std 5.27)",
+    "holstein-cold-weak": "Holstein, kT = 0.02, weak fields (std 0.5)",
+    "double-exchange": "Double exchange, kT = 0.05, μ = −3.5, random spins",
+}
+
+
+def methods(case: Case, quick: bool) -> dict[str, Method]:
+    """All methods of a case by name; the word before the first space is the family."""
+    kT, mu = case.kT, case.mu
+    solvers: dict[str, Solver] = {EXACT: ExactDiagonalization(kT, mu=mu)}
+    for core, buffer in ((5, 1),) if quick else ((5, 1), (5, 3), (10, 5), (10, 8)):
+        solvers[f"domains {core}+{buffer}"] = DomainDiagonalization(kT, mu, core, buffer)
+    for tolerance in (1e-2,) if quick else (1e-2, 1e-3, 1e-4, 1e-5):
+        name = f"Green tolerance {tolerance:.0e}"
+        solvers[name] = GreenFunction(kT, mu=mu, tolerance=tolerance)
+    for block in (1,) if quick else (0, 1, 2, 3, 4):
+        solvers[f"Green block {block}"] = GreenFunction(kT, mu=mu, block=block)
+    for tolerance in (1e-2,) if quick else (1e-2, 1e-3, 1e-4):
+        name = f"Chebyshev tolerance {tolerance:.0e}"
+        # Probing vectors with this spacing: see the class for the error that they add.
+        solvers[name] = Chebyshev(kT, mu=mu, distance=12, tolerance=tolerance)
+    found: dict[str, Method] = {
+        name: partial(_exact_force_field, solver) for name, solver in solvers.items()
+    }
+    if case.has_networks:
+        found |= {f"network {name}": partial(_network, name) for name in SHIPPED}
+    return found
+
+
+def _exact_force_field(solver: Solver, model: Hamiltonian) -> ExactForceField:
+    return ExactForceField(model, solver)
+
+
+def _network(name: str, model: Hamiltonian) -> LearnedForceField:
+    return LearnedForceField.pretrained(name, model.lattice)
+
+
+def errors(case: Case, contestants: dict[str, Method], extent: int, n_fields: int) -> dict:
+    """Mean square error of the electronic force of each method, and its standard error."""
+    model, fields = case.model(extent), case.fields(extent, n_fields, seed=1)
+    exact = contestants[EXACT](model).electronic(fields)[1]
+    found = {}
+    for name, method in contestants.items():
+        if name == EXACT:
+            continue
+        squares = (method(model).electronic(fields)[1] - exact).square().flatten(1).mean(1)
+        found[name] = {
+            "mse": float(squares.mean()),
+            "standard_error": float(squares.std() / math.sqrt(n_fields)),
+        }
+    return found
+
+
+def costs(
+    case: Case, contestants: dict[str, Method], extents: tuple[int, ...], most_seconds: float
+) -> list[dict]:
+    """Seconds of one evaluation by size and method; median of three, or one if it is long."""
+    rows: list[dict] = []
+    slope = {EXACT: 3.0}  # the cost of all other methods is linear
+    last: dict[str, tuple[int, float]] = {}
+    for extent in extents:
+        model = case.model(extent)
+        n_sites = model.lattice.n_sites
+        field = case.fields(extent, 1, seed=2).float()
+        racing = {}
+        for name, method in contestants.items():
+            known = last.get(name)
+            if known is not None:
+                predicted = known[1] * (n_sites / known[0]) ** slope.get(name, 1.0)
+                if predicted > most_seconds:
+                    continue
+            racing[name] = method(model)
+            racing[name](field)  # patterns are built and code is compiled at the first call
+        times: dict[str, list[float]] = {name: [] for name in racing}
+        for _ in range(3):
+            for name, force_field in racing.items():
+                if times[name] and times[name][0] > most_seconds / 3:
+                    continue
+                times[name].append(_seconds(force_field, field))
+        for name, seconds in times.items():
+            last[name] = (n_sites, median(seconds))
+            rows.append({"method": name, "n_sites": n_sites, "seconds": median(seconds)})
+    return rows
+
+
+def _seconds(force_field: ForceField, field: Tensor) -> float:
+    """Time of one evaluation; short ones are repeated for at least 0.05 s."""
+    n_calls, start = 0, time.perf_counter()
+    while n_calls == 0 or time.perf_counter() - start < 0.05:
+        force_field(field)
+        n_calls += 1
+    return (time.perf_counter() - start) / n_calls
+
+
+def measure(case: Case, quick: bool, most_seconds: float) -> dict[str, Any]:
+    """Errors and costs of one case."""
+    contestants = methods(case, quick)
+    extent, n_fields = (8, 4) if quick else (20, 60)
+    extents = (8, 12) if quick else (20, 32, 50, 100, 200, 320, 500, 1000)
+    return {
+        "extent": extent,
+        "n_fields": n_fields,
+        "errors": errors(case, contestants, extent, n_fields),
+        "costs": costs(case, contestants, extents, most_seconds),
+        "load": os.getloadavg()[0],
+    }
+
+
+def main(
+    cases: list[str] | None = None,
+    quick: bool = False,
+    most_seconds: float = 20.0,
+    out: str = "docs/benchmarks/solvers",
+) -> None:
+    """Measure, and write OUT.json, OUT.md and OUT.png.
+
+    Args:
+        cases: Names in CASES. Default: all of them. Other cases in OUT.json are kept.
+        quick: Use tiny lattices and few fields, to test that everything works.
+        most_seconds: Leave out evaluations that are predicted to take longer.
+        out: Path of the results without a suffix.
+    """
+    path = Path(f"{out}.json")
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"cases": {}}
+    for name in CASES if cases is None else cases:
+        with threads(1):
+            results["cases"][name] = measure(CASES[name], quick, most_seconds)
+        results |= {"machine": machine(), "versions": versions()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(path, json.dumps(results, indent=1) + "\n")
+    atomic_write_text(f"{out}.md", report(results))
+    atomic_write_bytes(f"{out}.png", figure_png(plot(results)))
+
+
+# Report
+
+
+def report(results: dict[str, Any]) -> str:
+    """Markdown with one table per case."""
+    loads = ", ".join(f"{name} {case['load']:.1f}" for name, case in results["cases"].items())
+    text = f"""\
+Made by `python scripts/benchmark_solvers.py` on {results["machine"]}, one thread. Load of the
+machine at the end of each case: {loads}. Errors are mean square errors of a component of the
+electronic force in units of t², with standard errors over independent fields. Times are medians of
+one evaluation of energy and forces.
+"""
+    return text + "".join(
+        f"\n### {TITLES[name]}\n\n{_table(case)}" for name, case in results["cases"].items()
+    )
+
+
+def _table(case: dict[str, Any]) -> str:
+    sizes = sorted({row["n_sites"] for row in case["costs"]})
+    shown = [n for n in sizes if n in (sizes[0], 10_000, 250_000, sizes[-1])]
+    head = ["Method", "MSE of the force", *(f"N = {n:,}, s" for n in shown), "ns per site"]
+    lines = [head, ["---"] * len(head)]
+    for name in dict.fromkeys(row["method"] for row in case["costs"]):
+        own = {row["n_sites"]: row["seconds"] for row in case["costs"] if row["method"] == name}
+        error = case["errors"].get(name)
+        text = f"{error['mse']:.1e} ± {error['standard_error']:.0e}" if error else "0"
+        times = [f"{own[n]:.2g}" if n in own else "" for n in shown]
+        largest = max(own)
+        lines.append([name, text, *times, f"{1e9 * own[largest] / largest:,.0f} (N = {largest:,})"])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+@styled
+def plot(results: dict[str, Any]) -> Figure:
+    """Per case: cost against size on the left, error against cost on the right."""
+    cases = results["cases"]
+    figure = Figure(figsize=(PAGE, 2.6 * len(cases)), layout="constrained")
+    axes = figure.subplots(len(cases), 2, squeeze=False)
+    families = ("exact", "domains", "Green", "Chebyshev", "network")
+    colors = dict(zip(families, COLORS, strict=False))
+    for (left, right), (name, case) in zip(axes, cases.items(), strict=True):
+        _plot_costs(left, case, colors)
+        _plot_errors(right, case, colors)
+        left.set_title(TITLES[name], loc="left")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return figure
+
+
+def _plot_costs(axes: Axes, case: dict[str, Any], colors: dict[str, str]) -> None:
+    seen = set()
+    for name in dict.fromkeys(row["method"] for row in case["costs"]):
+        family = name.split()[0]
+        rows = [row for row in case["costs"] if row["method"] == name]
+        label = None if family in seen else _FAMILY_NAMES[family]
+        seen.add(family)
+        sites, seconds = zip(*((row["n_sites"], row["seconds"]) for row in rows), strict=True)
+        axes.loglog(sites, seconds, "-o", markersize=2.5, color=colors[family], label=label)
+    axes.set_xlabel("number of sites N")
+    axes.set_ylabel("seconds per force")
+
+
+_FAMILY_NAMES = {
+    "exact": EXACT,
+    "domains": "domains",
+    "Green": "Green's functions",
+    "Chebyshev": "Chebyshev",
+    "network": "shipped networks",
+}
+
+
+def _plot_errors(axes: Axes, case: dict[str, Any], colors: dict[str, str]) -> None:
+    for name, error in case["errors"].items():
+        family = name.split()[0]
+        largest = max(
+            (row for row in case["costs"] if row["method"] == name), key=lambda row: row["n_sites"]
+        )
+        cost = 1e9 * largest["seconds"] / largest["n_sites"]
+        marker = "s" if "tolerance" in name else "o"
+        axes.errorbar(
+            cost,
+            error["mse"],
+            yerr=error["standard_error"],
+            marker=marker,
+            markersize=4,
+            color=colors[family],
+        )
+        note = name.removeprefix(family).replace("tolerance", "").replace("holstein-square", "")
+        axes.annotate(
+            note.strip(" -"),
+            (cost, error["mse"]),
+            textcoords="offset points",
+            xytext=(4, 2),
+            fontsize=5,
+        )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("ns per site and force, largest lattice")
+    axes.set_ylabel("MSE of the force")
+
+
+if __name__ == "__main__":
+    auto_cli(main)
