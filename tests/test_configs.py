@@ -14,6 +14,7 @@ from lattgnn.dynamics import Trajectory
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
+SLOW = {"quench_green"}  # calibrates its solver
 TINY = (
     "{class_path: lattgnn.data.%s, "
     "init_args: {split: %s, n_trajectories: 1, n_steps: 3, n_frames: 3}}"
@@ -33,8 +34,11 @@ def tiny_sources(path: Path) -> str:
 
 
 def files(verb: str) -> list:
-    found = sorted((CONFIGS / verb).rglob("*.yaml"))
-    return [pytest.param(path, id=path.stem) for path in found]
+    params = []
+    for path in sorted((CONFIGS / verb).rglob("*.yaml")):
+        marks = [pytest.mark.slow] if path.stem in SLOW else []
+        params.append(pytest.param(path, id=path.stem, marks=marks))
+    return params
 
 
 def _init_args(path: Path) -> dict:

@@ -185,8 +185,8 @@ def _references(
     except InputError:  # it is exact on the patch, or knows no refinement
         refined = solver
     margins = tuple((e - c) // 2 for e, c in zip(shape.extent, shape.core, strict=True))
-    reach = solver_reach(refined, record.hamiltonian) or margins
-    halo = tuple(map(max, wider(margins), reach))
+    reach = solver_reach(refined, record.hamiltonian)
+    halo = wider(margins) if reach is None else tuple(map(max, (m + 2 for m in margins), reach))
     return [*found, Reference(record, refined, shape.widened(halo), mu)]
 
 

@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from lattgnn.audit.patches import PatchShape
-from lattgnn.errors import InputError, check_number
+from lattgnn.errors import check_number
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
-from lattgnn.solvers import DomainDiagonalization, Solver
+from lattgnn.solvers import DomainDiagonalization, GreenFunction, Solver
+from lattgnn.solvers.green.blocks import block_groups, is_treelike
+from lattgnn.solvers.green.schedule import parse_entry
+from lattgnn.solvers.green.site_graph import SiteGraph
 
 #: Largest number of states of a patch, unless the margin is given or follows from the solver. One
 #: exact diagonalization of this size takes about 50 ms.
@@ -20,8 +23,8 @@ MAX_STATES = 600
 MAX_CORE, MAX_HALO = 16, 48
 #: Smallest margin for exact diagonalization. It matters in three dimensions.
 MIN_HALO = 3
-#: Smallest core for solvers whose cost is linear in the number of sites.
-LINEAR_CORE = 8
+#: Core of a patch for solvers whose cost is linear in the number of sites.
+LINEAR_CORE = 16
 
 
 def patch_shape(
@@ -29,13 +32,16 @@ def patch_shape(
 ) -> PatchShape:
     """The shape of the patches of an audit.
 
-    The margin of a solver of finite reach is this reach: `core + buffer` of
-    `DomainDiagonalization`. Exact diagonalization sees the whole patch. Its patches have about 600
-    states; along every axis each margin takes a quarter of the cells, at least three, and the core
-    takes the rest. Whether this is enough depends on temperature and field; the audit compares with
-    a wider margin and says so. On a square lattice the patches are 24 × 24 sites with margins of 6,
-    and for the Holstein model at kT = 0.1 the mean square error of their forces is 7e-7, 8e-9 and
-    3e-12 t² in random fields of standard deviation 0.5, 1 and 2.
+    - `GreenFunction`: the margin is its reach, that is, the largest block with its rounds of
+      messages. The core is large, because the cost is linear in the number of sites.
+    - `DomainDiagonalization`: a patch is one domain with its core and its buffer.
+    - Any other solver sees the whole patch, which has about 600 states; along every axis each
+      margin takes a quarter of the cells, at least three, and the core takes the rest. On a square
+      lattice the patches are 24 × 24 sites with margins of 6. By exact diagonalization, the mean
+      square error of their forces in the Holstein model at kT = 0.1 is 7e-7, 8e-9 and 3e-12 t² in
+      random fields of standard deviation 0.5, 1 and 2.
+
+    Whether a margin is enough depends on temperature and field. An audit compares with a wider one.
 
     Args:
         model: The model on the lattice of the run.
@@ -50,18 +56,22 @@ def patch_shape(
     for name, cells in {"core": core, "halo": halo}.items():
         if cells is not None:
             check_number(name, cells, 1, 10**6)
-    reach = solver_reach(solver, model)
-    if halo is None and reach is None:
-        side = _cells_of_patch(model)
-        margin = min(max(side // 4, MIN_HALO), MAX_HALO)
-        core = min(max(side - 2 * margin, 2), MAX_CORE) if core is None else core
-        return PatchShape.of(lattice, core, (margin,) * lattice.dim)
-    margins = reach if halo is None else (halo,) * lattice.dim
-    assert margins is not None
+    side = _cells_of_patch(model)
+    margins = solver_reach(solver, model)
+    if margins is None:
+        margins = (min(max(side // 4, MIN_HALO), MAX_HALO),) * lattice.dim
     if core is None:
-        core = LINEAR_CORE if reach is None else max(LINEAR_CORE, *margins)
-        core += core % 2  # patches with an even number of cells suit order of period two
-    return PatchShape.of(lattice, core, margins)
+        core = _core(solver, max(side - 2 * margins[0], 2))
+    return PatchShape.of(lattice, core, margins if halo is None else (halo,) * lattice.dim)
+
+
+def _core(solver: Solver, rest: int) -> int:
+    """Cells of a core that suit a solver; `rest` are those that a margin leaves of a patch."""
+    if isinstance(solver, GreenFunction):
+        return LINEAR_CORE
+    if isinstance(solver, DomainDiagonalization):
+        return max(solver.core) if isinstance(solver.core, tuple) else solver.core
+    return min(rest, MAX_CORE)
 
 
 def solver_reach(solver: Solver, model: Hamiltonian) -> tuple[int, ...] | None:
@@ -70,26 +80,55 @@ def solver_reach(solver: Solver, model: Hamiltonian) -> tuple[int, ...] | None:
     Args:
         solver: The solver.
         model: The model, which decides how far a hop goes.
+
+    Raises:
+        InputError: If the tolerance of the solver cannot be reached.
     """
     solver = solver.resolved(model)
-    if not isinstance(solver, DomainDiagonalization):
+    hops = np.array(cells_per_hop(model))
+    if isinstance(solver, DomainDiagonalization):
+        assert solver.buffer is not None  # a resolved one has it
+        return tuple((solver.buffer * hops).tolist())
+    if isinstance(solver, GreenFunction):
+        return _green_reach(solver, _small(model), hops)
+    return None
+
+
+def _green_reach(
+    solver: GreenFunction, model: Hamiltonian, hops: np.ndarray
+) -> tuple[int, ...] | None:
+    """The reach of message passing; None on a tree, where messages go on to the end."""
+    lattice, graph = model.lattice, SiteGraph.of(model)
+    if is_treelike(lattice, graph):
         return None
-    assert solver.buffer is not None  # a resolved one has it
-    dim = model.lattice.dim
-    cores = solver.core if isinstance(solver.core, tuple) else (solver.core,) * dim
-    if len(cores) != dim:
-        raise InputError(f"core of the solver must be one number, or {dim}, got {cores}. Use 5.")
-    hops = cells_per_hop(model)
-    return tuple(core + solver.buffer * hop for core, hop in zip(cores, hops, strict=True))
+    entries = solver.schedule or (f"ring{solver.block}:2",)
+    longest = np.zeros(lattice.dim, dtype=np.int64)
+    for block, rounds in map(parse_entry, entries):
+        # A message into the block comes from one hop beyond it, and each round adds a hop. One more
+        # is for the elements between two neighbors, of which each has a block of its own.
+        around = hops * (rounds + 2)
+        for group in block_groups(lattice, graph, block):
+            cells = lattice.cells[group.sites.numpy()]
+            steps = _shorter_way(lattice, cells - cells[:, :1])
+            longest = np.maximum(longest, around + steps.reshape(-1, lattice.dim).max(axis=0))
+    return tuple(longest.tolist())
+
+
+def _shorter_way(lattice: Lattice, steps: np.ndarray) -> np.ndarray:
+    """Lengths of steps between cells [..., dim], across a periodic boundary if that is shorter."""
+    lengths = np.abs(steps)
+    around = np.where(lattice.periodic, np.array(lattice.extent) - lengths, lengths)
+    return np.minimum(lengths, around)
 
 
 def wider(halo: tuple[int, ...]) -> tuple[int, ...]:
-    """A margin that is wider by half, and at least by two cells.
+    """A margin that is wider by half, and at least by two cells, or one in three dimensions.
 
     Args:
         halo: Cells along each axis.
     """
-    return tuple(cells + max(2, cells // 2) for cells in halo)
+    least = 2 if len(halo) < 3 else 1
+    return tuple(cells + max(least, cells // 2) for cells in halo)
 
 
 def cells_per_hop(model: Hamiltonian) -> tuple[int, ...]:
@@ -102,10 +141,7 @@ def cells_per_hop(model: Hamiltonian) -> tuple[int, ...]:
     lattice, per_cell = small.lattice, small.n_states // small.lattice.n_cells
     cells = lattice.cells[:: lattice.n_sublattices]
     rows, cols = (index.cpu().numpy() // per_cell for index in (small.rows, small.cols))
-    steps = np.abs(cells[rows] - cells[cols])
-    # Across a periodic boundary the shorter way counts.
-    around = np.where(lattice.periodic, np.array(lattice.extent) - steps, steps)
-    longest = np.minimum(steps, around).max(axis=0)
+    longest = _shorter_way(lattice, cells[rows] - cells[cols]).max(axis=0)
     return tuple(max(int(hop), 1) for hop in longest)
 
 

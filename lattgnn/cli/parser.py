@@ -35,6 +35,12 @@ _REPLACEMENTS = (
     (r" - ", " or "),
 )
 
+_NO_SUBCLASS = r"Import path ([\w.]+) does not correspond to .*? of (\w+)"
+
+
+class _Annotated(Exception):
+    """A function without a return annotation has got one, so the arguments are read again."""
+
 
 class OneLineErrors:
     """Mixin for jsonargparse parsers: an error is one line on stderr and exit code 2.
@@ -47,6 +53,22 @@ class OneLineErrors:
         # Without this, argparse would take --n_step for --n_steps.
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse arguments. A function that makes a lattice need not say that it returns one.
+
+        Args:
+            *args: As for jsonargparse.
+            **kwargs: As for jsonargparse.
+
+        Returns:
+            The configuration.
+        """
+        while True:  # ends because each time one more function has an annotation
+            try:
+                return super().parse_args(*args, **kwargs)  # type: ignore[misc]
+            except _Annotated:
+                continue
+
     def error(self: Any, message: str, ex: Exception | None = None) -> NoReturn:
         """Report an error with the likeliest correction, then exit with code 2.
 
@@ -56,6 +78,8 @@ class OneLineErrors:
         """
         if not self.exit_on_error:  # an inner parser: the outer one catches this and reports it
             super().error(message, ex)  # type: ignore[misc]
+        if _annotate(ex):
+            raise _Annotated
         if debugging():
             raise ex if ex is not None else ValueError(message)
         bug = bug_in_module(ex)
@@ -168,7 +192,7 @@ def _correction(message: str, known: list[str]) -> str:
         )
     if match := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", message):
         return suggestion(match[2], _public_names(match[1]))
-    if match := re.search(r"Import path ([\w.]+) does not correspond to .* of (\w+)", message):
+    if match := re.search(_NO_SUBCLASS, message):
         return _annotation_advice(*match.groups())
     if re.search(r"unrecognized arguments: \S+\.ya?ml", message):
         return "Use --config FILE for a configuration."
@@ -190,16 +214,35 @@ def _correction(message: str, known: list[str]) -> str:
     return ""
 
 
+def _annotate(error: Exception | None) -> bool:
+    """Add the annotations whose lack is the error, if it is that of a function for a lattice."""
+    from lattgnn.lattice import Lattice
+
+    # For an option with several types, only the first exception names the function.
+    match = re.search(_NO_SUBCLASS, " ".join(one_line(found) for found in _chain(error)))
+    function = _without_annotation(match[1]) if match and match[2] == "Lattice" else None
+    if not inspect.isfunction(function):
+        return False
+    # Parameters without a type take any value, as in Python.
+    untyped = dict.fromkeys(inspect.signature(function).parameters, Any)
+    function.__annotations__ = untyped | function.__annotations__ | {"return": Lattice}
+    return True
+
+
 def _annotation_advice(path: str, wanted: str) -> str:
     """Advice if the path names a function that does not say what it returns, else ""."""
+    found, name = _without_annotation(path), path.rpartition(".")[2]
+    return "" if found is None else f"Say what {path} returns: def {name}(...) -> {wanted}."
+
+
+def _without_annotation(path: str) -> Any:
+    """The function of this import path if it does not say what it returns, else None."""
     module, _, name = path.rpartition(".")
     found = getattr(importlib.import_module(module), name)
-    if (
-        isinstance(found, type)
-        or inspect.signature(found).return_annotation is not inspect.Parameter.empty
-    ):
-        return ""
-    return f"Say what the function returns: def {name}(...) -> {wanted}."
+    if isinstance(found, type) or not callable(found):
+        return None
+    is_silent = inspect.signature(found).return_annotation is inspect.Parameter.empty
+    return found if is_silent else None
 
 
 def _near(wrong: str, known: list[str], otherwise: str) -> str:

@@ -43,13 +43,18 @@ def worker_timeout() -> float:
     return seconds
 
 
-def finished(client: Any, running: Any, address: str) -> Iterator[Any]:
+def finished(client: Any, running: Any, address: str) -> Iterator[tuple[Any, Any]]:
     """Tasks in the order in which they end.
 
     Args:
-        client: Any of the cluster.
-        running: The tasks. Others may be added while this function is used.
+        client: Client of the cluster.
+        running: The tasks: an `as_completed` with results, so that a task counts as finished when
+            its result has arrived. Before that it may be lost with its worker, and a call that asks
+            for it would wait without end. Tasks may be added while this function is used.
         address: Address of the scheduler, for messages.
+
+    Yields:
+        A task and what `as_completed` says of its result, for `result`.
 
     Raises:
         StoppedRunError: If the scheduler is gone, or there has been no worker for as long as
@@ -65,12 +70,13 @@ def finished(client: Any, running: Any, address: str) -> Iterator[Any]:
         time.sleep(_TASK_PERIOD)
 
 
-def result(client: Any, future: Any, address: str) -> Any:
+def result(client: Any, future: Any, found: Any, address: str) -> Any:
     """The result of a task that has ended.
 
     Args:
-        client: Any of the cluster.
+        client: Client of the cluster.
         future: The task.
+        found: Its result, or what was raised.
         address: Address of the scheduler, for messages.
 
     Raises:
@@ -78,8 +84,15 @@ def result(client: Any, future: Any, address: str) -> Any:
         WorkerDiedError: If several workers in a row died during the task.
         Exception: What the task raised.
     """
+    from distributed import CancelledError
+
     with _one_line(client, address):
-        return future.result()
+        if future.cancelled():
+            raise CancelledError
+        if future.status == "error":
+            _, error, traceback = found
+            raise error.with_traceback(traceback)
+    return found
 
 
 @contextmanager
@@ -90,7 +103,7 @@ def _one_line(client: Any, address: str) -> Iterator[None]:
     try:
         yield
     except (CancelledError, OSError) as error:
-        if client.status == "running":  # the connection stands, so the error is one of the task
+        if isinstance(error, OSError) and client.status == "running":  # an error of the task
             raise
         raise StoppedRunError(
             f"the connection to the dask scheduler at {address} is lost. Finished parts "

@@ -135,10 +135,11 @@ def run_all(
 
     # pure=False: dask must not treat two tasks with equal arguments as one.
     futures = {client.submit(function, task, pure=False): task for task in todo}
-    running, address = as_completed(list(futures)), _address() or "this machine"
-    for future in finished(client, running, address):
+    running = as_completed(list(futures), with_results=True, raise_errors=False)
+    address = _address() or "this machine"
+    for future, found in finished(client, running, address):
         # Dropping the future lets dask free the result, so that results do not pile up in memory.
-        yield futures.pop(future), partial(result, client, future, address)
+        yield futures.pop(future), partial(result, client, future, found, address)
         future.release()
         for task in newly_ready():
             added = client.submit(function, task, pure=False)

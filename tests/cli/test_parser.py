@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pytest
 from jsonargparse import set_parsing_settings
 
-from lattgnn.cli.parser import Parser, explain
+from lattgnn.cli.parser import Parser, explain, instantiate
+from lattgnn.lattice import Lattice, square
 
 
 class Shape:
@@ -92,13 +93,34 @@ def test_unknown_names_are_listed_if_none_is_close():
     assert "Holstein" in explain(message)
 
 
-def unannotated(radius):
-    return Disk(radius)
+def unannotated(n):
+    return square(n)
 
 
-def test_a_function_that_does_not_say_what_it_returns_is_told_to():
-    message = f"Import path {__name__}.unannotated does not correspond to a subclass of Lattice"
-    assert explain(message).endswith(
-        "Say what the function returns: def unannotated(...) -> Lattice."
-    )
-    assert "Say what" not in explain(message.replace("unannotated", "Disk"))
+@pytest.fixture
+def lattices(monkeypatch):
+    """A parser for lattices; the function gets its annotations for one test only."""
+    monkeypatch.setattr(unannotated, "__annotations__", {})
+    set_parsing_settings(subclasses_enabled=[Lattice])
+    parser = Parser(prog="lattgnn")
+    parser.add_argument("--lattice", type=Lattice | None)
+    parser.add_argument("--other", type=Lattice)
+    return parser
+
+
+def test_a_function_need_not_say_that_it_makes_a_lattice(lattices):
+    options = [f"--{name}={__name__}.unannotated" for name in ("lattice", "other")]
+    options += ["--lattice.n=4", "--other.n=5"]
+    made = instantiate(lattices, lattices.parse_args(options))
+    assert (made.lattice, made.other) == (square(4), square(5))
+
+
+def test_a_function_for_something_else_is_told_to_say_what_it_returns():
+    message = f"Import path {__name__}.draw_all does not correspond to a subclass of Hamiltonian"
+    advice = f"Say what {__name__}.draw_all returns: def draw_all(...) -> Hamiltonian."
+    assert explain(message).endswith(advice)
+    assert "Say what" not in explain(message.replace("draw_all", "Disk"))
+
+
+def draw_all():
+    return Disk()

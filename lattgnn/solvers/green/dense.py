@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Complex, Shaped
+from jaxtyping import Complex, Int, Shaped
 from torch import Tensor
 
 from lattgnn.solvers.green.blocks import BlockGroup
@@ -36,11 +36,11 @@ class Blocks:
 
     Attributes:
         groups: The blocks, by shape.
-        outside: Which bonds lead out of the block of their row site.
+        outside: Numbers of the bonds that lead out of the block of their row site.
     """
 
     groups: tuple[BlockGroup, ...]
-    outside: Bool[Tensor, " n_bonds"]
+    outside: Int[Tensor, " n_outside"]
 
 
 def solve_blocks(
@@ -64,7 +64,7 @@ def solve_blocks(
         most = _MAX_ELEMENTS_CPU if is_cpu else _MAX_ELEMENTS_GPU
         for some in group.sites.split(max(most // n_elements, 1)):
             column, row = _central_column_and_row(graph, group, some, messages, hopping)
-            centers, ends = some[:, :1], group.cols[group.rows == 0]
+            centers, ends = some[:, :1], group.ends
             sites[:, some[:, 0]] = column[:, :, 0]
             numbers = graph.bonds_between(centers, some[:, ends])
             bonds[:, numbers] = row[:, :, ends]

@@ -14,6 +14,7 @@ from lattgnn.solvers.green.schedule import Block, Pole
 from lattgnn.solvers.green.site_graph import SiteGraph
 from lattgnn.solvers.model_cache import model_cache
 from lattgnn.solvers.solver import TightBinding
+from lattgnn.solvers.subsystems import transposed_elements
 
 # Numbers in the messages of poles that are computed together: 64 MiB of complex128.
 _MAX_MESSAGES = 2**22
@@ -44,6 +45,7 @@ class DenseGreens:
         self.graph = self._on_cpu.to(device)
         self.n_states = hamiltonian.n_states
         self._diagonal = torch.nonzero(hamiltonian.rows == hamiltonian.cols)[:, 0].to(device)
+        self._transposed = transposed_elements(hamiltonian).to(device)
         self.is_treelike = is_treelike(self._lattice, self._on_cpu)
         self._blocks: dict[Block, Blocks] = {}
 
@@ -88,6 +90,26 @@ class DenseGreens:
             for pole, trace in zip(poles, traces, strict=True):
                 total = total + pole.weight * trace
         return total
+
+    def energy_derivative(
+        self, elements: Shaped[Tensor, " nnz"], mu: float, schedule: tuple[Pole, ...]
+    ) -> Shaped[Tensor, " nnz"]:
+        """∂Ω/∂H[rows, cols], which has the place of ρ[cols, rows] in the force; by autograd.
+
+        Args:
+            elements: The elements of H in one field.
+            mu: Chemical potential.
+            schedule: The poles of the energy, their blocks and rounds.
+        """
+        with torch.enable_grad():
+            leaf = elements.detach().clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.energy(leaf, mu, schedule), leaf)
+        # Ω = ½ Tr H − energy + const. For a complex element the gradient of torch is the conjugate
+        # of the derivative.
+        derivative = -gradient.conj().resolve_conj()
+        derivative[self._diagonal] += 0.5
+        # H is Hermitian, so only the Hermitian part matters.
+        return (derivative + derivative[self._transposed].conj()) / 2
 
     def diagonal(
         self, elements: Shaped[Tensor, " nnz"], mu: float, pole: Pole
@@ -138,7 +160,7 @@ class DenseGreens:
             groups = block_groups(self._lattice, self._on_cpu, shape)
             if self._centers is not None:
                 groups = tuple(group.around(self._centers) for group in groups)
-            outside = bonds_outside(self._on_cpu, groups)
+            outside = torch.nonzero(bonds_outside(self._on_cpu, groups))[:, 0]
             moved = tuple(group.to(self._device) for group in groups)
             self._blocks[block] = Blocks(moved, outside.to(self._device))
         return self._blocks[block]

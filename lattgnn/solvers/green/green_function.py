@@ -13,8 +13,11 @@ from lattgnn.solvers.calibration import reference_fields, reference_model
 from lattgnn.solvers.filling import find_mu
 from lattgnn.solvers.green.calibration import calibrate
 from lattgnn.solvers.green.density import DenseGreens, dense_greens
+from lattgnn.solvers.green.fast_forces import FastForces
 from lattgnn.solvers.green.poles import energy_poles, fermi_poles
 from lattgnn.solvers.green.schedule import Block, Pole, make_schedule, parse_entry
+from lattgnn.solvers.green.stencil_blocks import is_treelike_stencil
+from lattgnn.solvers.green.stencil_greens import StencilGreens, compiled_greens, usable_stencil
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
 # The fits of the Fermi function err by at most this fraction of the tolerance, so that nearly all
@@ -66,6 +69,8 @@ class GreenFunction(Solver):
             ("ring3:2", "ring1:1", "ring0:1"); the last entry holds for all further poles.
         reference_std: Standard deviation of the random reference fields, see `resolved`. The
             default is about that of the start of the quenches of the Holstein model.
+        conservative: Whether ρ is replaced by the derivative of Ω with respect to H, so that forces
+            are exact derivatives of the energy. It needs several times the time and memory.
 
     Raises:
         InputError: If kT is not above 0, not exactly one of mu and filling is given, or block,
@@ -84,6 +89,7 @@ class GreenFunction(Solver):
     tolerance: float = 1e-4
     schedule: tuple[str, ...] | None = None
     reference_std: float = field(default=5.0, metadata={"describe": "changed"})
+    conservative: bool = field(default=False, metadata={"describe": "changed"})
 
     def __post_init__(self) -> None:
         self._check_ensemble()
@@ -176,6 +182,9 @@ class GreenFunction(Solver):
         greens = dense_greens(hamiltonian, field.device)
         elements = hamiltonian.elements(field.to(torch.float64).reshape(-1, *shape))
         entries = self._entries(greens)
+        all_entries = entries if self.filling is None else (*_CHEAP_ENTRIES, *entries)
+        if not self.conservative:
+            greens = compiled_greens(hamiltonian, field.device, all_entries) or greens
         states = []
         # Field by field, so that no result depends on the rest of the batch.
         for one, bounds in zip(elements, spectrum_bounds(hamiltonian, elements), strict=True):
@@ -190,6 +199,29 @@ class GreenFunction(Solver):
             mu.reshape(batch_shape),
             density.reshape(*batch_shape, elements.shape[-1]),
         )
+
+    def fast_forces(self, hamiltonian: TightBinding) -> FastForces | None:
+        """Compiled forces at fixed μ for a field that couples to the density, else None.
+
+        None also stands for trees, where messages need many rounds, for lattices with an open
+        boundary, and for machines without a compiler.
+        """
+        if self.mu is None or self.conservative or not getattr(hamiltonian, "stiffness", None):
+            return None
+        if self.block is None and self.schedule is None:
+            return self.resolved(hamiltonian).fast_forces(hamiltonian)
+        entries = self.schedule or (f"ring{self.block}:{_ROUNDS}",)
+        kinds = tuple(dict.fromkeys(map(parse_entry, entries)))
+        stencil = usable_stencil(hamiltonian, kinds)
+        if stencil is None or stencil.coupling is None or is_treelike_stencil(stencil):
+            return None
+        poles = partial(self.poles, entries)
+        return FastForces(hamiltonian, stencil, kinds, self.kT, self.mu, poles)
+
+    def poles(self, entries: tuple[str, ...], half_width: float) -> tuple[Pole, ...]:
+        """The poles for levels up to this distance from μ."""
+        tolerance = _SHARE_OF_POLES * self.tolerance
+        return make_schedule(fermi_poles(self.kT, half_width, tolerance), entries)
 
     def _entries(self, greens: DenseGreens) -> tuple[str, ...]:
         """The entries of the schedule, lowest pole first."""
@@ -212,7 +244,7 @@ class _OneField:
     """
 
     solver: GreenFunction
-    greens: DenseGreens
+    greens: DenseGreens | StencilGreens
     elements: Shaped[Tensor, " nnz"]
     bounds: tuple[float, float]
     entries: tuple[str, ...]
@@ -226,19 +258,28 @@ class _OneField:
             assert solver.filling is not None  # checked by the solver
             n_electrons = solver.filling * n_states
             mu = self._mu(n_electrons)
-        schedule = self._schedule()
-        density = self.greens.density(self.elements, mu, schedule)
-        tolerance = max(_SHARE_OF_POLES * solver.tolerance, _SMALLEST_ENERGY_TOLERANCE)
-        constant, poles = energy_poles(solver.kT, self._half_width, tolerance)
+        constant, poles = self._energy_poles(self.entries)
         trace = float(self.greens.electrons(self.elements)) - mu * n_states
-        part = self.greens.energy(self.elements, mu, _blocks_from(schedule, poles))
+        part = self.greens.energy(self.elements, mu, poles)
         omega = trace / 2 - n_states * constant - float(part)
-        return omega + mu * n_electrons, mu, density
+        return omega + mu * n_electrons, mu, self._density(self.entries, mu)
 
-    def _schedule(self, entries: tuple[str, ...] | None = None) -> tuple[Pole, ...]:
-        tolerance = _SHARE_OF_POLES * self.solver.tolerance
-        poles = fermi_poles(self.solver.kT, self._half_width, tolerance)
-        return make_schedule(poles, entries or self.entries)
+    def _density(self, entries: tuple[str, ...], mu: float) -> Shaped[Tensor, " nnz"]:
+        """The density elements, or the derivatives of the energy that stand for them."""
+        if not self.solver.conservative:
+            return self.greens.density(self.elements, mu, self._schedule(entries))
+        assert isinstance(self.greens, DenseGreens)  # chosen by the solver
+        return self.greens.energy_derivative(self.elements, mu, self._energy_poles(entries)[1])
+
+    def _energy_poles(self, entries: tuple[str, ...]) -> tuple[float, tuple[Pole, ...]]:
+        """The constant and the poles of the energy, with blocks as at nearby poles of ρ."""
+        share = _SHARE_OF_POLES * self.solver.tolerance
+        tolerance = max(share, _SMALLEST_ENERGY_TOLERANCE)
+        constant, poles = energy_poles(self.solver.kT, self._half_width, tolerance)
+        return constant, _blocks_from(self._schedule(entries), poles)
+
+    def _schedule(self, entries: tuple[str, ...]) -> tuple[Pole, ...]:
+        return self.solver.poles(entries, self._half_width)
 
     @property
     def _half_width(self) -> float:
@@ -256,11 +297,11 @@ class _OneField:
     def _search(
         self, n_electrons: float, guess: float, width: float, entries: tuple[str, ...]
     ) -> float:
-        count = partial(self._count, self._schedule(entries))
+        count = partial(self._count, entries)
         return find_mu(count, n_electrons, guess, max(width, 1e-3), _ELECTRONS)
 
-    def _count(self, schedule: tuple[Pole, ...], mu: float) -> float:
-        return float(self.greens.electrons(self.greens.density(self.elements, mu, schedule)))
+    def _count(self, entries: tuple[str, ...], mu: float) -> float:
+        return float(self.greens.electrons(self._density(entries, mu)))
 
 
 def _tree_entries(greens: DenseGreens) -> tuple[str, ...] | None:

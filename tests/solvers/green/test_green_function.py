@@ -243,3 +243,21 @@ def test_sites_with_unequal_numbers_of_states_are_refused():
 
     with pytest.raises(InputError, match="equally many states on each site"):
         GreenFunction(0.1, 0.0, block=0).solve(OneStateMore(square(4)), torch.zeros(16))
+
+
+@pytest.mark.parametrize(
+    ("model", "ensemble"),
+    [
+        (Holstein(square(4, 5)), {"mu": 0.3}),
+        (Holstein(square(4, 5)), {"filling": 0.4}),
+        (DoubleExchange(square(3)), {"mu": -2.0}),
+    ],
+)
+def test_conservative_forces_are_the_derivative_of_the_energy(model, ensemble, rng):
+    field, direction = random_field(model, rng), random_field(model, rng)
+    solver = GreenFunction(0.2, block=1, tolerance=1e-3, conservative=True, **ensemble)
+    force_field, step = ExactForceField(model, solver), 1e-4
+    _, forces = force_field(field)
+    energies = [force_field(field + sign * step * direction)[0] for sign in (1, -1)]
+    slope = (energies[0] - energies[1]) / (2 * step)
+    torch.testing.assert_close((forces * direction).sum(), -slope, rtol=1e-6, atol=1e-6)
