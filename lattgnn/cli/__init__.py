@@ -9,6 +9,7 @@ import warnings
 
 from lattgnn import __version__
 from lattgnn.cli.messages import (
+    Arguments,
     bug_report,
     debugging,
     is_out_of_memory,
@@ -109,8 +110,9 @@ def _run(verb: str, arguments: list[str]) -> int:
     module, function = _VERBS[verb][0].split(":")
     try:
         with exit_codes_of_signals():
-            arguments = _import_own_modules(arguments)
-            getattr(importlib.import_module(module), function)([verb, *arguments])
+            others = _import_own_modules(arguments)
+            call = Arguments([verb, *others], typed=[verb, *arguments])
+            getattr(importlib.import_module(module), function)(call)
     except KeyboardInterrupt:
         return 130
     except StoppedBySignal as stop:

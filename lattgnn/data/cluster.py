@@ -60,17 +60,22 @@ def results(
     """
     from distributed import CancelledError, KilledWorker, as_completed
 
-    finished, watch = as_completed(futures), _WorkerWatch(client, address)
+    # With results: a task counts as finished when its result has arrived. Before that it may be lost
+    # with its worker, and a call that asks for it would wait without end.
+    finished = as_completed(futures, with_results=True)
+    watch = _WorkerWatch(client, address)
     try:
         while not finished.is_empty():
             if finished.has_ready():
-                future = next(finished)
-                yield future, future.result()
+                future, result = next(finished)
+                if future.cancelled():
+                    raise CancelledError
+                yield future, result
             else:
                 watch.look()
                 time.sleep(_TASK_PERIOD)
     except (CancelledError, OSError) as error:
-        if client.status == "running":  # the connection stands, so the error is one of the task
+        if isinstance(error, OSError) and client.status == "running":  # an error of the task
             raise
         raise StoppedRunError(
             f"the connection to the dask scheduler at {address} is lost. Finished parts "
