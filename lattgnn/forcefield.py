@@ -37,23 +37,31 @@ class ExactForceField:
         solver: Method for the electrons, and their ensemble. What a tolerance leaves open is found
             at once (`Solver.resolved`); the attribute `solver` has it.
         energy: Whether a call gives the energy too. Without it, a solver with compiled forces
-            (`Solver.fast_forces`) is much faster. They are computed in the dtype of the field.
+            (`Solver.fast_forces`) is much faster. They are computed in the dtype of the field. None
+            leaves the energy out only where there are compiled forces.
 
     Reference:
         Y. Fan and G.-W. Chern, arXiv:2601.04104, eqs. (4)–(6), for the Holstein model.
     """
 
-    def __init__(self, hamiltonian: Hamiltonian, solver: Solver, energy: bool = True) -> None:
+    def __init__(
+        self, hamiltonian: Hamiltonian, solver: Solver, energy: bool | None = True
+    ) -> None:
         self.hamiltonian = hamiltonian
         self.solver = solver.resolved(hamiltonian)
-        self.energy = energy
         self._fast = None if energy else self.solver.fast_forces(hamiltonian)
+        self.energy = self._fast is None if energy is None else energy
         self._is_warm = False
         self._last_mu: Tensor | None = None
 
     @property
     def writes_in_place(self) -> bool:
         """Whether a call takes `out`; see `lattgnn.dynamics.state.InPlaceForceField`."""
+        return self.is_compiled
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether calls run compiled code, which gives no energy."""
         return self._fast is not None
 
     @property
@@ -396,6 +404,11 @@ class LearnedForceField:
         energy, forces = self.electronic(field)
         total = torch.add(forces, self.hamiltonian.classical_forces(field), out=out)
         return None if energy is None else energy + self.hamiltonian.classical_energy(field), total
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether calls run compiled code."""
+        return self.backend.is_compiled
 
     def prepare(self) -> None:
         """Build the backend now, and again if any weight has changed, on a GPU too.
