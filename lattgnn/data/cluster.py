@@ -60,8 +60,8 @@ def results(
     """
     from distributed import CancelledError, KilledWorker, as_completed
 
-    # With results: a task counts as finished when its result has arrived. Before that it may be lost
-    # with its worker, and a call that asks for it would wait without end.
+    # With results: a task counts as finished when its result has arrived. Before that it may be
+    # lost with its worker, and a call that asks for it would wait without end.
     finished = as_completed(futures, with_results=True)
     watch = _WorkerWatch(client, address)
     try:
