@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lattgnn.errors import InputError, check_number
 from lattgnn.solvers.calibration import reference_fields, reference_model
-from lattgnn.solvers.filling import find_mu
+from lattgnn.solvers.filling import find_mu, refine_mu
 from lattgnn.solvers.green.calibration import calibrate
 from lattgnn.solvers.green.density import DenseGreens, dense_greens
 from lattgnn.solvers.green.poles import energy_poles, fermi_poles
@@ -172,17 +172,29 @@ class GreenFunction(Solver):
             InputError: If the field is not finite or has the wrong shape, or its levels extend
                 farther than 2^20 kT from μ.
         """
+        return self.solve_from(hamiltonian, field, None)
+
+    @torch.no_grad()
+    def solve_from(
+        self,
+        hamiltonian: TightBinding,
+        field: Float[Tensor, "..."],
+        mu: Float[Tensor, "*batch"] | None,
+    ) -> ElectronicState:
+        """As `solve`, with a guess of μ, which at fixed filling saves the rough search."""
         if self.block is None and self.schedule is None:
-            return self.resolved(hamiltonian).solve(hamiltonian, field)
+            return self.resolved(hamiltonian).solve_from(hamiltonian, field, mu)
         hamiltonian.check_field(field)
         shape = hamiltonian.field_shape
         greens = dense_greens(hamiltonian, field.device)
         elements = hamiltonian.elements(field.to(torch.float64).reshape(-1, *shape))
         entries = self._entries(greens)
+        guesses = [None] * len(elements) if mu is None else mu.flatten().tolist()
+        bounds = spectrum_bounds(hamiltonian, elements)
         states = []
         # Field by field, so that no result depends on the rest of the batch.
-        for one, bounds in zip(elements, spectrum_bounds(hamiltonian, elements), strict=True):
-            states.append(_OneField(self, greens, one, bounds, entries).solve())
+        for one, limits, guess in zip(elements, bounds, guesses, strict=True):
+            states.append(_OneField(self, greens, one, limits, entries, guess).solve())
         batch_shape = field.shape[: field.ndim - len(shape)]
         energy, mu = elements.real.new_tensor([state[:2] for state in states]).view(-1, 2).unbind(1)
         density = torch.empty_like(elements)
@@ -212,6 +224,7 @@ class _OneField:
         elements: The elements of H.
         bounds: Numbers below and above all levels.
         entries: The entries of the schedule.
+        guess: A guess of μ, if there is one.
     """
 
     solver: GreenFunction
@@ -219,6 +232,9 @@ class _OneField:
     elements: Shaped[Tensor, " nnz"]
     bounds: tuple[float, float]
     entries: tuple[str, ...]
+    guess: float | None
+    # The density elements at the chemical potentials of the search.
+    known: dict[float, Tensor] = field(default_factory=dict)
 
     def solve(self) -> tuple[float, float, Shaped[Tensor, " nnz"]]:
         """Energy, μ and density elements."""
@@ -233,7 +249,8 @@ class _OneField:
         trace = float(self.greens.electrons(self.elements)) - mu * n_states
         part = self.greens.energy(self.elements, mu, poles)
         omega = trace / 2 - n_states * constant - float(part)
-        return omega + mu * n_electrons, mu, self._density(self.entries, mu)
+        density = self.known[mu] if mu in self.known else self._density(self.entries, mu)
+        return omega + mu * n_electrons, mu, density
 
     def _density(self, entries: tuple[str, ...], mu: float) -> Shaped[Tensor, " nnz"]:
         """The density elements, or the derivatives of the energy that stand for them."""
@@ -262,19 +279,21 @@ class _OneField:
         return high - low if mu is None else max(high - mu, mu - low)
 
     def _mu(self, n_electrons: float) -> float:
-        """The chemical potential: first with the cavity method, then close to it."""
-        low, high = self.bounds
-        rough = self._search(n_electrons, (low + high) / 2, (high - low) / 4, _CHEAP_ENTRIES)
-        return self._search(n_electrons, rough, 0.01, self.entries)
-
-    def _search(
-        self, n_electrons: float, guess: float, width: float, entries: tuple[str, ...]
-    ) -> float:
-        count = partial(self._count, entries)
-        return find_mu(count, n_electrons, guess, max(width, 1e-3), _ELECTRONS)
+        """The chemical potential, from a guess or from that of the cavity method."""
+        guess = self.guess
+        if guess is None:
+            low, high = self.bounds
+            rough = partial(self._count, _CHEAP_ENTRIES)
+            center, width = (low + high) / 2, max((high - low) / 4, 1e-3)
+            guess = find_mu(rough, n_electrons, center, width, _ELECTRONS)
+        count = partial(self._count, self.entries)
+        return refine_mu(count, n_electrons, guess, tolerance=_ELECTRONS)
 
     def _count(self, entries: tuple[str, ...], mu: float) -> float:
-        return float(self.greens.electrons(self._density(entries, mu)))
+        density = self._density(entries, mu)
+        if entries == self.entries:
+            self.known[mu] = density
+        return float(self.greens.electrons(density))
 
 
 def _tree_entries(greens: DenseGreens) -> tuple[str, ...] | None:
