@@ -1,6 +1,7 @@
 """Checkpoints: weights with a header of plain data, read without running any code in them."""
 
 import reprlib
+import textwrap
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -69,10 +70,20 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         # A damaged file makes torch raise nearly every kind of exception, with long messages.
         raise InputError(
             f"checkpoint must be a file of `lattgnn fit`, got {str(path)!r}, which cannot be read "
-            f"({type(error).__name__}: {reprlib.repr(str(error))}). Use another checkpoint."
+            f"({type(error).__name__}: {_reason(error)}). Use another checkpoint."
         ) from error
     # A file with a single tensor can be read too, but it has no header: `read_header` reports it.
     return checkpoint if isinstance(checkpoint, dict) else {}
+
+
+def _reason(error: Exception) -> str:
+    """The part of a message of torch that says why a file cannot be read, in at most 120 letters.
+
+    The refusal of a class is preceded by advice on how to load the file nevertheless.
+    """
+    text = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
+    first = text.strip().splitlines()[0] if text.strip() else "no reason given"
+    return textwrap.shorten(first, 120, placeholder=" ...").rstrip(".")
 
 
 def read_header(checkpoint: dict[str, Any], name: str | Path = "checkpoint") -> dict[str, Any]:

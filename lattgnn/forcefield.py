@@ -36,16 +36,25 @@ class ExactForceField:
         hamiltonian: The model on its lattice.
         solver: Method for the electrons, and their ensemble. What a tolerance leaves open is found
             at once (`Solver.resolved`); the attribute `solver` has it.
+        energy: Whether a call gives the energy too. Without it, a solver with compiled forces
+            (`Solver.fast_forces`) is much faster. They are computed in the dtype of the field.
 
     Reference:
         Y. Fan and G.-W. Chern, arXiv:2601.04104, eqs. (4)–(6), for the Holstein model.
     """
 
-    def __init__(self, hamiltonian: Hamiltonian, solver: Solver) -> None:
+    def __init__(self, hamiltonian: Hamiltonian, solver: Solver, energy: bool = True) -> None:
         self.hamiltonian = hamiltonian
         self.solver = solver.resolved(hamiltonian)
+        self.energy = energy
+        self._fast = None if energy else self.solver.fast_forces(hamiltonian)
         self._is_warm = False
         self._last_mu: Tensor | None = None
+
+    @property
+    def writes_in_place(self) -> bool:
+        """Whether a call takes `out`; see `lattgnn.dynamics.state.InPlaceForceField`."""
+        return self._fast is not None
 
     @property
     def lattice(self) -> Lattice:
@@ -58,21 +67,45 @@ class ExactForceField:
         return self.hamiltonian.field_shape
 
     def __call__(
-        self, field: Float[Tensor, "..."]
-    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "..."]]:
-        """Total energy and forces −∂E/∂field.
+        self, field: Float[Tensor, "..."], out: Float[Tensor, "..."] | None = None
+    ) -> tuple[Float[Tensor, "*batch"] | None, Float[Tensor, "..."]]:
+        """Total energy (None if it is not wanted) and forces −∂E/∂field.
 
         Args:
             field: [..., *field_shape]. The computation runs on its device.
+            out: Tensor that receives the forces: contiguous, with the shape, dtype and device of
+                `field`.
 
         Returns:
             Energy [...] and forces shaped like the field, in its dtype; the computation itself is
-            in float64. The energy is the grand potential where the solver fixes μ, and the free
-            energy where it fixes the filling.
+            in float64, except for compiled forces. The energy is the grand potential where the
+            solver fixes μ, and the free energy where it fixes the filling.
 
         Raises:
-            InputError: The field is not finite, or does not have the shape of this lattice.
+            InputError: The field is not finite or does not have the shape of this lattice, or `out`
+                is not like it.
         """
+        if out is not None:
+            _check_out(field, out)
+        if self._fast is not None and field.device.type == "cpu" and field.dtype in _FAST_DTYPES:
+            return None, self._fast_forces(field, out)
+        energy, forces = self._total(field)
+        if out is not None:
+            forces = out.copy_(forces)
+        return energy if self.energy else None, forces
+
+    def _fast_forces(self, field: Tensor, out: Tensor | None) -> Tensor:
+        """Compiled forces."""
+        assert self._fast is not None
+        self.hamiltonian.check_shape(field)
+        forces = torch.empty_like(field, memory_format=torch.contiguous_format)
+        forces = forces if out is None else out
+        flat = (-1, *self.field_shape)
+        self._fast(field.detach().reshape(flat).contiguous(), forces.view(flat))
+        return forces
+
+    def _total(self, field: Tensor) -> tuple[Tensor, Tensor]:
+        """Energy and forces in the dtype of the field."""
         with torch.inference_mode(False):  # see `_electronic`
             energy, forces = self._electronic(field)
             exact = field.detach().to(torch.float64, copy=field.is_inference())
@@ -135,6 +168,10 @@ class ExactForceField:
             trace = (state.density_elements * self.hamiltonian.elements(leaf)).real.sum(-1)
             (gradient,) = torch.autograd.grad((trace + background).sum(), leaf)
         return state.energy + background.detach(), -gradient
+
+
+# Dtypes of compiled forces.
+_FAST_DTYPES = (torch.float32, torch.float64)
 
 
 class LearnedForceField:

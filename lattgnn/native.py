@@ -17,12 +17,13 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 from lattgnn.files import atomic_file
 
-__all__ = ["compiler", "library"]
+__all__ = ["compiler", "generated_library", "library"]
 
 _log = logging.getLogger(__name__)
 SOURCES = Path(__file__).parent / "csrc"
@@ -70,17 +71,50 @@ def library() -> ctypes.CDLL | None:
     if command is None or is_switched_off():
         return None
     try:
-        loaded = _loaded(command)
-        missing = [name for name in SYMBOLS if not hasattr(loaded, name)]
-        if missing:
-            raise OSError(f"the library has no {', '.join(missing)}")
-        return loaded
+        name = f"native-{_digest(command, *_source_texts())}"
+        return _checked(_loaded(name, partial(_build_package, command)), SYMBOLS)
     except (OSError, subprocess.SubprocessError) as error:
-        output = " ".join((getattr(error, "stderr", "") or "").split())
-        _log.warning(
-            "compiled code is not available, PyTorch is used instead: %s %s", error, output[:300]
-        )
+        _warn(error)
         return None
+
+
+def generated_library(
+    key: str, source: Callable[[], str], symbols: tuple[str, ...]
+) -> ctypes.CDLL | None:
+    """A library of generated code, which lies in the same cache.
+
+    Args:
+        key: Everything that the source depends on. With a key that is known, the library is loaded
+            and the source is not generated.
+        source: Generates the C++ source.
+        symbols: Functions that the library must have.
+
+    Returns:
+        The library, or None in the cases of `library`.
+    """
+    command = compiler()
+    if command is None or is_switched_off():
+        return None
+    try:
+        name = f"generated-{_digest(command, key)}"
+        return _checked(_loaded(name, partial(_build_generated, command, source)), symbols)
+    except (OSError, subprocess.SubprocessError) as error:
+        _warn(error)
+        return None
+
+
+def _checked(loaded: ctypes.CDLL, symbols: tuple[str, ...]) -> ctypes.CDLL:
+    missing = [name for name in symbols if not hasattr(loaded, name)]
+    if missing:
+        raise OSError(f"the library has no {', '.join(missing)}")
+    return loaded
+
+
+def _warn(error: Exception) -> None:
+    output = " ".join((getattr(error, "stderr", "") or "").split())
+    _log.warning(
+        "compiled code is not available, PyTorch is used instead: %s %s", error, output[:300]
+    )
 
 
 def is_switched_off() -> bool:
@@ -88,12 +122,11 @@ def is_switched_off() -> bool:
     return os.environ.get("LATTGNN_NATIVE", "").strip().lower() in ("0", "false", "no", "off")
 
 
-def _loaded(command: list[str]) -> ctypes.CDLL:
-    """Load the library of the cache, which is built if it is missing or damaged."""
-    name = f"native-{_digest(command)}"
+def _loaded(name: str, build: Callable[[Path], None]) -> ctypes.CDLL:
+    """Load a library of the cache, which is built if it is missing or damaged."""
     try:
         folder = _cache_folder()
-        return ctypes.CDLL(str(_found(folder, name) or _compiled(command, folder, name)))
+        return ctypes.CDLL(str(_found(folder, name) or _compiled(build, folder, name)))
     except OSError as error:
         _log.warning(
             "compiled code is built anew in each process, because the cache cannot be used: %s. "
@@ -102,7 +135,7 @@ def _loaded(command: list[str]) -> ctypes.CDLL:
         )
     with tempfile.TemporaryDirectory(prefix="lattgnn-") as private:
         # A loaded library stays in memory when its file is removed.
-        return ctypes.CDLL(str(_compiled(command, Path(private), name)))
+        return ctypes.CDLL(str(_compiled(build, Path(private), name)))
 
 
 def _found(folder: Path, name: str) -> Path | None:
@@ -157,25 +190,39 @@ def _fault(path: Path) -> str | None:
     return None
 
 
-def _digest(command: list[str]) -> str:
-    """A name for these sources, this compiler and this processor."""
+def _digest(command: list[str], *texts: str) -> str:
+    """A name for these texts, this compiler and this processor."""
     # The predefined macros contain the compiler version and the instruction sets. The digest thus
     # differs between processors, and the nodes of a cluster can share one cache directory.
     macros = _run([*command, NATIVE, "-dM", "-E", "-x", "c++", os.devnull])
-    texts = [source.read_text(encoding="utf-8") for source in sorted(SOURCES.glob("*.cpp"))]
     return hashlib.sha256("\n".join([*FLAGS, macros, *texts]).encode()).hexdigest()[:16]
+
+
+def _source_texts() -> list[str]:
+    return [source.read_text(encoding="utf-8") for source in sorted(SOURCES.glob("*.cpp"))]
 
 
 def _checksum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
 
 
-def _compiled(command: list[str], folder: Path, name: str) -> Path:
+def _build_package(command: list[str], target: Path) -> None:
+    """Compile the sources of the package."""
+    _run([*command, *FLAGS, NATIVE, *map(str, sorted(SOURCES.glob("*.cpp"))), "-o", str(target)])
+
+
+def _build_generated(command: list[str], source: Callable[[], str], target: Path) -> None:
+    """Compile generated source."""
+    text = target.with_suffix(".cpp")
+    text.write_text(source(), encoding="utf-8")
+    _run([*command, *FLAGS, NATIVE, str(text), "-o", str(target)])
+
+
+def _compiled(build: Callable[[Path], None], folder: Path, name: str) -> Path:
     """Build the library in a folder; its name ends with the checksum of its contents."""
     with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as private:
         built = Path(private) / "library.so"
-        sources = map(str, sorted(SOURCES.glob("*.cpp")))
-        _run([*command, *FLAGS, NATIVE, *sources, "-o", str(built)])
+        build(built)
         path = folder / f"{name}-{_checksum(built)}.so"
         with atomic_file(path) as unfinished:
             shutil.copyfile(built, unfinished)

@@ -113,10 +113,11 @@ def build(description: Any, base: type[T], *args: Any, **kwargs: Any) -> T:
         is_class = isinstance(factory, type)
         result_type = factory if is_class else get_type_hints(factory).get("return")
         if not (isinstance(result_type, type) and issubclass(result_type, base)):
-            raise InputError(
-                f"class_path must name a {base.__name__}, got {path!r}. Use a subclass of "
-                f"{_public_path(base)}."
-            )
+            advice = f"Use a subclass of {_public_path(base)}"
+            if not is_class and result_type is None:
+                name = path.rpartition(".")[2]
+                advice = f"Say what the function returns: def {name}(...) -> {base.__name__}"
+            raise InputError(f"class_path must name a {base.__name__}, got {path!r}. {advice}.")
         packages = {"lattgnn", path.partition(".")[0]}
         arguments = {
             key: _build_value(value, packages) for key, value in init_args.items()

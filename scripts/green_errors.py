@@ -68,16 +68,16 @@ class Case:
 STDS = (5.27, 2.0, 1.0, 0.5)
 CASES = {
     "square": Case(Holstein(square(20)), STDS, graded=GRADED, quench=True),
-    "square, kT = 0.02": Case(Holstein(square(20)), STDS, kT=0.02, n_fields=20),
-    "triangular": Case(Holstein(triangular(12)), STDS),
-    "honeycomb": Case(Holstein(honeycomb(9)), STDS),
-    "kagome": Case(Holstein(kagome(8)), STDS),
+    "square, kT = 0.02": Case(Holstein(square(20)), STDS, kT=0.02, n_fields=20, blocks=2),
+    "triangular": Case(Holstein(triangular(10)), STDS),
+    "honeycomb": Case(Holstein(honeycomb(7)), STDS, blocks=2),
+    "kagome": Case(Holstein(kagome(6)), STDS),
     "cubic": Case(Holstein(cubic(6)), STDS, blocks=1),
-    "Peierls": Case(Peierls(square(12)), (0.5, 0.2, 0.1)),
-    "Jahn-Teller": Case(JahnTeller(square(12)), (3.0, 1.0, 0.5), blocks=2),
-    "double exchange": Case(DoubleExchange(square(12)), (1.0,), blocks=2, mu=-3.5),
+    "Peierls": Case(Peierls(square(10)), (0.5, 0.2, 0.1)),
+    "Jahn-Teller": Case(JahnTeller(square(10)), (3.0, 1.0, 0.5), blocks=2),
+    "double exchange": Case(DoubleExchange(square(10)), (1.0,), blocks=2, mu=-3.5),
     "double exchange, kT = 0.05": Case(
-        DoubleExchange(square(12)), (1.0,), blocks=2, mu=-3.5, kT=0.05
+        DoubleExchange(square(10)), (1.0,), blocks=2, mu=-3.5, kT=0.05
     ),
 }
 
@@ -161,8 +161,7 @@ def table(name: str, result: dict) -> str:
     cells = {(row["solver"], row["fields"]): row for row in rows}
     shape = "×".join(map(str, result["lattice"][1:]))
     lines = [
-        f"## {name}",
-        "",
+        f"**{name[0].upper()}{name[1:]}.** "
         f"{result['model']} on the {result['lattice'][0]} lattice, {shape} cells, "
         f"kT = {result['kT']:g}, mu = {result['mu']:g}, {result['n_fields']} fields.",
         "",
@@ -177,13 +176,11 @@ def table(name: str, result: dict) -> str:
     return "\n".join([*lines, ""])
 
 
-HEADING = """# Errors of Green's functions
-
-Mean square error of the electronic force against exact diagonalization, with its standard error
-over the fields. "block b" is the block "ring b" at every pole with two rounds of messages; the
-schedules A to D have larger blocks at the lowest poles. The cost is the CPU time of energy and
-forces in the dense form in float64 on one thread, which works for every model; compiled programs
-are much faster. Written by `scripts/green_errors.py`.
+HEADING = """Mean square error of the electronic force against exact diagonalization, with its
+standard error over the fields. "block b" is the block "ring b" at every pole with two rounds of
+messages; the schedules A to D have larger blocks at the lowest poles. The cost is the CPU time of
+energy and forces in the dense form in float64 on one thread, which works for every model; compiled
+programs are much faster. Written by `scripts/green_errors.py`.
 """
 
 

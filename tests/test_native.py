@@ -4,6 +4,7 @@ be.
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -96,8 +97,9 @@ def test_a_damaged_library_is_built_again(fresh, monkeypatch, tmp_path, damage, 
     command = native.compiler()
     assert command is not None
     # Built without loading it: damage to a loaded library would end this process.
-    name = f"native-{native._digest(command)}"
-    made = native._compiled(command, native._cache_folder(), name)
+    name = f"native-{native._digest(command, *native._source_texts())}"
+    build = partial(native._build_package, command)
+    made = native._compiled(build, native._cache_folder(), name)
     content = made.read_bytes()
     damage(made)
     assert fresh().lattgnn_one() == 1
@@ -166,3 +168,13 @@ def test_all_functions_that_the_package_calls_are_checked():
         source = (Path(native.__file__).parent / name).read_text(encoding="utf-8")
         called |= {word for word in native.SYMBOLS if word in source}
     assert called == {name for name in native.SYMBOLS if name.startswith("lattgnn_")}
+
+
+@pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+def test_generated_code_is_generated_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    texts = ['extern "C" int lattgnn_two() { return 2; }']
+    for _ in range(2):  # the second time the source is not asked for
+        found = native.generated_library("two", texts.pop, ("lattgnn_two",))
+        assert found is not None and found.lattgnn_two() == 2
+    assert native.generated_library("bad", lambda: "no C++", ("lattgnn_two",)) is None

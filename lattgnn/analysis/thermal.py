@@ -70,7 +70,8 @@ def thermalization(
 
     N independent Gaussian momenta in each of n replicas give the sampling error T √(2 / (N n)) of
     one frame. The system counts as thermalized from the first frame on after which, in every
-    component, T differs from the bath by at most 3 sampling errors or 2 %, to the end of the run.
+    component, T differs from the bath by at most 3 sampling errors or 2 %, to the end of the run. A
+    single frame does not count.
 
     The error of the mean over frames is the standard error over replicas of the means over frames,
     if there are at least three replicas. Otherwise it is the sampling error of one frame, as if the
@@ -106,5 +107,7 @@ def thermalization(
     allowed = np.maximum(SIGMAS * sampling, TOLERANCE * wanted)
     agrees = (np.abs(average - wanted) <= allowed).all(axis=1)  # False for NaN
     to_the_end = np.logical_and.accumulate(agrees[::-1])[::-1]
-    time = float(times[np.argmax(to_the_end)]) if to_the_end.any() else float("nan")
+    # One frame agrees by chance or by the way it was made, and says nothing about thermalization.
+    known = len(times) > 1 and to_the_end.any()
+    time = float(times[np.argmax(to_the_end)]) if known else float("nan")
     return Thermalization(temperature, sampling, mean, error, wanted, time)

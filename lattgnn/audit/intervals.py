@@ -17,6 +17,8 @@ from jaxtyping import Float
 
 N_RESAMPLES = 2000
 LEVEL = 0.95
+#: With fewer patches no interval is given.
+MIN_PATCHES = 5
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def ratio_estimate(strata: Sequence[Stratum], seed: int = 0) -> Estimate:
     ratio, error = float(value[0]), math.sqrt(float(variance[0]))
     if ratio == 0 or all(stratum.sampled >= 1 for stratum in strata):
         return Estimate(ratio, ratio, ratio)
-    if min(len(stratum.above) for stratum in strata) < 2:
+    drawn = [len(stratum.above) for stratum in strata if stratum.sampled < 1]
+    if min(drawn) < 2 or sum(drawn) < MIN_PATCHES:
         return Estimate(ratio, math.nan, math.nan)
     resamples = []
     for stratum in strata:
@@ -96,7 +99,7 @@ def ratio_estimate(strata: Sequence[Stratum], seed: int = 0) -> Estimate:
     log_error = np.sqrt(variances[useful]) / others[useful]
     studentized = np.log(others[useful] / ratio) / log_error
     low, high = np.quantile(studentized, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    with np.errstate(over="ignore"):  # of two or three patches the interval may have no end
+    with np.errstate(over="ignore"):  # of few patches the interval may have no end
         ends = ratio * np.exp(-np.array([high, low]) * error / ratio)
     return Estimate(ratio, float(ends[0]), float(ends[1]))
 

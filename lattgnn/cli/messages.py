@@ -13,6 +13,19 @@ from typing import TextIO
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
+class Arguments(list[str]):
+    """A verb and its arguments without --import and --trust.
+
+    Args:
+        parsed: The verb and the arguments that it parses.
+        typed: All that was typed after the program's name, to be recorded with a run.
+    """
+
+    def __init__(self, parsed: list[str], typed: list[str]) -> None:
+        super().__init__(parsed)
+        self.typed = typed
+
+
 def debugging() -> bool:
     """Whether every error keeps its traceback: LATTGNN_DEBUG is set, and not to 0."""
     return os.environ.get("LATTGNN_DEBUG", "0") not in ("", "0")
@@ -34,12 +47,27 @@ def bug_report(verb: str, error: Exception) -> str:
         Text of several lines.
     """
     lines = "".join(traceback.format_exception(error))
-    return (
-        f"{lines}lattgnn {verb}: this is a bug in lattgnn or in a class of your own. If it is in "
-        f"lattgnn, "
+    report = (
         f"please report it {_issue_tracker()}, with the traceback and the output of `lattgnn "
         f"doctor`."
     )
+    place = _own_place(error)
+    if place is None:
+        return f"{lines}lattgnn {verb}: this is a bug in lattgnn; {report}"
+    return (
+        f"{lines}lattgnn {verb}: this is a bug in lattgnn or in a class of your own. Your code was "
+        f"running at {place}. If the bug is in lattgnn, {report}"
+    )
+
+
+def _own_place(error: BaseException) -> str | None:
+    """File, line and function of the innermost code of the user behind an exception, or None."""
+    place = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if not file.startswith("<") and not _is_installed(file):
+            place = f"{file}, line {line}, in {frame.f_code.co_name}"
+    return place
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -232,7 +232,7 @@ def _provenance(
 ) -> dict[str, Any]:
     """Where a run comes from, besides its configuration."""
     return {
-        "command": shlex.join(["lattgnn", *argv]),
+        "command": shlex.join(["lattgnn", *getattr(argv, "typed", argv)]),
         "working_directory": str(Path.cwd()),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.node()}, {platform.machine()}, {platform.system()}",

@@ -1,5 +1,6 @@
 """Quenches of several systems on one page, overlaid by the parameter in which they differ."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def write_comparison(
     out, metrics, results = Path(out), {}, {}
     for values, ensemble in groups:
         name = ", ".join(f"{key}={_plain(value)}" for key, value in values.items())
-        folder = out / name.replace("/", "_").replace(" ", "")
+        folder = out / _folder_name(name)
         metrics[name] = write_quench_report(ensemble, folder, f"{title}: {name}", window, **options)
         results[name] = analyze_trajectory(ensemble, window)
     ensembles = dict(zip(results, [ensemble for _, ensemble in groups], strict=True))
@@ -75,7 +76,7 @@ def write_comparison(
         "energy_overlay": "Potential energy",
     }
     text = "Means over replicas with their standard errors. Definitions are on the page of each."
-    sections = [Section("Systems", "", _table(metrics))]
+    sections = [Section("Systems", "", systems_table(metrics))]
     sections += [Section(headings[name], text, figure) for name, figure in figures.items()]
     warnings = [line for ensemble in ensembles.values() for line in run_warnings(ensemble.runs)]
     if warnings:
@@ -124,7 +125,12 @@ def _overlays(
     return figures
 
 
-def _table(metrics: dict[str, dict[str, Any]]) -> Table:
+def systems_table(metrics: dict[str, dict[str, Any]]) -> Table:
+    """A table with one row for each system.
+
+    Args:
+        metrics: Contents of metrics.json by name of the system.
+    """
     rows = []
     for name, numbers in metrics.items():
         cells: list[Any] = [name, numbers["n_runs"], numbers["n_replicas"]]
@@ -139,9 +145,18 @@ def _table(metrics: dict[str, dict[str, Any]]) -> Table:
     caption = (
         "Last frame, mean over replicas ± standard error. The growth exponent is that of L from "
         "C(r), with its 95 % interval; a dash means that the data show no power law. The page of "
-        "each system lies in the folder of its name and says why."
+        "each system lies in the folder of its name, shortened if it is long, and says why."
     )
     return Table(columns, rows, caption)
+
+
+def _folder_name(system: str) -> str:
+    """The name of a system as that of a folder, at most 60 characters long."""
+    name = system.replace("/", "_").replace(" ", "")
+    if len(name) <= 60:
+        return name
+    # Two long names may begin alike.
+    return f"{name[:51]}-{hashlib.sha256(system.encode()).hexdigest()[:8]}"
 
 
 def _plain(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from textwrap import fill
 
 import numpy as np
 from jaxtyping import Float, Real
@@ -245,8 +246,10 @@ def curves_plot(
         label: Label of the vertical axis, with its unit.
         is_logarithmic: Whether the vertical axis is logarithmic, if all values are positive.
     """
-    figure, axes = new_axes()
-    for color, (name, (times, values)) in zip(cycle(COLORS), curves.items(), strict=False):
+    names = [fill(name, 60) for name in curves]
+    # Space for the legend below: a name may list many parameters.
+    figure, axes = new_axes(height=2.7 + 0.16 * sum(name.count("\n") + 1 for name in names))
+    for color, name, (times, values) in zip(cycle(COLORS), names, curves.values(), strict=False):
         shown = times > 0
         mean_and_band(axes, times[shown], values[shown], color, name)
     positive = all((values[times > 0] > 0).all() for times, values in curves.values())
@@ -255,7 +258,7 @@ def curves_plot(
     if is_logarithmic and positive:
         axes.set_yscale("log")
         plain_log_ticks(axes)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.legend(loc="outside lower left")
     return figure
 
 

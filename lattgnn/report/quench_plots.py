@@ -48,6 +48,7 @@ def correlation_plot(
         r, ratio = _rings(distances, values / values[0])
         if np.isfinite(error).all():
             half = _rings(distances, error / values[0])[1]  # errors of near shells are alike
+            half[r == 0] = 0  # C(0)/C(0) is 1 in every replica
             left.fill_between(r, ratio - half, ratio + half, color=color, alpha=0.2, linewidth=0)
         left.plot(r, ratio, color=color, label=rf"${t:.4g}$")
         if np.isfinite(length):
@@ -63,7 +64,9 @@ def correlation_plot(
         xlim=(0, min(float(distances[-1]), float(reach))),
     )
     right.set(xlabel=r"scaled distance $r/L(t)$", xlim=(0, 5))
-    left.legend(title=r"time $t$", ncols=2, columnspacing=1.0)
+    # Beside the panels, because curves of late times fill the left one.
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, title=r"time $t$", loc="outside right upper")
     return figure
 
 

@@ -75,6 +75,19 @@ class ElectronicState:
     density_elements: Shaped[Tensor, "*batch nnz"]
 
 
+@runtime_checkable
+class ForcesInPlace(Protocol):
+    """Computes total forces on the CPU and writes them to a tensor that it is given."""
+
+    def __call__(self, field: Tensor, out: Tensor) -> None:
+        """Write the forces in fields [batch, *field_shape] to `out`; both are contiguous.
+
+        Raises:
+            InputError: If a field is not finite.
+        """
+        ...
+
+
 class Solver(ABC):
     """Finds the electrons in a given field. Concrete solvers are frozen dataclasses.
 
@@ -98,6 +111,14 @@ class Solver(ABC):
     @abstractmethod
     def solve(self, hamiltonian: TightBinding, field: Float[Tensor, "..."]) -> ElectronicState:
         """The electrons in fields [..., *field_shape]."""
+
+    def fast_forces(self, hamiltonian: TightBinding) -> "ForcesInPlace | None":
+        """Total forces by compiled code, without an energy; None if there is none for this model.
+
+        Args:
+            hamiltonian: The model.
+        """
+        return None
 
     def solve_from(
         self,

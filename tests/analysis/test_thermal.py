@@ -31,3 +31,9 @@ def test_thermalized_means_to_the_end():
     assert thermalization(times, values, 10**6, bath).time == 3.0
     assert np.isnan(thermalization(times, values[::-1], 10**6, bath).time)
     assert np.isnan(thermalization(times, values, 10**6).time)
+
+
+def test_one_frame_says_nothing_about_thermalization():
+    temperature, bath = np.full((2, 3, 1), 0.1), np.full((2, 1), 0.1)
+    assert thermalization(np.arange(2.0), temperature, 100, bath).time == 0
+    assert np.isnan(thermalization(np.zeros(1), temperature[:1], 100, bath[:1]).time)

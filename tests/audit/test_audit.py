@@ -231,3 +231,18 @@ class TestRefusals:
 def test_the_result_is_json(rough_run):
     audit = audit_run(rough_run, n_patches=1, **SMALL)
     assert json.loads(json.dumps(audit.to_dict(), allow_nan=False))["total"]["n_patches"] == 2
+
+
+@pytest.mark.slow
+def test_intervals_contain_the_error_of_all_sites_and_frames_in_at_least_nine_of_ten_audits(
+    rough, rough_run
+):
+    errors, n_audits = true_errors(rough_run, rough), 30
+    options = SMALL | {"core": 4, "n_checks": 0, "n_patches": 40}
+    covered = np.zeros(3)
+    for seed in range(n_audits):
+        audit = audit_run(rough_run, seed=seed, **options)
+        for number, window in enumerate((*audit.windows, audit.total)):
+            inside = (rough_run.steps >= window.first_step) & (rough_run.steps <= window.last_step)
+            covered[number] += window.mse.low <= errors[inside].mean() <= window.mse.high
+    assert covered.min() >= 0.9 * n_audits

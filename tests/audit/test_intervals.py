@@ -49,6 +49,13 @@ def test_the_interval_shrinks_with_the_part_that_was_drawn_and_vanishes_with_all
     assert ends[2] == 0
 
 
+def test_a_stratum_that_was_drawn_as_a_whole_may_have_one_patch():
+    above = np.random.default_rng(0).exponential(size=20)
+    strata = [Stratum(above, np.ones(20), 0.5), Stratum(np.ones(1), np.ones(1), 0.5, sampled=1.0)]
+    found = ratio_estimate(strata)
+    assert found.low < found.value < found.high
+
+
 def test_a_ratio_of_sums_weights_strata_by_their_share():
     strata = [Stratum(np.full(4, 2.0), np.full(4, 1.0), 0.25)]
     strata.append(Stratum(np.full(9, 6.0), np.full(9, 3.0), 0.75))
@@ -56,10 +63,11 @@ def test_a_ratio_of_sums_weights_strata_by_their_share():
     assert found.value == pytest.approx((0.25 * 2 + 0.75 * 6) / (0.25 * 1 + 0.75 * 3))
 
 
-def test_one_patch_has_no_interval_and_no_error_has_an_empty_one():
-    alone = ratio_estimate([Stratum(np.ones(1), np.ones(1))])
-    assert alone.value == 1
-    assert np.isnan([alone.low, alone.high]).all()
-    assert alone.to_dict() == {"value": 1.0, "low": None, "high": None}
+def test_few_patches_have_no_interval_and_no_error_has_an_empty_one():
+    for n in (1, 4):
+        few = ratio_estimate([Stratum(np.linspace(0.5, 1.5, n + 2)[1:-1], np.ones(n))])
+        assert few.value == pytest.approx(1)
+        assert np.isnan([few.low, few.high]).all()
+        assert few.to_dict() == {"value": few.value, "low": None, "high": None}
     none = ratio_estimate([Stratum(np.zeros(5), np.ones(5))])
     assert (none.value, none.low, none.high) == (0, 0, 0)

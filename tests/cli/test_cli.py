@@ -281,6 +281,8 @@ def test_a_bug_in_a_class_of_the_user_shows_its_traceback(
     assert any(str(own_module) in line for line in traceback)
     assert exception.startswith(last)
     assert "this is a bug in lattgnn or in a class of your own" in advice
+    file = "own_broken.py, line 1" if "own_broken" in option else "own_classes.py, line "
+    assert f"Your code was running at {own_module}/{file}" in advice
     assert not (tmp_path / "run").exists()
 
 
@@ -402,3 +404,25 @@ def test_doctor_tells_versions_and_plan(capsys, monkeypatch):
     for part in ("torch ", "memory", "torch_scatter", "WANDB_MODE=offline", "tcp://somewhere:8786"):
         assert part in out
     assert os.path.basename(sys.executable) in out
+
+
+def test_a_bug_of_lattgnn_blames_no_class_of_the_user(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("lattgnn.cli.simulate_verb.CPU_COUNT", "two")
+    assert (
+        run(*QUENCH, f"--out={tmp_path / 'run'}", "--force_field.checkpoint=holstein-square-small")
+        == 1
+    )
+    advice = capsys.readouterr().err.splitlines()[-1]
+    assert "this is a bug in lattgnn; please report it" in advice
+
+
+def test_the_recorded_command_keeps_the_imported_modules(capsys, tmp_path, own_module):
+    out = tmp_path / "run"
+    assert run(*QUENCH, "--import", "own_classes", f"--out={out}") == 0
+    command = json.loads((out / "provenance.json").read_text())["command"]
+    assert "--import own_classes" in command and command.startswith("lattgnn simulate")
+
+
+def test_a_function_without_return_annotation_is_told_what_to_write(capsys, own_module):
+    (own_module / "own_classes.py").write_text("def strip(n): ...\n")
+    assert "def strip(...) -> Lattice." in refused(capsys, "lattice", "own_classes.strip")

@@ -18,6 +18,7 @@ from lattgnn.report import (
     time_series,
     window_errors,
 )
+from lattgnn.report.plots import curves_plot
 from lattgnn.report.style import figure_png
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -99,3 +100,20 @@ def test_settings_of_others_are_left_alone():
 def test_three_dimensions_have_no_picture():
     with pytest.raises(ValueError, match="two dimensions"):
         snapshot_panel(np.ones((1, 64)), cubic(4), [0.0])
+
+
+def test_legends_lie_beside_the_curves_and_are_not_cut():
+    r = np.arange(20.0)
+    curves = np.exp(-r / np.array([[2.0], [4.0]]))
+    errors = np.full(curves.shape, 0.1)
+    times = np.array([1.0, 10.0])
+    figure = correlation_plot(r, curves, times, np.array([1.4, 2.8]), errors=errors)
+    band = np.asarray(figure.axes[0].collections[0].get_paths()[0].vertices)
+    np.testing.assert_array_equal(band[band[:, 0] == 0, 1], 1)  # C(0)/C(0) has no error
+    name = ", ".join(f"parameter_{n}=0.123456" for n in range(12))
+    overlay = curves_plot({name: (times, np.ones((2, 2))), "b": (times, np.ones((2, 2)))}, "E")
+    for drawn in (figure, overlay):
+        (legend,) = drawn.legends
+        box = legend.get_window_extent()
+        assert all(not box.overlaps(axes.get_window_extent()) for axes in drawn.axes)
+        assert drawn.bbox.contains(box.x0, box.y0) and drawn.bbox.contains(box.x1, box.y1)

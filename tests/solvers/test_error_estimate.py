@@ -9,8 +9,10 @@ from lattgnn.hamiltonians import DoubleExchange, Holstein, JahnTeller, Peierls
 from lattgnn.lattice import square, triangular
 from lattgnn.serialize import build, describe
 from lattgnn.solvers import (
+    Chebyshev,
     DomainDiagonalization,
     ExactDiagonalization,
+    GreenFunction,
     Solver,
     calibration,
     estimate_error,
@@ -18,7 +20,8 @@ from lattgnn.solvers import (
 from lattgnn.solvers.calibration import density_error, reference_fields
 from lattgnn.solvers.error_estimate import compare_solvers
 
-# Domains that stay cut when their buffer grows by two, with errors from 1e-3 to 2e-2.
+# Domains that stay cut when their buffer grows by two, and other solvers whose errors are far above
+# rounding.
 CASES = [
     (Holstein(square(20)), DomainDiagonalization(0.1, 0.0, 4, 2), 5.27),
     (Holstein(square(20)), DomainDiagonalization(0.1, 0.0, 4, 2), 0.5),
@@ -28,6 +31,14 @@ CASES = [
     (JahnTeller(square(14)), DomainDiagonalization(0.1, -1.0, 3, 2), 1.0),
     (Peierls(square(18)), DomainDiagonalization(0.1, 0.0, 4, 2), 0.3),
     (DoubleExchange(square(14)), DomainDiagonalization(0.1, -3.5, 3, 2), 1.0),
+    (Holstein(square(14)), GreenFunction(0.1, 0.0, block=0), 5.27),
+    (Holstein(square(14)), GreenFunction(0.1, 0.0, block=1), 0.5),
+    (Holstein(square(14)), GreenFunction(0.02, 0.0, block=1), 2.0),
+    (Holstein(triangular(12)), GreenFunction(0.1, -1.0, block=1), 2.0),
+    (JahnTeller(square(10)), GreenFunction(0.1, -1.0, block=1), 1.0),
+    (DoubleExchange(square(8)), GreenFunction(0.1, -3.5, block=1), 1.0),
+    (DoubleExchange(square(8)), Chebyshev(0.1, -3.5, tolerance=1e-3), 1.0),
+    (Holstein(square(14)), Chebyshev(0.1, filling=0.4, tolerance=1e-3), 2.0),
 ]
 
 

@@ -70,5 +70,5 @@ def vector_products(
     lower = torch.from_numpy(gradient if is_complex else np.ascontiguousarray(gradient.real)) / 2
     # The code computes one element of each pair [a, b], [b, a].
     above = pattern.columns > pattern.rows
-    full = torch.where(above, lower[pattern.mirrored].conj(), lower)
-    return torch.from_numpy(products), full.resolve_conj()
+    full = torch.where(above, lower[pattern.mirrored].conj_physical(), lower)
+    return torch.from_numpy(products), full

@@ -147,7 +147,7 @@ def vector_products(
         if weights is not None and gradient is not None:
             gradient += _backward(matrix, last, weights)[pattern.rows, _places(pattern)]
     if gradient is not None:
-        gradient = (gradient + gradient[pattern.mirrored].conj()) / 2
+        gradient = (gradient + gradient[pattern.mirrored].conj_physical()) / 2
     return torch.from_numpy(total), gradient
 
 
@@ -198,7 +198,7 @@ def _forward(
     products = []
     vector, following = start, matrix.product(start)
     for n in range(n_steps):
-        products += [vector.abs().square().sum(), (vector.conj() * following).real.sum()]
+        products += [vector.abs().square().sum(), (vector.conj_physical() * following).real.sum()]
         if n + 1 < n_steps:
             vector, following = following, 2 * matrix.product(following) - vector
     return torch.stack(products).view(-1, 2).cpu().numpy(), (vector, following)
@@ -213,7 +213,7 @@ def _backward(matrix: _PaddedRows, last: tuple[Tensor, Tensor], weights: EnergyW
     for n in range(len(odd) - 1, -1, -1):
         factor = 2 if n else 1
         for place, columns in enumerate(matrix.columns.T):
-            gradient[:, place] += factor * (of_following.conj() * vector[columns]).sum(1)
+            gradient[:, place] += factor * (of_following.conj_physical() * vector[columns]).sum(1)
         if n:
             before = 2 * matrix.product(vector) - following
             of_vector = 2 * matrix.product(of_following) - of_later

@@ -45,23 +45,28 @@ class Chebyshev(Solver):
 
     **Series.** `order` is the number of terms. By default it is that at which the truncated Fermi
     function is within `tolerance` of the exact one at every energy, about (a/π kT) ln(0.6 /
-    tolerance), where a is half the width of an interval that contains the spectrum. At kT = 0 no
+    tolerance), where a is half the width of an interval that contains the spectrum. On large
+    lattices density elements, which are sums over many levels, are far more accurate. At kT = 0 no
     order converges for all fields, so it must be given. There, and at orders below about 0.6 a/kT,
     the factors g_n are those of Jackson's kernel, which smooths f over about π a/order instead of
     letting it oscillate; otherwise g_n = 1. So at kT = 0 the step at μ is smooth: an insulator
     converges to the exact result as its gap is resolved, a metal as all levels near μ are. The
     kernel also changes all forces by a relative 5/order².
 
+    The ends of the interval are rounded outward to a coarse grid. They seldom change along a
+    trajectory; when they do, the energy jumps by less than the error of the series.
+
     **Probing.** `distance=None` takes all unit vectors: exact up to the series, at a cost that is
     quadratic in the number of states, for at most 10,000 of them. Otherwise vectors have random
     phases on states of one color, whose sites are at least `distance` hops of H apart (a greedy
-    coloring). The number of vectors then does not depend on the size of the lattice, about
-    distance²/2 times the states of a site on the square lattice, and the cost is linear. The
-    statistical error falls with their number S as 1/S in a cold metal in two dimensions, and
-    exponentially with the distance in insulators and above the temperature at which the thermal
-    length falls below the distance. `tolerance` does not bound it; compare with `refined()`. The
-    phases are fixed by `seed` and by the numbers of the states. They break the symmetries of the
-    lattice within the error.
+    coloring, or a sublattice). The number of vectors then does not depend on the size of the
+    lattice: it is about distance²/2 times the states of a site on the square lattice, and the cost
+    is linear. An even distance that divides the extents is best there. With the number S of vectors
+    the error falls as 1/S in a cold metal in two dimensions, and exponentially with the distance
+    in insulators and where the thermal length is shorter than the distance. `tolerance` does not
+    bound it; compare with `refined()`. With probing vectors tolerance=1e-2 is nearly always enough.
+    The phases are fixed by `seed` and by the numbers of the states. They break the symmetries of
+    the lattice within the error.
 
     The result for a field does not depend on the rest of its batch, nor on the number of threads.
 
@@ -157,23 +162,23 @@ class Chebyshev(Solver):
         solved = [self._solve(hamiltonian, one) for one in elements]
         energies, mus, densities = zip(*solved, strict=True)
         batch_shape = field.shape[: field.ndim - len(shape)]
-        energy = elements.real.new_tensor(energies).reshape(batch_shape)
-        mu = elements.real.new_tensor(mus).reshape(batch_shape)
+        numbers = torch.tensor([energies, mus], dtype=torch.float64, device=field.device)
+        energy, mu = numbers.reshape(2, *batch_shape)
         return ElectronicState(energy, mu, torch.stack(densities).reshape(*batch_shape, -1))
 
     def _solve(
         self, hamiltonian: TightBinding, elements: Shaped[Tensor, " nnz"]
     ) -> tuple[float, float, Shaped[Tensor, " nnz"]]:
         """Energy, μ and density elements of one field."""
-        n_sites = hamiltonian.lattice.n_sites
-        rows, cols = (part.to(elements.device) for part in (hamiltonian.rows, hamiltonian.cols))
-        states_per_site = hamiltonian.n_states // n_sites
-        interval = spectral_interval(elements, rows, cols, n_sites, states_per_site)
-        order = self._order(interval)
-        scaled = (elements - interval.center * (rows == cols)) / interval.half_width
         pattern = _pattern(hamiltonian, elements.device)
+        values, n_sites = elements[pattern.elements], hamiltonian.lattice.n_sites
+        ends = pattern.states[pattern.rows], pattern.states[pattern.columns]
+        interval = spectral_interval(values, *ends, n_sites, hamiltonian.n_states // n_sites)
+        order = self._order(interval)
+        diagonal = (pattern.rows == pattern.columns).to(values)
+        scaled = (values - interval.center * diagonal) / interval.half_width
         probes = _probes(hamiltonian, self.distance, self.seed, elements.is_complex())
-        products = _Products(pattern, scaled[pattern.elements], probes, order // 2)
+        products = _Products(pattern, scaled, probes, order // 2)
         mu, n_electrons = self.mu, 0.0
         if mu is None:
             assert self.filling is not None  # checked in __post_init__

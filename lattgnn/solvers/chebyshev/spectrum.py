@@ -50,5 +50,8 @@ def _rounded_outward(low: float, high: float) -> Interval:
     if high == low:  # H is a multiple of 1
         return Interval(low, 1.0)
     step = 2.0 ** (math.floor(math.log2(high - low)) - 5)
-    first, last = step * math.floor(low / step), step * math.ceil(high / step)
+    # Rounding must not move an end that lies on the grid, such as those of a ferromagnet. A level
+    # that is outside by so little does no harm.
+    first = step * math.floor(low / step + 1e-10)
+    last = step * math.ceil(high / step - 1e-10)
     return Interval((first + last) / 2, (last - first) / 2)

@@ -1,8 +1,10 @@
 """The blocks of a Hamiltonian: which sites are solved together around each site."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +14,9 @@ from torch import Tensor
 from lattgnn.lattice import Lattice
 from lattgnn.solvers.green.schedule import Block
 from lattgnn.solvers.green.site_graph import SiteGraph, repeated_axes, slots_by_row
+
+Node = TypeVar("Node")
+"""A site of any graph: its number, or something else that can be a key of a dictionary."""
 
 # Longer cycles do not count: their bonds are treated like those of a tree.
 LONGEST_CYCLE = 12
@@ -60,7 +65,7 @@ def block_groups(lattice: Lattice, graph: SiteGraph, block: Block) -> tuple[Bloc
         graph: The graph of H.
         block: Shape of the blocks.
     """
-    finder, axes = _BlockFinder(graph), repeated_axes(lattice, graph)
+    finder, axes = BlockFinder(_GraphNeighbors(graph)), repeated_axes(lattice, graph)
     if is_treelike(lattice, graph):
         block = Block("ring", 0)
     # Blocks of equal shape have the same bonds between the same numbers within the block.
@@ -81,7 +86,7 @@ def is_treelike(lattice: Lattice, graph: SiteGraph) -> bool:
     """Whether no bond of H lies on a cycle of at most 12 bonds, so that messages converge to ρ."""
     if graph.is_forest:
         return True
-    finder = _BlockFinder(graph)
+    finder = BlockFinder(_GraphNeighbors(graph))
     sites = _first_sites(lattice, repeated_axes(lattice, graph))
     return not any(map(finder.is_on_cycle, sites))
 
@@ -112,8 +117,8 @@ def _translated(
     return sites.reshape(-1, blocks.shape[1])
 
 
-class _BlockFinder:
-    """Finds blocks by walks on a graph.
+class _GraphNeighbors:
+    """The neighbors of each site of a graph.
 
     Args:
         graph: The graph of H.
@@ -122,13 +127,23 @@ class _BlockFinder:
     def __init__(self, graph: SiteGraph) -> None:
         rows, self._cols = graph.rows.cpu().numpy(), graph.cols.cpu().numpy()
         self._first = np.searchsorted(rows, np.arange(graph.n_sites + 1))
-        self._grown: dict[int, frozenset[int]] = {}
 
-    def neighbors(self, site: int) -> list[int]:
-        """The neighbors of a site."""
+    def __call__(self, site: int) -> list[int]:
         return self._cols[self._first[site] : self._first[site + 1]].tolist()
 
-    def sites(self, center: int, block: Block) -> list[int]:
+
+class BlockFinder(Generic[Node]):
+    """Finds blocks by walks on a graph.
+
+    Args:
+        neighbors: Gives the neighbors of a site.
+    """
+
+    def __init__(self, neighbors: Callable[[Node], list[Node]]) -> None:
+        self.neighbors = neighbors
+        self._grown: dict[Node, frozenset[Node]] = {}
+
+    def sites(self, center: Node, block: Block) -> list[Node]:
         """The sites of the block around a site, the center first and the others ascending."""
         found = {center}
         if block.kind == "ring":
@@ -138,13 +153,13 @@ class _BlockFinder:
             for _ in range(block.size):
                 found = found.union(*map(self.neighbors, found))
             found = self._without_tips(found, center)
-        return [center, *sorted(found - {center})]
+        return [center, *sorted(found - {center})]  # type: ignore[type-var]
 
-    def is_on_cycle(self, site: int) -> bool:
+    def is_on_cycle(self, site: Node) -> bool:
         """Whether a site lies on a cycle that is not too long."""
         return any(self._shortest_cycles(site, other) for other in self.neighbors(site))
 
-    def bonds_inside(self, sites: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def bonds_inside(self, sites: list[Node]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Both ends, numbered within the block, of the directed bonds inside a block."""
         number = {site: n for n, site in enumerate(sites)}
         pairs = [
@@ -156,7 +171,7 @@ class _BlockFinder:
         rows, cols = zip(*sorted(pairs), strict=True) if pairs else ((), ())
         return rows, cols
 
-    def _with_cycles(self, site: int) -> frozenset[int]:
+    def _with_cycles(self, site: Node) -> frozenset[Node]:
         """A site, its neighbors, and all sites of the shortest cycles through each of its bonds."""
         if site not in self._grown:
             neighbors = self.neighbors(site)
@@ -164,7 +179,7 @@ class _BlockFinder:
             self._grown[site] = frozenset({site, *neighbors}.union(*cycles))
         return self._grown[site]
 
-    def _shortest_cycles(self, start: int, end: int) -> set[int]:
+    def _shortest_cycles(self, start: Node, end: Node) -> set[Node]:
         """All sites of the shortest cycles through a bond; none if they are too long."""
         # Breadth first from start to end without the bond itself.
         distance, layer = {start: 0}, [start]
@@ -191,7 +206,7 @@ class _BlockFinder:
             found |= front
         return found
 
-    def _without_tips(self, sites: set[int], center: int) -> set[int]:
+    def _without_tips(self, sites: set[Node], center: Node) -> set[Node]:
         """Repeatedly without the sites other than the center that have one neighbor inside."""
         while True:
             inner = {s for s in sites if s == center or self._degree(s, sites) > 1}
@@ -199,5 +214,5 @@ class _BlockFinder:
                 return inner
             sites = inner
 
-    def _degree(self, site: int, sites: set[int]) -> int:
+    def _degree(self, site: Node, sites: set[Node]) -> int:
         return sum(other in sites for other in self.neighbors(site))

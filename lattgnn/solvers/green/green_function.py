@@ -1,34 +1,34 @@
 """The solver: the density matrix from Green's functions by message passing, at linear cost."""
 
-import math
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import lru_cache, partial
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
 from lattgnn.errors import InputError, check_number
 from lattgnn.solvers.calibration import reference_fields, reference_model
-from lattgnn.solvers.filling import find_mu
 from lattgnn.solvers.green.calibration import calibrate
 from lattgnn.solvers.green.density import DenseGreens, dense_greens
-from lattgnn.solvers.green.poles import energy_poles, fermi_poles
+from lattgnn.solvers.green.fast_forces import FastForces
+from lattgnn.solvers.green.one_field import (
+    CHEAP_ENTRIES,
+    SHARE_OF_POLES,
+    OneField,
+    poles_for,
+    spectrum_bounds,
+)
 from lattgnn.solvers.green.schedule import Block, Pole, make_schedule, parse_entry
+from lattgnn.solvers.green.stencil_blocks import is_treelike_stencil
+from lattgnn.solvers.green.stencil_greens import compiled_greens, usable_stencil
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
-# The fits of the Fermi function err by at most this fraction of the tolerance, so that nearly all
-# of the error is that of the blocks.
-_SHARE_OF_POLES = 0.1
-_SMALLEST_TOLERANCE, _SMALLEST_ENERGY_TOLERANCE = 1e-11, 1e-7
-# At fixed filling the search for μ ends at this number of electrons too many or too few.
-_ELECTRONS = 1e-8
+_SMALLEST_TOLERANCE = 1e-11
 # Rounds on graphs with loops, and the most rounds on others, where they end by themselves.
 _ROUNDS, _MOST_ROUNDS = 2, 1000
 # States of the lattice of the reference fields.
 _REFERENCE_STATES = 400
-# The first, rough search for μ uses these.
-_CHEAP_ENTRIES = ("ring0:2",)
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class GreenFunction(Solver):
         return replace(self, schedule=entries, reference_std=5.0)
 
     def _calibrated(self, hamiltonian: TightBinding, fields: Tensor) -> tuple[str, ...]:
-        share = _SHARE_OF_POLES * self.tolerance
+        share = SHARE_OF_POLES * self.tolerance
         return calibrate(self, hamiltonian, fields, self.tolerance, share)
 
     @torch.no_grad()
@@ -172,27 +172,73 @@ class GreenFunction(Solver):
             InputError: If the field is not finite or has the wrong shape, or its levels extend
                 farther than 2^20 kT from μ.
         """
+        return self.solve_from(hamiltonian, field, None)
+
+    @torch.no_grad()
+    def solve_from(
+        self,
+        hamiltonian: TightBinding,
+        field: Float[Tensor, "..."],
+        mu: Float[Tensor, "..."] | None,
+    ) -> ElectronicState:
+        """The electrons in a field, at fixed filling with a search for μ that begins at a guess.
+
+        Args:
+            hamiltonian: As for `solve`.
+            field: As for `solve`.
+            mu: The guess [...]; None for none.
+        """
         if self.block is None and self.schedule is None:
-            return self.resolved(hamiltonian).solve(hamiltonian, field)
+            return self.resolved(hamiltonian).solve_from(hamiltonian, field, mu)
         hamiltonian.check_field(field)
         shape = hamiltonian.field_shape
         greens = dense_greens(hamiltonian, field.device)
         elements = hamiltonian.elements(field.to(torch.float64).reshape(-1, *shape))
         entries = self._entries(greens)
+        all_entries = entries if self.filling is None else (*CHEAP_ENTRIES, *entries)
+        if not self.conservative:
+            greens = compiled_greens(hamiltonian, field.device, all_entries) or greens
+        guesses = [None] * len(elements) if mu is None else mu.reshape(-1).tolist()
+        all_bounds = spectrum_bounds(hamiltonian, elements)
         states = []
         # Field by field, so that no result depends on the rest of the batch.
-        for one, bounds in zip(elements, spectrum_bounds(hamiltonian, elements), strict=True):
-            states.append(_OneField(self, greens, one, bounds, entries).solve())
+        for one, bounds, guess in zip(elements, all_bounds, guesses, strict=True):
+            one_field = OneField(
+                self, greens, one, bounds, entries, self.tolerance, self.conservative
+            )
+            states.append(one_field.solve(guess))
         batch_shape = field.shape[: field.ndim - len(shape)]
-        energy, mu = elements.real.new_tensor([state[:2] for state in states]).view(-1, 2).unbind(1)
+        numbers = elements.real.new_tensor([state[:2] for state in states]).view(-1, 2)
         density = torch.empty_like(elements)
         for number, state in enumerate(states):
             density[number] = state[2]
         return ElectronicState(
-            energy.reshape(batch_shape),
-            mu.reshape(batch_shape),
+            numbers[:, 0].reshape(batch_shape),
+            numbers[:, 1].reshape(batch_shape),
             density.reshape(*batch_shape, elements.shape[-1]),
         )
+
+    def fast_forces(self, hamiltonian: TightBinding) -> FastForces | None:
+        """Compiled forces at fixed μ for a field that couples to the density, else None.
+
+        None also stands for trees, where messages need many rounds, for lattices with an open
+        boundary, and for machines without a compiler.
+        """
+        if self.mu is None or self.conservative or not getattr(hamiltonian, "stiffness", None):
+            return None
+        if self.block is None and self.schedule is None:
+            return self.resolved(hamiltonian).fast_forces(hamiltonian)
+        entries = self.schedule or (f"ring{self.block}:{_ROUNDS}",)
+        kinds = tuple(dict.fromkeys(map(parse_entry, entries)))
+        stencil = usable_stencil(hamiltonian, kinds)
+        if stencil is None or stencil.coupling is None or is_treelike_stencil(stencil):
+            return None
+        poles = partial(self.poles, entries)
+        return FastForces(hamiltonian, stencil, kinds, self.kT, self.mu, poles)
+
+    def poles(self, entries: tuple[str, ...], half_width: float) -> tuple[Pole, ...]:
+        """The poles for levels up to this distance from μ."""
+        return poles_for(self.kT, half_width, self.tolerance, entries)
 
     def _entries(self, greens: DenseGreens) -> tuple[str, ...]:
         """The entries of the schedule, lowest pole first."""
@@ -200,81 +246,6 @@ class GreenFunction(Solver):
             return self.schedule
         assert self.block is not None  # otherwise `resolved` has made a schedule
         return _tree_entries(greens) or (f"ring{self.block}:{_ROUNDS}",)
-
-
-@dataclass(frozen=True, eq=False)
-class _OneField:
-    """The electrons in one field.
-
-    Attributes:
-        solver: Ensemble and tolerance.
-        greens: What computes density and energy at poles.
-        elements: The elements of H.
-        bounds: Numbers below and above all levels.
-        entries: The entries of the schedule.
-    """
-
-    solver: GreenFunction
-    greens: DenseGreens
-    elements: Shaped[Tensor, " nnz"]
-    bounds: tuple[float, float]
-    entries: tuple[str, ...]
-
-    def solve(self) -> tuple[float, float, Shaped[Tensor, " nnz"]]:
-        """Energy, μ and density elements."""
-        solver, n_states = self.solver, self.greens.n_states
-        if solver.mu is not None:
-            mu, n_electrons = solver.mu, 0.0
-        else:
-            assert solver.filling is not None  # checked by the solver
-            n_electrons = solver.filling * n_states
-            mu = self._mu(n_electrons)
-        constant, poles = self._energy_poles(self.entries)
-        trace = float(self.greens.electrons(self.elements)) - mu * n_states
-        part = self.greens.energy(self.elements, mu, poles)
-        omega = trace / 2 - n_states * constant - float(part)
-        return omega + mu * n_electrons, mu, self._density(self.entries, mu)
-
-    def _density(self, entries: tuple[str, ...], mu: float) -> Shaped[Tensor, " nnz"]:
-        """The density elements, or the derivatives of the energy that stand for them."""
-        if not self.solver.conservative:
-            return self.greens.density(self.elements, mu, self._schedule(entries))
-        assert isinstance(self.greens, DenseGreens)  # chosen by the solver
-        return self.greens.energy_derivative(self.elements, mu, self._energy_poles(entries)[1])
-
-    def _energy_poles(self, entries: tuple[str, ...]) -> tuple[float, tuple[Pole, ...]]:
-        """The constant and the poles of the energy, with blocks as at nearby poles of ρ."""
-        share = _SHARE_OF_POLES * self.solver.tolerance
-        tolerance = max(share, _SMALLEST_ENERGY_TOLERANCE)
-        constant, poles = energy_poles(self.solver.kT, self._half_width, tolerance)
-        return constant, _blocks_from(self._schedule(entries), poles)
-
-    def _schedule(self, entries: tuple[str, ...]) -> tuple[Pole, ...]:
-        tolerance = _SHARE_OF_POLES * self.solver.tolerance
-        poles = fermi_poles(self.solver.kT, self._half_width, tolerance)
-        return make_schedule(poles, entries)
-
-    @property
-    def _half_width(self) -> float:
-        """Largest distance of a level from μ; for all μ that come into question."""
-        low, high = self.bounds
-        mu = self.solver.mu
-        return high - low if mu is None else max(high - mu, mu - low)
-
-    def _mu(self, n_electrons: float) -> float:
-        """The chemical potential: first with the cavity method, then close to it."""
-        low, high = self.bounds
-        rough = self._search(n_electrons, (low + high) / 2, (high - low) / 4, _CHEAP_ENTRIES)
-        return self._search(n_electrons, rough, 0.01, self.entries)
-
-    def _search(
-        self, n_electrons: float, guess: float, width: float, entries: tuple[str, ...]
-    ) -> float:
-        count = partial(self._count, entries)
-        return find_mu(count, n_electrons, guess, max(width, 1e-3), _ELECTRONS)
-
-    def _count(self, entries: tuple[str, ...], mu: float) -> float:
-        return float(self.greens.electrons(self._density(entries, mu)))
 
 
 def _tree_entries(greens: DenseGreens) -> tuple[str, ...] | None:
@@ -298,31 +269,6 @@ def _reference_entries(solver: GreenFunction, hamiltonian: TightBinding) -> tupl
         hamiltonian = reference_model(hamiltonian, max(cells, 4))
     fields = reference_fields(hamiltonian, solver.reference_std)
     return solver._calibrated(hamiltonian, fields)
-
-
-def spectrum_bounds(
-    hamiltonian: TightBinding, elements: Shaped[Tensor, "n_fields nnz"]
-) -> list[tuple[float, float]]:
-    """Numbers below and above all levels of each field, by Gershgorin's circles."""
-    rows = hamiltonian.rows.to(elements.device)
-    diagonal = rows == hamiltonian.cols.to(elements.device)
-    zeros = elements.real.new_zeros(len(elements), hamiltonian.n_states)
-    centers = zeros.index_add(1, rows[diagonal], elements.real[:, diagonal])
-    radii = zeros.index_add(1, rows[~diagonal], elements[:, ~diagonal].abs())
-    bounds = torch.stack([(centers - radii).amin(1), (centers + radii).amax(1)], dim=1)
-    return [(low, high) for low, high in bounds.tolist()]
-
-
-def _blocks_from(
-    schedule: tuple[Pole, ...], poles: tuple[tuple[float, float], ...]
-) -> tuple[Pole, ...]:
-    """Poles with the block and rounds of the nearest pole of a schedule, by their ratio."""
-    found = []
-    for frequency, weight in poles:
-        distance = [abs(math.log(frequency / pole.frequency)) for pole in schedule]
-        nearest = schedule[distance.index(min(distance))]
-        found.append(replace(nearest, frequency=frequency, weight=weight))
-    return tuple(found)
 
 
 def _refined(entry: str) -> str:

@@ -8,7 +8,8 @@ from lattgnn import native
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein, JahnTeller, Peierls
 from lattgnn.lattice import chain, cubic, honeycomb, kagome, lieb, square, triangular
-from lattgnn.solvers import Chebyshev, ExactDiagonalization
+from lattgnn.solvers import Chebyshev, ElectronicState, ExactDiagonalization
+from tests.pretended_gpu import GPU, PretendedGPU
 
 MODELS = [
     Holstein(chain(12)),
@@ -99,12 +100,15 @@ def test_a_cold_metal_is_smoothed_over_the_resolution(rng):
 def test_forces_are_derivatives_of_the_stated_energy(model, distance, kT, rng):
     """Also where the order is much too low and the vectors are few: forces conserve energy."""
     field, direction = random_field(model, rng), random_field(model, rng)
-    h = 1e-4
+    h, steps = 1e-4, torch.tensor([-2.0, -1.0, 1.0, 2.0]).double()
+    fields = field + h * steps.view(-1, *[1] * field.ndim) * direction
+    if model.field_type.is_spin:  # spins stay on the sphere
+        fields = fields / fields.norm(dim=-1, keepdim=True)
+        direction = direction - (direction * field).sum(-1, keepdim=True) * field
     for ensemble in ({"mu": -0.6}, {"filling": 0.3}):
         solver = Chebyshev(kT, **ensemble, order=30, distance=distance)
         force_field = ExactForceField(model, solver)
-        steps = torch.stack([field + k * h * direction for k in (-2, -1, 1, 2)])
-        energies = force_field.electronic(steps)[0]
+        energies = force_field.electronic(fields)[0]
         # Of fourth order: the error is h⁴ times the fifth derivative.
         slope = energies @ torch.tensor([1.0, -8.0, 8.0, -1.0]).double() / (12 * h)
         expected = -float((force_field.electronic(field)[1] * direction).sum())
@@ -158,6 +162,19 @@ def test_compiled_code_and_torch_agree(model, rng, monkeypatch):
         reference = solver.solve(model, field)
         monkeypatch.undo()
         assert error(compiled, reference) < 1e-11
+
+
+def test_tensors_on_a_gpu_stay_there(rng):
+    """They take the torch form, which no compiled code replaces there."""
+    model = DoubleExchange(square(4))
+    field = random_field(model, rng, 2)
+    solver = Chebyshev(0.2, filling=0.4, distance=3)
+    expected = solver.solve(model, field)
+    with PretendedGPU():
+        found = solver.solve(model, field.to(GPU))
+        assert found.density_elements.device == found.energy.device == found.mu.device == GPU
+        copied = ElectronicState(found.energy.cpu(), found.mu.cpu(), found.density_elements.cpu())
+    assert error(copied, expected) < 1e-11
 
 
 @pytest.mark.parametrize("model", PROBED, ids=name)

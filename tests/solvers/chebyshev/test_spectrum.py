@@ -34,7 +34,8 @@ def test_a_ferromagnet_fills_the_interval():
     """Levels ±J − 2t (cos kx + cos ky): the bound is exact."""
     model = DoubleExchange(square(4))
     up = torch.tensor([0.0, 0.0, 1.0]).double().expand(16, 3)
-    assert interval(model, up) == (0.0, 7.5)
+    tilted = torch.tensor([0.48, 0.6, 0.64]).double().expand(16, 3)
+    assert interval(model, up) == interval(model, tilted) == (0.0, 7.5)
 
 
 def test_nearby_fields_have_the_same_interval(rng):

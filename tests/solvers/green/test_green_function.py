@@ -191,6 +191,16 @@ def test_fixed_filling_gives_the_number_of_electrons_and_the_free_energy(filling
     torch.testing.assert_close(found.energy, exact.energy, rtol=0, atol=1e-6)
 
 
+def test_a_guess_of_the_chemical_potential_gives_the_same_result(rng):
+    model = Holstein(square(4))
+    fields = torch.stack([random_field(model, rng), random_field(model, rng)])
+    solver = GreenFunction(0.2, filling=0.4, tolerance=1e-3, block=1)
+    alone = solver.solve(model, fields)
+    guessed = solver.solve_from(model, fields, alone.mu + 0.02)
+    torch.testing.assert_close(guessed.mu, alone.mu, rtol=0, atol=1e-7)
+    torch.testing.assert_close(guessed.energy, alone.energy, rtol=0, atol=1e-7)
+
+
 def test_the_description_builds_an_equal_solver():
     solver = GreenFunction(0.1, filling=0.4, schedule=SCHEDULE, tolerance=1e-5)
     assert build(describe(solver), Solver) == solver

@@ -1,0 +1,142 @@
+"""The electrons in one field: μ, the density matrix and the energy from sums over poles."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from lattgnn.solvers.filling import find_mu
+from lattgnn.solvers.green.density import DenseGreens
+from lattgnn.solvers.green.poles import energy_poles, fermi_poles
+from lattgnn.solvers.green.schedule import Pole, make_schedule
+from lattgnn.solvers.green.stencil_greens import StencilGreens
+from lattgnn.solvers.solver import Solver, TightBinding
+
+# The fits of the Fermi function err by at most this fraction of the tolerance, so that nearly all
+# of the error is that of the blocks.
+SHARE_OF_POLES = 0.1
+_SMALLEST_ENERGY_TOLERANCE = 1e-7
+# At fixed filling the search for μ ends at this number of electrons too many or too few.
+_ELECTRONS = 1e-8
+# The first, rough search for μ uses these.
+CHEAP_ENTRIES = ("ring0:2",)
+
+
+@dataclass(frozen=True, eq=False)
+class OneField:
+    """The electrons in one field.
+
+    Attributes:
+        solver: Temperature and ensemble.
+        greens: What computes density and energy at poles.
+        elements: The elements of H.
+        bounds: Numbers below and above all levels.
+        entries: The entries of the schedule.
+        tolerance: The fits err by at most a tenth of it.
+        conservative: Whether the derivatives of the energy stand for ρ.
+    """
+
+    solver: Solver
+    greens: DenseGreens | StencilGreens
+    elements: Shaped[Tensor, " nnz"]
+    bounds: tuple[float, float]
+    entries: tuple[str, ...]
+    tolerance: float
+    conservative: bool
+
+    def solve(self, guess: float | None) -> tuple[float, float, Shaped[Tensor, " nnz"]]:
+        """Energy, μ and density elements; at fixed filling with a guess of μ."""
+        solver, n_states = self.solver, self.greens.n_states
+        if solver.mu is not None:
+            mu, n_electrons = solver.mu, 0.0
+        else:
+            assert solver.filling is not None  # checked by the solver
+            n_electrons = solver.filling * n_states
+            mu = self._mu(n_electrons, guess)
+        constant, poles = self._energy_poles(self.entries)
+        trace = float(self.greens.electrons(self.elements)) - mu * n_states
+        part = self.greens.energy(self.elements, mu, poles)
+        omega = trace / 2 - n_states * constant - float(part)
+        return omega + mu * n_electrons, mu, self._density(self.entries, mu)
+
+    def _density(self, entries: tuple[str, ...], mu: float) -> Shaped[Tensor, " nnz"]:
+        """The density elements, or the derivatives of the energy that stand for them."""
+        if not self.conservative:
+            return self.greens.density(self.elements, mu, self._schedule(entries))
+        assert isinstance(self.greens, DenseGreens)  # chosen by the solver
+        return self.greens.energy_derivative(self.elements, mu, self._energy_poles(entries)[1])
+
+    def _energy_poles(self, entries: tuple[str, ...]) -> tuple[float, tuple[Pole, ...]]:
+        """The constant and the poles of the energy, with blocks as at nearby poles of ρ."""
+        share = SHARE_OF_POLES * self.tolerance
+        tolerance = max(share, _SMALLEST_ENERGY_TOLERANCE)
+        constant, poles = energy_poles(self.solver.kT, self._half_width, tolerance)
+        return constant, _blocks_from(self._schedule(entries), poles)
+
+    def _schedule(self, entries: tuple[str, ...]) -> tuple[Pole, ...]:
+        return poles_for(self.solver.kT, self._half_width, self.tolerance, entries)
+
+    @property
+    def _half_width(self) -> float:
+        """Largest distance of a level from μ; for all μ that come into question."""
+        low, high = self.bounds
+        mu = self.solver.mu
+        return high - low if mu is None else max(high - mu, mu - low)
+
+    def _mu(self, n_electrons: float, guess: float | None) -> float:
+        """The chemical potential: without a guess first with the cavity method."""
+        if guess is None:
+            low, high = self.bounds
+            guess = self._search(n_electrons, (low + high) / 2, (high - low) / 4, CHEAP_ENTRIES)
+        return self._search(n_electrons, guess, 0.01, self.entries)
+
+    def _search(
+        self, n_electrons: float, guess: float, width: float, entries: tuple[str, ...]
+    ) -> float:
+        count = partial(self._count, entries)
+        return find_mu(count, n_electrons, guess, max(width, 1e-3), _ELECTRONS)
+
+    def _count(self, entries: tuple[str, ...], mu: float) -> float:
+        return float(self.greens.electrons(self._density(entries, mu)))
+
+
+def poles_for(
+    kT: float, half_width: float, tolerance: float, entries: tuple[str, ...]
+) -> tuple[Pole, ...]:
+    """The poles for levels up to a distance from μ, with the entries of a schedule.
+
+    Args:
+        kT: Temperature.
+        half_width: The distance.
+        tolerance: The fit errs by at most a tenth of it.
+        entries: The entries, lowest pole first.
+    """
+    return make_schedule(fermi_poles(kT, half_width, SHARE_OF_POLES * tolerance), entries)
+
+
+def spectrum_bounds(
+    hamiltonian: TightBinding, elements: Shaped[Tensor, "n_fields nnz"]
+) -> list[tuple[float, float]]:
+    """Numbers below and above all levels of each field, by Gershgorin's circles."""
+    rows = hamiltonian.rows.to(elements.device)
+    diagonal = rows == hamiltonian.cols.to(elements.device)
+    zeros = elements.real.new_zeros(len(elements), hamiltonian.n_states)
+    centers = zeros.index_add(1, rows[diagonal], elements.real[:, diagonal])
+    radii = zeros.index_add(1, rows[~diagonal], elements[:, ~diagonal].abs())
+    bounds = torch.stack([(centers - radii).amin(1), (centers + radii).amax(1)], dim=1)
+    return [(low, high) for low, high in bounds.tolist()]
+
+
+def _blocks_from(
+    schedule: tuple[Pole, ...], poles: tuple[tuple[float, float], ...]
+) -> tuple[Pole, ...]:
+    """Poles with the block and rounds of the nearest pole of a schedule, by their ratio."""
+    found = []
+    for frequency, weight in poles:
+        distance = [abs(math.log(frequency / pole.frequency)) for pole in schedule]
+        nearest = schedule[distance.index(min(distance))]
+        found.append(replace(nearest, frequency=frequency, weight=weight))
+    return tuple(found)
