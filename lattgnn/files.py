@@ -25,6 +25,10 @@ from lattgnn.errors import InputError
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
+class LockedError(InputError):
+    """Another process holds the lock of a run or of a dataset."""
+
+
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Write a file under a temporary name, and rename it when the block succeeds.
@@ -125,7 +129,7 @@ def run_lock(path: str | Path) -> Iterator[None]:
             beside it, or in it where its parent is read-only, and is removed at the end.
 
     Raises:
-        InputError: If another process holds the lock; the message names its id and host.
+        LockedError: If another process holds the lock; the message names its id and host.
     """
     path = Path(path).resolve()  # one lock for all spellings of a path
     made = [parent for parent in path.parents if not parent.exists()]
@@ -153,7 +157,7 @@ def _locked_descriptor(path: Path, lock: Path) -> int:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if not _lock(descriptor, path):
-                raise InputError(
+                raise LockedError(
                     f"{path} is being written by {_holder(descriptor)}. Wait until it has finished,"
                     " or stop it."
                 )

@@ -1,7 +1,8 @@
-"""Every YAML in configs/ is understood by the verb of its folder (fit for benchmark), and runs a
-step.
-"""
+"""Every YAML in configs/ is understood by its verb (that of sweeps is fit), and runs a step."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def _init_args(path: Path) -> dict:
 
 
 def test_no_config_is_left_out():
-    folders = {"generate", "fit", "benchmark", "simulate"}
+    folders = {"generate", "fit", "benchmark", "simulate", "campaign", "sweeps"}
     assert {path.name for path in CONFIGS.iterdir()} == folders
     assert all(files(folder) for folder in folders)
 
@@ -91,3 +92,71 @@ def test_fit(path, tmp_path):
         small.append("--model.net.init_args.layers.channels=[8,6]")
     assert cli.main(["fit", f"--config={path}", *arguments, *small]) == 0
     assert (tmp_path / "run/config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "n_tasks"),
+    [
+        ("couplings_chain", 21),
+        ("holstein_growth", 171),
+        ("learning_rates", 13),
+        ("quench_temperatures", 12),
+    ],
+)
+def test_campaign(name, n_tasks, capsys):
+    path = CONFIGS / f"campaign/{name}.yaml"
+    assert len(files("campaign")) == 4
+    assert cli.main(["campaign", f"--config={path}", "--dry_run"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{n_tasks} tasks: ")
+
+
+@pytest.mark.slow
+def test_the_growth_law_of_a_tiny_lattice(tmp_path, capsys):
+    arguments = [f"--out={tmp_path}", "--n_workers=0", "--n_seeds=2", "--progress=false"]
+    learned = yaml.safe_load((CONFIGS / "campaign/holstein_growth.yaml").read_text())["scan"][-1]
+    scan = [{"g": [1.5], "kT": [0.3]}, learned]
+    small = ["--simulate.lattice.init_args.extent=[12,12]", "--simulate.n_steps=20"]
+    small += ["--simulate.save.init_args.n_frames=6", f"--scan={yaml.safe_dump(scan)}"]
+    config = f"--config={CONFIGS / 'campaign/holstein_growth.yaml'}"
+    assert cli.main(["campaign", config, *arguments, *small]) == 0
+    runs = tmp_path / "simulate"
+    exact = Trajectory.open(runs / "g=1.5,kT=0.3/seed-1").config
+    assert exact["integrator"]["init_args"]["kT"] == 0.3
+    solver = exact["force_field"]["init_args"]["solver"]
+    assert solver["class_path"].endswith("GreenFunction") and solver["init_args"]["kT"] == 0.3
+    learned_run = Trajectory.open(runs / "forces=learned,g=3.5,kT=0.1/seed-0").config
+    assert learned_run["force_field"]["class_path"].endswith("LearnedForceField")
+    assert (tmp_path / "results.nc").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", files("sweeps"))
+def test_a_run_of_a_sweep(path, tmp_path):
+    """What `wandb agent` runs for one choice of the parameters, without an account."""
+    sweep = yaml.safe_load(path.read_text())
+    chosen = []
+    for name, values in sweep["parameters"].items():
+        chosen.append(f"--{name}={values['values'][0] if 'values' in values else values['min']}")
+    chosen += [f"--data.root={tmp_path}", f"--data.sources={tiny_sources_of_a_fit()}"]
+    chosen += ["--data.lattice.init_args.extent=[6,6]", "--data.batch_size=1"]
+    chosen += ["--trainer.max_epochs=1", "--data.n_workers=0"]
+    command: list[str] = []
+    for word in sweep["command"]:
+        command += chosen if word == "${args}" else [word]
+    program = tmp_path / "bin/lattgnn"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m lattgnn "$@"\n')
+    program.chmod(0o755)
+    (tmp_path / "configs").symlink_to(CONFIGS)
+    environment = os.environ | {"WANDB_RUN_ID": "a1b2", "WANDB_MODE": "offline"}
+    environment |= {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+    environment["PYTHONPATH"] = str(CONFIGS.parent)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    config = yaml.safe_load((tmp_path / "runs/sweep/a1b2/config.yaml").read_text())
+    assert config["model"]["lr"] == sweep["parameters"]["model.lr"]["min"]
+    assert list((tmp_path / "runs").glob("wandb-*/**/*.wandb"))
+
+
+def tiny_sources_of_a_fit() -> str:
+    return tiny_sources(CONFIGS / "generate/holstein_square.yaml")

@@ -53,6 +53,10 @@ _VERBS = {
         "lattgnn.cli.physics_verbs:analyze_verb",
         "report order, structure factor and coarsening of a simulation",
     ),
+    "campaign": (
+        "lattgnn.cli.campaign.verb:main",
+        "run a grid of simulations, fits or whole chains on many processes",
+    ),
     "audit": (
         "lattgnn.cli.audit_verb:main",
         "measure how wrong the forces of a simulation are",
@@ -110,7 +114,7 @@ def _run(verb: str, arguments: list[str]) -> int:
     module, function = _VERBS[verb][0].split(":")
     try:
         with exit_codes_of_signals():
-            others = _import_own_modules(arguments)
+            others = import_own_modules(arguments)
             call = Arguments([verb, *others], typed=[verb, *arguments])
             getattr(importlib.import_module(module), function)(call)
     except KeyboardInterrupt:
@@ -134,11 +138,17 @@ def _run(verb: str, arguments: list[str]) -> int:
     return 0
 
 
-def _import_own_modules(arguments: list[str]) -> list[str]:
+def import_own_modules(arguments: list[str]) -> list[str]:
     """Import the modules of --import and --trust, and return the other arguments.
 
     They are imported before the options are parsed, so that configurations and files may name their
     classes.
+
+    Args:
+        arguments: Arguments of a verb.
+
+    Raises:
+        InputError: If one cannot be imported.
     """
     others, names = [], []
     remaining = iter(arguments)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from lattgnn.errors import InputError, StoppedRunError
-
-if TYPE_CHECKING:
-    from distributed import Client, Future
 
 TIMEOUT = "LATTGNN_WORKER_TIMEOUT"
 """Environment variable: for how many seconds a cluster may be without workers. Default: 1 hour."""
@@ -23,6 +21,10 @@ _FIRST_MESSAGE, _MESSAGE_PERIOD = 5.0, 60.0
 _TASK_PERIOD, _WORKER_PERIOD = 0.02, 1.0
 
 _LOGGER = logging.getLogger("lattgnn")
+
+
+class WorkerDiedError(StoppedRunError):
+    """Several workers died, one after another, during one task."""
 
 
 def worker_timeout() -> float:
@@ -41,39 +43,65 @@ def worker_timeout() -> float:
     return seconds
 
 
-def results(
-    client: Client, futures: Collection[Future], address: str
-) -> Iterator[tuple[Future, Any]]:
-    """Results of tasks in the order in which they are finished.
+def finished(client: Any, running: Any, address: str) -> Iterator[tuple[Any, Any]]:
+    """Tasks in the order in which they end.
 
     Args:
         client: Client of the cluster.
-        futures: The tasks.
+        running: The tasks: an `as_completed` with results, so that a task counts as finished when
+            its result has arrived. Before that it may be lost with its worker, and a call that asks
+            for it would wait without end. Tasks may be added while this function is used.
         address: Address of the scheduler, for messages.
 
     Yields:
-        A task and its result.
+        A task and what `as_completed` says of its result, for `result`.
 
     Raises:
-        StoppedRunError: If the scheduler is gone, if there has been no worker for as long as
-            `worker_timeout` allows, or if several workers in a row died during one task.
+        StoppedRunError: If the scheduler is gone, or there has been no worker for as long as
+            `worker_timeout` allows.
     """
-    from distributed import CancelledError, KilledWorker, as_completed
-
-    # With results: a task counts as finished when its result has arrived. Before that it may be
-    # lost with its worker, and a call that asks for it would wait without end.
-    finished = as_completed(futures, with_results=True)
     watch = _WorkerWatch(client, address)
+    while not running.is_empty():
+        if running.has_ready():
+            yield next(running)
+            continue
+        with _one_line(client, address):
+            watch.look()
+        time.sleep(_TASK_PERIOD)
+
+
+def result(client: Any, future: Any, found: Any, address: str) -> Any:
+    """The result of a task that has ended.
+
+    Args:
+        client: Client of the cluster.
+        future: The task.
+        found: Its result, or what was raised.
+        address: Address of the scheduler, for messages.
+
+    Raises:
+        StoppedRunError: If the scheduler is gone.
+        WorkerDiedError: If several workers in a row died during the task.
+        Exception: What the task raised.
+    """
+    from distributed import CancelledError
+
+    with _one_line(client, address):
+        if future.cancelled():
+            raise CancelledError
+        if future.status == "error":
+            _, error, traceback = found
+            raise error.with_traceback(traceback)
+    return found
+
+
+@contextmanager
+def _one_line(client: Any, address: str) -> Iterator[None]:
+    """Say in one line that the scheduler or the workers are gone."""
+    from distributed import CancelledError, KilledWorker
+
     try:
-        while not finished.is_empty():
-            if finished.has_ready():
-                future, result = next(finished)
-                if future.cancelled():
-                    raise CancelledError
-                yield future, result
-            else:
-                watch.look()
-                time.sleep(_TASK_PERIOD)
+        yield
     except (CancelledError, OSError) as error:
         if isinstance(error, OSError) and client.status == "running":  # an error of the task
             raise
@@ -82,7 +110,7 @@ def results(
             "are kept; start a scheduler and run the same command again."
         ) from error
     except KilledWorker as error:
-        raise StoppedRunError(
+        raise WorkerDiedError(
             f"the dask workers died, one after another, during one task: {error} Finished parts are"
             " kept; run the same command again, with more memory per worker."
         ) from error
@@ -91,7 +119,7 @@ def results(
 class _WorkerWatch:
     """Says when a cluster has no workers, and ends the wait for them after some time."""
 
-    def __init__(self, client: Client, address: str) -> None:
+    def __init__(self, client: Any, address: str) -> None:
         self.client, self.address, self.timeout = client, address, worker_timeout()
         self.last_seen = self.last_look = time.monotonic()
         self.next_message = _FIRST_MESSAGE

@@ -8,20 +8,24 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from dask.system import CPU_COUNT
 from threadpoolctl import threadpool_limits
 
-from lattgnn.data.cluster import results
+from lattgnn.data.cluster import finished, result
 from lattgnn.data.sources import LabeledFields, Source
 from lattgnn.errors import InputError, check_number
 from lattgnn.forcefield import ExactForceField
 
+T = TypeVar("T")
+R = TypeVar("R")
 _CONNECT_SECONDS = 30.0
 
 
@@ -88,8 +92,7 @@ def compute(
     Args:
         exact: The exact force field.
         todo: The tasks, in the order in which they are started.
-        n_workers: Number of local processes; None takes one per core, 0 or 1 works in this process.
-            The environment variable DASK_SCHEDULER_ADDRESS takes precedence.
+        n_workers: Number of local processes, see `cluster`.
 
     Yields:
         A task with its labels, as soon as it is finished.
@@ -98,20 +101,76 @@ def compute(
         InputError: If there is no answer from that cluster.
         StoppedRunError: If its scheduler is gone, or all its workers for too long.
     """
-    # An empty variable counts as not set.
-    address = os.environ.get("DASK_SCHEDULER_ADDRESS") or None
-    n_workers = min(CPU_COUNT if n_workers is None else n_workers, len(todo))
+    with cluster(n_workers, len(todo)) as client:
+        for task, labels in run_all(client, partial(_label, exact), todo):
+            yield task, labels()
+
+
+def run_all(
+    client: Any,
+    function: Callable[[T], R],
+    todo: Iterable[T],
+    newly_ready: Callable[[], Iterable[T]] = tuple,
+) -> Iterator[tuple[T, Callable[[], R]]]:
+    """Call a function for each of many tasks.
+
+    Args:
+        client: What `cluster` gave.
+        function: The function. Workers import its module.
+        todo: The tasks that can start at once, in this order.
+        newly_ready: Called after each task: those that can start now, for tasks that need others.
+
+    Yields:
+        A task, and a function that returns its result or raises what stopped it. With a client
+        the task is finished. Without one, this function runs it.
+    """
+    if client is None:
+        waiting = deque(todo)
+        while waiting:
+            task = waiting.popleft()
+            yield task, partial(function, task)
+            waiting += newly_ready()
+        return
+    from distributed import as_completed
+
+    # pure=False: dask must not treat two tasks with equal arguments as one.
+    futures = {client.submit(function, task, pure=False): task for task in todo}
+    running = as_completed(list(futures), with_results=True, raise_errors=False)
+    address = _address() or "this machine"
+    for future, found in finished(client, running, address):
+        # Dropping the future lets dask free the result, so that results do not pile up in memory.
+        yield futures.pop(future), partial(result, client, future, found, address)
+        future.release()
+        for task in newly_ready():
+            added = client.submit(function, task, pure=False)
+            futures[added] = task
+            running.add(added)
+
+
+@contextmanager
+def cluster(n_workers: int | None, n_tasks: int) -> Iterator[Any]:
+    """A dask client of a running cluster or of a new local one, or None for this process.
+
+    Args:
+        n_workers: Number of local processes; None takes one per core, 0 or 1 works in this process.
+            The environment variable DASK_SCHEDULER_ADDRESS takes precedence.
+        n_tasks: Number of tasks; more processes would be idle.
+
+    Raises:
+        InputError: If there is no answer from the address.
+    """
+    address = _address()
+    n_workers = min(CPU_COUNT if n_workers is None else n_workers, n_tasks)
     if address is None and n_workers <= 1:
-        for task in todo:
-            yield task, _label(exact, task)
+        yield None
         return
     with _client(address, n_workers) as client:
-        # pure=False: dask must not treat two tasks with equal arguments as one.
-        futures = {client.submit(_label, exact, task, pure=False): task for task in todo}
-        for future, labels in results(client, futures, address or "this machine"):
-            # Dropping the future lets dask free the labels, so that they do not pile up in memory.
-            yield futures.pop(future), labels
-            future.release()
+        yield client
+
+
+def _address() -> str | None:
+    """The address of a running scheduler; an empty variable counts as not set."""
+    return os.environ.get("DASK_SCHEDULER_ADDRESS") or None
 
 
 @contextmanager
@@ -121,7 +180,7 @@ def _client(address: str | None, n_workers: int) -> Iterator[Any]:
 
     with ExitStack() as stack:
         if address is not None:
-            # It logs a lost scheduler, which `results` reports.
+            # It logs a lost scheduler, which `result` reports.
             stack.enter_context(_quiet("distributed.client", logging.CRITICAL))
             try:
                 client = Client(address, timeout=_CONNECT_SECONDS)

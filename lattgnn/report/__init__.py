@@ -1,6 +1,8 @@
 """Pictures that a person looks at, and one self-contained page that holds them."""
 
 from lattgnn.report.audit_report import audit_plot, audit_table, write_audit_report
+from lattgnn.report.campaign_arrays import campaign_dataset
+from lattgnn.report.campaign_report import scan_plot, write_campaign_report
 from lattgnn.report.comparison import write_comparison
 from lattgnn.report.ensemble import Ensemble, group_runs
 from lattgnn.report.fit_report import (
@@ -42,6 +44,7 @@ __all__ = [
     "analyze_trajectory",
     "audit_plot",
     "audit_table",
+    "campaign_dataset",
     "compare_fits",
     "comparison_plot",
     "correlation_plot",
@@ -60,6 +63,7 @@ __all__ = [
     "quench_sections",
     "read_fit",
     "save_figures",
+    "scan_plot",
     "slope_plot",
     "snapshot_panel",
     "structure_factor_map",
@@ -67,6 +71,7 @@ __all__ = [
     "time_series",
     "window_errors",
     "write_audit_report",
+    "write_campaign_report",
     "write_comparison",
     "write_fit_report",
     "write_movie",

@@ -76,7 +76,7 @@ def write_comparison(
         "energy_overlay": "Potential energy",
     }
     text = "Means over replicas with their standard errors. Definitions are on the page of each."
-    sections = [Section("Systems", "", _table(metrics))]
+    sections = [Section("Systems", "", systems_table(metrics))]
     sections += [Section(headings[name], text, figure) for name, figure in figures.items()]
     warnings = [line for ensemble in ensembles.values() for line in run_warnings(ensemble.runs)]
     if warnings:
@@ -125,7 +125,12 @@ def _overlays(
     return figures
 
 
-def _table(metrics: dict[str, dict[str, Any]]) -> Table:
+def systems_table(metrics: dict[str, dict[str, Any]]) -> Table:
+    """A table with one row for each system.
+
+    Args:
+        metrics: Contents of metrics.json by name of the system.
+    """
     rows = []
     for name, numbers in metrics.items():
         cells: list[Any] = [name, numbers["n_runs"], numbers["n_replicas"]]

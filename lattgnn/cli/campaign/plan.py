@@ -1,0 +1,219 @@
+"""The tasks of a campaign: what is run for each point and seed, and what needs what."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lattgnn.cli.campaign.scan import Grid, Point, label, points, read_parameters
+from lattgnn.cli.campaign.stages import (
+    STAGES,
+    Config,
+    get_option,
+    labels_of_fit,
+    merged,
+    set_option,
+)
+from lattgnn.cli.campaign.tasks import Task
+from lattgnn.errors import InputError, check_number
+from lattgnn.serialize import config_hash
+
+#: The option that a seed sets unless the campaign says otherwise: that of the last stage with one.
+_SEEDS = {
+    "simulate": "simulate.initial.seed",
+    "fit": "fit.seed_everything",
+    "generate": "generate.seed",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All tasks of a campaign.
+
+    Attributes:
+        out: Folder of the campaign.
+        parameters: Options that each scanned parameter sets, by its name.
+        points: The points of the scan.
+        labels: Label of every parameter at each point; a parameter that a grid leaves out has the
+            value of the base configuration, or the label "base".
+        n_seeds: Number of seeds of each point.
+        tasks: The tasks by name; a task comes after those that it needs.
+        runs: Names of the tasks of a stage, by stage, number of the point, and seed.
+    """
+
+    out: Path
+    parameters: Mapping[str, Sequence[str]]
+    points: Sequence[Point]
+    labels: Sequence[Mapping[str, float | str]]
+    n_seeds: int
+    tasks: dict[str, Task] = field(default_factory=dict)
+    runs: dict[tuple[str, int, int], str] = field(default_factory=dict)
+
+
+def make_plan(
+    stages: Mapping[str, Config],
+    parameters: Mapping[str, Any] | None,
+    scan: Grid | Sequence[Grid],
+    n_seeds: int,
+    seed_options: Sequence[str] | None,
+    out: Path,
+) -> Plan:
+    """List the tasks of a campaign.
+
+    Args:
+        stages: Base configurations by stage.
+        parameters: Options by the name of a scanned parameter.
+        scan: A grid, or several whose points are joined: values by parameter.
+        n_seeds: Number of seeds of each point, from 0.
+        seed_options: The options that a seed sets. Default: the seed of the last stage.
+        out: Folder of the campaign.
+
+    Raises:
+        InputError: If the scan is not valid, or an option cannot be set.
+    """
+    check_number("n_seeds", n_seeds, 1)
+    grids = [scan] if isinstance(scan, Mapping) else list(scan)
+    options = read_parameters(parameters, grids)
+    found = points(grids, list(options))
+    if seed_options is None:
+        seed_options = [next(o for stage, o in _SEEDS.items() if stage in stages)]
+    base = {name: _base_label(get_option(stages, options[name][0])) for name in options}
+    labels = [{name: point.labels.get(name, base[name]) for name in options} for point in found]
+    plan = Plan(out, options, found, labels, n_seeds)
+    for number, point in enumerate(found):
+        for seed in range(n_seeds):
+            chosen = _options_of(stages, plan, point, seed, seed_options)
+            _Chain(plan, number, seed, seed_options, chosen).add()
+    return plan
+
+
+def _options_of(
+    stages: Mapping[str, Config], plan: Plan, point: Point, seed: int, seed_options: Sequence[str]
+) -> dict[str, Config]:
+    """The configurations of one point and seed."""
+    chosen = copy.deepcopy(dict(stages))
+    for name, value in point.values.items():
+        for option in plan.parameters[name]:
+            set_option(chosen, option, value)
+    for option in seed_options:
+        set_option(chosen, option, seed)
+    return chosen
+
+
+def _check_one_dataset(labels: Config, data: Config) -> None:
+    """Refuse a fit that describes other labels than those of the stage `generate`."""
+    for key, value in labels_of_fit({"fit": {"data": data}}).items():
+        if value != labels.get(key):
+            raise InputError(
+                f"fit.data.{key} must not differ from generate.{key}, because a fit takes the "
+                "labels of the stage generate. Use fit.data: null, or leave out one of the two."
+            )
+
+
+def _base_label(value: Any) -> float | str:
+    try:
+        return label("base" if value is None else value)
+    except InputError:  # a mapping has no short text
+        return "base"
+
+
+@dataclass
+class _Chain:
+    """The tasks of one point and seed; tasks that are the same for several are added once."""
+
+    plan: Plan
+    number: int
+    seed: int
+    seed_options: Sequence[str]
+    stages: dict[str, Config]
+
+    def add(self) -> None:
+        """Add the tasks to the plan."""
+        labels = self._add_labels()
+        fit = self._add_fit(labels) if "fit" in self.stages else None
+        if "simulate" not in self.stages:
+            return
+        run = self._add_simulation(fit)
+        if "analyze" in self.stages:
+            self._add_analysis(run)
+
+    def _add_labels(self) -> str | None:
+        """The dataset of this point, also that of a fit without a stage `generate`."""
+        root = str(self.plan.out / "datasets")
+        config = self.stages.get("generate")
+        if "fit" in self.stages:
+            own = self.stages["fit"].get("data") or {}
+            if config is not None:
+                _check_one_dataset(config, own)
+            data = merged(config or {}, own)
+            self.stages["fit"]["data"] = {"root": root, "n_workers": 0, "progress": False} | data
+            config = labels_of_fit(self.stages)
+        if config is None:
+            return None
+        config = {"root": root, "n_workers": 0, "progress": False} | config
+        for task in self.plan.tasks.values():  # other points may use the same labels
+            if task.verb == "generate" and config_hash(task.config) == config_hash(config):
+                return self._register("generate", task.name, config, ())
+        return self._register("generate", self._name("generate", "all"), config, ())
+
+    def _add_fit(self, labels: str | None) -> str:
+        name = self._name("fit", "all")
+        config = {"threads": 1} | self.stages["fit"]
+        config |= {"run_dir": str(self.plan.out / name)}
+        return self._register("fit", name, config, [labels] if labels else [])
+
+    def _add_simulation(self, fit: str | None) -> str:
+        name = self._name("simulate", "all")
+        config = {"threads": 1} | self.stages["simulate"]
+        if fit is not None:
+            checkpoint = str(self.plan.out / fit / "best.ckpt")
+            config = merged({"force_field": {"checkpoint": checkpoint}}, config)
+        config["out"] = str(self.plan.out / name)
+        return self._register("simulate", name, config, [fit] if fit else [])
+
+    def _add_analysis(self, run: str) -> None:
+        """One analysis for all seeds of a point."""
+        name = self._name("analyze", "all", seeded=False)
+        earlier = self.plan.tasks.get(name)
+        runs = [*(earlier.needs if earlier else ()), run]
+        runs = list(dict.fromkeys(runs))
+        paths = [str(self.plan.out / needed) for needed in runs]
+        config = self.stages["analyze"] | {"runs": paths, "out": str(self.plan.out / name)}
+        self.plan.tasks.pop(name, None)
+        self._register("analyze", name, config, runs)
+
+    def _register(self, verb: str, name: str, config: Config, needs: Sequence[str]) -> str:
+        old = self.plan.tasks.get(name)
+        if old is not None and old.config != config:
+            raise InputError(
+                f"two tasks would have the name {name!r}. Give their values other names."
+            )
+        self.plan.tasks[name] = Task(name, verb, config, self.plan.out, tuple(needs))
+        self.plan.runs[verb, self.number, self.seed] = name
+        return name
+
+    def _name(self, verb: str, without: str, seeded: bool = True) -> str:
+        """Name of a task: its verb, the parameters that act on it, and its seed."""
+        prefixes = _prefixes(verb, self.stages)
+        acting = [
+            name
+            for name, options in self.plan.parameters.items()
+            if any(option.startswith(prefixes) for option in options)
+        ]
+        parts = [verb, self.plan.points[self.number].name(acting)]
+        if seeded and any(option.startswith(prefixes) for option in self.seed_options):
+            parts.append(f"seed-{self.seed}")
+        parts = [part for part in parts if part]
+        return "/".join(parts if len(parts) > 1 else [verb, without])
+
+
+def _prefixes(verb: str, stages: Mapping[str, Config]) -> tuple[str, ...]:
+    """Beginnings of the options that act on a stage, those of earlier stages included."""
+    if verb == "generate":
+        return ("generate.", "fit.data.")
+    if verb == "simulate" and "fit" not in stages:
+        return ("simulate.",)
+    if verb == "analyze":
+        return (*_prefixes("simulate", stages), "analyze.")
+    return tuple(f"{stage}." for stage in STAGES[: STAGES.index(verb) + 1])

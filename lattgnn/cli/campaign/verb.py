@@ -1,0 +1,231 @@
+"""The verb campaign: read the stages and the scan, run the tasks, collect the results."""
+
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lattgnn import cli
+from lattgnn.cli.campaign.plan import Plan, make_plan
+from lattgnn.cli.campaign.schedule import Schedule, check_unchanged, run_schedule
+from lattgnn.cli.campaign.stages import (
+    STAGES,
+    Config,
+    check_stages,
+    read_stage,
+    set_option,
+)
+from lattgnn.cli.campaign.tasks import Task
+from lattgnn.cli.parser import Parser, instantiate
+from lattgnn.cli.physics_verbs import generate_parser
+from lattgnn.cli.simulate_verb import simulate_parser
+from lattgnn.cli.yaml_files import checked_load
+from lattgnn.errors import InputError, StoppedRunError, errors_about
+from lattgnn.files import atomic_write_text, run_lock
+
+#: The configuration of a campaign in its folder.
+CONFIG = "campaign.yaml"
+
+
+def main(argv: Sequence[str]) -> None:
+    """`lattgnn campaign`: run a grid of tasks, or what is left of one.
+
+    Args:
+        argv: The verb and its options.
+    """
+    arguments, overrides = _split_overrides(argv[1:])
+    parsed = campaign_parser().parse_args(arguments)
+    folder = Path(parsed.config[-1].absolute).parent if parsed.config else Path.cwd()
+    stages: dict[str, Config] = {}
+    for verb in STAGES:
+        if parsed[verb] is not None:
+            stages[verb] = read_stage(verb, parsed[verb], folder)
+    if "simulate" not in stages:
+        stages.pop("analyze", None)
+    check_stages(list(stages))
+    for option, value in overrides:
+        set_option(stages, option, value)
+    out = Path(parsed.out).resolve()
+    plan = make_plan(
+        stages, parsed.parameters, parsed.scan, parsed.n_seeds, parsed.seed_options, out
+    )
+    modules = tuple(parsed.modules)
+    cli.import_own_modules([f"--import={module}" for module in modules])
+    for name, task in plan.tasks.items():
+        plan.tasks[name] = replace(task, modules=modules, directory=Path.cwd())
+    _check_options(plan)
+    check_unchanged(plan)
+    if parsed.dry_run:
+        print(_listing(Schedule(plan)))
+        return
+    recorded = {verb: stages.get(verb) for verb in STAGES}
+    for name in ("parameters", "scan", "n_seeds", "seed_options", "modules", "title"):
+        recorded[name] = parsed[name]
+    with run_lock(out):
+        text = yaml.safe_dump(recorded | {"out": str(out)}, sort_keys=False, allow_unicode=True)
+        atomic_write_text(out / CONFIG, text)
+        _run(plan, parsed.n_workers, parsed.progress, parsed.title)
+
+
+def campaign_parser() -> Parser:
+    """Make the parser of `lattgnn campaign`.
+
+    Returns:
+        The parser.
+    """
+    parser = Parser(
+        prog="lattgnn campaign",
+        description="Run simulations, fits or whole chains for a grid of parameters and seeds, on "
+        "all cores or on the dask cluster of DASK_SCHEDULER_ADDRESS. Rerun the command to continue "
+        "after an interruption. Dotted options of a stage override its configuration, such as "
+        "--simulate.n_steps=100.",
+    )
+    parser.add_argument("--config", action="config", help="YAML file of the campaign")
+    for verb in STAGES:
+        parser.add_argument(
+            f"--{verb}",
+            type=_plain,
+            default={"movie": "none"} if verb == "analyze" else None,
+            help=f"options of `lattgnn {verb}`: a file, or a mapping that may name files under the "
+            "key config; null leaves this stage out",
+        )
+    parser.add_argument(
+        "--parameters",
+        type=_plain,
+        help="name of a scanned parameter: the dotted option, or list of options, that it sets",
+    )
+    parser.add_argument(
+        "--scan",
+        type=_plain,
+        default={},
+        help="parameter or dotted option: its values. The points are the product; those of several "
+        "such mappings in a list are joined. A key such as 'g, kT' has pairs of values.",
+    )
+    parser.add_argument("--n_seeds", type=int, default=1, help="number of seeds of each point")
+    parser.add_argument(
+        "--seed_options",
+        type=list[str] | None,
+        help="options that a seed sets; default: the seed of the last stage, such as "
+        "simulate.initial.seed",
+    )
+    parser.add_argument("--out", type=str, required=True, help="folder of the campaign")
+    parser.add_argument(
+        "--n_workers", type=int | None, help="local processes of one thread; default: one per core"
+    )
+    parser.add_argument(
+        "--modules",
+        type=list[str],
+        default=[],
+        help="modules of your own that every task imports, as with --import",
+    )
+    parser.add_argument("--title", type=str, default="Campaign", help="title of the report")
+    parser.add_argument("--progress", type=bool, default=True, help="show the table of tasks")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="check the options of all tasks and list the tasks"
+    )
+    return parser
+
+
+def _plain(value: Any) -> Any:
+    """A value of the command line or of a file, without a look at the classes that it names.
+
+    The parser of each verb does that for its own options.
+    """
+    return checked_load(value) if isinstance(value, str) else value
+
+
+def _run(plan: Plan, n_workers: int | None, progress: bool, title: str) -> None:
+    """Run what is left, collect the results, and name what has failed."""
+    from lattgnn.report import write_campaign_report  # matplotlib only where something is drawn
+
+    schedule = Schedule(plan)
+    for task in plan.tasks.values():
+        if task.verb != "analyze" and schedule.board.states[task.name] != "done":
+            task.write()
+    with schedule.board.shown(progress):
+        run_schedule(schedule, n_workers)
+    states = schedule.board.states
+    page = plan.out / "report.html"
+    if schedule.submitted or not page.exists():
+        done = {key: plan.out / name for key, name in plan.runs.items() if states[name] == "done"}
+        write_campaign_report(plan.out, title, plan.labels, plan.n_seeds, done, plan.parameters)
+    if page.exists():
+        print(page)
+    if not schedule.errors:
+        return
+    for name, error in schedule.errors.items():
+        reason = error.removeprefix(f"lattgnn {plan.tasks[name].verb}: error: ")
+        print(f"failed: {name}: {reason} ({plan.tasks[name].log})", file=sys.stderr)
+    skipped = sum(state == "skipped" for state in states.values())
+    raise StoppedRunError(
+        f"{len(schedule.errors)} of {len(states)} tasks have failed, and {skipped} that need them "
+        "were skipped. The lines above name them. Rerun the command to try them again."
+    )
+
+
+def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, Any]]]:
+    """Take options such as --simulate.n_steps=100 out of the arguments.
+
+    jsonargparse would replace all options beside a nested one.
+    """
+    kept, overrides, remaining = [], [], iter(argv)
+    for argument in remaining:
+        option, has_value, value = argument.partition("=")
+        if re.match(rf"--({'|'.join(STAGES)})\.", option):
+            text = value if has_value else next(remaining, "")
+            try:
+                overrides.append((option[2:], checked_load(text)))
+            except yaml.YAMLError as error:
+                raise InputError(f"{option} must have a value in YAML, got {text!r}.") from error
+        else:
+            kept.append(argument)
+    return kept, overrides
+
+
+def _check_options(plan: Plan) -> None:
+    """Let each verb parse its options, once for each point, before anything is started.
+
+    Raises:
+        InputError: If a verb refuses them.
+    """
+    checked = set()
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(len(plan.points)):
+            for verb in STAGES:
+                name = plan.runs.get((verb, number, 0))
+                if name is not None and name not in checked:
+                    checked.add(name)
+                    _check_task(replace(plan.tasks[name], campaign=Path(folder)))
+
+
+def _check_task(task: Task) -> None:
+    """Parse the options of a task, and build the objects that they describe."""
+    task.write()
+    parsers = {"simulate": simulate_parser, "generate": generate_parser}
+    printed = StringIO()
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(printed), errors_about(task.name):
+            if task.verb in parsers:
+                parser = parsers[task.verb]()
+                instantiate(parser, parser.parse_args([f"--config={task.file}"]))
+            else:
+                cli.main([task.verb, f"--config={task.file}", "--print_config"])
+    except SystemExit as stop:
+        if stop.code:
+            message = printed.getvalue().strip().split(": error: ", 1)[-1]
+            raise InputError(f"{task.name}: {message}") from None
+
+
+def _listing(schedule: Schedule) -> str:
+    """The tasks with their states, and what they need."""
+    lines = []
+    for name in schedule.plan.tasks:
+        lines.append(f"{'done ' if schedule.board.states[name] == 'done' else 'to do'}  {name}")
+    return "\n".join([*lines, schedule.board.line().split(";")[0]])
