@@ -382,7 +382,18 @@ class LearnedForceField:
         """
         if out is not None:
             _check_out(field, out)
-        # Inference mode is off inside, for the reason given at `ExactForceField._electronic`.
+        into_inference = out is not None and out.is_inference()
+        if torch.is_inference_mode_enabled() or field.is_inference() or into_inference:
+            return self._around_inference_mode(field, out)
+        return self._total(field.detach(), out)
+
+    def _around_inference_mode(
+        self, field: Tensor, out: Tensor | None
+    ) -> tuple[Tensor | None, Tensor]:
+        """A call in inference mode, or with tensors that were made in it.
+
+        Inference mode is off inside, for the reason given at `ExactForceField._electronic`.
+        """
         direct = None if out is None or out.is_inference() else out
         with torch.inference_mode(False):
             plain = field.detach().clone() if field.is_inference() else field.detach()
@@ -397,8 +408,11 @@ class LearnedForceField:
         if self.filling is None:
             # Compiled code checks by itself that the field is finite.
             self.hamiltonian.check_shape(field)
-            flat = (-1, *self.field_shape)
-            found = self.backend.total(field.reshape(flat), None if out is None else out.view(flat))
+            rows, rows_out = field, out
+            if field.ndim != 1 + len(self.field_shape):
+                shape = (-1, *self.field_shape)
+                rows, rows_out = field.reshape(shape), None if out is None else out.view(shape)
+            found = self.backend.total(rows, rows_out)
             if found is not None:
                 return self._like(field, *found)
         energy, forces = self.electronic(field)
@@ -476,9 +490,11 @@ class LearnedForceField:
         self, field: Tensor, energy: Tensor | None, forces: Tensor
     ) -> tuple[Tensor | None, Tensor]:
         """Energy and forces in the dtype and the batch shape of the field."""
-        batch_shape = field.shape[: field.ndim - len(self.field_shape)]
-        energy = None if energy is None else energy.to(field.dtype).reshape(batch_shape)
-        return energy, forces.to(field.dtype).view(field.shape)
+        if energy is not None:
+            batch_shape = field.shape[: field.ndim - len(self.field_shape)]
+            energy = energy.to(field.dtype).reshape(batch_shape)
+        forces = forces.to(field.dtype)
+        return energy, forces if forces.shape == field.shape else forces.view(field.shape)
 
     def _grand(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
         """Energy and forces of the electrons at the chemical potential of the labels."""
