@@ -20,6 +20,10 @@ from lattgnn.solvers.solver import Solver, TightBinding
 # Errors are heavy-tailed: a few sites in rare fields make up most of them.
 _N_FIELDS = 20
 
+# Standard deviation of the reference fields, about that of the start of the quenches of the Holstein
+# model.
+REFERENCE_STD = 5.0
+
 # Up to so many states the reference is exact: half a second for each field.
 MOST_EXACT_STATES = 1600
 

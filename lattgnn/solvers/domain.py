@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lattgnn.errors import InputError, check_number
 from lattgnn.memory import require_memory
-from lattgnn.solvers.calibration import smallest_buffer
+from lattgnn.solvers.calibration import REFERENCE_STD, smallest_buffer
 from lattgnn.solvers.ed import NEGLIGIBLE_OCCUPATION, eigh, elementwise_products
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
 from lattgnn.solvers.model_cache import model_cache
@@ -65,7 +65,8 @@ class DomainDiagonalization(Solver):
         tolerance: Rms error of an on-site density element, instead of `buffer`: the smallest buffer
             that reaches it on reference fields, see `resolved`.
         reference_std: Standard deviation of each component of these fields, in units of the field.
-            Errors are largest in weak fields, so a smaller number is safer.
+            The default is about that of the start of the quenches of the Holstein model. Errors are
+            largest in weak fields, so a smaller number is safer.
 
     Raises:
         InputError: If kT is negative, core or buffer is not a whole number above 0, tolerance or
@@ -82,7 +83,7 @@ class DomainDiagonalization(Solver):
     buffer: int | None = None
     filling: float | None = field(default=None, metadata={"describe": "changed"})
     tolerance: float | None = field(default=None, metadata={"describe": "changed"})
-    reference_std: float = field(default=1.0, metadata={"describe": "changed"})
+    reference_std: float = field(default=REFERENCE_STD, metadata={"describe": "changed"})
 
     def __post_init__(self) -> None:
         self._check_ensemble()
@@ -131,7 +132,7 @@ class DomainDiagonalization(Solver):
         if self.tolerance is None:
             return self
         core = max(self.core) if isinstance(self.core, tuple) else self.core
-        unresolved = replace(self, buffer=1, tolerance=None, reference_std=1.0)
+        unresolved = replace(self, buffer=1, tolerance=None, reference_std=REFERENCE_STD)
         reference = self.reference_std if fields is None else fields
         buffer = smallest_buffer(unresolved, hamiltonian, self.tolerance, core, reference)
         return replace(unresolved, buffer=buffer)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lattgnn.errors import InputError, check_number
-from lattgnn.solvers.calibration import reference_fields, reference_model
+from lattgnn.solvers.calibration import REFERENCE_STD, reference_fields, reference_model
 from lattgnn.solvers.green.calibration import calibrate
 from lattgnn.solvers.green.density import DenseGreens, dense_greens
 from lattgnn.solvers.green.fast_forces import FastForces
@@ -65,7 +65,8 @@ class GreenFunction(Solver):
         schedule: Block and rounds of messages at each pole, lowest frequency first, such as
             ("ring3:2", "ring1:1", "ring0:1"); the last entry holds for all further poles.
         reference_std: Standard deviation of the random reference fields, see `resolved`. The
-            default is about that of the start of the quenches of the Holstein model.
+            default is about that of the start of the quenches of the Holstein model. Errors are
+            largest in weak fields, so a smaller number is safer.
         conservative: Whether ρ is replaced by the derivative of Ω with respect to H, so that forces
             are exact derivatives of the energy. It needs several times the time and memory.
 
@@ -85,7 +86,7 @@ class GreenFunction(Solver):
     block: int | None = None
     tolerance: float = 1e-4
     schedule: tuple[str, ...] | None = None
-    reference_std: float = field(default=5.0, metadata={"describe": "changed"})
+    reference_std: float = field(default=REFERENCE_STD, metadata={"describe": "changed"})
     conservative: bool = field(default=False, metadata={"describe": "changed"})
 
     def __post_init__(self) -> None:
@@ -150,7 +151,7 @@ class GreenFunction(Solver):
             entries = self._calibrated(hamiltonian, fields)
         else:
             entries = _reference_entries(self, hamiltonian)
-        return replace(self, schedule=entries, reference_std=5.0)
+        return replace(self, schedule=entries, reference_std=REFERENCE_STD)
 
     def _calibrated(self, hamiltonian: TightBinding, fields: Tensor) -> tuple[str, ...]:
         share = SHARE_OF_POLES * self.tolerance
