@@ -55,6 +55,9 @@ def describe_force_field(force_field: AnyForceField) -> dict[str, Any]:
     if code:
         found["code"] = code
     if isinstance(force_field, ExactForceField):
+        # Runs from before there was a choice do not have this entry.
+        if not force_field.energy:
+            found["energy"] = False
         return {"class_path": _EXACT, "init_args": found}
     digest = hashlib.sha256()
     for name, weights in sorted(force_field.net.state_dict().items()):
@@ -100,6 +103,7 @@ class RunRecord:
             )
             self.solver: Solver = build(arguments["solver"], Solver)
         self.filling: float | None = arguments.get("filling")
+        self._energy: bool = arguments.get("energy", True)
         self._trust = trust
 
     def force_field(self, checkpoint: str | Path | None = None) -> AnyForceField:
@@ -122,7 +126,7 @@ class RunRecord:
             )
             clean = learned.with_hamiltonian(self.hamiltonian)
         else:
-            path, clean = None, ExactForceField(self.hamiltonian, self.solver)
+            path, clean = None, ExactForceField(self.hamiltonian, self.solver, self._energy)
         found = clean if self.disorder is None else DisorderedForceField(clean, self.disorder)
         described = json.loads(json.dumps(describe_force_field(found)))
         different = list(config_differences(self.run.config["force_field"], described))

@@ -139,6 +139,7 @@ def choose_force_field(
     filling: float | None = None,
     device: str = "cpu",
     disorder: BoxDisorder | None = None,
+    energy: bool | None = None,
 ) -> AnyForceField:
     """Make the learned force field of a checkpoint, or an exact one if there is no checkpoint.
 
@@ -154,6 +155,9 @@ def choose_force_field(
             labels.
         device: Device of the network.
         disorder: Random on-site energies, which are added to the model exactly.
+        energy: Whether a solver gives the energy of each frame. Without it, `GreenFunction` is much
+            faster for the Holstein model, whose forces are then computed in the dtype of the field.
+            None leaves the energy out only there.
 
     Returns:
         The force field.
@@ -162,7 +166,7 @@ def choose_force_field(
         InputError: If neither a checkpoint nor both hamiltonian and solver are given, or if they
             disagree.
     """
-    clean = _clean_force_field(lattice, hamiltonian, solver, checkpoint, filling, device)
+    clean = _clean_force_field(lattice, hamiltonian, solver, checkpoint, filling, device, energy)
     return clean if disorder is None else DisorderedForceField(clean, disorder)
 
 
@@ -173,6 +177,7 @@ def _clean_force_field(
     checkpoint: str | None,
     filling: float | None,
     device: str,
+    energy: bool | None,
 ) -> ExactForceField | LearnedForceField:
     """The force field without disorder, see `choose_force_field`."""
     model = None if hamiltonian is None else hamiltonian(lattice)
@@ -183,7 +188,7 @@ def _clean_force_field(
                 " hamiltonian and a solver (which contains the filling)."
                 " Use --force_field.checkpoint=FILE."
             )
-        return ExactForceField(model, solver)
+        return ExactForceField(model, solver, energy)
     learned = LearnedForceField.load(find_checkpoint(checkpoint), lattice, filling, device)
     if model is not None and not model.has_same_electrons(learned.hamiltonian):
         raise InputError(

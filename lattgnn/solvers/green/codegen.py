@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lattgnn.solvers.green.list_schedule import Instruction, cut_positions, scheduled
-from lattgnn.solvers.green.program import ACCUMULATOR, Stage
+from lattgnn.solvers.green.stages import ACCUMULATOR, Stage
 from lattgnn.solvers.green.straight_line import REGISTER_ARGS, Op
 
 _FRAME = Path(__file__).parents[2] / "csrc" / "green.h"

@@ -163,10 +163,9 @@ def _three_axes(extent: tuple[int, ...]) -> tuple[int, int, int]:
 def _checksum_of_generator() -> str:
     """A checksum of the code that generates programs: a change of it makes new libraries."""
     folder = Path(__file__).parent
-    names = ("stencil", "straight_line", "elimination", "program", "mean_poles", "codegen")
-    paths = [
-        folder / f"{name}.py" for name in (*names, "list_schedule", "blocks", "stencil_blocks")
-    ]
+    names = ("stencil", "stencil_blocks", "blocks", "straight_line", "stages", "elimination")
+    more = ("program", "block_elimination", "mean_poles", "list_schedule", "codegen")
+    paths = [folder / f"{name}.py" for name in (*names, *more)]
     paths.append(folder.parents[1] / "csrc" / "green.h")
-    texts = [path.read_bytes() for path in paths if path.exists()]
+    texts = [path.read_bytes() for path in paths]
     return hashlib.sha256(b"".join(texts)).hexdigest()[:16]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lattgnn.lattice import Lattice
 from lattgnn.solvers.green.elimination import SymbolicMatrix
-from lattgnn.solvers.green.program import ACCUMULATOR, TRACE, Result, Stage, Writer, result_of
+from lattgnn.solvers.green.stages import ACCUMULATOR, TRACE, Result, Stage, Writer, result_of
 from lattgnn.solvers.green.stencil import Site, State, Stencil
 from lattgnn.solvers.green.straight_line import ZERO, Complex, Term
 

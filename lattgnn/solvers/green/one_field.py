@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from lattgnn.solvers.filling import find_mu
+from lattgnn.solvers.filling import find_mu, refine_mu
 from lattgnn.solvers.green.density import DenseGreens
 from lattgnn.solvers.green.poles import energy_poles, fermi_poles
 from lattgnn.solvers.green.schedule import Block, Pole, make_schedule
@@ -92,14 +92,11 @@ class OneField:
         """The chemical potential: without a guess first with the cavity method."""
         if guess is None:
             low, high = self.bounds
-            guess = self._search(n_electrons, (low + high) / 2, (high - low) / 4, CHEAP_ENTRIES)
-        return self._search(n_electrons, guess, 0.01, self.entries)
-
-    def _search(
-        self, n_electrons: float, guess: float, width: float, entries: tuple[str, ...]
-    ) -> float:
-        count = partial(self._count, entries)
-        return find_mu(count, n_electrons, guess, max(width, 1e-3), _ELECTRONS)
+            rough = partial(self._count, CHEAP_ENTRIES)
+            center, width = (low + high) / 2, max((high - low) / 4, 1e-3)
+            guess = find_mu(rough, n_electrons, center, width, _ELECTRONS)
+        count = partial(self._count, self.entries)
+        return refine_mu(count, n_electrons, guess, tolerance=_ELECTRONS)
 
     def _count(self, entries: tuple[str, ...], mu: float) -> float:
         return float(self.greens.electrons(self._density(entries, mu)))

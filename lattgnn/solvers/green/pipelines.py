@@ -10,8 +10,9 @@ import numpy as np
 
 from lattgnn.lattice import Lattice
 from lattgnn.solvers.green.mean_poles import MeanPoles
-from lattgnn.solvers.green.program import Parameters, PoleProgram, Result, Stage
+from lattgnn.solvers.green.program import PoleProgram
 from lattgnn.solvers.green.schedule import Block, Pole
+from lattgnn.solvers.green.stages import Parameters, Result, Stage
 from lattgnn.solvers.green.stencil import Stencil, on_diagonal
 from lattgnn.solvers.green.stencil_blocks import stencil_blocks
 

@@ -12,8 +12,8 @@ from lattgnn import native
 from lattgnn.lattice import Lattice
 from lattgnn.solvers.green.kernels import CompiledSums, Request
 from lattgnn.solvers.green.pipelines import Pipelines
-from lattgnn.solvers.green.program import TRACE, density_results
 from lattgnn.solvers.green.schedule import Block, Pole, parse_entry
+from lattgnn.solvers.green.stages import TRACE, density_results
 from lattgnn.solvers.green.stencil import Stencil, find_stencil, on_diagonal
 from lattgnn.solvers.green.stencil_blocks import stencil_blocks
 from lattgnn.solvers.green.tensor_sums import TensorSums

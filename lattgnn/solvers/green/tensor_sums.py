@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lattgnn.solvers.green.pipelines import Input, Pipelines
-from lattgnn.solvers.green.program import ACCUMULATOR, Stage
+from lattgnn.solvers.green.stages import ACCUMULATOR, Stage
 from lattgnn.solvers.green.straight_line import REGISTER_ARGS, Op
 
 

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from lattgnn import native
+from lattgnn.dynamics import Regular, VerletLangevin, initial_state, simulate
 from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import Holstein, Peierls
 from lattgnn.lattice import chain, square
+from lattgnn.run_records import RunRecord, describe_force_field
 from lattgnn.solvers import ExactDiagonalization, GreenFunction
 
 pytestmark = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
@@ -43,6 +45,22 @@ def test_other_solvers_and_models_give_forces_without_an_energy_too():
     assert torch.equal(forces, ExactForceField(Holstein(square(4)), solver)(field)[1])
     out = torch.empty_like(field)
     assert torch.equal(force_field(field, out=out)[1], forces) and torch.equal(out, forces)
+
+
+def test_a_run_without_energies_is_described_and_made_again():
+    force_field = ExactForceField(Holstein(square(6)), SOLVER, energy=False)
+    described = describe_force_field(force_field)
+    assert described["init_args"]["energy"] is False
+    assert (
+        "energy"
+        not in describe_force_field(ExactForceField(Holstein(square(6)), SOLVER))["init_args"]
+    )
+    state = initial_state(force_field, n_replicas=2, field_std=2.0, seed=1)
+    integrator = VerletLangevin(dt=0.05, kT=0.1, gamma=0.2, mass=5.0)
+    run = simulate(force_field, integrator, state, 4, Regular(2), config=described)
+    assert "energy" not in run.arrays
+    again = RunRecord(run).force_field()
+    assert again.writes_in_place and not again.energy
 
 
 def test_where_there_are_no_compiled_forces():
