@@ -37,23 +37,31 @@ class ExactForceField:
         solver: Method for the electrons, and their ensemble. What a tolerance leaves open is found
             at once (`Solver.resolved`); the attribute `solver` has it.
         energy: Whether a call gives the energy too. Without it, a solver with compiled forces
-            (`Solver.fast_forces`) is much faster. They are computed in the dtype of the field.
+            (`Solver.fast_forces`) is much faster. They are computed in the dtype of the field. None
+            leaves the energy out only where there are compiled forces.
 
     Reference:
         Y. Fan and G.-W. Chern, arXiv:2601.04104, eqs. (4)–(6), for the Holstein model.
     """
 
-    def __init__(self, hamiltonian: Hamiltonian, solver: Solver, energy: bool = True) -> None:
+    def __init__(
+        self, hamiltonian: Hamiltonian, solver: Solver, energy: bool | None = True
+    ) -> None:
         self.hamiltonian = hamiltonian
         self.solver = solver.resolved(hamiltonian)
-        self.energy = energy
         self._fast = None if energy else self.solver.fast_forces(hamiltonian)
+        self.energy = self._fast is None if energy is None else energy
         self._is_warm = False
         self._last_mu: Tensor | None = None
 
     @property
     def writes_in_place(self) -> bool:
         """Whether a call takes `out`; see `lattgnn.dynamics.state.InPlaceForceField`."""
+        return self.is_compiled
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether calls run compiled code, which gives no energy."""
         return self._fast is not None
 
     @property
@@ -374,7 +382,18 @@ class LearnedForceField:
         """
         if out is not None:
             _check_out(field, out)
-        # Inference mode is off inside, for the reason given at `ExactForceField._electronic`.
+        into_inference = out is not None and out.is_inference()
+        if torch.is_inference_mode_enabled() or field.is_inference() or into_inference:
+            return self._around_inference_mode(field, out)
+        return self._total(field.detach(), out)
+
+    def _around_inference_mode(
+        self, field: Tensor, out: Tensor | None
+    ) -> tuple[Tensor | None, Tensor]:
+        """A call in inference mode, or with tensors that were made in it.
+
+        Inference mode is off inside, for the reason given at `ExactForceField._electronic`.
+        """
         direct = None if out is None or out.is_inference() else out
         with torch.inference_mode(False):
             plain = field.detach().clone() if field.is_inference() else field.detach()
@@ -389,13 +408,21 @@ class LearnedForceField:
         if self.filling is None:
             # Compiled code checks by itself that the field is finite.
             self.hamiltonian.check_shape(field)
-            flat = (-1, *self.field_shape)
-            found = self.backend.total(field.reshape(flat), None if out is None else out.view(flat))
+            rows, rows_out = field, out
+            if field.ndim != 1 + len(self.field_shape):
+                shape = (-1, *self.field_shape)
+                rows, rows_out = field.reshape(shape), None if out is None else out.view(shape)
+            found = self.backend.total(rows, rows_out)
             if found is not None:
                 return self._like(field, *found)
         energy, forces = self.electronic(field)
         total = torch.add(forces, self.hamiltonian.classical_forces(field), out=out)
         return None if energy is None else energy + self.hamiltonian.classical_energy(field), total
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether calls run compiled code."""
+        return self.backend.is_compiled
 
     def prepare(self) -> None:
         """Build the backend now, and again if any weight has changed, on a GPU too.
@@ -463,9 +490,11 @@ class LearnedForceField:
         self, field: Tensor, energy: Tensor | None, forces: Tensor
     ) -> tuple[Tensor | None, Tensor]:
         """Energy and forces in the dtype and the batch shape of the field."""
-        batch_shape = field.shape[: field.ndim - len(self.field_shape)]
-        energy = None if energy is None else energy.to(field.dtype).reshape(batch_shape)
-        return energy, forces.to(field.dtype).view(field.shape)
+        if energy is not None:
+            batch_shape = field.shape[: field.ndim - len(self.field_shape)]
+            energy = energy.to(field.dtype).reshape(batch_shape)
+        forces = forces.to(field.dtype)
+        return energy, forces if forces.shape == field.shape else forces.view(field.shape)
 
     def _grand(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
         """Energy and forces of the electrons at the chemical potential of the labels."""

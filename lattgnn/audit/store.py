@@ -82,20 +82,22 @@ class AuditStore:
         if self.path is None:
             return
         stored = self.read_config()
-        if stored is not None:
-            for key, (old, new) in config_differences(stored, config).items():
-                raise InputError(
-                    f"{self.path} holds an audit with {key}={old!r}, got {key}={new!r}. Use another"
-                    " --out."
-                )
-            for leftover in (self.path / PATCHES).glob(".*.tmp*"):
-                leftover.unlink()
-            return
-        if self.path.exists() and any(self.path.iterdir()):
+        for key, (old, new) in config_differences(stored or config, config).items():
+            raise InputError(
+                f"{self.path} holds an audit with {key}={old!r}, got {key}={new!r}. Use another "
+                "--out."
+            )
+        # What a killed process has left half written.
+        leftovers = [path for path in self.path.rglob(".*.tmp*") if path.is_file()]
+        if stored is None and self.path.exists() and set(self.path.iterdir()) - set(leftovers):
             raise InputError(
                 f"{self.path} must be new, empty or hold an audit, but it has other files. Use "
                 "another --out."
             )
+        for path in leftovers:
+            path.unlink()
+        if stored is not None:
+            return
         record = {"format": FORMAT, "format_version": FORMAT_VERSION}
         record |= {"config": dict(config), "versions": versions()}
         atomic_write_text(self.path / CONFIG, json.dumps(record, indent=2) + "\n")

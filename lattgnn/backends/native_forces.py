@@ -113,15 +113,15 @@ class NativeForces:
         """
         # A single row cannot be divided: with one, each thread must get the same number of samples.
         out, n_threads = torch.empty_like(field) if out is None else out, torch.get_num_threads()
-        whole = self._flat if len(field) % n_threads == 0 else None
-        finite, energies = (whole or self._rows)(field, out, n_threads)
+        whole = self._flat if field.shape[0] % n_threads == 0 else None
+        finite, parts = (whole or self._rows)(field, out, n_threads)
         if not finite:
             bad = (~field.isfinite()).nonzero()[0].tolist()
             raise InputError(
                 f"field must be finite, got {field[tuple(bad)].item()!r} at index {bad}. "
                 "Use a smaller time step or a finite start."
             )
-        return (energies if self.conservative else None), out
+        return (parts.sum((1, 2)) if self.conservative else None), out
 
 
 class _Plan:
@@ -149,12 +149,15 @@ class _Plan:
             self._free(self._plan)
 
     def __call__(self, field: Tensor, out: Tensor, n_threads: int) -> tuple[bool, Tensor]:
-        """Write the forces to `out`; return whether all fields are finite, and the energies."""
-        # One partial sum per tile and row: energies do not depend on the number of threads.
-        energies = torch.zeros(len(field), *self._energies, dtype=torch.float64)
-        pointers = (tensor.data_ptr() for tensor in (field, out, energies))
-        finite = self._forces(self._plan, *pointers, len(field), n_threads)
-        return bool(finite), energies.sum((1, 2))
+        """Write the forces to `out`; return whether all fields are finite, and parts of energies.
+
+        There is one part for each tile and row, so that their sum does not depend on the number of
+        threads; [batch, n_tiles, n_rows].
+        """
+        batch = field.shape[0]
+        parts = torch.zeros(batch, *self._energies, dtype=torch.float64)
+        pointers = (field.data_ptr(), out.data_ptr(), parts.data_ptr())
+        return bool(self._forces(self._plan, *pointers, batch, n_threads)), parts
 
     def _array(self, values: Any, dtype: Any) -> int:
         """Address of a contiguous copy of the values that lives as long as this object."""

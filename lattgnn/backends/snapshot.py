@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from lattgnn.errors import InputError
 from lattgnn.native import library
 
+_shape = attrgetter("shape")
+
 
 class WeightSnapshot:
     """Copies of all parameters and buffers of a network at one moment.
@@ -44,6 +46,9 @@ class WeightSnapshot:
         self._objects = list(self._members())
         self._tensors = [member for member in self._objects if isinstance(member, Tensor)]
         self._memory = [tensor.detach() for tensor in self._tensors]
+        # An address, a shape and no gaps say all about a tensor; strides do where there are gaps.
+        is_dense = all(tensor.is_contiguous() for tensor in self._tensors)
+        self._order = Tensor.is_contiguous if is_dense else Tensor.stride
         self._layout = self._read_layout()
         self._has_versions = not any(tensor.is_inference() for tensor in self._tensors)
         self._versions = self._read_versions()
@@ -73,9 +78,9 @@ class WeightSnapshot:
         return chain.from_iterable(map(dict.values, self._dictionaries))
 
     def _read_layout(self) -> list[Any]:
-        """Addresses, shapes and strides; `map` keeps the loop out of the interpreter."""
-        properties = (Tensor.data_ptr, Tensor.size, Tensor.stride)
-        return [value for read in properties for value in map(read, self._tensors)]
+        """Addresses, shapes and orders in memory; `map` keeps the loop out of the interpreter."""
+        tensors = self._tensors
+        return [*map(Tensor.data_ptr, tensors), *map(_shape, tensors), *map(self._order, tensors)]
 
     def _read_versions(self) -> list[int]:
         """Version counters; tensors made in inference mode have none."""

@@ -139,7 +139,7 @@ def choose_force_field(
     filling: float | None = None,
     device: str = "cpu",
     disorder: BoxDisorder | None = None,
-    energy: bool = True,
+    energy: bool | None = None,
 ) -> AnyForceField:
     """Make the learned force field of a checkpoint, or an exact one if there is no checkpoint.
 
@@ -157,6 +157,7 @@ def choose_force_field(
         disorder: Random on-site energies, which are added to the model exactly.
         energy: Whether a solver gives the energy of each frame. Without it, `GreenFunction` is much
             faster for the Holstein model, whose forces are then computed in the dtype of the field.
+            None leaves the energy out only there.
 
     Returns:
         The force field.
@@ -176,7 +177,7 @@ def _clean_force_field(
     checkpoint: str | None,
     filling: float | None,
     device: str,
-    energy: bool,
+    energy: bool | None,
 ) -> ExactForceField | LearnedForceField:
     """The force field without disorder, see `choose_force_field`."""
     model = None if hamiltonian is None else hamiltonian(lattice)

@@ -26,7 +26,7 @@ from lattgnn.forcefield import LearnedForceField
 from lattgnn.lattice import Lattice
 from lattgnn.pretrained import find_checkpoint
 from lattgnn.run_records import CONFIG, PROVENANCE, AnyForceField, describe_force_field
-from lattgnn.serialize import versions
+from lattgnn.serialize import describe, versions
 
 PerComponent = float | tuple[float, ...]
 
@@ -65,6 +65,7 @@ def main(argv: Sequence[str]) -> None:
         def records(config: Mapping[str, Any]) -> dict[str, str]:
             raw = parser.dump(parsed, skip_unset=False)
             resolved = _resolved(yaml.safe_load(raw), config, dtype, initial["origin"], checkpoint)
+            resolved["force_field"] |= _resolved_solver(force_field)
             found = _provenance(argv, initial["seed"], compiled, checkpoint)
             found["earlier"] = _earlier_provenance(Path(out))
             resolved["code"] = code or None
@@ -227,6 +228,14 @@ def _resolved(
     return options
 
 
+def _resolved_solver(force_field: AnyForceField) -> dict[str, Any]:
+    """The options of a solver with what a tolerance, or the presence of a compiler, decides."""
+    clean = force_field.clean if isinstance(force_field, DisorderedForceField) else force_field
+    if isinstance(clean, LearnedForceField):
+        return {}
+    return {"solver": describe(clean.solver), "energy": clean.energy}
+
+
 def _provenance(
     argv: Sequence[str], seed: int, compiled: bool, checkpoint: dict[str, str] | None
 ) -> dict[str, Any]:
@@ -264,7 +273,7 @@ def _check_device(device: str) -> None:
 def _is_compiled(force_field: AnyForceField) -> bool:
     """Whether compiled code computes the electronic forces."""
     clean = force_field.clean if isinstance(force_field, DisorderedForceField) else force_field
-    return isinstance(clean, LearnedForceField) and clean.backend.is_compiled
+    return clean.is_compiled
 
 
 def _code(force_field: AnyForceField, *others: Any) -> dict[str, str]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -231,15 +232,27 @@ def _apply(
         n_draws: Number of consecutive steps whose noise is added.
     """
     kT, mass = temperature(integrator.kT, state.step), getattr(integrator, "mass", 1.0)
-    parameters = {"kT": kT, "gamma": integrator.gamma, "mass": mass}
-    updates = [coefficients(*some) for some in _of_components(parameters, state.field)]
-    n_draws *= any(update.noise > 0 for update in updates)
     shape, replica = state.field.shape, state.first_replica
+    updates = _updates(coefficients, kT, integrator.gamma, mass, shape[1:])
+    n_draws *= any([update.noise > 0 for update in updates])
     numbers = noise_request(state.seed, state.step, shape, first_replica=replica, n_draws=n_draws)
     if len(updates) == 1:
         advance(updates[0], numbers, forces, momentum, field)
     else:
         advance_components(updates, numbers, forces, momentum, field)
+
+
+@lru_cache(maxsize=16)  # the coefficients are the same at every step, unless kT changes
+def _updates(
+    coefficients: Callable[[float, float, float], Update],
+    kT: PerComponent,
+    gamma: PerComponent,
+    mass: PerComponent,
+    field_shape: Sequence[int],
+) -> list[Update]:
+    """One update, or those of the components if a parameter differs between them."""
+    parameters = {"kT": kT, "gamma": gamma, "mass": mass}
+    return [coefficients(*some) for some in _of_components(parameters, field_shape)]
 
 
 def check_components(parameters: Mapping[str, Any], field_shape: Sequence[int]) -> None:
@@ -263,14 +276,14 @@ def check_components(parameters: Mapping[str, Any], field_shape: Sequence[int]) 
 
 
 def _of_components(
-    parameters: dict[str, float | tuple[float, ...]], field: Tensor
+    parameters: dict[str, float | tuple[float, ...]], field_shape: Sequence[int]
 ) -> list[tuple[float, ...]]:
     """The parameters once if all are numbers, otherwise those of each component of the field."""
     given = {name: value for name, value in parameters.items() if isinstance(value, tuple)}
     if not given:
         return [tuple(parameters.values())]  # type: ignore[arg-type]
-    check_components(given, field.shape[1:])
-    n = field.shape[2]
+    check_components(given, field_shape)
+    n = field_shape[1]
     columns = [value if isinstance(value, tuple) else (value,) * n for value in parameters.values()]
     return list(zip(*columns, strict=True))
 

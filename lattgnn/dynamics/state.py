@@ -243,7 +243,8 @@ def evaluate(
         raise InputError(
             f"forces must have the field's shape {shape}, got {got}. Correct the force field."
         )
-    return None if energy is None else energy.detach(), forces.detach().to(field.dtype)
+    forces = forces if forces is out else forces.detach().to(field.dtype)
+    return None if energy is None else energy.detach(), forces
 
 
 def check_spins(shape: Sequence[int]) -> None:

@@ -167,6 +167,10 @@ class Hamiltonian(ABC):
     @property
     def field_shape(self) -> tuple[int, ...]:
         """Shape of one field, without batch dimensions."""
+        return self._field_shape
+
+    @cached_property  # every step of a run asks for the shape several times
+    def _field_shape(self) -> tuple[int, ...]:
         n_components = self.field_type.n_components
         return (self.lattice.n_sites, n_components) if n_components else (self.lattice.n_sites,)
 

@@ -304,7 +304,8 @@ def _mean(values: Array) -> tuple[float, float, float] | None:
 
 
 def _heading(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    text = name.replace("_", " ")
+    return text[0].upper() + text[1:]
 
 
 def _as_text(value: float | str) -> str:

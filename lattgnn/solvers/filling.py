@@ -1,5 +1,6 @@
 """The chemical potential that gives a number of electrons, for solvers that can only count them."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
@@ -10,6 +11,9 @@ from lattgnn.errors import InputError
 
 # The search for a bracket ends this far from the guess, in units of t.
 _FARTHEST = 1e3
+# The secant method gives up after so many trials, or at a step that is longer than this, in units
+# of t.
+_MOST_SECANTS, _FARTHEST_SECANT = 10, 1.0
 
 
 def find_mu(
@@ -57,6 +61,43 @@ def find_mu(
             f"there are {count(low):g} to {count(high):g}. Use another filling."
         )
     return cast(float, brentq(excess, low, high, xtol=precision))
+
+
+def refine_mu(
+    count: Callable[[float], float],
+    n_electrons: float,
+    guess: float,
+    step: float = 0.01,
+    tolerance: float = 1e-8,
+) -> float:
+    """μ with count(μ) = n_electrons by the secant method, from a close guess.
+
+    It needs about five calls, `find_mu` seven. Where the secant method does not converge, as in a
+    gap, `find_mu` takes over.
+
+    Args:
+        count: Number of electrons at a chemical potential. It must not decrease with it.
+        n_electrons: Number of electrons wanted.
+        guess: The guess, in units of t.
+        step: Distance of the second trial from the guess, about the error of the guess.
+        tolerance: Largest difference from `n_electrons`.
+
+    Returns:
+        The chemical potential, at which `count` has been called.
+    """
+    excess = _Excess(count, n_electrons, tolerance)
+    if excess(guess) == 0:
+        return guess
+    before, now = guess, guess - math.copysign(step, excess(guess))
+    for _ in range(_MOST_SECANTS):
+        if excess(now) == 0:
+            return now
+        slope = (excess(now) - excess(before)) / (now - before)
+        move = -excess(now) / slope if slope > 0 else math.inf
+        if abs(move) > _FARTHEST_SECANT:
+            break
+        before, now = now, now + move
+    return find_mu(count, n_electrons, guess, step, tolerance)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from lattgnn.lattice import Lattice
 class TightBinding(Protocol):
     """What a solver needs from a model: H(field), a Hermitian matrix with a fixed sparsity pattern.
 
-    Every `lattgnn.hamiltonians.Hamiltonian` has it. `DomainDiagonalization` also needs the model to
-    be hashable and its states to be numbered cell by cell, equally many per cell.
+    Every `lattgnn.hamiltonians.Hamiltonian` has it. Solvers of linear cost also need the model to
+    be hashable and its states to be numbered site by site, equally many per site.
     """
 
     @property

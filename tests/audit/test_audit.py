@@ -171,13 +171,23 @@ class TestFolder:
         with pytest.raises(InputError, match="other files"):
             audit_run(rough_run, tmp_path / "other", **options)
 
+    def test_what_a_killed_audit_has_left_half_written_is_removed(self, rough_run, tmp_path):
+        (tmp_path / "a").mkdir()
+        leftovers = ["a/.audit.json.0a1b2c3d.tmp.json", "a/patches/.00-0000.npz.0a1b2c3d.tmp.npz"]
+        (tmp_path / leftovers[0]).touch()
+        audit_run(rough_run, tmp_path / "a", n_patches=1, **SMALL)
+        (tmp_path / leftovers[1]).touch()
+        audit_run(rough_run, tmp_path / "a", n_patches=1, **SMALL)
+        assert not any((tmp_path / name).exists() for name in leftovers)
+        assert len(list((tmp_path / "a/patches").iterdir())) == 2
+
     @pytest.mark.slow
     def test_an_audit_keeps_its_frames_when_the_run_becomes_longer(self, rough, tmp_path):
         short = simulated(rough, tmp_path / "run", n_steps=3)
-        first = audit_run(short, tmp_path / "a", n_patches=2, **SMALL)
+        first = audit_run(short, tmp_path / "a", n_patches=5, **SMALL)
         longer = simulated(rough, tmp_path / "run", n_steps=6)
-        assert audit_run(longer, tmp_path / "a", n_patches=2, **SMALL) == first
-        assert audit_run(longer, n_patches=2, **SMALL).config["n_frames"] == 7
+        assert audit_run(longer, tmp_path / "a", n_patches=5, **SMALL) == first
+        assert audit_run(longer, n_patches=5, **SMALL).config["n_frames"] == 7
 
     @pytest.mark.slow
     def test_the_patches_are_a_dataset(self, rough_run, tmp_path, monkeypatch, capsys):

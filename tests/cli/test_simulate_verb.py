@@ -16,6 +16,7 @@ from lattgnn.dynamics import Trajectory
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
+from lattgnn.native import library
 from lattgnn.pretrained import pretrained_path
 from lattgnn.run_records import describe_force_field
 from lattgnn.solvers import ExactDiagonalization
@@ -112,6 +113,38 @@ def test_a_run_is_repeated_from_its_folder(simulate, change) -> None:
     assert simulate(QUENCH | change, "--out=a") == 0
     assert simulate("a/config.yaml", "--out=b") == 0
     assert same_numbers("a", "b")
+
+
+@pytest.mark.slow
+def test_the_folder_says_what_a_tolerance_has_become(simulate) -> None:
+    solver = {
+        "class_path": "lattgnn.solvers.DomainDiagonalization",
+        "init_args": {"kT": 0.1, "mu": 0.0, "core": 4, "tolerance": 1e-2},
+    }
+    force_field = QUENCH["force_field"] | {"solver": solver}
+    assert simulate(QUENCH | {"force_field": force_field}, "--out=a") == 0
+    found = yaml.safe_load(Path("a/config.yaml").read_text())["force_field"]
+    assert found["solver"]["init_args"]["buffer"] >= 1
+    assert found["energy"] is True
+    assert simulate("a/config.yaml", "--out=b") == 0
+    assert same_numbers("a", "b")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(library() is None, reason="needs a compiler")
+def test_compiled_forces_of_a_solver_leave_out_the_energy(simulate) -> None:
+    solver = {
+        "class_path": "lattgnn.solvers.GreenFunction",
+        "init_args": {"kT": 0.1, "mu": 0.0, "schedule": ["ring0:1", "mean"]},
+    }
+    force_field = QUENCH["force_field"] | {"solver": solver}
+    assert simulate(QUENCH | {"force_field": force_field}, "--out=a") == 0
+    assert "energy" not in Trajectory.open("a").arrays
+    assert Trajectory.open("a").fields[:].dtype == np.float32
+    assert simulate("a/config.yaml", "--out=b") == 0
+    assert same_numbers("a", "b")
+    assert simulate(QUENCH | {"force_field": force_field | {"energy": True}}, "--out=c") == 0
+    assert "energy" in Trajectory.open("c").arrays
 
 
 def test_the_folder_says_how_the_run_was_made(simulate, tmp_path) -> None:

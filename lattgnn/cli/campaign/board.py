@@ -83,7 +83,7 @@ class Board:
         """A table with one row for each verb."""
         from rich.table import Table
 
-        table = Table(title=f"campaign, {self.n_workers} workers", title_justify="left")
+        table = Table(title=f"campaign, workers: {self.n_workers}", title_justify="left")
         for heading in ("stage", *STATES, "seconds each"):
             table.add_column(heading, justify="left" if heading == "stage" else "right")
         for verb in dict.fromkeys(self.verbs.values()):

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from lattgnn.solvers.filling import find_mu
+from lattgnn.solvers.filling import find_mu, refine_mu
 from lattgnn.solvers.green.density import DenseGreens
 from lattgnn.solvers.green.poles import energy_poles, fermi_poles
-from lattgnn.solvers.green.schedule import Pole, make_schedule
+from lattgnn.solvers.green.schedule import Block, Pole, make_schedule
 from lattgnn.solvers.green.stencil_greens import StencilGreens
 from lattgnn.solvers.solver import Solver, TightBinding
 
@@ -23,6 +23,8 @@ _SMALLEST_ENERGY_TOLERANCE = 1e-7
 _ELECTRONS = 1e-8
 # The first, rough search for μ uses these.
 CHEAP_ENTRIES = ("ring0:2",)
+# What the energy uses besides the entries of the schedule.
+ENERGY_ENTRIES = ("ring0:0",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +92,11 @@ class OneField:
         """The chemical potential: without a guess first with the cavity method."""
         if guess is None:
             low, high = self.bounds
-            guess = self._search(n_electrons, (low + high) / 2, (high - low) / 4, CHEAP_ENTRIES)
-        return self._search(n_electrons, guess, 0.01, self.entries)
-
-    def _search(
-        self, n_electrons: float, guess: float, width: float, entries: tuple[str, ...]
-    ) -> float:
-        count = partial(self._count, entries)
-        return find_mu(count, n_electrons, guess, max(width, 1e-3), _ELECTRONS)
+            rough = partial(self._count, CHEAP_ENTRIES)
+            center, width = (low + high) / 2, max((high - low) / 4, 1e-3)
+            guess = find_mu(rough, n_electrons, center, width, _ELECTRONS)
+        count = partial(self._count, self.entries)
+        return refine_mu(count, n_electrons, guess, tolerance=_ELECTRONS)
 
     def _count(self, entries: tuple[str, ...], mu: float) -> float:
         return float(self.greens.electrons(self._density(entries, mu)))
@@ -133,10 +132,15 @@ def spectrum_bounds(
 def _blocks_from(
     schedule: tuple[Pole, ...], poles: tuple[tuple[float, float], ...]
 ) -> tuple[Pole, ...]:
-    """Poles with the block and rounds of the nearest pole of a schedule, by their ratio."""
+    """Poles with the block and rounds of the nearest pole of a schedule, by their ratio.
+
+    The energy is more sensitive to high frequencies than ρ, so "ring0:0" stands for "mean".
+    """
     found = []
     for frequency, weight in poles:
         distance = [abs(math.log(frequency / pole.frequency)) for pole in schedule]
         nearest = schedule[distance.index(min(distance))]
+        if nearest.block.kind == "mean":
+            nearest = replace(nearest, block=Block("ring", 0), rounds=0)
         found.append(replace(nearest, frequency=frequency, weight=weight))
     return tuple(found)

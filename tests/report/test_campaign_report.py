@@ -1,0 +1,100 @@
+"""The results of a campaign, from what the analyses of its points have written."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+from matplotlib.collections import LineCollection
+
+from lattgnn.report import campaign_dataset, scan_plot, write_campaign_report
+from lattgnn.report.campaign_report import ScanCurve
+from lattgnn.report.quench_arrays import write_dataset
+
+TIMES = np.array([0.0, 1.0, 2.0, 4.0])
+
+
+def analysis(out: Path, number: int, seeds: list[int], length: float) -> dict:
+    """The files of an analysis of one run per seed, whose length is `length` + its seed."""
+    folder = out / f"analyze/{number}"
+    folder.mkdir(parents=True)
+    runs = [out / f"simulate/{number}/seed-{seed}" for seed in seeds]
+    values = np.tile(length + np.array(seeds, dtype=np.float64), (len(TIMES), 1))
+    arrays = xarray.Dataset(
+        {"length_correlation": (("time", "replica"), values)},
+        {
+            "time": TIMES,
+            "run": ("replica", np.arange(len(seeds), dtype=np.int32)),
+            "step": ("time", np.arange(len(TIMES), dtype=np.int32)),
+        },
+        {"runs": ", ".join(map(str, runs))},
+    )
+    write_dataset(arrays, folder / "arrays.nc")
+    metrics = {
+        "n_runs": len(seeds),
+        "n_replicas": len(seeds),
+        "final_length_from_correlation": length + float(np.mean(seeds)),
+        "final_length_from_correlation_error": 0.5,
+        "growth_exponent_from_correlation": 0.4,
+        "growth_interval_from_correlation": [0.3, 0.5],
+        "order": "checkerboard",
+    }
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    found = {("simulate", number, s): run for s, run in zip(seeds, runs, strict=True)}
+    return found | {("analyze", number, seed): folder for seed in seeds}
+
+
+def test_results_are_arrays_over_parameters_and_seeds(tmp_path):
+    points = [{"g": 2.0, "kT": 0.1}, {"g": 3.0, "kT": 0.1}, {"g": 3.0, "kT": 0.5}]
+    folders = analysis(tmp_path, 0, [0, 1], 10.0) | analysis(tmp_path, 2, [1], 20.0)
+    data = campaign_dataset(points, 2, folders, {"kT": ["simulate.a", "simulate.b"]})
+    length = data.length_correlation
+    assert length.dims == ("g", "kT", "seed", "replica", "time")
+    assert length.sel(g=2, kT=0.1, seed=1).values == pytest.approx(11.0)
+    assert length.sel(g=3, kT=0.5, seed=1).values == pytest.approx(21.0)
+    assert np.isnan(length.sel(g=3, kT=0.5, seed=0)).all()  # this seed has failed
+    assert np.isnan(length.sel(g=3, kT=0.1)).all()  # and so has this point
+    assert data.growth_interval_from_correlation_high.sel(g=2, kT=0.1) == 0.5
+    assert data.kT.attrs["options"] == "simulate.a, simulate.b"
+
+
+def test_a_sparse_scan_keeps_its_points(tmp_path):
+    points = [{"a": float(n), "b": float(n)} for n in range(11)]
+    data = campaign_dataset(points, 1, analysis(tmp_path, 4, [0], 10.0))
+    assert data.length_correlation.dims == ("point", "seed", "replica", "time")
+    assert data.b.values == pytest.approx(np.arange(11))
+    assert float(data.length_correlation.isel(point=4).mean()) == pytest.approx(10.0)
+
+
+@pytest.mark.slow
+def test_the_report_shows_numbers_against_the_parameter(tmp_path):
+    points = [{"kT": 0.1}, {"kT": 0.5}]
+    folders = analysis(tmp_path, 0, [0, 1], 10.0) | analysis(tmp_path, 1, [0, 1], 20.0)
+    write_campaign_report(tmp_path, "Growth", points, 2, folders)
+    assert xarray.open_dataset(tmp_path / "results.nc").sizes["kT"] == 2
+    page = (tmp_path / "report.html").read_text()
+    assert "kT=0.5" in page and "Growth exponent from correlation against kT" in page
+    names = {path.stem for path in (tmp_path / "figures").glob("*.png")}
+    assert "final_length_from_correlation_against_kT" in names and "length_correlation" in names
+
+
+def test_nothing_is_written_without_results(tmp_path):
+    write_campaign_report(tmp_path, "Growth", [{"kT": 0.1}], 1, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_intervals_are_bars_and_the_guide_is_a_line():
+    curve = ScanCurve(
+        *np.array([[0.1, 1.0, 2.0], [0.2, 0.3, 0.4], [0.1, np.nan, 0.3], [0.4, 1, 1]])
+    )
+    figure = scan_plot({"g=2": curve}, "exponent", "kT", guide=0.5)
+    (axes,) = figure.axes
+    assert axes.get_xscale() == "log" and np.asarray(axes.lines[-1].get_ydata()) == pytest.approx(
+        0.5
+    )
+    (collection,) = axes.collections
+    assert isinstance(collection, LineCollection)
+    bars = np.array(collection.get_segments())
+    assert bars[0][:, 1] == pytest.approx([0.1, 0.4])
+    assert bars[1][0, 1] == pytest.approx(0.3)  # no lower end
