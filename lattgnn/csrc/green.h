@@ -81,9 +81,11 @@ inline V reciprocal(V a) { return T(1) / a; }
 
 // Rows of a buffer hold PAD numbers, the TILE cells of the tile, and PAD numbers. An array holds its planes one after
 // the other in each row.
-constexpr long TILE = 256, WIDTH = PAD + TILE + PAD;
+constexpr long WIDTH = PAD + TILE + PAD;
 // Rows of a tile along the first axis, at most. More would leave the cache, fewer compute more margins.
 constexpr long TILE_ROWS = 128;
+// Rows of a slab of a tile, where there are three axes, at most.
+constexpr long MIDDLE_ROWS = 32;
 
 // A row that a stage reads: number of the array (0 is the input, -1 the accumulator), how far it lies ahead along
 // the first two axes, and the offsets along the last axis.
@@ -267,9 +269,9 @@ class Job {
     void cut() {
         const int64_t* extent = request.extent;
         const auto columns = pieces(extent[2], TILE, LANES);
-        const auto middles = pieces(extent[1], extent[1] > 1 ? 16 : 1, 1);
+        const auto middles = pieces(extent[1], MIDDLE_ROWS, 1);
         // As many tiles as threads, if one sample has to keep all of them busy.
-        long n_rows = std::max<long>(32, TILE_ROWS / (1 * (extent[1] > 1 ? 16 : 1)));
+        long n_rows = extent[1] > 1 ? TILE_ROWS / 4 : TILE_ROWS;
         const long others = long(columns.size()) * middles.size() * request.n_batch;
         if (others < request.n_threads) n_rows = std::min(n_rows, extent[0] * others / request.n_threads + 1);
         for (const Range& column : columns)

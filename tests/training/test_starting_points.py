@@ -135,6 +135,8 @@ def test_the_state_of_a_shipped_file_cannot_be_continued(tiny_fit, capsys):
     assert tiny_fit("test", "shipped-test", *options) == 0
 
 
+# The fields are those of the training on purpose, drawn with the same seed.
+@pytest.mark.filterwarnings("ignore:test fields of .* are training fields")
 def test_a_checkpoint_knows_its_training_fields_and_test_compares_them(tiny_fit, capsys):
     found = tiny_fit.checkpoint("whole")["lattgnn"]["field_statistics"]
     assert found["n_frames"] == 17 and list(found["periodic"]) == [True, True]

@@ -34,12 +34,15 @@ Row = tuple[int, int, int]
 """Array, and steps along the first two axes."""
 
 
-def library_source(pipelines: Sequence[Sequence[Stage]], n_parameters: int, double: bool) -> str:
+def library_source(
+    pipelines: Sequence[Sequence[Stage]], n_parameters: int, n_axes: int, double: bool
+) -> str:
     """The source of a library with the function `green_run`.
 
     Args:
         pipelines: Stages of each pipeline. The last one adds to the accumulator.
         n_parameters: Parameters of each pole.
+        n_axes: Axes of the lattice.
         double: Whether to compute in float64, otherwise in float32.
     """
     texts, tables, n_slots, reach, most_rows = [], [], 0, 0, 1
@@ -65,10 +68,13 @@ def library_source(pipelines: Sequence[Sequence[Stage]], n_parameters: int, doub
     # A margin of the last stage adds up over the stages; a vector may reach beyond it on each side.
     n_stages = max(map(len, pipelines))
     pad = -(-(reach * n_stages + 16) // 16) * 16
+    # Long rows, because the start of a function costs time too. Where there are three axes, a slab
+    # has many rows, which should stay in the cache.
+    tile = 64 if n_axes == 3 else 256
     head = [
         f"#define DOUBLE {int(double)}",
         f"typedef {'double' if double else 'float'} T;",
-        f"constexpr long PAD = {pad}, N_SCRATCH = {n_slots + 1};",
+        f"constexpr long TILE = {tile}, PAD = {pad}, N_SCRATCH = {n_slots + 1};",
         f"constexpr int N_PARAMETERS = {n_parameters}, MOST_NEEDS = {most_rows};",
     ]
     end = f"const Pipeline pipelines[] = {{{list_of_all}}};\n}}  // namespace\n"

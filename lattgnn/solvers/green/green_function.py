@@ -14,6 +14,7 @@ from lattgnn.solvers.green.density import DenseGreens, dense_greens
 from lattgnn.solvers.green.fast_forces import FastForces
 from lattgnn.solvers.green.one_field import (
     CHEAP_ENTRIES,
+    ENERGY_ENTRIES,
     SHARE_OF_POLES,
     OneField,
     poles_for,
@@ -196,7 +197,8 @@ class GreenFunction(Solver):
         greens = dense_greens(hamiltonian, field.device)
         elements = hamiltonian.elements(field.to(torch.float64).reshape(-1, *shape))
         entries = self._entries(greens)
-        all_entries = entries if self.filling is None else (*CHEAP_ENTRIES, *entries)
+        all_entries = entries if "mean" not in entries else (*ENERGY_ENTRIES, *entries)
+        all_entries = all_entries if self.filling is None else (*CHEAP_ENTRIES, *all_entries)
         if not self.conservative:
             greens = compiled_greens(hamiltonian, field.device, all_entries) or greens
         guesses = [None] * len(elements) if mu is None else mu.reshape(-1).tolist()

@@ -6,7 +6,7 @@ import ctypes
 import hashlib
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -61,7 +61,7 @@ class CompiledSums:
         self._n_parameters, double = pipelines.n_parameters, dtype == torch.float64
         functions = generated_library(
             f"{_checksum_of_generator()} {double} {pipelines.key}",
-            lambda: library_source(pipelines.stages, pipelines.n_parameters, double),
+            partial(_source, pipelines, double),
             _SYMBOLS,
         )
         if functions is None:
@@ -157,6 +157,11 @@ def _three_axes(extent: tuple[int, ...]) -> tuple[int, int, int]:
     *others, last = extent
     first, second = (*others, 1, 1)[:2]
     return first, second, last
+
+
+def _source(pipelines: Pipelines, double: bool) -> str:
+    n_axes = len(pipelines.stencil.extent)
+    return library_source(pipelines.stages, pipelines.n_parameters, n_axes, double)
 
 
 @cache

@@ -11,7 +11,7 @@ from torch import Tensor
 from lattgnn.solvers.filling import find_mu, refine_mu
 from lattgnn.solvers.green.density import DenseGreens
 from lattgnn.solvers.green.poles import energy_poles, fermi_poles
-from lattgnn.solvers.green.schedule import Pole, make_schedule
+from lattgnn.solvers.green.schedule import Block, Pole, make_schedule
 from lattgnn.solvers.green.stencil_greens import StencilGreens
 from lattgnn.solvers.solver import Solver, TightBinding
 
@@ -23,6 +23,8 @@ _SMALLEST_ENERGY_TOLERANCE = 1e-7
 _ELECTRONS = 1e-8
 # The first, rough search for μ uses these.
 CHEAP_ENTRIES = ("ring0:2",)
+# What the energy uses besides the entries of the schedule.
+ENERGY_ENTRIES = ("ring0:0",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,10 +132,15 @@ def spectrum_bounds(
 def _blocks_from(
     schedule: tuple[Pole, ...], poles: tuple[tuple[float, float], ...]
 ) -> tuple[Pole, ...]:
-    """Poles with the block and rounds of the nearest pole of a schedule, by their ratio."""
+    """Poles with the block and rounds of the nearest pole of a schedule, by their ratio.
+
+    The energy is more sensitive to high frequencies than ρ, so "ring0:0" stands for "mean".
+    """
     found = []
     for frequency, weight in poles:
         distance = [abs(math.log(frequency / pole.frequency)) for pole in schedule]
         nearest = schedule[distance.index(min(distance))]
+        if nearest.block.kind == "mean":
+            nearest = replace(nearest, block=Block("ring", 0), rounds=0)
         found.append(replace(nearest, frequency=frequency, weight=weight))
     return tuple(found)
