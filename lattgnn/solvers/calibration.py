@@ -20,7 +20,7 @@ from lattgnn.solvers.solver import Solver, TightBinding
 # Errors are heavy-tailed: a few sites in rare fields make up most of them.
 _N_FIELDS = 20
 
-# Standard deviation of the reference fields, about that of the start of the quenches of the Holstein
+# Standard deviation of the reference fields: about that of the starts of quenches in the Holstein
 # model.
 REFERENCE_STD = 5.0
 

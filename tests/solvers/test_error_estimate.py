@@ -111,7 +111,6 @@ def test_impossible_estimates_are_refused():
 
 def test_a_tolerance_becomes_the_smallest_buffer_that_reaches_it(monkeypatch):
     monkeypatch.setattr(calibration, "_N_FIELDS", 3)
-    calibration._smallest_buffer.cache_clear()
     model = Holstein(square(30))
     wanted = DomainDiagonalization(0.2, 0.0, core=3, tolerance=3e-3, reference_std=3.0)
     found = wanted.resolved(model)
@@ -141,7 +140,6 @@ def test_the_caller_can_give_reference_fields():
 
 def test_a_tolerance_without_an_exact_reference_is_refused(monkeypatch):
     monkeypatch.setattr(calibration, "MOST_EXACT_STATES", 50)
-    calibration._smallest_buffer.cache_clear()
     solver = DomainDiagonalization(0.1, 0.0, core=3, tolerance=1e-9)
     with pytest.raises(InputError, match="1e-09 is not reached by a buffer of 1 around a core of"):
         solver.resolved(Holstein(square(12)))

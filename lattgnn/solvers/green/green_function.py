@@ -1,7 +1,7 @@
 """The solver: the density matrix from Green's functions by message passing, at linear cost."""
 
 from dataclasses import dataclass, field, is_dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,7 @@ from lattgnn.solvers.green.one_field import (
 from lattgnn.solvers.green.schedule import Block, Pole, make_schedule, parse_entry
 from lattgnn.solvers.green.stencil_blocks import is_treelike_stencil
 from lattgnn.solvers.green.stencil_greens import compiled_greens, usable_stencil
+from lattgnn.solvers.model_cache import model_cache
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
 _SMALLEST_TOLERANCE = 1e-11
@@ -259,7 +260,7 @@ def _tree_entries(greens: DenseGreens) -> tuple[str, ...] | None:
 
 
 # A program may ask for the same model many times.
-@lru_cache(maxsize=16)
+@model_cache(16)
 def _reference_entries(solver: GreenFunction, hamiltonian: TightBinding) -> tuple[str, ...]:
     """The entries that reach the tolerance in random fields on a small copy of the lattice."""
     entries = _tree_entries(dense_greens(hamiltonian, torch.device("cpu")))

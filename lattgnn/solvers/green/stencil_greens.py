@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from lattgnn.solvers.green.stages import TRACE, density_results
 from lattgnn.solvers.green.stencil import Stencil, find_stencil, on_diagonal
 from lattgnn.solvers.green.stencil_blocks import stencil_blocks
 from lattgnn.solvers.green.tensor_sums import TensorSums
+from lattgnn.solvers.model_cache import model_cache
 from lattgnn.solvers.solver import TightBinding
 from lattgnn.solvers.subsystems import transposed_elements
 
@@ -196,7 +196,7 @@ def compiled_greens(
 
 
 # Depends on the model and the kinds of poles alone, so every step of a trajectory uses the same.
-@lru_cache(maxsize=4)
+@model_cache(4)
 def stencil_greens(hamiltonian: TightBinding, kinds: Kinds) -> StencilGreens | None:
     """Compiled programs for a Hamiltonian, None where there are none."""
     stencil = usable_stencil(hamiltonian, kinds)
