@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lattgnn.dynamics import initial_state
-from lattgnn.forcefield import ExactForceField
+from lattgnn.forcefield import LearnedForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein
 from lattgnn.lattice import bond_orbits, cubic, kagome, square
 from lattgnn.memory import require_memory
@@ -57,7 +57,6 @@ def test_a_long_cutoff_on_a_small_torus_names_the_extent_that_it_needs():
 
 
 def test_the_state_of_a_run(two_gigabytes_free):
-    solver = ExactDiagonalization(kT=0.1, mu=0.0)
-    force_field = ExactForceField(Holstein(square(10_000)), solver)
+    force_field = LearnedForceField.pretrained("holstein-square-small", square(10_000))
     with pytest.raises(ValueError, match="^a state of 100,000,000 numbers needs 4 GB of memory"):
         initial_state(force_field, seed=0)

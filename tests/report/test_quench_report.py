@@ -73,6 +73,7 @@ def test_domains_grow(quench):
     assert 0.15 < given.exponent < 0.8 and given.n_replicas == 3
 
 
+@pytest.mark.slow
 def test_report_files(quench, tmp_path):
     metrics = write_quench_report(quench, tmp_path / "out", title="A quench", movie="none")
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
@@ -170,7 +171,13 @@ def test_a_vector_is_the_sum_of_its_components(quench):
 
 
 @pytest.mark.parametrize(
-    "lattice", [triangular(12), kagome(6), square(9)], ids=lambda lattice: lattice.name
+    "lattice",
+    [
+        pytest.param(triangular(12), marks=pytest.mark.slow),
+        pytest.param(kagome(6), marks=pytest.mark.slow),
+        square(9),
+    ],
+    ids=lambda lattice: lattice.name,
 )
 def test_without_two_colors_the_peak_of_s_q_is_the_order(lattice):
     """A growing wave is planted on a uniform field; ±Q of a real field are one wave."""

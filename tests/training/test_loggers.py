@@ -71,6 +71,7 @@ def recorded(folder: str | Path | None) -> list[Path]:
 
 
 @pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
+@pytest.mark.slow
 def test_two_trainings_in_one_folder_without_key_and_network(tmp_path):
     start = time.monotonic()
     loggers = [OfflineWandbLogger(save_dir=tmp_path) for _ in range(2)]
@@ -151,6 +152,7 @@ def test_wandb_mode_disabled_writes_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.glob("wandb-*/wandb/*run-*"))
 
 
+@pytest.mark.slow
 def test_pickles_for_spawned_processes(tmp_path):
     logger = OfflineWandbLogger(save_dir=tmp_path)
     logger.log_metrics({"loss": 1.0}, step=1)

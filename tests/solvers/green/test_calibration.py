@@ -17,6 +17,7 @@ def rms_error(solver: Solver, model: Holstein, fields: torch.Tensor) -> float:
     return float(error[..., model.rows == model.cols].square().mean().sqrt())
 
 
+@pytest.mark.slow
 def test_a_tolerance_is_reached_on_the_reference_fields_with_smaller_blocks_at_higher_poles(rng):
     model = Holstein(square(6))
     fields = 2 * torch.randn(2, 36, dtype=torch.float64, generator=rng)
