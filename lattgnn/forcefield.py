@@ -12,7 +12,7 @@ from torch import Tensor
 from lattgnn.backends import Backend
 from lattgnn.checkpoint import load_model, save_model
 from lattgnn.checkpoint_checks import check_field_type
-from lattgnn.errors import InputError
+from lattgnn.errors import InputError, InputTypeError
 from lattgnn.field_statistics import FieldStatistics
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -93,6 +93,7 @@ class ExactForceField:
             InputError: The field is not finite or does not have the shape of this lattice, or `out`
                 is not like it.
         """
+        _check_tensor(field)
         if out is not None:
             _check_out(field, out)
         if self._fast is not None and field.device.type == "cpu" and field.dtype in _FAST_DTYPES:
@@ -380,6 +381,7 @@ class LearnedForceField:
             InputError: The field is not finite or does not have the shape of this lattice, or `out`
                 is not like it.
         """
+        _check_tensor(field)
         if out is not None:
             _check_out(field, out)
         into_inference = out is not None and out.is_inference()
@@ -533,6 +535,14 @@ class LearnedForceField:
         return [
             find_mu(partial(electrons, one=one), count, precision=1e-7) for one in field.split(1)
         ]
+
+
+def _check_tensor(field: object) -> None:
+    """Refuse an array of another library, which would fail in a place that says less."""
+    if not isinstance(field, Tensor):
+        raise InputTypeError(
+            f"field must be a torch tensor, got {type(field).__name__}. Use torch.as_tensor(field)."
+        )
 
 
 def _check_out(field: Tensor, out: Tensor) -> None:

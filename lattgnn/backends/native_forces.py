@@ -119,7 +119,7 @@ class NativeForces:
             bad = (~field.isfinite()).nonzero()[0].tolist()
             raise InputError(
                 f"field must be finite, got {field[tuple(bad)].item()!r} at index {bad}. "
-                "Use a smaller time step or a finite start."
+                "Use a finite field; in a run, a smaller time step."
             )
         return (parts.sum((1, 2)) if self.conservative else None), out
 

@@ -207,10 +207,8 @@ def open_store(path: Path, mode: str = "r") -> Trajectory:
         ValueError: if there is no trajectory, or it has another format version.
     """
     if not (path / "zarr.json").is_file():
-        raise InputError(
-            f"{str(path)!r} must be a trajectory written by simulate, but it is none. "
-            "Use another directory."
-        )
+        fault = "is no run of `lattgnn simulate`" if path.exists() else "does not exist"
+        raise InputError(f"{str(path)!r} {fault}. Give the folder of a run.")
     again = f"Remove {str(path)!r} and run the simulation again."
     try:
         group: Any = zarr.open_group(path, mode=mode, zarr_format=3)  # pyright: ignore[reportArgumentType]

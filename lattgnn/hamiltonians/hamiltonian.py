@@ -259,9 +259,14 @@ class Hamiltonian(ABC):
 
         Raises:
             InputTypeError: If the field does not have a floating-point dtype.
-            InputError: If its shape is not [..., *field_shape], or an entry is NaN or infinite.
+            InputError: If its shape is not [..., *field_shape], there is no field, or an entry is
+                NaN or infinite.
         """
         self.check_shape(field)
+        if field.numel() == 0:
+            raise InputError(
+                f"there must be at least one field, got the shape {list(field.shape)}."
+            )
         # Minimum and maximum are NaN if any entry is. Unlike torch.isfinite, this needs no mask of
         # the field's size, and the two numbers cost one transfer from a GPU.
         extremes = torch.stack(torch.aminmax(field.detach()))
@@ -269,5 +274,5 @@ class Hamiltonian(ABC):
             bad = torch.nonzero(~torch.isfinite(field))[0].tolist()
             raise InputError(
                 f"field must be finite, got {field[tuple(bad)].item()!r} at index {bad}. "
-                "Use a smaller time step or a finite start."
+                "Use a finite field; in a run, a smaller time step."
             )

@@ -34,9 +34,21 @@ def reference_model(hamiltonian: TightBinding, cells: int) -> TightBinding:
     Args:
         hamiltonian: The model, a dataclass.
         cells: Number of cells along each axis.
+
+    Raises:
+        InputError: If the model cannot be made there, such as one with a parameter for each site.
     """
     lattice = replace(hamiltonian.lattice, extent=(cells,) * hamiltonian.lattice.dim, periodic=True)
-    return replace(cast(Any, hamiltonian), lattice=lattice)
+    model: TightBinding = replace(cast(Any, hamiltonian), lattice=lattice)
+    try:
+        model.elements(torch.zeros(model.field_shape, dtype=torch.float64))
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise InputError(
+            f"the tolerance cannot be calibrated with random fields, because the model cannot be "
+            f"made on a lattice of {cells} cells along each axis ({error}). Hand over fields of "
+            "your own, solver.resolved(model, fields)."
+        ) from error
+    return model
 
 
 def reference_fields(hamiltonian: TightBinding, std: float, n_fields: int = _N_FIELDS) -> Tensor:

@@ -91,6 +91,8 @@ def estimate_error(
         True
     """
     flat = fields.reshape(-1, *hamiltonian.field_shape)
+    if len(flat) == 0:
+        raise InputError(f"there must be at least one field, got the shape {list(fields.shape)}.")
     n_samples = len(flat) if n_samples is None else n_samples
     if not 1 <= n_samples <= len(flat):
         raise InputError(

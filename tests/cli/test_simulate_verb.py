@@ -218,7 +218,7 @@ def test_a_run_starts_from_a_frame_of_another_one(simulate) -> None:
     [
         (["--initial.from=a", "--initial.seed=3"], "seed must differ from that of .*Use 4"),
         (["--initial.from=a:9"], r"has 4 frames, got frame 9. Use .*:-1"),
-        (["--initial.from=nowhere"], "must be a trajectory written by simulate"),
+        (["--initial.from=nowhere"], "'nowhere' does not exist"),
         (["--initial.from=a:1"], "momenta of frame 1 were not saved"),
         (["--initial.from=a", "--initial.n_replicas=3"], "multiple of the 2 replicas"),
         (["--initial.from=a", "--initial.field_std=1"], "field_std must not be given"),

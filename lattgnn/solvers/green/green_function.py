@@ -20,7 +20,7 @@ from lattgnn.solvers.green.one_field import (
     poles_for,
     spectrum_bounds,
 )
-from lattgnn.solvers.green.schedule import Block, Pole, make_schedule, parse_entry
+from lattgnn.solvers.green.schedule import Pole, make_schedule, parse_entry
 from lattgnn.solvers.green.stencil_blocks import is_treelike_stencil
 from lattgnn.solvers.green.stencil_greens import compiled_greens, usable_stencil
 from lattgnn.solvers.model_cache import model_cache
@@ -105,8 +105,14 @@ class GreenFunction(Solver):
                 f"only one of block and schedule can be given, got block={self.block!r} and "
                 f"schedule={self.schedule!r}. Set the other one to None (in YAML `block: null`)."
             )
-        if self.block is not None:
-            Block("ring", self.block)
+        if self.block is not None and not (type(self.block) is int and self.block >= 0):
+            raise InputError(
+                f"block must be a whole number, at least 0, got {self.block!r}. Use block=1."
+            )
+        if isinstance(self.schedule, str):
+            raise InputError(
+                f"schedule must be a list of entries, got {self.schedule!r}. Use ['ring1:2']."
+            )
         if self.schedule is not None:
             object.__setattr__(self, "schedule", tuple(self.schedule))
             make_schedule(((1.0, 1.0),), self.schedule)

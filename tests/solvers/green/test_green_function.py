@@ -226,7 +226,7 @@ def test_the_ground_state_is_refused_with_the_solvers_that_have_it():
         ({"mu": 0.0, "filling": 0.5}, "only one of mu and filling"),
         ({}, "one of mu and filling must be given"),
         ({"mu": 0.0, "block": 1, "schedule": ("ring1:1",)}, "only one of block and schedule"),
-        ({"mu": 0.0, "block": -1}, "a block must be"),
+        ({"mu": 0.0, "block": -1}, "block must be a whole number"),
         ({"mu": 0.0, "schedule": ("ring1",)}, "an entry of a schedule"),
         ({"mu": 0.0, "schedule": ()}, "at least one entry"),
         ({"mu": 0.0, "tolerance": 0.0}, "tolerance must be"),
