@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -76,7 +77,7 @@ class ExactForceField:
 
     def __call__(
         self, field: Float[Tensor, "..."], out: Float[Tensor, "..."] | None = None
-    ) -> tuple[Float[Tensor, "*batch"] | None, Float[Tensor, "..."]]:
+    ) -> tuple[Float[Tensor, "*batch"] | Any, Float[Tensor, "..."]]:  # None without `energy`
         """Total energy (None if it is not wanted) and forces −∂E/∂field.
 
         Args:

@@ -226,7 +226,9 @@ def main(
         out: Path of the results without a suffix.
     """
     path = Path(f"{out}.json")
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"cases": {}}
+    results: dict[str, Any] = {"cases": {}}
+    if path.exists():
+        results = json.loads(path.read_text(encoding="utf-8"))
     for name in CASES if cases is None else cases:
         with threads(1):
             results["cases"][name] = measure(CASES[name], quick, most_seconds)
@@ -276,7 +278,7 @@ def plot(results: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(PAGE, 2.6 * len(cases)), layout="constrained")
     axes = figure.subplots(len(cases), 2, squeeze=False)
     families = ("exact", "domains", "Green", "Chebyshev", "network")
-    colors = dict(zip(families, COLORS, strict=False))
+    colors: dict[str, str] = dict(zip(families, COLORS, strict=False))
     for (left, right), (name, case) in zip(axes, cases.items(), strict=True):
         _plot_costs(left, case, colors)
         _plot_errors(right, case, colors)

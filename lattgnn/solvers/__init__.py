@@ -1,12 +1,12 @@
 """From a Hamiltonian matrix to a density matrix."""
 
-from lattgnn.solvers.chebyshev import Chebyshev
+from lattgnn.solvers.chebyshev.solver import Chebyshev
 from lattgnn.solvers.domain import DomainDiagonalization
 from lattgnn.solvers.ed import ExactDiagonalization
 from lattgnn.solvers.error_estimate import ErrorEstimate, estimate_error
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
 from lattgnn.solvers.filling import find_mu
-from lattgnn.solvers.green import GreenFunction
+from lattgnn.solvers.green.green_function import GreenFunction
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from tests.audit.runs import simulated
 
 EXACT = ExactDiagonalization(kT=0.1, mu=0.0)
 #: Patches of 8 × 8 sites, small enough for a test.
-SMALL = {"core": 2, "halo": 3, "windows": 2, "solver": EXACT}
+SMALL: dict[str, Any] = {"core": 2, "halo": 3, "windows": 2, "solver": EXACT}
 
 
 def true_errors(run, force_field):
@@ -81,6 +82,7 @@ def test_saved_forces_are_used_and_a_network_is_not_needed(rough, tmp_path):
 def test_disorder_is_part_of_the_field_that_both_see(rough):
     disordered = DisorderedForceField(rough, BoxDisorder(width=4.0, seed=2))
     run = simulated(disordered, n_steps=2, n_replicas=1)
+    assert disordered.disorder is not None
     exact = DisorderedForceField(ExactForceField(rough.hamiltonian, EXACT), disordered.disorder)
     field = torch.from_numpy(run.fields[:])
     right = float((disordered(field)[1] - exact(field)[1]).square().mean())
@@ -129,6 +131,7 @@ class TestFilling:
         run = simulated(learned, n_steps=1, n_replicas=1)
         record, name = RunRecord(run), "holstein-square-small"
         (mu,) = [RunForces(run, record, name, needs_mu=True).frame(0, 0).mu]
+        assert mu is not None
         shifted = torch.from_numpy(run.fields[0]) + learned.hamiltonian.field_type.field_shift(mu)
         grand = LearnedForceField.pretrained("holstein-square-small", square(12))
         density = learned.hamiltonian.field_type.density(grand.electronic(shifted)[1])
@@ -162,14 +165,14 @@ class TestFolder:
 
     def test_another_audit_in_the_same_folder_is_refused(self, rough_run, tmp_path):
         options = SMALL | {"n_patches": 1}
-        audit_run(rough_run, tmp_path / "a", **options)
+        audit_run(rough_run, tmp_path / "a", **options)  # pyright: ignore[reportArgumentType]
         for change in ({"seed": 1}, {"halo": 2}, {"windows": 3}):
             with pytest.raises(InputError, match="holds an audit with"):
-                audit_run(rough_run, tmp_path / "a", **options | change)
+                audit_run(rough_run, tmp_path / "a", **options | change)  # pyright: ignore
         (tmp_path / "other").mkdir()
         (tmp_path / "other/thesis.tex").touch()
         with pytest.raises(InputError, match="other files"):
-            audit_run(rough_run, tmp_path / "other", **options)
+            audit_run(rough_run, tmp_path / "other", **options)  # pyright: ignore
 
     def test_what_a_killed_audit_has_left_half_written_is_removed(self, rough_run, tmp_path):
         (tmp_path / "a").mkdir()
@@ -235,7 +238,7 @@ class TestRefusals:
     def test_numbers_that_are_none(self, rough_run):
         for name in ("core", "halo", "n_patches", "windows", "seed", "n_checks"):
             with pytest.raises(InputError, match=name):
-                audit_run(rough_run, **{name: -1})
+                audit_run(rough_run, **cast(Any, {name: -1}))
 
 
 def test_the_result_is_json(rough_run):
@@ -251,7 +254,7 @@ def test_intervals_contain_the_error_of_all_sites_and_frames_in_at_least_nine_of
     options = SMALL | {"core": 4, "n_checks": 0, "n_patches": 40}
     covered = np.zeros(3)
     for seed in range(n_audits):
-        audit = audit_run(rough_run, seed=seed, **options)
+        audit = audit_run(rough_run, seed=seed, **options)  # pyright: ignore[reportArgumentType]
         for number, window in enumerate((*audit.windows, audit.total)):
             inside = (rough_run.steps >= window.first_step) & (rough_run.steps <= window.last_step)
             covered[number] += window.mse.low <= errors[inside].mean() <= window.mse.high

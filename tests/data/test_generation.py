@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -191,9 +192,9 @@ def test_a_damaged_part_with_a_file_of_the_user_is_not_replaced(recipe, made, tm
 def test_test_fields_that_are_training_fields_of_another_dataset_give_a_line(tmp_path):
     solver = ExactDiagonalization(kT=0.1, mu=0.0)
 
-    def made(name, *sources, seed=0, model=Holstein):
-        options = dict(root=tmp_path, name=name, n_workers=0, progress=False)
-        return generate(square(4), model, solver, list(sources), seed, **options)
+    def made(name, *sources, seed=0, model: Any = Holstein):
+        options: dict[str, Any] = {"root": tmp_path, "n_workers": 0, "progress": False}
+        return generate(square(4), model, solver, list(sources), seed, name=name, **options)
 
     train, test = (RandomFields(split, n_samples=2) for split in ("train", "test"))
     first = made("fitted", train, test)

@@ -33,7 +33,7 @@ class Trial(Solver):
 
     def solve_from(self, hamiltonian, field, mu):
         GUESSES.append(mu)
-        n_electrons, states = self.filling * hamiltonian.n_states, []
+        n_electrons, states = self.filling * hamiltonian.n_states, []  # pyright: ignore
         for number, one in enumerate(field):
             levels = np.linalg.eigvalsh(hamiltonian.matrix(one).numpy())
             guess, width = (0.0, 1.0) if mu is None else (float(mu[number]), 0.01)

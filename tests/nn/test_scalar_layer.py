@@ -1,5 +1,7 @@
 """The one-operation layer of scalars agrees with its parts, forward and backward."""
 
+from typing import cast
+
 import pytest
 import torch
 
@@ -39,8 +41,8 @@ def parts_and_whole(lattice, dtype, rng, batch=10):
         for block in net.blocks:
             y = block(y, graph, residual=True, first_order=first_order)
         y = net.readout(y, graph, first_order=first_order)
-        sum((k + 1) * part.square().sum() for k, part in enumerate(y)).backward()
-        gradients = [tensor.grad for tensor in (*x, *net.parameters())]
+        sum((k + 1) * part.square().sum() for k, part in enumerate(y)).backward()  # pyright: ignore
+        gradients = [cast(torch.Tensor, tensor.grad) for tensor in (*x, *net.parameters())]
         found.append([part.detach() for part in y] + [gradient.clone() for gradient in gradients])
     return found
 

@@ -1,5 +1,1 @@
 """The kernel polynomial method: electrons from Chebyshev moments, at a cost linear in sites."""
-
-from lattgnn.solvers.chebyshev.solver import Chebyshev
-
-__all__ = ["Chebyshev"]

@@ -1,6 +1,5 @@
 """Green's functions by message passing, at a cost linear in the number of sites."""
 
-from lattgnn.solvers.green.green_function import GreenFunction
 from lattgnn.solvers.green.schedule import Block, Pole
 
-__all__ = ["Block", "GreenFunction", "Pole"]
+__all__ = ["Block", "Pole"]

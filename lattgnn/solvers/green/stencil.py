@@ -275,8 +275,8 @@ def _density_coupling(
     offsets = []
     for state, key in enumerate(diagonal):
         rest = [
-            # the diagonal of a Hermitian matrix is real
-            one[index[key]].real + coupling * field.numpy()[state::n_sublattices]
+            # The diagonal of a Hermitian matrix is real.
+            np.real(one[index[key]]) + coupling * field.numpy()[state::n_sublattices]
             for one, field in zip(elements, fields, strict=True)
         ]
         if np.ptp(rest) > 1e-12 * (1 + np.max(np.abs(rest))):

@@ -106,7 +106,7 @@ def test_forces_are_derivatives_of_the_stated_energy(model, distance, kT, rng):
         fields = fields / fields.norm(dim=-1, keepdim=True)
         direction = direction - (direction * field).sum(-1, keepdim=True) * field
     for ensemble in ({"mu": -0.6}, {"filling": 0.3}):
-        solver = Chebyshev(kT, **ensemble, order=30, distance=distance)
+        solver = Chebyshev(kT, **ensemble, order=30, distance=distance)  # pyright: ignore
         force_field = ExactForceField(model, solver)
         energies = force_field.electronic(fields)[0]
         # Of fourth order: the error is h⁴ times the fifth derivative.
@@ -141,7 +141,7 @@ def test_a_distance_beyond_the_lattice_is_exact(rng):
 def test_a_batch_changes_nothing_and_the_density_is_hermitian(model, rng):
     fields = random_field(model, rng, 2, 3)
     for ensemble in ({"mu": 0.3}, {"filling": 0.6}):
-        solver = Chebyshev(0.3, **ensemble, distance=4)
+        solver = Chebyshev(0.3, **ensemble, distance=4)  # pyright: ignore[reportArgumentType]
         state, alone = solver.solve(model, fields), solver.solve(model, fields[1, 2])
         assert state.energy.shape == state.mu.shape == (2, 3)
         for part in ("energy", "mu", "density_elements"):

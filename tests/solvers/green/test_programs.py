@@ -55,7 +55,7 @@ def blocks_of_sites(stencil, lattice, block):
     found = []
     for site in range(lattice.n_sites):
         cell, sublattice = lattice.cells[site], lattice.sublattices[site]
-        places = by_sublattice[sublattice]
+        places = by_sublattice[sublattice]  # pyright: ignore[reportOptionalSubscript]
         found.append([lattice.site_index(cell + np.array(offset), s) for s, offset in places])
     return found
 
@@ -75,7 +75,7 @@ def expected_density(model, field, mu):
 def test_programs_give_the_density_of_plain_blocks(name):
     model = MODELS[name]()
     elements, fields = elements_of(model)
-    greens = StencilGreens(model, find_stencil(model), KINDS, compiled=False)
+    greens = StencilGreens(model, find_stencil(model), KINDS, compiled=False)  # pyright: ignore
     density = greens.density(elements, 0.3, SCHEDULE)
     assert np.abs(density[1].numpy() - expected_density(model, fields[1], 0.3)).max() < 1e-12
 
@@ -85,7 +85,7 @@ def test_a_hand_computed_cavity():
     model = Holstein(chain(8))
     stencil, w = find_stencil(model), 0.7
     pole = Pole(w, 2.0, Block("ring", 0), 0)
-    greens = StencilGreens(model, stencil, ((pole.block, 0),), compiled=False)
+    greens = StencilGreens(model, stencil, ((pole.block, 0),), compiled=False)  # pyright: ignore
     elements = model.elements(torch.zeros(1, 8, dtype=torch.float64))
     # a = 0.7 i + 0.2, and G = 1 / (a − 2/a).
     a = 1j * w + 0.2
@@ -104,8 +104,8 @@ def test_compiled_programs_agree_with_tensors(name):
     model = MODELS[name]()
     elements, _ = elements_of(model)
     stencil = find_stencil(model)
-    expected = StencilGreens(model, stencil, KINDS, compiled=False)
-    compiled = StencilGreens(model, stencil, KINDS)
+    expected = StencilGreens(model, stencil, KINDS, compiled=False)  # pyright: ignore
+    compiled = StencilGreens(model, stencil, KINDS)  # pyright: ignore[reportArgumentType]
     density = compiled.density(elements, 0.3, SCHEDULE)
     assert (density - expected.density(elements, 0.3, SCHEDULE)).abs().max() < 1e-12
     energy = compiled.energy(elements, 0.3, SCHEDULE)
@@ -115,7 +115,7 @@ def test_compiled_programs_agree_with_tensors(name):
 
 def forces_of(model, dtype):
     stencil = usable_stencil(model, KINDS)
-    return DensityForces(stencil, model.lattice, model.stiffness, KINDS, dtype)
+    return DensityForces(stencil, model.lattice, model.stiffness, KINDS, dtype)  # pyright: ignore
 
 
 @needs_compiler
@@ -125,7 +125,7 @@ def forces_of(model, dtype):
 def test_forces_are_those_of_the_density(dtype):
     model = Holstein(square(6, 300))  # two tiles along the rows
     field = torch.randn(2, 1800, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    greens = StencilGreens(model, find_stencil(model), KINDS, compiled=False)
+    greens = StencilGreens(model, find_stencil(model), KINDS, compiled=False)  # pyright: ignore
     density = greens.density(model.elements(field), 0.1, SCHEDULE)[:, model.rows == model.cols]
     expected = model.g * (density - 0.5) + model.classical_forces(field)
     out = torch.empty_like(field, dtype=dtype)
@@ -178,5 +178,5 @@ def test_no_compiler_no_compiled_programs(monkeypatch):
 
 def test_a_stencil_of_a_large_lattice_is_taken_from_a_small_one():
     stencil = find_stencil(Holstein(square(400), t=2.0, g=1.5))
-    assert stencil.extent == (400, 400) and not stencil.index
-    assert stencil.coupling == 1.5 and stencil.unit == 2.0
+    assert stencil.extent == (400, 400) and not stencil.index  # pyright: ignore
+    assert stencil.coupling == 1.5 and stencil.unit == 2.0  # pyright: ignore
