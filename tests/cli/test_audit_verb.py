@@ -62,8 +62,8 @@ def test_a_run_is_audited_with_table_json_pictures_page_and_labels(audit, tmp_pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["nowhere"], "must be a trajectory"),
-        (["."], "must be a trajectory"),
+        (["nowhere"], "does not exist"),
+        (["."], "is no run of"),
         (["run", "--n_patches=0"], "n_patches"),
         (["run", "--windows=x"], "windows"),
         (["run", "--halo=-1"], "halo"),
