@@ -17,7 +17,7 @@ from speed_report import MAIN
 from threadpoolctl import threadpool_limits
 
 from lattgnn.dynamics import Regular, VerletLangevin, initial_state, simulate
-from lattgnn.forcefield import LearnedForceField
+from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import Lattice
 from lattgnn.nn import HiddenChannels, OrbitNetwork
@@ -120,7 +120,7 @@ def race(contestants: dict[Any, Callable[[], float]], repeats: int) -> dict[Any,
     return {name: {"median": median(found), "min": min(found)} for name, found in times.items()}
 
 
-def stepping(force_field: LearnedForceField, plan: Plan) -> Callable[[], float]:
+def stepping(force_field: ExactForceField | LearnedForceField, plan: Plan) -> Callable[[], float]:
     """A measurement of whole steps: all of `simulate`, which saves the first and the last frame."""
     state = initial_state(force_field, seed=0, dtype=torch.float32, **START)
     run, n_sites = partial(simulate, force_field, LANGEVIN, state), force_field.lattice.n_sites
