@@ -28,10 +28,10 @@ class MultiQ:
 
     @property
     def n_q(self) -> Float[Array, "*batch"]:
-        """Effective number of arms, (Σ w)²/Σ w²: 1 for a single-Q order, 3 for an equal triple-Q."""
+        """Effective number of arms, (Σ w)²/Σ w²: 1 for single-Q, 3 for a triple-Q order."""
         square = np.square(self.weights).sum(axis=-1)
         whole = np.square(self.weights.sum(axis=-1))
-        return np.where(square > 0, whole, 0.0) / np.where(square > 0, square, 1.0)
+        return np.asarray(whole / np.where(square > 0, square, 1.0))
 
 
 def multi_q(

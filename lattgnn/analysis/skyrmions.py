@@ -71,7 +71,7 @@ def find_skyrmions(
         >>> spins /= np.linalg.norm(spins, axis=-1, keepdims=True)
         >>> found = find_skyrmions(spins, lattice)
         >>> print(found.radii.round(2), np.abs(found.core_charges).round(2))
-        [4.98] [0.5]
+        [5.] [0.5]
     """
     spins = np.asarray(spins, dtype=np.float64)
     charge = charge_density(spins, lattice)
@@ -91,8 +91,9 @@ def find_skyrmions(
     label = labels.max(axis=1)
     inside = label >= 0
     fraction = _negative_fraction(heights[inside])
-    areas = np.bincount(label[inside], found.areas[inside] * fraction, n_cores)
-    charges = np.bincount(label[inside], charge[inside] * fraction, n_cores)
+    areas, charges = np.zeros(n_cores), np.zeros(n_cores)
+    np.add.at(areas, label[inside], found.areas[inside] * fraction)
+    np.add.at(charges, label[inside], charge[inside] * fraction)
     # Sorted by core and then by height, the first site of each core is its center.
     sites = np.flatnonzero(core >= 0)
     sites = sites[np.lexsort((along[sites], core[sites]))]
