@@ -24,8 +24,7 @@ from typing import Any
 
 import torch
 from jsonargparse import auto_cli
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from solver_report import EXACT, plot, report
 from speed_timing import machine, threads
 from torch import Tensor
 
@@ -34,7 +33,7 @@ from lattgnn.files import atomic_write_bytes, atomic_write_text
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import DoubleExchange, Hamiltonian, Holstein
 from lattgnn.lattice import square
-from lattgnn.report.style import COLORS, PAGE, figure_png, styled
+from lattgnn.report.style import figure_png
 from lattgnn.serialize import versions
 from lattgnn.solvers import (
     Chebyshev,
@@ -48,7 +47,6 @@ ForceField = ExactForceField | LearnedForceField
 # A method makes the force field of a model.
 Method = Callable[[Hamiltonian], ForceField]
 
-EXACT = "exact diagonalization"
 SHIPPED = ("holstein-square", "holstein-square-small")
 
 
@@ -98,13 +96,6 @@ CASES = {
     "holstein-cold-strong": Case(holstein, kT=0.02, std=5.27),
     "holstein-cold-weak": Case(holstein, kT=0.02, std=0.5),
     "double-exchange": Case(double_exchange, kT=0.05, mu=-3.5, extent=24, n_fields=10),
-}
-TITLES = {
-    "holstein-strong": "Holstein, kT = 0.1, strong fields (std 5.27)",
-    "holstein-weak": "Holstein, kT = 0.1, weak fields (std 0.5)",
-    "holstein-cold-strong": "Holstein, kT = 0.02, strong fields (std 5.27)",
-    "holstein-cold-weak": "Holstein, kT = 0.02, weak fields (std 0.5)",
-    "double-exchange": "Double exchange, kT = 0.05, μ = −3.5, random spins",
 }
 
 
@@ -246,107 +237,6 @@ def main(
         atomic_write_text(path, json.dumps(results, indent=1) + "\n")
     atomic_write_text(f"{out}.md", report(results))
     atomic_write_bytes(f"{out}.png", figure_png(plot(results)))
-
-
-# Report
-
-
-def report(results: dict[str, Any]) -> str:
-    """Markdown with one table per case."""
-    loads = ", ".join(f"{name} {case['load']:.1f}" for name, case in results["cases"].items())
-    text = f"""\
-Made by `python scripts/benchmark_solvers.py` on {results["machine"]}, one thread. Load of the
-machine at the end of each case: {loads}. Errors are mean square errors of a component of the force
-in units of t², with standard errors over 60 independent fields (10 for double exchange) in float32.
-Times are medians of one evaluation of the forces.
-"""
-    return text + "".join(
-        f"\n### {TITLES[name]}\n\n{_table(case)}" for name, case in results["cases"].items()
-    )
-
-
-def _table(case: dict[str, Any]) -> str:
-    sizes = sorted({row["n_sites"] for row in case["costs"]})
-    shown = [n for n in sizes if n in (sizes[0], 10_000, 250_000, sizes[-1])]
-    head = ["Method", "MSE of the force", *(f"N = {n:,}, s" for n in shown), "ns per site"]
-    lines = [head, ["---"] * len(head)]
-    for name in dict.fromkeys(row["method"] for row in case["costs"]):
-        own = {row["n_sites"]: row["seconds"] for row in case["costs"] if row["method"] == name}
-        error = case["errors"].get(name)
-        text = f"{error['mse']:.1e} ± {error['standard_error']:.0e}" if error else "0"
-        times = [f"{own[n]:.2g}" if n in own else "" for n in shown]
-        largest = max(own)
-        lines.append([name, text, *times, f"{1e9 * own[largest] / largest:,.0f} (N = {largest:,})"])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-@styled
-def plot(results: dict[str, Any]) -> Figure:
-    """Per case: cost against size on the left, error against cost on the right."""
-    cases = results["cases"]
-    figure = Figure(figsize=(PAGE, 2.6 * len(cases)), layout="constrained")
-    axes = figure.subplots(len(cases), 2, squeeze=False)
-    families = ("exact", "domains", "Green", "Chebyshev", "network")
-    colors: dict[str, str] = dict(zip(families, COLORS, strict=False))
-    for (left, right), (name, case) in zip(axes, cases.items(), strict=True):
-        _plot_costs(left, case, colors)
-        _plot_errors(right, case, colors)
-        left.set_title(TITLES[name], loc="left")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    return figure
-
-
-def _plot_costs(axes: Axes, case: dict[str, Any], colors: dict[str, str]) -> None:
-    seen = set()
-    for name in dict.fromkeys(row["method"] for row in case["costs"]):
-        family = name.split()[0]
-        rows = [row for row in case["costs"] if row["method"] == name]
-        label = None if family in seen else _FAMILY_NAMES[family]
-        seen.add(family)
-        sites, seconds = zip(*((row["n_sites"], row["seconds"]) for row in rows), strict=True)
-        axes.loglog(sites, seconds, "-o", markersize=2.5, color=colors[family], label=label)
-    axes.set_xlabel("number of sites N")
-    axes.set_ylabel("seconds per force")
-
-
-_FAMILY_NAMES = {
-    "exact": EXACT,
-    "domains": "domains",
-    "Green": "Green's functions",
-    "Chebyshev": "Chebyshev",
-    "network": "shipped networks",
-}
-
-
-def _plot_errors(axes: Axes, case: dict[str, Any], colors: dict[str, str]) -> None:
-    for name, error in case["errors"].items():
-        family = name.split()[0]
-        largest = max(
-            (row for row in case["costs"] if row["method"] == name), key=lambda row: row["n_sites"]
-        )
-        cost = 1e9 * largest["seconds"] / largest["n_sites"]
-        marker = "s" if "tolerance" in name else "o"
-        axes.errorbar(
-            cost,
-            error["mse"],
-            yerr=error["standard_error"],
-            marker=marker,
-            markersize=4,
-            color=colors[family],
-        )
-        note = name.removeprefix(family).replace("tolerance", "").replace("holstein-square", "")
-        axes.annotate(
-            note.strip(" -"),
-            (cost, error["mse"]),
-            textcoords="offset points",
-            xytext=(4, 2),
-            fontsize=5,
-        )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("ns per site and force, largest lattice")
-    axes.set_ylabel("MSE of the force")
 
 
 if __name__ == "__main__":
