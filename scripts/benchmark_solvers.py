@@ -7,8 +7,9 @@
 A case is a model with the temperature of its electrons and a distribution of fields. Errors are
 those of the force on small lattices, where exact diagonalization gives the right values:
 the mean over many fields, with its standard error. The cost is the time of one evaluation of the
-forces on lattices of increasing size, on one thread. Methods take turns, so that all see the
-same state of the machine. A size is left out if a method would need more than `--most_seconds`.
+forces on lattices of increasing size, the CPU time of one thread, which other work on the machine
+disturbs least. Methods take turns, so that all see the same state of the machine. A size is left
+out if a method would need more than `--most_seconds`.
 """
 
 import json
@@ -153,7 +154,7 @@ def errors(case: Case, contestants: dict[str, Method], extent: int, n_fields: in
 def costs(
     case: Case, contestants: dict[str, Method], extents: tuple[int, ...], most_seconds: float
 ) -> list[dict]:
-    """Seconds of one evaluation by size and method; median of three, or one if it is long."""
+    """CPU seconds of one evaluation by size and method; median of three, or one if it is long."""
     rows: list[dict] = []
     slope = {EXACT: 3.0}  # the cost of all other methods is linear
     last: dict[str, tuple[int, float]] = {}
@@ -183,16 +184,18 @@ def costs(
 
 
 def _seconds(force_field: ForceField, field: Tensor) -> float:
-    """Time of one evaluation; short ones are repeated for at least 0.05 s."""
-    n_calls, start = 0, time.perf_counter()
-    while n_calls == 0 or time.perf_counter() - start < 0.05:
+    """CPU time of one evaluation; short ones are repeated for at least 0.05 s."""
+    n_calls, start = 0, time.process_time()
+    while n_calls == 0 or time.process_time() - start < 0.05:
         force_field(field)
         n_calls += 1
-    return (time.perf_counter() - start) / n_calls
+    return (time.process_time() - start) / n_calls
 
 
-def measure(case: Case, quick: bool, most_seconds: float) -> dict[str, Any]:
-    """Errors and costs of one case."""
+def measure(
+    case: Case, quick: bool, most_seconds: float, known: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Errors, or those of earlier results, and costs of one case."""
     extent, n_fields = (8, 4) if quick else (case.extent, case.n_fields)
     extents = (8, 12) if quick else (20, 32, 50, 100, 200, 320, 500, 1000)
     contestants = {}
@@ -202,11 +205,12 @@ def measure(case: Case, quick: bool, most_seconds: float) -> dict[str, Any]:
         except InputError:  # no block reaches the tolerance in this model
             continue
         contestants[name] = method
-    return {
-        "extent": extent,
-        "n_fields": n_fields,
-        "errors": errors(case, contestants, extent, n_fields),
+    if known is None:
+        found = errors(case, contestants, extent, n_fields)
+        known = {"extent": extent, "n_fields": n_fields, "errors": found}
+    return known | {
         "costs": costs(case, contestants, extents, most_seconds),
+        "most_seconds": most_seconds,
         "load": os.getloadavg()[0],
     }
 
@@ -215,6 +219,7 @@ def main(
     cases: list[str] | None = None,
     quick: bool = False,
     most_seconds: float = 20.0,
+    keep_errors: bool = False,
     out: str = "docs/benchmarks/solvers",
 ) -> None:
     """Measure, and write OUT.json, OUT.md and OUT.png.
@@ -223,6 +228,7 @@ def main(
         cases: Names in CASES. Default: all of them. Other cases in OUT.json are kept.
         quick: Use tiny lattices and few fields, to test that everything works.
         most_seconds: Leave out evaluations that are predicted to take longer.
+        keep_errors: Measure the costs only, and take the errors from OUT.json.
         out: Path of the results without a suffix.
     """
     path = Path(f"{out}.json")
@@ -230,8 +236,9 @@ def main(
     if path.exists():
         results = json.loads(path.read_text(encoding="utf-8"))
     for name in CASES if cases is None else cases:
+        known = results["cases"][name] if keep_errors else None
         with threads(1):
-            results["cases"][name] = measure(CASES[name], quick, most_seconds)
+            results["cases"][name] = measure(CASES[name], quick, most_seconds, known)
         results |= {"machine": machine(), "versions": versions()}
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_text(path, json.dumps(results, indent=1) + "\n")

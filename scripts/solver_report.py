@@ -25,7 +25,8 @@ def report(results: dict[str, Any]) -> str:
 Made by `python scripts/benchmark_solvers.py` on {results["machine"]}, one thread. Load of the
 machine at the end of each case: {loads}. Errors are mean square errors of a component of the force
 in units of t², with standard errors over 60 independent fields (10 for double exchange) in float32.
-Times are medians of one evaluation of the forces.
+Times are CPU times of one evaluation of the forces, medians of three. Sizes at which a method needs
+more than about two seconds are left out.
 """
     return text + "".join(
         f"\n### {TITLES[name]}\n\n{_table(case)}" for name, case in results["cases"].items()
@@ -74,7 +75,7 @@ def _plot_costs(axes: Axes, case: dict[str, Any], colors: dict[str, str]) -> Non
         sites, seconds = zip(*((row["n_sites"], row["seconds"]) for row in rows), strict=True)
         axes.loglog(sites, seconds, "-o", markersize=2.5, color=colors[family], label=label)
     axes.set_xlabel("number of sites N")
-    axes.set_ylabel("seconds per force")
+    axes.set_ylabel("CPU seconds per force")
 
 
 _FAMILY_NAMES = {
