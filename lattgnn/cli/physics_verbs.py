@@ -27,11 +27,13 @@ from lattgnn.pretrained import find_checkpoint
 from lattgnn.run_records import AnyForceField
 from lattgnn.serialize import describe
 from lattgnn.solvers import Solver
+from lattgnn.spin_orders import SpinOrder
 
 # Dataclasses that class_path may name. Without this, jsonargparse would make every field an option.
 BASES = [
     *(Lattice, Hamiltonian, Solver, Source),
     *(dynamics.Integrator, dynamics.SaveSchedule, dynamics.TemperatureProtocol),
+    *(dynamics.SpinTransferTorque, SpinOrder),
 ]
 
 

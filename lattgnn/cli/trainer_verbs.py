@@ -27,13 +27,14 @@ from lattgnn.cli.parser import OneLineErrors, instantiate
 from lattgnn.cli.run_directory import RunDirectory, check_continuation, nothing_left_if_refused
 from lattgnn.data import LatticeDataModule, Source
 from lattgnn.data.code_identity import CODE, warn_of_changed_code
-from lattgnn.dynamics import Integrator, TemperatureProtocol
+from lattgnn.dynamics import Integrator, SpinTransferTorque, TemperatureProtocol
 from lattgnn.errors import InputError, check_number
 from lattgnn.files import atomic_file, atomic_write_text
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.pretrained import find_checkpoint
 from lattgnn.solvers import Solver
+from lattgnn.spin_orders import SpinOrder
 from lattgnn.training.callbacks import RunRecord
 from lattgnn.training.checkpoints import (
     BEST,
@@ -283,9 +284,9 @@ def main(argv: list[str]) -> None:
 
 
 def _run(argv: list[str]) -> None:
-    set_parsing_settings(
-        subclasses_enabled=[Lattice, Hamiltonian, Solver, Source, Integrator, TemperatureProtocol]
-    )
+    data = [Lattice, Hamiltonian, Solver, Source, SpinOrder]
+    dynamics = [Integrator, TemperatureProtocol, SpinTransferTorque]
+    set_parsing_settings(subclasses_enabled=[*data, *dynamics])
     TrainerCLI(
         LitForceField,
         LatticeDataModule,

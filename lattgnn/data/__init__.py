@@ -8,6 +8,7 @@ from lattgnn.data.generation import dataset_config, generate
 from lattgnn.data.quenches import Quench, SpinQuench
 from lattgnn.data.random_fields import RandomFields, RandomSpins
 from lattgnn.data.sources import LabeledFields, Source
+from lattgnn.data.spin_sources import PerturbedOrders, ThermalSpins
 
 if TYPE_CHECKING:
     from lattgnn.data.datamodule import LatticeDataModule
@@ -18,12 +19,14 @@ __all__ = [
     "LabeledFields",
     "LatticeDataModule",
     "LatticeDataset",
+    "PerturbedOrders",
     "PublishedSnapshots",
     "Quench",
     "RandomFields",
     "RandomSpins",
     "Source",
     "SpinQuench",
+    "ThermalSpins",
     "dataset_config",
     "generate",
     "window_index",

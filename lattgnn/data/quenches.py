@@ -111,8 +111,8 @@ class Trajectories(Source):
     def _run(self, force_field: "_Recorder", seed: int) -> LabeledFields:
         """The labels of the frames of one trajectory."""
         state = self.start(force_field, seed)
-        kept = [force_field.frame(state)]
-        for last in self.steps[1:]:
+        kept = []
+        for last in self.steps:
             while state.step < last:
                 force_field.step = state.step + 1
                 state = self.stepper.step(force_field, state)

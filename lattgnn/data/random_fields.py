@@ -35,15 +35,13 @@ class RandomSamples(Source):
         return min(self.block_size, self.n_samples - task * self.block_size)
 
     @abstractmethod
-    def draw(
-        self, samples: Int[np.ndarray, " n"], field_shape: tuple[int, ...], seed: int
-    ) -> np.ndarray:
-        """The fields with these sample numbers, [n, *field_shape]."""
+    def draw(self, samples: Int[np.ndarray, " n"], exact: ExactForceField, seed: int) -> np.ndarray:
+        """The fields with these sample numbers, [n, *exact.field_shape]."""
 
     def label(self, exact: ExactForceField, task: int, seed: int) -> LabeledFields:
         """Draw and label one batch of fields."""
         samples = task * self.block_size + np.arange(self.n_frames_of(task))
-        field = self.draw(samples, exact.field_shape, seed)
+        field = self.draw(samples, exact, seed)
         energy, forces = exact.electronic(torch.from_numpy(field))
         return LabeledFields(field, forces.numpy(), energy.numpy(), np.full(len(samples), -1))
 
@@ -76,14 +74,12 @@ class RandomFields(RandomSamples):
         if not self.variances or min(self.variances) < 0:
             raise InputError(f"variances must be one or more numbers >= 0, got {self.variances!r}.")
 
-    def draw(
-        self, samples: Int[np.ndarray, " n"], field_shape: tuple[int, ...], seed: int
-    ) -> np.ndarray:
+    def draw(self, samples: Int[np.ndarray, " n"], exact: ExactForceField, seed: int) -> np.ndarray:
         """Gaussian fields; the variances take turns."""
         std = np.sqrt(self.variances)[samples % len(self.variances)]
         generator = np.random.Generator(np.random.PCG64(seed))
-        noise = generator.standard_normal((len(samples), *field_shape))
-        return noise * std.reshape(-1, *[1] * len(field_shape))
+        noise = generator.standard_normal((len(samples), *exact.field_shape))
+        return noise * std.reshape(-1, *[1] * len(exact.field_shape))
 
 
 @dataclass(frozen=True)
@@ -98,10 +94,8 @@ class RandomSpins(RandomSamples):
 
     makes_spins = True
 
-    def draw(
-        self, samples: Int[np.ndarray, " n"], field_shape: tuple[int, ...], seed: int
-    ) -> np.ndarray:
+    def draw(self, samples: Int[np.ndarray, " n"], exact: ExactForceField, seed: int) -> np.ndarray:
         """Normalized Gaussian vectors, which are uniform on the sphere."""
         generator = np.random.Generator(np.random.PCG64(seed))
-        vectors = generator.standard_normal((len(samples), *field_shape))
+        vectors = generator.standard_normal((len(samples), *exact.field_shape))
         return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)

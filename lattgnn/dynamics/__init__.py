@@ -8,6 +8,8 @@ from lattgnn.dynamics.philox import noise
 from lattgnn.dynamics.restart import FromRun, state_from_run
 from lattgnn.dynamics.runaway import RunawayFieldError
 from lattgnn.dynamics.schedule import Extended, LogSpaced, Regular, SaveSchedule
+from lattgnn.dynamics.spin_relaxation import OverdampedSpins, Relaxed, relax
+from lattgnn.dynamics.spin_transfer import SpinTransferTorque
 from lattgnn.dynamics.start import initial_spins, initial_state, thermal_momentum_std
 from lattgnn.dynamics.state import ForceField, InPlaceForceField, Integrator, State
 from lattgnn.dynamics.temperature import Cycle, LinearRamp, Steps, TemperatureProtocol
@@ -28,9 +30,12 @@ __all__ = [
     "LogSpaced",
     "MidpointLLG",
     "OverdampedLangevin",
+    "OverdampedSpins",
     "Regular",
+    "Relaxed",
     "RunawayFieldError",
     "SaveSchedule",
+    "SpinTransferTorque",
     "State",
     "Steps",
     "TemperatureProtocol",
@@ -39,6 +44,7 @@ __all__ = [
     "initial_spins",
     "initial_state",
     "noise",
+    "relax",
     "simulate",
     "state_from_run",
     "thermal_momentum_std",

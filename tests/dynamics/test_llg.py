@@ -158,7 +158,7 @@ def stationary_magnetization(monkeypatch, scheme: type, dt: float, kT: float) ->
     force_field = Zeeman(chain(len(grid)))
     state = State(field, torch.zeros_like(field), force_field(field)[1])
     monkeypatch.setattr(
-        "lattgnn.dynamics.llg.noise", lambda *_, **__: grid.expand(len(nodes), -1, -1)
+        "lattgnn.dynamics.spin_integrator.noise", lambda *_, **__: grid.expand(len(nodes), -1, -1)
     )
     after = scheme(dt, kT, 0.7).step(force_field, state).field[..., 2].clamp(-1, 1).numpy()
     polynomials = legendre.legvander(after, len(nodes) - 1)  # P_l(z') of each node and noise
@@ -241,3 +241,46 @@ def test_scalar_fields_are_refused(harmonic):
     field = torch.zeros(1, 3).double()
     with pytest.raises(ValueError, match=r"must be spins \[n_sites, 3\], got \[3\]"):
         MidpointLLG(0.1, 0.1, 0.1).step(harmonic(3), State(field, field, field))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_spins_keep_their_length_over_many_steps(scheme):
+    force_field = Zeeman(chain(3), exchange=1.0)
+    integrator, state = scheme(0.1, 2.0, 0.5), initial_spins(force_field, 1)
+    largest = 0.0
+    for n in range(100_000):
+        state = integrator.step(force_field, state)
+        if n % 1000 == 999:
+            largest = max(largest, float((state.field.norm(dim=-1) - 1).abs().max()))
+    assert largest < 1e-12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kT", [0.4, 1.0, 2.5])
+def test_coupled_spins_are_in_equilibrium(kT):
+    """Heisenberg chain: M. E. Fisher, Am. J. Phys. 32, 343 (1964), by the transfer matrix.
+
+    E = −J (coth K − 1/K) per bond, K = J/kT;  ⟨S_0·S_r⟩ = u^r, u = coth K − 1/K
+    S(q) = (1 − u²)/(1 + u² − 2u cos q)
+    """
+    n, force_field = 2000, Zeeman(chain(2000), h=(0.0, 0.0, 0.0), exchange=1.0)
+    u = langevin(1 / kT)
+    integrator, state = HeunLLG(0.1, kT, 1.0), initial_spins(force_field, 7, 8)
+    energies, structures = [], []
+    for step in range(1600):
+        state = integrator.step(force_field, state)
+        if step >= 200 and step % 10 == 0:
+            assert state.energy is not None
+            energies.append(float(state.energy.mean()) / n)
+            waves = torch.fft.fft(state.field, dim=1).abs().square().sum(-1).mean(0) / n
+            structures.append(waves.numpy())
+    assert np.mean(energies) == pytest.approx(-u, rel=0.005)
+    # In twenty bands of wavevectors, since one alone has an exponential distribution.
+    q = 2 * np.pi * np.arange(n) / n
+    exact = (1 - u**2) / (1 + u**2 - 2 * u * np.cos(q))
+    measured = np.mean(structures, axis=0)
+    bands = [slice(k, k + 50) for k in range(0, 1000, 50)]
+    ratios = [measured[band].sum() / exact[band].sum() for band in bands]
+    np.testing.assert_allclose(ratios, 1, atol=0.03)
+    print(kT, np.mean(energies) / -u - 1, np.array(ratios) - 1)

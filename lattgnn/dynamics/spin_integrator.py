@@ -1,0 +1,137 @@
+"""What all integrators of spins share: steps that rotate each spin, and the noise of the bath."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from lattgnn.dynamics.philox import noise
+from lattgnn.dynamics.state import ForceField, Integrator, State, check_spins, evaluate
+from lattgnn.dynamics.temperature import TemperatureProtocol, check_temperature, temperature
+from lattgnn.errors import InputError
+
+Spins = Float[Tensor, "replicas n_sites 3"]
+
+
+@dataclass(frozen=True)
+class SpinIntegrator(Integrator):
+    """Base class of predictor–corrector schemes for dS/dt = S × A(S), |S| = 1.
+
+    Every step is a rotation, so |S| = 1 up to rounding, and spins are normalized after it so that
+    rounding errors do not add up. Forces are evaluated twice per step, and only for spins of unit
+    length, since learned force fields were trained on no others. The momentum does not change.
+
+    Args:
+        dt: Time step.
+        kT: Temperature of the bath, or a protocol such as `LinearRamp`.
+
+    Raises:
+        InputError: If dt is not positive, or kT is negative.
+    """
+
+    dt: float
+    kT: float | TemperatureProtocol
+    n_evaluations: ClassVar[int] = 2
+    moves_spins: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.dt) and self.dt > 0):
+            raise InputError(f"dt must be positive and finite, got {self.dt!r}. Use dt=0.05 or so.")
+        check_temperature(self.kT)
+
+    def step(self, force_field: ForceField, state: State, out: State | None = None) -> State:
+        """Do one step of length dt, with two evaluations of the force field."""
+        check_spins(state.field.shape)
+        new = state.workspace(out)
+        spins = self._new_spins(*self._driven(force_field, state), self._noise(state))
+        field = normalize(spins, dim=-1, out=new.field)
+        energy, forces = evaluate(force_field, field, new.forces)
+        return state.following(field, state.momentum, forces, energy)
+
+    @abstractmethod
+    def _new_spins(self, force_field: ForceField, state: State, noise_field: Tensor) -> Spins:
+        """Predict and correct: the spins one step later, of unit length up to rounding.
+
+        Args:
+            force_field: Force field for the evaluation between predictor and corrector.
+            state: State before the step.
+            noise_field: The noise W = ∫ b dt of this step, the same in predictor and corrector.
+        """
+
+    @abstractmethod
+    def _rotation(self, spins: Spins, forces: Spins, noise_field: Tensor) -> Spins:
+        """The rotation vector A(S) dt of each spin, with the noise of the whole step."""
+
+    @abstractmethod
+    def _noise_density(self, kT: float) -> float:
+        """Strength c of the noise field, ⟨b(t) b(t')⟩ = c δ(t − t')."""
+
+    def _driven(self, force_field: ForceField, state: State) -> tuple[ForceField, State]:
+        """Force field and state with all effective fields that turn the spins."""
+        return force_field, state
+
+    def _noise(self, state: State) -> Tensor:
+        """The noise W = ∫ b dt of this step; a zero without a bath."""
+        kT = cast(float, temperature(self.kT, state.step))
+        strength = math.sqrt(self._noise_density(kT) * self.dt)
+        if strength == 0:
+            return state.field.new_zeros(())
+        shape, device, replica = state.field.shape, state.field.device, state.first_replica
+        numbers = noise(state.seed, state.step, shape, first_replica=replica, device=device)
+        return strength * numbers.to(state.field)
+
+    def _heun(self, force_field: ForceField, state: State, noise_field: Tensor) -> Spins:
+        """Rotate by A(S) to predict, then by the mean of A(S) and A of the prediction."""
+        spins = state.field
+        # Predictor.
+        rotation = self._rotation(spins, state.forces, noise_field)
+        predicted = normalize(rotated(spins, rotation), dim=-1)
+        _, predicted_forces = evaluate(force_field, predicted)
+        # Corrector.
+        predicted_rotation = self._rotation(predicted, predicted_forces, noise_field)
+        return rotated(spins, 0.5 * (rotation + predicted_rotation))
+
+
+def cayley(spins: Spins, rotation: Spins) -> Spins:
+    """Solve S' = S + ½ (S + S') × rotation for S': the Cayley transform, which keeps |S|.
+
+    Args:
+        spins: Spins S.
+        rotation: Rotation vector of each spin.
+
+    Returns:
+        The rotated spins.
+    """
+    quarter = 0.25 * rotation.square().sum(-1, keepdim=True)
+    along = 0.5 * (rotation * spins).sum(-1, keepdim=True)
+    across = torch.linalg.cross(spins, rotation)
+    return ((1 - quarter) * spins + across + along * rotation) / (1 + quarter)
+
+
+def rotated(spins: Spins, rotation: Spins) -> Spins:
+    """Solve dS/dt = S × rotation for a unit of time, by Rodrigues' formula.
+
+        S cos θ + (S × r) sin θ/θ + r (r·S) (1 − cos θ)/θ²,    r = rotation, θ = |r|
+
+    The fractions are written with sinc, which is finite at θ = 0: sin θ/θ = sinc(θ/π), and
+    (1 − cos θ)/θ² = ½ sinc²(θ/2π), which does not cancel at small angles either.
+
+    Args:
+        spins: Spins S.
+        rotation: Rotation vector r of each spin.
+
+    Returns:
+        The rotated spins.
+    """
+    angle = rotation.norm(dim=-1, keepdim=True)
+    across = torch.sinc(angle / math.pi) * torch.linalg.cross(spins, rotation)
+    along = 0.5 * torch.sinc(0.5 * angle / math.pi).square()
+    along = along * (rotation * spins).sum(-1, keepdim=True)
+    return angle.cos() * spins + across + along * rotation
