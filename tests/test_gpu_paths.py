@@ -25,9 +25,10 @@ from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein
 from lattgnn.lattice import chain, square
-from lattgnn.nn import OrbitNetwork
+from lattgnn.nn import OrbitNetwork, baselines
 from lattgnn.run_records import describe_force_field
 from lattgnn.solvers import Chebyshev, DomainDiagonalization, ExactDiagonalization
+from lattgnn.symmetry import FieldType
 from lattgnn.training import LitForceField
 from tests.pretended_gpu import GPU, PretendedGPU
 
@@ -252,3 +253,31 @@ def test_a_missing_gpu_is_one_line(make):
 def test_products_in_single_precision_are_not_rounded_to_tf32():
     """PyTorch's default, which the package must leave alone: TF32 has 10 bits of 23."""
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+NETWORKS = [
+    partial(OrbitNetwork, cutoff=1.5, n_layers=2),
+    partial(OrbitNetwork, cutoff=1.5, n_layers=2, conservative=True),
+    partial(baselines.EnergyMPNN, channels=(6, 8)),
+    partial(baselines.IrrepsFCNN, channels=(4, 3)),
+    partial(baselines.BehlerParrinello, channels=(12, 6)),
+    partial(baselines.GroupAveragedMLP, channels=(12, 6)),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.func.__name__)
+def test_training_stays_on_the_device_and_reaches_every_weight(gpu, make, rng):
+    """DistributedDataParallel waits for the gradient of every weight."""
+    lattice, field = square(8), torch.randn(2, 64, generator=rng, dtype=torch.float64)
+    gradients = []
+    for device in ("cpu", GPU):
+        torch.manual_seed(0)
+        net = make(lattice, FieldType(force_bound=1.75)).double().to(device)
+        energy, forces = net(field.to(device), net.graph(lattice))
+        loss = forces.square().mean() + (0.0 if energy is None else energy.square().mean())
+        loss.backward()
+        missing = [name for name, weight in net.named_parameters() if weight.grad is None]
+        assert not missing
+        gradients.append(torch.cat([weight.grad.flatten().cpu() for weight in net.parameters()]))
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
