@@ -265,7 +265,6 @@ NETWORKS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.func.__name__)
 def test_training_stays_on_the_device_and_reaches_every_weight(gpu, make, rng):
     """DistributedDataParallel waits for the gradient of every weight."""
