@@ -128,3 +128,18 @@ def test_energies_of_orders_on_the_square_lattice(order, cell):
     for filling in (0.25, 0.5):
         found = diagonalized(order, DoubleExchange(lattice), filling)
         assert found == pytest.approx(lowest(levels, filling), abs=1e-9)
+
+
+def test_the_orders_of_the_papers_are_lowest_at_their_fillings():
+    """On the triangular lattice: 120° at half filling, tetrahedral at quarter filling."""
+    lattice = triangular(12)
+
+    def band(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return triangular_band(x, y, 1.0, 0.0)
+
+    for filling, J, expected in ((0.5, 4.0, "120"), (0.25, 2.0, "tetrahedral")):
+        energies = {
+            name: lowest(momentum_levels(order, lattice, cell, band, J), filling)
+            for name, (order, cell) in ORDERS.items()
+        }
+        assert min(energies, key=lambda name: energies[name]) == expected, energies
