@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from lattgnn.cli.physics_verbs import generate_parser, parse
 from lattgnn.data import LatticeDataset, PerturbedOrders, ThermalSpins, generate
 from lattgnn.data.quenches import source_identity
-from lattgnn.dynamics import HeunLLG, OverdampedSpins
+from lattgnn.dynamics import HeunLLG, OverdampedSpins, SpinTransferTorque
 from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein
@@ -95,3 +96,43 @@ def test_orders_are_generated_into_a_dataset(tmp_path):
     frames = LatticeDataset.open(path).frames("train")
     np.testing.assert_allclose(np.linalg.norm(frames.field, axis=-1), 1, atol=1e-12)
     assert len(frames) == 4
+
+
+YAML = """
+lattice: {class_path: lattgnn.lattice.triangular, init_args: {extent: [6, 6]}}
+hamiltonian: {class_path: lattgnn.hamiltonians.DoubleExchange, init_args: {J: 2.0}}
+solver: {class_path: lattgnn.solvers.ExactDiagonalization, init_args: {kT: 0.1, mu: 0.0}}
+sources:
+  - class_path: lattgnn.data.PerturbedOrders
+    init_args:
+      split: train
+      orders:
+        - class_path: lattgnn.spin_orders.tetrahedral
+        - {class_path: lattgnn.spin_orders.Spiral, init_args: {wavevector: ["1/3", "-1/3"]}}
+  - class_path: lattgnn.data.ThermalSpins
+    init_args:
+      split: train
+      integrator: {class_path: lattgnn.dynamics.OverdampedSpins, init_args: {dt: 0.1, kT: 0.02}}
+  - class_path: lattgnn.data.SpinQuench
+    init_args:
+      split: val
+      integrator:
+        class_path: lattgnn.dynamics.MidpointLLG
+        init_args:
+          dt: 0.1
+          kT: 0.02
+          alpha: 0.2
+          torque:
+            class_path: lattgnn.dynamics.SpinTransferTorque
+            init_args: {velocity: [0.3, 0.0], beta: 0.1}
+"""
+
+
+def test_sources_of_a_yaml_file(tmp_path):
+    path = tmp_path / "spins.yaml"
+    path.write_text(YAML)
+    options = parse(generate_parser(), ["generate", "--config", str(path)])
+    orders, thermal, quench = options["sources"]
+    assert orders.orders == (tetrahedral(), Spiral(["1/3", "-1/3"]))
+    assert thermal.stepper == OverdampedSpins(dt=0.1, kT=0.02)
+    assert quench.stepper.torque == SpinTransferTorque((0.3, 0.0), 0.1)

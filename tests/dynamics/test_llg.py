@@ -244,20 +244,19 @@ def test_scalar_fields_are_refused(harmonic):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_spins_keep_their_length_over_many_steps(scheme):
-    force_field = Zeeman(chain(3), exchange=1.0)
-    integrator, state = scheme(0.1, 2.0, 0.5), initial_spins(force_field, 1)
-    largest = 0.0
+def test_spins_keep_their_length_over_many_steps():
+    """Free precession of coupled spins, which never comes to rest."""
+    force_field, integrator = Zeeman(chain(3), exchange=1.0), HeunLLG(0.1, 0.0, 0.0)
+    state, largest = initial_spins(force_field, 1), 0.0
     for n in range(100_000):
         state = integrator.step(force_field, state)
-        if n % 1000 == 999:
+        if n % 100 == 99:
             largest = max(largest, float((state.field.norm(dim=-1) - 1).abs().max()))
     assert largest < 1e-12
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kT", [0.4, 1.0, 2.5])
+@pytest.mark.parametrize("kT", [0.3, 0.6, 1.2])
 def test_coupled_spins_are_in_equilibrium(kT):
     """Heisenberg chain: M. E. Fisher, Am. J. Phys. 32, 343 (1964), by the transfer matrix.
 
@@ -266,11 +265,11 @@ def test_coupled_spins_are_in_equilibrium(kT):
     """
     n, force_field = 2000, Zeeman(chain(2000), h=(0.0, 0.0, 0.0), exchange=1.0)
     u = langevin(1 / kT)
-    integrator, state = HeunLLG(0.1, kT, 1.0), initial_spins(force_field, 7, 8)
+    integrator, state = HeunLLG(0.05, kT, 1.0), initial_spins(force_field, 7, 8)
     energies, structures = [], []
-    for step in range(1600):
+    for step in range(1100):
         state = integrator.step(force_field, state)
-        if step >= 200 and step % 10 == 0:
+        if step >= 150 and step % 15 == 0:
             assert state.energy is not None
             energies.append(float(state.energy.mean()) / n)
             waves = torch.fft.fft(state.field, dim=1).abs().square().sum(-1).mean(0) / n
@@ -283,4 +282,3 @@ def test_coupled_spins_are_in_equilibrium(kT):
     bands = [slice(k, k + 50) for k in range(0, 1000, 50)]
     ratios = [measured[band].sum() / exact[band].sum() for band in bands]
     np.testing.assert_allclose(ratios, 1, atol=0.03)
-    print(kT, np.mean(energies) / -u - 1, np.array(ratios) - 1)
