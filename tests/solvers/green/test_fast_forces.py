@@ -81,7 +81,7 @@ def test_where_there_are_no_compiled_forces():
     [
         (Peierls(square(7)), {"mu": 0.3}),
         (JahnTeller(square(6)), {"filling": 0.4}),
-        (DoubleExchange(square(5)), {"mu": -3.0}),
+        pytest.param(DoubleExchange(square(5)), {"mu": -3.0}, marks=pytest.mark.slow),
     ],
 )
 def test_other_models_have_forces_in_one_pass_if_no_energy_is_wanted(model, ensemble, monkeypatch):
@@ -109,8 +109,9 @@ def test_compiled_forces_of_other_models_in_float32(model):
     assert (fast(field)[1] - expected).abs().max() < 5e-5 and fast.is_compiled
 
 
-@pytest.mark.parametrize("lattice", [square(6), honeycomb(5)])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    ("lattice", "dtype"), [(square(6), torch.float64), (honeycomb(5), torch.float32)]
+)
 def test_at_fixed_filling_forces_have_the_number_of_electrons(lattice, dtype, monkeypatch):
     monkeypatch.setenv("LATTGNN_NATIVE", "0")  # nothing to compile for another lattice
     model = Holstein(lattice, k1=0.1)

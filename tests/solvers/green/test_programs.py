@@ -87,7 +87,8 @@ def test_programs_and_dense_matrices_give_the_density_of_plain_blocks(name):
     density = greens.density(elements, 0.3, SCHEDULE)
     expected = expected_density(model, fields[1], 0.3)
     assert np.abs(density[1].numpy() - expected).max() < 1e-12
-    if name != "chain":  # dense matrices need no blocks there, and no programs
+    # Dense matrices need no blocks on a chain, and see the cycles around a lattice of 4 cells.
+    if name != "chain" and min(model.lattice.extent) > 4:
         dense = dense_greens(model, fields.device).density(elements[1], 0.3, SCHEDULE)
         assert np.abs(dense.numpy() - expected).max() < 1e-12
 
