@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from lattgnn.dynamics import LinearRamp, OverdampedSpins, initial_spins, relax
@@ -75,3 +76,23 @@ def test_overdamped_spins_have_the_magnetization_of_a_paramagnet():
         if step >= 80 and step % 20 == 0:
             values.append(float(state.field[..., 2].mean()))
     assert np.mean(values) == pytest.approx(1 / np.tanh(1 / kT) - kT, abs=0.015)
+
+
+def test_order_of_overdamped_spins_without_noise():
+    """Four coupled spins at t = 1, against an accurate solution of dS/dt = B − (B·S) S."""
+    force_field = Heisenberg(chain(4), exchange=0.8, h=0.5)
+    first = initial_spins(force_field, 8)
+
+    def flow(_: float, y: np.ndarray) -> np.ndarray:
+        spins = torch.from_numpy(y.reshape(1, 4, 3))
+        forces = force_field(spins)[1]
+        return (forces - (forces * spins).sum(-1, keepdim=True) * spins).flatten().numpy()
+
+    solution = solve_ivp(flow, (0, 1), first.field.flatten(), rtol=1e-12, atol=1e-12)
+    steps, errors = np.array([0.1, 0.05, 0.025]), []
+    for dt in steps:
+        state, integrator = first, OverdampedSpins(float(dt), 0.0)
+        for _ in range(round(1 / dt)):
+            state = integrator.step(force_field, state)
+        errors.append(np.linalg.norm(state.field.flatten().numpy() - solution.y[:, -1]))
+    assert np.polyfit(np.log(steps), np.log(errors), 1)[0] == pytest.approx(2, abs=0.15)
