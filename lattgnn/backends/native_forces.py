@@ -75,6 +75,7 @@ class NativeForces:
         tile_bytes: Memory for the rows that a sweep keeps; longer rows are cut into tiles. A
             lattice that takes at most `FLAT_BYTES` is a single row if the number of samples is a
             multiple of the number of threads.
+        core: Cells along each axis whose energies count. Forces are then written there only.
 
     Raises:
         RuntimeError: There is no compiled code on this machine; see `lattgnn.native.library`.
@@ -86,11 +87,15 @@ class NativeForces:
         lattice: Lattice,
         classical: tuple[tuple[Kernel, ...], ...] = (),
         tile_bytes: int = TILE_BYTES,
+        core: Sequence[slice] | None = None,
     ) -> None:
-        self.conservative = network.conservative
-        grid = Grid(lattice, network, classical, tile_bytes)
+        self.network, self.conservative = network, network.conservative
+        grid = Grid(lattice, network, classical, tile_bytes, core=core)
         self.n_tiles = len(grid.tiles)
         self._rows, self._flat = _Plan(network, classical, grid), None
+        self._counted = grid.counted_rows
+        if core is not None:
+            return
         if lattice.n_cells * bytes_per_cell(network, [0] * len(network.layers)) <= FLAT_BYTES:
             self._flat = _Plan(network, classical, Grid(lattice, network, classical, flat=True))
 
@@ -121,7 +126,8 @@ class NativeForces:
                 f"field must be finite, got {field[tuple(bad)].item()!r} at index {bad}. "
                 "Use a finite field; in a run, a smaller time step."
             )
-        return (parts.sum((1, 2)) if self.conservative else None), out
+        energy = parts[:, :, self._counted].sum((1, 2))
+        return (energy if self.conservative else None), out
 
 
 class _Plan:

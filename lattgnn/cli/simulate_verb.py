@@ -19,11 +19,15 @@ from lattgnn.cli.physics_verbs import as_options, choose_force_field, model_pars
 from lattgnn.data.code_identity import changed_classes, code_identity, warn_of_changed_code
 from lattgnn.data.workers import threads
 from lattgnn.disorder import DisorderedForceField
+from lattgnn.dynamics import domains
+from lattgnn.dynamics.domains import Processes, n_processes, session
+from lattgnn.dynamics.domains.processes import local_rank, n_local_processes
 from lattgnn.dynamics.loop import check_integrator
 from lattgnn.dynamics.restart import FromRun
 from lattgnn.errors import InputError
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.lattice import Lattice
+from lattgnn.patch_forces import domain_force_field
 from lattgnn.pretrained import find_checkpoint
 from lattgnn.run_records import CONFIG, PROVENANCE, AnyForceField, describe_force_field
 from lattgnn.serialize import describe, versions
@@ -37,9 +41,21 @@ def main(argv: Sequence[str]) -> None:
     Args:
         argv: The verb and its options.
     """
+    if n_processes() == 1:
+        _simulate(argv, None)
+        return
+    # Started by torchrun: this is one of several processes with a part of the lattice each.
+    with session() as processes:
+        _simulate(argv, processes)
+
+
+def _simulate(argv: Sequence[str], processes: Processes | None) -> None:
+    """Run dynamics in this process, or in one of several ones."""
     parser = simulate_parser()
     parsed = parser.parse_args(list(argv[1:]))
     options = as_options(instantiate(parser, parsed))
+    if processes is not None:
+        options["initial"]["device"] = _own_device(options["initial"]["device"])
     initial, out = options.pop("initial"), options.pop("out")
     old_code = options.pop("code")
     _check_device(initial["device"])
@@ -48,13 +64,16 @@ def main(argv: Sequence[str]) -> None:
     n_threads, dtype = options.pop("threads"), options.pop("dtype")
     chosen = options.pop("force_field")
     checkpoint = _checkpoint(chosen["checkpoint"], chosen.pop("sha256"))
+    lattice, cuts = options.pop("lattice"), options.pop("cuts")
     with threads(1 if n_threads is None else n_threads):
-        force_field = choose_force_field(options.pop("lattice"), device=initial["device"], **chosen)
+        # Of a lattice in parts, no process needs the tables of the whole.
+        example = lattice if processes is None else _small(lattice)
+        force_field = choose_force_field(example, device=initial["device"], **chosen)
         # `simulate` checks it too, but this should come before errors of the initial state.
         check_integrator(options["integrator"], force_field)
         compiled = _is_compiled(force_field)
         if n_threads is None and compiled:
-            torch.set_num_threads(CPU_COUNT)
+            torch.set_num_threads(max(1, CPU_COUNT // n_local_processes()))
         on_gpu = torch.device(initial["device"]).type != "cpu"
         single = compiled or (on_gpu and isinstance(force_field, LearnedForceField))
         dtype = dtype or ("float32" if single else "float64")
@@ -74,15 +93,16 @@ def main(argv: Sequence[str]) -> None:
             text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
             return {CONFIG: text, PROVENANCE: json.dumps(found, indent=2) + "\n"}
 
-        state = start(force_field, dtype=getattr(torch, dtype), **initial)
-        dynamics.simulate(
-            force_field,
-            state=state,
-            path=out,
-            config=describe_force_field(force_field),
-            records=records,
-            **options,
-        )
+        options |= {"path": out, "records": records, "config": describe_force_field(force_field)}
+        of_dtype = getattr(torch, dtype)
+        if processes is None:
+            state = start(force_field, dtype=of_dtype, **initial)
+            dynamics.simulate(force_field, state=state, **options)
+        else:
+            kind = torch.device(initial["device"]).type
+            part = domain_force_field(force_field, lattice, processes, cuts, kind)
+            state = start(part, dtype=of_dtype, **initial)
+            domains.simulate(part, state=state, **options)
     print(out)
 
 
@@ -136,12 +156,18 @@ def simulate_parser() -> Parser:
         type=int | None,
         help="default: all cores for compiled forces, whose results do not depend on it, else 1",
     )
+    parser.add_argument(
+        "--cuts",
+        type=list[int] | None,
+        help="under torchrun: number of processes along the first axes of the lattice, such as "
+        "[2, 2]; default: the mesh with the smallest halos",
+    )
     parser.set_defaults({"progress": True})
     return parser
 
 
 def start(
-    force_field: AnyForceField,
+    force_field: AnyForceField | domains.DomainForceField,
     seed: int,
     n_replicas: int | None = None,
     field_std: PerComponent | None = None,
@@ -218,6 +244,7 @@ def _resolved(
 ) -> dict[str, Any]:
     """The configuration with all that defaults, the working directory or a longer run decide."""
     options.pop("config", None)
+    options["cuts"] = None  # the run can be continued by another number of processes
     options |= {"dtype": dtype, "save": config["save"], "out": str(Path(options["out"]).resolve())}
     if origin is not None:
         options["initial"]["from"] = str(origin)
@@ -268,6 +295,20 @@ def _check_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"device {device!r} cannot be used ({reason}). Use cpu.") from error
+
+
+def _own_device(device: str) -> str:
+    """The GPU of this process, if a GPU is asked for without saying which."""
+    if device != "cuda" or not torch.cuda.is_available():
+        return device
+    torch.cuda.set_device(local_rank())
+    return f"cuda:{local_rank()}"
+
+
+def _small(lattice: Lattice) -> Lattice:
+    """A lattice of the same crystal on which a force field is made quickly."""
+    most = 24 if lattice.dim < 3 else 10
+    return lattice.with_extent(*(min(length, most) for length in lattice.extent))
 
 
 def _is_compiled(force_field: AnyForceField) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -40,13 +41,28 @@ _MULTIPLIERS, _WEYL = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85)
 _CHUNK = {"cpu": 1 << 14, "cuda": 1 << 22}
 
 
+@dataclass(frozen=True)
+class SiteRows:
+    """The sites of a part of a lattice, which are rows of consecutive sites.
+
+    Attributes:
+        first: First site of the first row.
+        length: Number of sites of a row.
+        stride: Number of sites from the beginning of a row to that of the next one.
+    """
+
+    first: int
+    length: int
+    stride: int
+
+
 def noise(
     seed: int,
     step: int,
     shape: Sequence[int],
     purpose: int = STEP_NOISE,
     first_replica: int = 0,
-    first_site: int = 0,
+    first_site: int | SiteRows = 0,
     device: str | torch.device = "cpu",
 ) -> Tensor:
     """Standard normal numbers that depend only on their place, their time and the seed.
@@ -64,7 +80,8 @@ def noise(
         shape: (n_replicas, n_sites) or (n_replicas, n_sites, n_components).
         purpose: Which of the independent streams at this step, 0 <= purpose < 2**8.
         first_replica: Index of the first replica. The last one must be below 2**32.
-        first_site: Index of the first site, (first_site + n_sites) × n_components <= 2**34.
+        first_site: Index of the first site, (first_site + n_sites) × n_components <= 2**34, or the
+            rows of sites that make up a part of a lattice.
         device: Device that generates and holds the numbers.
 
     Returns:
@@ -109,7 +126,7 @@ def noise_request(
     shape: Sequence[int],
     purpose: int = STEP_NOISE,
     first_replica: int = 0,
-    first_site: int = 0,
+    first_site: int | SiteRows = 0,
     n_draws: int = 1,
 ) -> NoiseRequest:
     """Describe numbers of `noise` without generating them, so that `advance` can do it on the fly.
@@ -120,7 +137,7 @@ def noise_request(
         shape: (n_replicas, n_sites) or (n_replicas, n_sites, n_components).
         purpose: Which of the independent streams at this step.
         first_replica: Index of the first replica.
-        first_site: Index of the first site.
+        first_site: Index of the first site, or the rows of sites of a part of a lattice.
         n_draws: Number of consecutive steps, from `step` on, whose numbers are added; 0 for zeros.
 
     Returns:
@@ -131,13 +148,18 @@ def noise_request(
     """
     n_replicas, n_sites, *components = shape
     n_components = math.prod(components)
+    rows = first_site
+    if not isinstance(rows, SiteRows):
+        rows = SiteRows(rows, max(n_sites, 1), 0)
+    # From the first site to the end of the last row.
+    span = (n_sites // rows.length - 1) * rows.stride + rows.length
     # Exclusive upper limits, so that the last replica and the last index fit into their words.
     limits = {
         "seed": (seed, 2**64),
         "step": (step, 2**56),
         "purpose": (purpose, 2**8),
         "first_replica": (first_replica, 2**32 - n_replicas + 1),
-        "first_site": (first_site, 2**34 // max(n_components, 1) - n_sites + 1),
+        "first_site": (rows.first, 2**34 // max(n_components, 1) - span + 1),
     }
     for name, (number, limit) in limits.items():
         if not 0 <= number < limit:
@@ -147,11 +169,13 @@ def noise_request(
         seed,
         step | purpose << 56,
         first_replica,
-        first_site * n_components,
+        rows.first * n_components,
         n_replicas,
         n_sites * n_components,
         n_draws,
         torch.get_num_threads(),
+        rows.length * n_components,
+        rows.stride * n_components,
     )
 
 
@@ -173,12 +197,35 @@ def chunks(request: NoiseRequest, device: torch.device) -> Iterator[tuple[slice,
     if device.type == "mps":  # has no float64
         device = torch.device("cpu")
     size = max(_CHUNK.get(device.type, _CHUNK["cpu"]) // max(request.n_replicas, 1), 4)
+    if request.row_numbers < request.n_numbers:
+        yield from _chunks_of_rows(request, max(size // request.row_numbers, 1), device)
+        return
     for begin in range(0, request.n_numbers, size):
         end = min(begin + size, request.n_numbers)
         numbers = _numbers(request, 0, begin, end, device)
         for step in range(1, request.n_draws):
             numbers += _numbers(request, step, begin, end, device)
         yield slice(begin, end), numbers
+
+
+def _chunks_of_rows(
+    request: NoiseRequest, n_together: int, device: torch.device
+) -> Iterator[tuple[slice, Tensor]]:
+    """The same as `chunks` for a part of a lattice, some rows at a time."""
+    length, n_rows = request.row_numbers, request.n_numbers // request.row_numbers
+    # Each counter makes four numbers, and the first number of a row can be any of them.
+    row_counters = torch.arange((length + 6) // 4, device=device)
+    for begin in range(0, n_rows, n_together):
+        end = min(begin + n_together, n_rows)
+        first = request.first_index + torch.arange(begin, end, device=device) * request.row_stride
+        counters = ((first // 4)[:, None] + row_counters).flatten()
+        numbers = _normals(request, 0, counters)
+        for step in range(1, request.n_draws):
+            numbers += _normals(request, step, counters)
+        places = (first % 4)[:, None] + torch.arange(length, device=device)
+        of_rows = numbers.unflatten(1, (end - begin, -1))
+        chosen = of_rows.gather(2, places.expand(len(of_rows), -1, -1))
+        yield slice(begin * length, end * length), chosen.flatten(1)
 
 
 def _numbers(
@@ -188,6 +235,12 @@ def _numbers(
     first, last = request.first_index + begin, request.first_index + end
     # Each counter makes four numbers: round outwards, and cut off the surplus at the end.
     counters = torch.arange(first // 4, (last + 3) // 4, device=device)
+    return _normals(request, steps_later, counters)[:, first % 4 :][:, : end - begin]
+
+
+def _normals(request: NoiseRequest, steps_later: int, counters: Tensor) -> Tensor:
+    """The four numbers of each counter in each replica, [n_replicas, 4 n_counters]."""
+    device = counters.device
     # The purpose lies above the step's 56 bits, so its high word already is word 3 of the counter.
     step = request.step_and_purpose + steps_later
     replicas = torch.arange(request.n_replicas, device=device) + request.first_replica
@@ -201,8 +254,7 @@ def _numbers(
     signed = ((words[1::2] + 2**31) & _LOW) - 2**31
     angles = signed.double().add_(0.5).mul_(math.pi / 2**31)
     cosines, sines = angles.cos().mul_(radii), angles.sin().mul_(radii)
-    numbers = torch.stack((cosines[0], sines[0], cosines[1], sines[1]), -1).flatten(1)
-    return numbers[:, first % 4 :][:, : end - begin]
+    return torch.stack((cosines[0], sines[0], cosines[1], sines[1]), -1).flatten(1)
 
 
 def philox(counter: Tensor, seed: int) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from lattgnn.solvers.green.schedule import Pole
 from lattgnn.solvers.green.stencil import Stencil, canonical, on_diagonal
 from lattgnn.solvers.green.stencil_greens import DensityForces, Kinds
+from lattgnn.solvers.solver import bounds_of_all
 
 Schedules = Callable[[float], tuple[Pole, ...]]
 """Gives the poles for the largest distance of a level from μ."""
@@ -66,7 +67,7 @@ class FastForces:
             InputError: If the field is not finite.
         """
         programs = self.programs(field.dtype)
-        low, high = (t.tolist() for t in torch.aminmax(field, dim=1))
+        low, high = bounds_of_all(self._model, *(t.tolist() for t in torch.aminmax(field, dim=1)))
         octaves = [self._octave(a, b) for a, b in zip(low, high, strict=True)]
         # Poles depend on the range of a field, so fields of equal range are solved together; no
         # result depends on the rest of the batch.
