@@ -2,7 +2,7 @@
 
 from lattgnn.report.audit_report import audit_plot, audit_table, write_audit_report
 from lattgnn.report.campaign_arrays import campaign_dataset
-from lattgnn.report.campaign_report import scan_plot, write_campaign_report
+from lattgnn.report.campaign_report import write_campaign_report
 from lattgnn.report.comparison import write_comparison
 from lattgnn.report.ensemble import Ensemble, group_runs
 from lattgnn.report.fit_report import (
@@ -30,6 +30,7 @@ from lattgnn.report.quench_figures import analysis_figures
 from lattgnn.report.quench_numbers import quench_metrics
 from lattgnn.report.quench_plots import correlation_plot, snapshot_panel
 from lattgnn.report.quench_report import analyze_trajectory, quench_sections, write_quench_report
+from lattgnn.report.scan_plots import ScanCurve, scan_plot
 from lattgnn.report.structure_plots import cut_plot, structure_factor_map
 from lattgnn.report.style import save_figures
 from lattgnn.report.thermal_plots import energy_plot, temperature_plot
@@ -38,6 +39,7 @@ __all__ = [
     "Ensemble",
     "FitRun",
     "Movie",
+    "ScanCurve",
     "Section",
     "Table",
     "analysis_figures",
