@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import platform
-import shlex
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +13,12 @@ from dask.system import CPU_COUNT
 from lattgnn import dynamics
 from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.cli.physics_verbs import as_options, choose_force_field, model_parser
+from lattgnn.cli.simulate_records import (
+    earlier_provenance,
+    provenance,
+    resolved,
+    resolved_solver,
+)
 from lattgnn.data.code_identity import changed_classes, code_identity, warn_of_changed_code
 from lattgnn.data.workers import threads
 from lattgnn.disorder import DisorderedForceField
@@ -30,7 +33,6 @@ from lattgnn.lattice import Lattice
 from lattgnn.patch_forces import domain_force_field
 from lattgnn.pretrained import find_checkpoint
 from lattgnn.run_records import CONFIG, PROVENANCE, AnyForceField, describe_force_field
-from lattgnn.serialize import describe, versions
 
 PerComponent = float | tuple[float, ...]
 
@@ -83,14 +85,16 @@ def _simulate(argv: Sequence[str], processes: Processes | None) -> None:
 
         def records(config: Mapping[str, Any]) -> dict[str, str]:
             raw = parser.dump(parsed, skip_unset=False)
-            resolved = _resolved(yaml.safe_load(raw), config, dtype, initial["origin"], checkpoint)
-            resolved["force_field"] |= _resolved_solver(force_field)
-            found = _provenance(argv, initial["seed"], compiled, checkpoint)
-            found["earlier"] = _earlier_provenance(Path(out))
-            resolved["code"] = code or None
+            options_of_run = resolved(
+                yaml.safe_load(raw), config, dtype, initial["origin"], checkpoint
+            )
+            options_of_run["force_field"] |= resolved_solver(force_field)
+            found = provenance(argv, initial["seed"], compiled, checkpoint)
+            found["earlier"] = earlier_provenance(Path(out))
+            options_of_run["code"] = code or None
             changed = changed_classes(old_code, code)
             found["changed_code"] = {name: [old_code[name], code[name]] for name in changed}
-            text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
+            text = yaml.safe_dump(options_of_run, sort_keys=False, allow_unicode=True)
             return {CONFIG: text, PROVENANCE: json.dumps(found, indent=2) + "\n"}
 
         options |= {"path": out, "records": records, "config": describe_force_field(force_field)}
@@ -233,59 +237,6 @@ def _checkpoint(name: str | None, expected: str | None) -> dict[str, str] | None
             "or --force_field.sha256=null."
         )
     return {"name": name, "path": str(path.resolve()), "sha256": sha256}
-
-
-def _resolved(
-    options: dict[str, Any],
-    config: Mapping[str, Any],
-    dtype: str,
-    origin: FromRun | None,
-    checkpoint: dict[str, str] | None,
-) -> dict[str, Any]:
-    """The configuration with all that defaults, the working directory or a longer run decide."""
-    options.pop("config", None)
-    options["cuts"] = None  # the run can be continued by another number of processes
-    options |= {"dtype": dtype, "save": config["save"], "out": str(Path(options["out"]).resolve())}
-    if origin is not None:
-        options["initial"]["from"] = str(origin)
-    if checkpoint is not None:
-        is_name = checkpoint["name"] == Path(checkpoint["path"]).stem
-        options["force_field"]["checkpoint"] = checkpoint["name" if is_name else "path"]
-        options["force_field"]["sha256"] = checkpoint["sha256"]
-    return options
-
-
-def _resolved_solver(force_field: AnyForceField) -> dict[str, Any]:
-    """The options of a solver with what a tolerance, or the presence of a compiler, decides."""
-    clean = force_field.clean if isinstance(force_field, DisorderedForceField) else force_field
-    if isinstance(clean, LearnedForceField):
-        return {}
-    return {"solver": describe(clean.solver), "energy": clean.energy}
-
-
-def _provenance(
-    argv: Sequence[str], seed: int, compiled: bool, checkpoint: dict[str, str] | None
-) -> dict[str, Any]:
-    """Where a run comes from, besides its configuration."""
-    return {
-        "command": shlex.join(["lattgnn", *getattr(argv, "typed", argv)]),
-        "working_directory": str(Path.cwd()),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.node()}, {platform.machine()}, {platform.system()}",
-        "versions": versions(),
-        "seed": seed,
-        "checkpoint": checkpoint,
-        "compiled_forces": compiled,
-    }
-
-
-def _earlier_provenance(run: Path) -> list[dict[str, Any]]:
-    """The records of a run before it is made longer, the oldest first."""
-    path = run / PROVENANCE
-    if not path.is_file():
-        return []
-    before = json.loads(path.read_text(encoding="utf-8"))
-    return [*before.pop("earlier", []), before]
 
 
 def _check_device(device: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
@@ -16,6 +16,7 @@ from lattgnn.dynamics.philox import SiteRows
 from lattgnn.lattice import Lattice
 
 
+@runtime_checkable
 class PatchForces(Protocol):
     """What a domain needs from a force field on its patch (`lattgnn.patch_forces`)."""
 
