@@ -65,41 +65,34 @@ class HaloExchange:
 
     def _exchange(self, patch: Tensor, axis: int) -> None:
         """Receive the halo along one axis, and send the strips that the neighbors need."""
-        piece, domain = self.domain.pieces[axis], self.domain
-        # Along axes that come later, the halo is not there yet: neighbors fill it by themselves.
-        region = [
-            slice(None),
-            *domain.core[:axis],
-            slice(None),
-            *[slice(None)] * domain.lattice.dim,
-        ]
-        region = region[: domain.lattice.dim + 1]
-        width = domain.halo[axis]
-        core = piece.core
+        piece, width = self.domain.pieces[axis], self.domain.halo[axis]
+        first, last = piece.core.start, piece.core.stop
         requests: list[dist.P2POp] = []
         arrived: list[tuple[Tensor, Tensor]] = []
-
-        def strip(start: int, stop: int) -> Tensor:
-            place = list(region)
-            place[axis + 1] = slice(start, stop)
-            return patch[tuple(place)]
-
         # Both neighbors can be the same process. Its messages are told apart by their order: what
         # one sends first, the strip at its lower end, the other receives first, above its block.
         if piece.below:
-            low = strip(core.start, core.start + width).contiguous()
+            low = self._strip(patch, axis, first).contiguous()
             requests.append(dist.P2POp(dist.isend, low, self._neighbor(axis, -1)))
         if piece.above:
-            high = strip(core.stop - width, core.stop).contiguous()
+            high = self._strip(patch, axis, last - width).contiguous()
             requests.append(dist.P2POp(dist.isend, high, self._neighbor(axis, 1)))
-            arrived.append(self._receive(requests, strip(core.stop, core.stop + width), axis, 1))
+            arrived.append(self._receive(requests, self._strip(patch, axis, last), axis, 1))
         if piece.below:
-            arrived.append(self._receive(requests, strip(0, width), axis, -1))
+            arrived.append(self._receive(requests, self._strip(patch, axis, 0), axis, -1))
         with lost_if_it_fails():
             for work in dist.batch_isend_irecv(requests):
                 work.wait()
         for place, values in arrived:
             place.copy_(values)
+
+    def _strip(self, patch: Tensor, axis: int, start: int) -> Tensor:
+        """A strip of the patch, as wide as the halo along an axis.
+
+        Axes before this one are exchanged later: of these only the block is there yet.
+        """
+        cells = slice(start, start + self.domain.halo[axis])
+        return patch[(slice(None), *self.domain.core[:axis], cells)]
 
     def _receive(
         self, requests: list[dist.P2POp], place: Tensor, axis: int, step: int

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -149,16 +150,17 @@ class Processes:
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-class lost_if_it_fails:
-    """Within the block, an error of torch.distributed means that another process is gone."""
+@contextmanager
+def lost_if_it_fails() -> Iterator[None]:
+    """Within the block, an error of torch.distributed means that another process is gone.
 
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        # Gloo raises plain RuntimeErrors. Errors of lattgnn are no RuntimeErrors.
-        if isinstance(error, RuntimeError):
-            raise LostProcessError from error
+    Raises:
+        LostProcessError: In place of the error.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # gloo has no class of its own
+        raise LostProcessError from error
 
 
 def n_processes() -> int:
