@@ -55,7 +55,7 @@ def test_an_open_end_has_no_halo():
 
 
 def test_the_mesh_has_the_smallest_patches():
-    assert cut(square(64), 4, (4, 4)).mesh == (2, 2)
+    assert cut(square(64), 16, (4, 4)).mesh == (4, 4)
     assert cut(square(extent=(640, 16)), 4, (4, 4)).mesh == (4, 1)
 
 
