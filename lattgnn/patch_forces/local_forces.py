@@ -67,9 +67,9 @@ class LocalForces:
         if not isinstance(self.patch_force_field, ExactForceField):
             self.patch_force_field.prepare()
 
-    def forces(self, field: Tensor) -> Tensor:
-        """Forces of fields on the patch, right in the block."""
-        return evaluate(self.patch_force_field, field)[1]
+    def forces(self, field: Tensor, out: Tensor) -> Tensor:
+        """Forces of fields on the patch, right in the block, written to `out` if possible."""
+        return evaluate(self.patch_force_field, field, out)[1]
 
     def energy(self, field: Tensor) -> Tensor | None:
         """Energy of the block, float64 [n_replicas], or None if the forces have no energy."""

@@ -154,11 +154,16 @@ class Domain:
         n = self.lattice.n_sublattices
         return (n * cells[:, None] + np.arange(n)).ravel()
 
-    def block_of(self, patch_values: Tensor) -> Tensor:
-        """The values on the block, from those on the patch, [n, n_patch_sites, *components]."""
+    def copy_block(self, patch_values: Tensor, out: Tensor) -> Tensor:
+        """Copy the values on the block out of those on the patch.
+
+        Args:
+            patch_values: [n, n_patch_sites, *components].
+            out: [n, n_sites, *components], which is returned.
+        """
         cells = patch_values.view(len(patch_values), *self.patch.extent, -1)
-        block = cells[(slice(None), *self.core)]
-        return block.reshape(len(patch_values), self.n_sites, *patch_values.shape[2:])
+        out.view(len(out), *self.block_extent, -1).copy_(cells[(slice(None), *self.core)])
+        return out
 
     def part_of(self, values: np.ndarray) -> np.ndarray:
         """The values on the block, from those on the whole lattice, [n, n_sites, *components]."""

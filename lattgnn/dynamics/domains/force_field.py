@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 
@@ -34,8 +35,11 @@ class PatchForces(Protocol):
         """Build what the first call would build."""
         ...
 
-    def forces(self, field: Tensor) -> Tensor:
-        """Forces of fields on the patch [n_replicas, n_patch_sites, ...], right in the block."""
+    def forces(self, field: Tensor, out: Tensor) -> Tensor:
+        """Forces of fields on the patch [n_replicas, n_patch_sites, ...], right in the block.
+
+        They may be written to `out`, which is like the field.
+        """
         ...
 
     def energy(self, field: Tensor) -> Tensor | None:
@@ -62,6 +66,7 @@ class DomainForceField:
         self, domain: Domain, local: PatchForces, processes: Processes, device: str = "cpu"
     ) -> None:
         self.domain, self.local, self.processes = domain, local, processes
+        self._workspace: Tensor | None = None
         names = tuple(f"axis_{axis}" for axis in range(domain.lattice.dim))
         self.exchange = HaloExchange(
             domain, init_device_mesh(device, domain.mesh, mesh_dim_names=names)
@@ -111,8 +116,13 @@ class DomainForceField:
         Returns:
             None in place of the energy, and the forces.
         """
-        forces = self.domain.block_of(self.local.forces(self.exchange(field)))
-        return None, forces if out is None else out.copy_(forces)
+        patch = self.exchange(field)
+        workspace = self._workspace
+        if workspace is None or (workspace.shape, workspace.dtype) != (patch.shape, patch.dtype):
+            workspace = self._workspace = torch.empty_like(patch)
+        forces = self.local.forces(patch, workspace)
+        out = torch.empty_like(field) if out is None else out
+        return None, self.domain.copy_block(forces, out)
 
     def energy(self, field: Tensor) -> Tensor | None:
         """Energy of the whole lattice in the dtype of the field, [n_replicas], or None.

@@ -28,7 +28,8 @@ def test_the_sites_of_all_blocks_are_those_of_the_lattice(lattice, n, cuts):
         sites = np.arange(lattice.n_sites)[None]
         assert [domain.site(k) for k in range(domain.n_sites)] == domain.part_of(sites)[0].tolist()
         patch = torch.from_numpy(domain.patch_sites())[None]
-        assert domain.block_of(patch)[0].tolist() == domain.part_of(sites)[0].tolist()
+        block = domain.copy_block(patch, torch.empty(1, domain.n_sites, dtype=torch.int64))
+        assert block[0].tolist() == domain.part_of(sites)[0].tolist()
         found += domain.part_of(sites)[0].tolist()
     assert sorted(found) == list(range(lattice.n_sites))
 
