@@ -21,6 +21,7 @@ from lattgnn.cli.simulate_records import (
 )
 from lattgnn.data.code_identity import changed_classes, code_identity, warn_of_changed_code
 from lattgnn.data.workers import threads
+from lattgnn.devices import usable_device
 from lattgnn.disorder import DisorderedForceField
 from lattgnn.dynamics import domains
 from lattgnn.dynamics.domains import Processes, n_processes, session
@@ -56,11 +57,12 @@ def _simulate(argv: Sequence[str], processes: Processes | None) -> None:
     parser = simulate_parser()
     parsed = parser.parse_args(list(argv[1:]))
     options = as_options(instantiate(parser, parsed))
-    if processes is not None:
-        options["initial"]["device"] = _own_device(options["initial"]["device"])
     initial, out = options.pop("initial"), options.pop("out")
     old_code = options.pop("code")
-    _check_device(initial["device"])
+    initial["device"] = options.pop("device") or initial["device"]
+    if processes is not None:
+        initial["device"] = _own_device(initial["device"])
+    usable_device(initial["device"])
     origin = initial.pop("from")
     initial["origin"] = None if origin is None else FromRun.parse(origin).resolved()
     n_threads, dtype = options.pop("threads"), options.pop("dtype")
@@ -139,6 +141,11 @@ def simulate_parser() -> Parser:
         "--initial.from",
         type=str | None,
         help="start from a frame of another run, RUN or RUN:FRAME, the last one by default",
+    )
+    parser.add_argument(
+        "--device",
+        type=str | None,
+        help="device of the forces and the state, such as cuda; default: initial.device",
     )
     parser.add_argument(
         "--dtype",
@@ -237,15 +244,6 @@ def _checkpoint(name: str | None, expected: str | None) -> dict[str, str] | None
             "or --force_field.sha256=null."
         )
     return {"name": name, "path": str(path.resolve()), "sha256": sha256}
-
-
-def _check_device(device: str) -> None:
-    """Refuse a device that torch does not know or cannot use."""
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise InputError(f"device {device!r} cannot be used ({reason}). Use cpu.") from error
 
 
 def _own_device(device: str) -> str:

@@ -6,9 +6,25 @@ Names, order and types of the fields must match the C++ structures exactly: ctyp
 from __future__ import annotations
 
 import ctypes
+from dataclasses import dataclass
 from functools import cache
 
 from lattgnn import native
+
+
+@dataclass(frozen=True)
+class SiteRows:
+    """The sites of a part of a lattice, which are rows of consecutive sites.
+
+    Attributes:
+        first: First site of the first row.
+        length: Number of sites of a row.
+        stride: Number of sites from the beginning of a row to that of the next one.
+    """
+
+    first: int
+    length: int
+    stride: int
 
 
 class NoiseRequest(ctypes.Structure):

@@ -15,14 +15,15 @@ compiler.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, lru_cache
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from lattgnn.dynamics.langevin_kernels import NoiseRequest, kernels
+from lattgnn.devices import compiled
+from lattgnn.dynamics.langevin_kernels import NoiseRequest, SiteRows, kernels
 from lattgnn.errors import InputError
 
 #: Name of the generator, saved with each run: a run resumes only with the same noise.
@@ -39,21 +40,6 @@ _MULTIPLIERS, _WEYL = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85)
 # CPU a chunk stays in the cache, on a GPU it is large enough to be fast and small next to the
 # field.
 _CHUNK = {"cpu": 1 << 14, "cuda": 1 << 22}
-
-
-@dataclass(frozen=True)
-class SiteRows:
-    """The sites of a part of a lattice, which are rows of consecutive sites.
-
-    Attributes:
-        first: First site of the first row.
-        length: Number of sites of a row.
-        stride: Number of sites from the beginning of a row to that of the next one.
-    """
-
-    first: int
-    length: int
-    stride: int
 
 
 def noise(
@@ -219,9 +205,9 @@ def _chunks_of_rows(
         end = min(begin + n_together, n_rows)
         first = request.first_index + torch.arange(begin, end, device=device) * request.row_stride
         counters = ((first // 4)[:, None] + row_counters).flatten()
-        numbers = _normals(request, 0, counters)
+        numbers = _of_counters(request, 0, counters)
         for step in range(1, request.n_draws):
-            numbers += _normals(request, step, counters)
+            numbers += _of_counters(request, step, counters)
         places = (first % 4)[:, None] + torch.arange(length, device=device)
         of_rows = numbers.unflatten(1, (end - begin, -1))
         chosen = of_rows.gather(2, places.expand(len(of_rows), -1, -1))
@@ -235,10 +221,10 @@ def _numbers(
     first, last = request.first_index + begin, request.first_index + end
     # Each counter makes four numbers: round outwards, and cut off the surplus at the end.
     counters = torch.arange(first // 4, (last + 3) // 4, device=device)
-    return _normals(request, steps_later, counters)[:, first % 4 :][:, : end - begin]
+    return _of_counters(request, steps_later, counters)[:, first % 4 :][:, : end - begin]
 
 
-def _normals(request: NoiseRequest, steps_later: int, counters: Tensor) -> Tensor:
+def _of_counters(request: NoiseRequest, steps_later: int, counters: Tensor) -> Tensor:
     """The four numbers of each counter in each replica, [n_replicas, 4 n_counters]."""
     device = counters.device
     # The purpose lies above the step's 56 bits, so its high word already is word 3 of the counter.
@@ -246,7 +232,20 @@ def _normals(request: NoiseRequest, steps_later: int, counters: Tensor) -> Tenso
     replicas = torch.arange(request.n_replicas, device=device) + request.first_replica
     x = torch.empty((4, request.n_replicas, len(counters)), dtype=torch.int64, device=device)
     x[0], x[1], x[2], x[3] = counters, replicas[:, None], step & _LOW, step >> 32
-    words = philox(x, request.seed)
+    return _normals_on(device)(x, *_constants(request.seed, device))
+
+
+@cache
+def _normals_on(device: torch.device) -> Callable[..., Tensor]:
+    """The function `_normals` in the form that the device uses."""
+    return compiled(_normals, device)
+
+
+def _normals(
+    counter: Tensor, multipliers: Tensor, keys: tuple[Tensor, ...]
+) -> Float[Tensor, "n_replicas n_numbers"]:
+    """Four normal numbers for each counter [4, n_replicas, n], those of a counter side by side."""
+    words = _encrypted(counter, multipliers, keys)
     # Box–Muller: words 0 and 2 give radii sqrt(−2 log u), words 1 and 3 angles. Half a unit is
     # added so that u = (word + ½) / 2³² is never 0, where the logarithm diverges, nor 1.
     radii = words[0::2].double().add_(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
@@ -267,7 +266,11 @@ def philox(counter: Tensor, seed: int) -> Tensor:
     Returns:
         Random 32-bit words, int64 [4, ...].
     """
-    multipliers, keys = _constants(seed, counter.device)
+    return _encrypted(counter, *_constants(seed, counter.device))
+
+
+def _encrypted(counter: Tensor, multipliers: Tensor, keys: tuple[Tensor, ...]) -> Tensor:
+    """The ten rounds, with the multipliers and the two words of the key of each round."""
     shape = (2, *[1] * (counter.ndim - 1))
     # Words 0 and 2 are multiplied, words 1 and 3 are mixed in by exclusive or; each pair is one
     # tensor, so that a round is a few operations on whole tensors.

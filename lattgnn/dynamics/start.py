@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from lattgnn.dynamics.philox import INITIAL_FIELD, INITIAL_MOMENTUM, SiteRows, noise
+from lattgnn.devices import usable_device
+from lattgnn.dynamics.langevin_kernels import SiteRows
+from lattgnn.dynamics.philox import INITIAL_FIELD, INITIAL_MOMENTUM, noise
 from lattgnn.dynamics.state import ForceField, State, check_spins, evaluate
 from lattgnn.errors import InputError, check_number
 from lattgnn.memory import require_memory
@@ -64,7 +66,7 @@ def initial_state(
     momentum_factor = std_factor("momentum_std", momentum_std, shape)
     start = noise(seed, 0, shape, INITIAL_FIELD, first_site=site) * field_factor
     momentum = noise(seed, 0, shape, INITIAL_MOMENTUM, first_site=site) * momentum_factor
-    start, momentum = (x.to(device=device, dtype=dtype) for x in (start, momentum))
+    start, momentum = (x.to(usable_device(device), dtype) for x in (start, momentum))
     return _evaluated(force_field, start, momentum, seed)
 
 
@@ -94,7 +96,7 @@ def initial_spins(
     check_spins(shape)
     vectors = noise(seed, 0, shape, INITIAL_FIELD, first_site=_first_site(force_field))
     # The direction of a Gaussian vector is uniform on the sphere.
-    start = normalize(vectors, dim=-1).to(device=device, dtype=dtype)
+    start = normalize(vectors, dim=-1).to(usable_device(device), dtype)
     return _evaluated(force_field, start, torch.zeros_like(start), seed)
 
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lattgnn.dynamics.philox import SiteRows
+from lattgnn.dynamics.langevin_kernels import SiteRows
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 

@@ -20,7 +20,7 @@ from itertools import product
 import numpy as np
 from torch import Tensor
 
-from lattgnn.dynamics.philox import SiteRows
+from lattgnn.dynamics.langevin_kernels import SiteRows
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 

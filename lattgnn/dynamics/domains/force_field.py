@@ -13,7 +13,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from lattgnn.dynamics.domains.domain import Domain, cut
 from lattgnn.dynamics.domains.halo import HaloExchange
 from lattgnn.dynamics.domains.processes import Processes
-from lattgnn.dynamics.philox import SiteRows
+from lattgnn.dynamics.langevin_kernels import SiteRows
 from lattgnn.lattice import Lattice
 
 
