@@ -96,9 +96,8 @@ class FastForces:
         Raises:
             InputError: If the field is not finite, or float32 is not accurate enough for it.
         """
-        low, high = bounds_of_all(
-            self._model.hamiltonian, *(t.tolist() for t in torch.aminmax(field, dim=1))
-        )
+        ends = (t.tolist() for t in torch.aminmax(field, dim=1))
+        low, high = bounds_of_all(self._model.hamiltonian, *ends)
         octaves = [self._octave(a, b) for a, b in zip(low, high, strict=True)]
         mu = self._model.solver.mu
         self._compare(field, octaves[0])
