@@ -118,7 +118,7 @@ def test_500_steps_of_compiled_networks_have_the_same_bits(
 ):
     case = Case(network(make(extent=(32, 28)), conservative), n_replicas=2)
     right = case.run(tmp_path / "one")
-    for n, cuts in MANY:
+    for n, cuts in MANY if make is square else MANY[-1:]:
         path = tmp_path / f"many-{n}-{cuts}"
         assert in_processes(n, lambda p: case.run_part(p, path, cuts)) == [0] * n  # noqa: B023
         assert is_same(Trajectory.open(path), right)
@@ -131,7 +131,7 @@ def exact(model, solver) -> ExactForceField:
 
 CASES = {
     "float64 network": Case(
-        network(square(extent=(32, 28)), True, torch.float64), dtype=torch.float64
+        network(square(extent=(32, 28)), True, torch.float64), dtype=torch.float64, n_steps=100
     ),
     "open axis": Case(
         network(Lattice([[1, 0], [0, 1]], [[0, 0]], [32, 28], [False, True]), True, torch.float64),
