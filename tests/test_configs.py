@@ -99,13 +99,14 @@ def test_fit(path, tmp_path):
     [
         ("couplings_chain", 21),
         ("holstein_growth", 171),
+        ("holstein_growth_small", 12),
         ("learning_rates", 13),
         ("quench_temperatures", 12),
     ],
 )
 def test_campaign(name, n_tasks, capsys):
     path = CONFIGS / f"campaign/{name}.yaml"
-    assert len(files("campaign")) == 4
+    assert len(files("campaign")) == 5
     assert cli.main(["campaign", f"--config={path}", "--dry_run"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{n_tasks} tasks: ")
 

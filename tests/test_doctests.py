@@ -9,9 +9,10 @@ import pytest
 
 import lattgnn.analysis
 import lattgnn.lattice
+import lattgnn.spin_orders
 import lattgnn.symmetry
 
-PACKAGES = [lattgnn.analysis, lattgnn.lattice, lattgnn.symmetry]
+PACKAGES = [lattgnn.analysis, lattgnn.lattice, lattgnn.spin_orders, lattgnn.symmetry]
 MODULES = [
     f"{package.__name__}.{module.name}"
     for package in PACKAGES
@@ -23,7 +24,7 @@ SHARED |= {"staggered_square", "brick_wall", "shastry_sutherland"}
 SHARED |= {"trivial", "pseudoscalar", "vector", "axial", "regular"}
 FUNCTIONS = [
     getattr(package, name)
-    for package in (lattgnn.lattice, lattgnn.symmetry)
+    for package in (lattgnn.lattice, lattgnn.spin_orders, lattgnn.symmetry)
     for name in package.__all__
     if name not in SHARED and not inspect.isclass(getattr(package, name))
 ]

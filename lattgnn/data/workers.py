@@ -180,8 +180,9 @@ def _client(address: str | None, n_workers: int) -> Iterator[Any]:
 
     with ExitStack() as stack:
         if address is not None:
-            # It logs a lost scheduler, which `result` reports.
-            stack.enter_context(_quiet("distributed.client", logging.CRITICAL))
+            # They log a lost scheduler, some with a traceback; `result` reports it in one line.
+            for name in ("distributed", "distributed.client", "tornado.application"):
+                stack.enter_context(_quiet(name, logging.CRITICAL))
             try:
                 client = Client(address, timeout=_CONNECT_SECONDS)
             except OSError as error:

@@ -1,6 +1,5 @@
 """The double-exchange model (ferromagnetic Kondo lattice): electrons coupled to classical spins."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,7 +9,8 @@ from torch import Tensor
 
 from lattgnn.device_copies import DeviceCopies
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
-from lattgnn.hamiltonians.neighbors import hopping_bonds, labeled_hopping, orbital_pattern
+from lattgnn.hamiltonians.hopping import Hopping, HoppingBonds, hopping_bonds, normal_hopping
+from lattgnn.hamiltonians.neighbors import orbital_pattern
 from lattgnn.symmetry import FieldType
 
 
@@ -28,7 +28,8 @@ class DoubleExchange(Hamiltonian):
     Args:
         lattice: Any lattice.
         t: Hopping between sites at the shortest distance, the unit of energy; or one hopping for
-            each bond label of the lattice, see `Holstein`.
+            each shell of neighbors, for some orbits of bonds, or for each bond label of the
+            lattice, see `Holstein`.
         J: Exchange coupling of electrons and spins, in units of t. A change of its sign is
             equivalent to a reversal of all spins.
 
@@ -37,13 +38,13 @@ class DoubleExchange(Hamiltonian):
     """
 
     # A mapping cannot be hashed; it takes part in comparisons.
-    t: float | Mapping[str, float] = field(default=1.0, hash=False)
+    t: Hopping = field(default=1.0, hash=False)
     J: float = 3.5
 
     n_orbitals = 2
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "t", labeled_hopping(self.lattice, self.t))
+        object.__setattr__(self, "t", normal_hopping(self.lattice, self.t))
 
     @property
     def field_type(self) -> FieldType:
@@ -51,18 +52,18 @@ class DoubleExchange(Hamiltonian):
         return FieldType("3 trivial", n_components=3, is_spin=True, force_bound=abs(self.J))
 
     @cached_property
-    def _bonds(self) -> tuple[Int[Tensor, "2 n_bonds"], Float[Tensor, " n_bonds"]]:
+    def _bonds(self) -> HoppingBonds:
         return hopping_bonds(self.lattice, self.t)
 
     @cached_property
     def _hoppings(self) -> DeviceCopies:
-        return DeviceCopies(-self._bonds[1].repeat(2))
+        return DeviceCopies(-self._bonds.values.repeat(2))
 
     @cached_property
     def pattern(self) -> Int[Tensor, "2 nnz"]:
         """Bonds for spin up, bonds for spin down, then the 2×2 matrix of each site."""
         sites = torch.arange(self.lattice.n_sites).expand(2, -1)
-        up = 2 * self._bonds[0]
+        up = 2 * self._bonds.pairs
         return torch.cat([up, up + 1, orbital_pattern(sites, 2)], dim=1)
 
     def elements(self, field: Float[Tensor, "*batch n_sites 3"]) -> Complex[Tensor, "*batch nnz"]:

@@ -2,7 +2,7 @@
 
 from lattgnn.report.audit_report import audit_plot, audit_table, write_audit_report
 from lattgnn.report.campaign_arrays import campaign_dataset
-from lattgnn.report.campaign_report import scan_plot, write_campaign_report
+from lattgnn.report.campaign_report import write_campaign_report
 from lattgnn.report.comparison import write_comparison
 from lattgnn.report.ensemble import Ensemble, group_runs
 from lattgnn.report.fit_report import (
@@ -15,7 +15,7 @@ from lattgnn.report.fit_report import (
     write_fit_report,
 )
 from lattgnn.report.growth_plots import length_plot, slope_plot
-from lattgnn.report.movie import write_movie
+from lattgnn.report.movie import write_movie, write_spin_movie
 from lattgnn.report.page import Movie, Section, Table, write_report
 from lattgnn.report.plots import (
     dynamics_comparison,
@@ -30,6 +30,9 @@ from lattgnn.report.quench_figures import analysis_figures
 from lattgnn.report.quench_numbers import quench_metrics
 from lattgnn.report.quench_plots import correlation_plot, snapshot_panel
 from lattgnn.report.quench_report import analyze_trajectory, quench_sections, write_quench_report
+from lattgnn.report.scan_plots import ScanCurve, scan_plot
+from lattgnn.report.spin_plots import spin_colors, spin_panel
+from lattgnn.report.spin_report import analyze_spin_runs, spin_arrays, spin_figures
 from lattgnn.report.structure_plots import cut_plot, structure_factor_map
 from lattgnn.report.style import save_figures
 from lattgnn.report.thermal_plots import energy_plot, temperature_plot
@@ -38,9 +41,11 @@ __all__ = [
     "Ensemble",
     "FitRun",
     "Movie",
+    "ScanCurve",
     "Section",
     "Table",
     "analysis_figures",
+    "analyze_spin_runs",
     "analyze_trajectory",
     "audit_plot",
     "audit_table",
@@ -66,6 +71,10 @@ __all__ = [
     "scan_plot",
     "slope_plot",
     "snapshot_panel",
+    "spin_arrays",
+    "spin_colors",
+    "spin_figures",
+    "spin_panel",
     "structure_factor_map",
     "temperature_plot",
     "time_series",
@@ -77,4 +86,5 @@ __all__ = [
     "write_movie",
     "write_quench_report",
     "write_report",
+    "write_spin_movie",
 ]

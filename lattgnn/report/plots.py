@@ -258,6 +258,7 @@ def curves_plot(
     if is_logarithmic and positive:
         axes.set_yscale("log")
         plain_log_ticks(axes)
+    plain_log_ticks(axes, "x")
     figure.legend(loc="outside lower left")
     return figure
 

@@ -8,8 +8,7 @@ import pytest
 import xarray
 from matplotlib.collections import LineCollection
 
-from lattgnn.report import campaign_dataset, scan_plot, write_campaign_report
-from lattgnn.report.campaign_report import ScanCurve
+from lattgnn.report import ScanCurve, campaign_dataset, scan_plot, write_campaign_report
 from lattgnn.report.quench_arrays import write_dataset
 
 TIMES = np.array([0.0, 1.0, 2.0, 4.0])
@@ -98,3 +97,12 @@ def test_intervals_are_bars_and_the_guide_is_a_line():
     bars = np.array(collection.get_segments())
     assert bars[0][:, 1] == pytest.approx([0.1, 0.4])
     assert bars[1][0, 1] == pytest.approx(0.3)  # no lower end
+
+
+def test_a_curve_without_points_keeps_its_color():
+    none = ScanCurve(*np.zeros((4, 0)))
+    some = ScanCurve(*np.array([[0.1, 0.2], [0.3, 0.4], [0.2, 0.3], [0.4, 0.5]]))
+    alone = scan_plot({"g=1": none, "g=2": some}, "exponent", "kT").axes[0]
+    both = scan_plot({"g=1": some, "g=2": some}, "exponent", "kT").axes[0]
+    assert len(alone.lines) < len(both.lines)
+    assert alone.lines[0].get_color() == both.lines[-1].get_color()

@@ -99,6 +99,28 @@ def check_unchanged(plan: Plan) -> None:
                 )
 
 
+def check_kept(plan: Plan, earlier: Plan) -> None:
+    """Refuse a scan without points that are finished: the results would leave them out.
+
+    Args:
+        plan: The campaign.
+        earlier: The campaign that its folder holds.
+
+    Raises:
+        InputError: If a finished run or fit of the earlier campaign is not part of this one.
+    """
+    left_out = []
+    for name, task in earlier.tasks.items():
+        if task.verb in ("fit", "simulate") and name not in plan.tasks and is_finished(task):
+            left_out.append(name)
+    if left_out:
+        more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+        raise InputError(
+            f"{plan.out} holds results that this campaign leaves out: {left_out[0]}{more}. Keep "
+            "these values and seeds and add others to them, or use another --out."
+        )
+
+
 def run_schedule(schedule: Schedule, n_workers: int | None) -> None:
     """Run all tasks that are left. A failed task stops nothing but what needs it.
 

@@ -14,7 +14,7 @@ import yaml
 
 from lattgnn import cli
 from lattgnn.cli.campaign.plan import Plan, make_plan
-from lattgnn.cli.campaign.schedule import Schedule, check_unchanged, run_schedule
+from lattgnn.cli.campaign.schedule import Schedule, check_kept, check_unchanged, run_schedule
 from lattgnn.cli.campaign.stages import (
     STAGES,
     Config,
@@ -32,6 +32,8 @@ from lattgnn.files import atomic_write_text, run_lock
 
 #: The configuration of a campaign in its folder.
 CONFIG = "campaign.yaml"
+# The options that, beside those of the stages, say which tasks there are.
+_PLANNED = ("parameters", "scan", "n_seeds", "seed_options")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -53,20 +55,21 @@ def main(argv: Sequence[str]) -> None:
     for option, value in overrides:
         set_option(stages, option, value)
     out = Path(parsed.out).resolve()
-    plan = make_plan(
-        stages, parsed.parameters, parsed.scan, parsed.n_seeds, parsed.seed_options, out
-    )
+    plan = make_plan(stages, **{name: parsed[name] for name in _PLANNED}, out=out)
     modules = tuple(parsed.modules)
     cli.import_own_modules([f"--import={module}" for module in modules])
     for name, task in plan.tasks.items():
         plan.tasks[name] = replace(task, modules=modules, directory=Path.cwd())
     _check_options(plan)
     check_unchanged(plan)
+    earlier = _earlier_plan(out)
+    if earlier is not None:
+        check_kept(plan, earlier)
     if parsed.dry_run:
         print(_listing(Schedule(plan)))
         return
     recorded = {verb: stages.get(verb) for verb in STAGES}
-    for name in ("parameters", "scan", "n_seeds", "seed_options", "modules", "title"):
+    for name in (*_PLANNED, "modules", "title"):
         recorded[name] = parsed[name]
     with run_lock(out):
         text = yaml.safe_dump(recorded | {"out": str(out)}, sort_keys=False, allow_unicode=True)
@@ -131,6 +134,16 @@ def campaign_parser() -> Parser:
         "--dry_run", action="store_true", help="check the options of all tasks and list the tasks"
     )
     return parser
+
+
+def _earlier_plan(out: Path) -> Plan | None:
+    """The plan of the campaign that the folder holds, if there is one."""
+    file = out / CONFIG
+    if not file.is_file():
+        return None
+    recorded = yaml.safe_load(file.read_text(encoding="utf-8"))
+    stages = {verb: recorded[verb] for verb in STAGES if recorded[verb] is not None}
+    return make_plan(stages, **{name: recorded[name] for name in _PLANNED}, out=out)
 
 
 def _plain(value: Any) -> Any:

@@ -52,6 +52,22 @@ def test_a_failed_task_stops_nothing_and_is_named(campaign, capsys):
     assert Trajectory.open(RUN).complete
 
 
+def test_a_scan_may_grow_but_keeps_what_is_finished(campaign, capsys):
+    failing = {"dt": [1e6, 0.05], "g": [3.5]}
+    assert campaign("--simulate.n_steps=2", scan=failing) == 1
+    finished = Path("out/simulate/g=3.5,dt=0.05/seed-0")
+    before = finished.with_suffix(".log").stat().st_mtime_ns
+    capsys.readouterr()
+    other = {"dt": [0.01], "g": [3.5]}
+    message = refused(capsys, campaign("--simulate.n_steps=2", scan=other))
+    assert "results that this campaign leaves out: simulate/g=3.5,dt=0.05/seed-0. " in message
+    # The value that has failed may go, and another one may come.
+    grown = {"dt": [0.01, 0.05], "g": [3.5]}
+    assert campaign("--simulate.n_steps=2", scan=grown) == 0
+    assert Trajectory.open("out/simulate/g=3.5,dt=0.01/seed-0").complete
+    assert finished.with_suffix(".log").stat().st_mtime_ns == before
+
+
 @pytest.mark.parametrize(
     ("options", "changes", "parts"),
     [
