@@ -31,25 +31,25 @@ inline vec splat(float x) { return vec{} + x; }
 #if defined(__AVX512F__)
 inline vec smaller(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
 inline vec larger(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
-inline vec sqrt(vec x) { return (vec)_mm512_sqrt_ps((__m512)x); }
 inline vec reciprocal(vec x) {
     const vec r = (vec)_mm512_rcp14_ps((__m512)x);
     return r + r * (1.0f - x * r);
 }
+inline vec sqrt(vec x) { return (vec)_mm512_sqrt_ps((__m512)x); }
 #elif defined(__AVX__)
 inline vec smaller(vec a, vec b) { return (vec)_mm256_min_ps((__m256)a, (__m256)b); }
 inline vec larger(vec a, vec b) { return (vec)_mm256_max_ps((__m256)a, (__m256)b); }
-inline vec sqrt(vec x) { return (vec)_mm256_sqrt_ps((__m256)x); }
 inline vec reciprocal(vec x) { return 1.0f / x; }
+inline vec sqrt(vec x) { return (vec)_mm256_sqrt_ps((__m256)x); }
 #else
 inline vec smaller(vec a, vec b) { return a < b ? a : b; }
 inline vec larger(vec a, vec b) { return a > b ? a : b; }
+inline vec reciprocal(vec x) { return 1.0f / x; }
 inline vec sqrt(vec x) {
     vec r;
     for (int i = 0; i < LANES; i++) r[i] = __builtin_sqrtf(x[i]);
     return r;
 }
-inline vec reciprocal(vec x) { return 1.0f / x; }
 #endif
 
 // 2^y for y clamped to [-126, 126], relative error 1e-7: y = n + r with a whole number n, 2^r by a polynomial

@@ -16,6 +16,9 @@
 // an energy the gradient follows in the same sweep: layer l of the way back works `backward_delay[l]` rows
 // behind the field, and the derivatives of the nonlinearities are kept until then.
 //
+// Functions of spins lie on bonds (spins.h). So layer 0 then works `field_reach` rows behind the field, and the forces
+// of a row come as many rows behind the gradient of the functions. Each spin gathers what it gets from all its bonds.
+//
 // Every site is computed by the same instructions, whatever its lane, tile or thread. Forces therefore do not
 // depend on any of these, to the last bit.
 
@@ -328,7 +331,7 @@ struct Sweep {
                 const float* spin = from + 3 * (cell * net.n_sublattices + d);
                 const float x = present ? spin[0] : 0.0f, y = present ? spin[1] : 0.0f, z = present ? spin[2] : 0.0f;
                 const float length = __builtin_sqrtf(x * x + y * y + z * z);
-                bad |= length - length != 0.0f;
+                bad |= (x - x) + (y - y) + (z - z) != 0.0f;
                 // The smallest length is that of `torch.nn.functional.normalize`.
                 const float inverse = 1.0f / std::max(length, 1e-12f);
                 float* slot = to + p;

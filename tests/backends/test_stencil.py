@@ -73,6 +73,8 @@ def test_transposed_kernels_are_the_transpose(rng):
         orbit_network(square(4), channels=3, representation="A1 + E"),
         orbit_network(square(4), channels=3, representation="trivial", nonlinearity="product"),
         orbit_network(square(4), channels=3, field="3 trivial", is_spin=True, nonlinearity="norm"),
+        # Spins are read along bonds twice: by the functions, and by the first convolution.
+        orbit_network(square(4), field="3 trivial", is_spin=True, representation="A1 + E"),
         orbit_network(
             square(4), channels=3, field="3 trivial", is_spin=True, nonlinearity="product"
         ),
