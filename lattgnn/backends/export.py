@@ -13,6 +13,7 @@ from lattgnn.backends.grid_forces import GridForces
 from lattgnn.backends.lattice_forces import LatticeForces
 from lattgnn.backends.linear_classical import linear_classical, probed_classical
 from lattgnn.backends.stencil_form import stencil_network
+from lattgnn.devices import usable_device
 from lattgnn.errors import InputError
 from lattgnn.files import atomic_file
 from lattgnn.hamiltonians import Hamiltonian
@@ -92,8 +93,7 @@ def export_forces(
             "format 'aoti' needs a C++ compiler, and none was found. "
             "Install g++, set CXX, or use format 'exported'."
         )
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {device!r} needs a GPU that PyTorch can use. Use device 'cpu'.")
+    usable_device(device)
     forces, of_dtype = _grid_forces(net, hamiltonian), getattr(torch, dtype)
     metadata = _metadata(net, forces, hamiltonian, solver) | {"dtype": dtype, "device": device}
     if forces is not None:

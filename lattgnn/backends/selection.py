@@ -17,6 +17,7 @@ from lattgnn.backends.snapshot import WeightSnapshot
 from lattgnn.backends.stencil import StencilNetwork
 from lattgnn.backends.stencil_form import minimal_supercell, stencil_network
 from lattgnn.backends.tiled_forces import TiledForces
+from lattgnn.devices import compiled
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.native import library
@@ -154,10 +155,11 @@ class _OnGrid:
     def __init__(self, network: StencilNetwork, lattice: Lattice, weight: Tensor) -> None:
         self.extent = lattice.extent
         self.forces = GridForces(network, lattice.periodic).to(weight.device, weight.dtype)
+        self.on_sites = compiled(self.forces.on_sites, weight.device)
 
     @torch.no_grad()
     def __call__(self, field: Tensor) -> tuple[Tensor | None, Tensor]:
-        return self.forces.on_sites(field, self.extent)
+        return self.on_sites(field, self.extent)
 
 
 class _OwnCode:

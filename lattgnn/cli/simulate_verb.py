@@ -18,6 +18,7 @@ from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.cli.physics_verbs import as_options, choose_force_field, model_parser
 from lattgnn.data.code_identity import changed_classes, code_identity, warn_of_changed_code
 from lattgnn.data.workers import threads
+from lattgnn.devices import usable_device
 from lattgnn.disorder import DisorderedForceField
 from lattgnn.dynamics.loop import check_integrator
 from lattgnn.dynamics.restart import FromRun
@@ -42,7 +43,8 @@ def main(argv: Sequence[str]) -> None:
     options = as_options(instantiate(parser, parsed))
     initial, out = options.pop("initial"), options.pop("out")
     old_code = options.pop("code")
-    _check_device(initial["device"])
+    initial["device"] = options.pop("device") or initial["device"]
+    usable_device(initial["device"])
     origin = initial.pop("from")
     initial["origin"] = None if origin is None else FromRun.parse(origin).resolved()
     n_threads, dtype = options.pop("threads"), options.pop("dtype")
@@ -118,6 +120,11 @@ def simulate_parser() -> Parser:
         "--initial.from",
         type=str | None,
         help="start from a frame of another run, RUN or RUN:FRAME, the last one by default",
+    )
+    parser.add_argument(
+        "--device",
+        type=str | None,
+        help="device of the forces and the state, such as cuda; default: initial.device",
     )
     parser.add_argument(
         "--dtype",
@@ -262,15 +269,6 @@ def _earlier_provenance(run: Path) -> list[dict[str, Any]]:
         return []
     before = json.loads(path.read_text(encoding="utf-8"))
     return [*before.pop("earlier", []), before]
-
-
-def _check_device(device: str) -> None:
-    """Refuse a device that torch does not know or cannot use."""
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise InputError(f"device {device!r} cannot be used ({reason}). Use cpu.") from error
 
 
 def _is_compiled(force_field: AnyForceField) -> bool:
