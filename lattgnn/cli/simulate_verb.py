@@ -76,10 +76,13 @@ def _simulate(argv: Sequence[str], processes: Processes | None) -> None:
         # `simulate` checks it too, but this should come before errors of the initial state.
         check_integrator(options["integrator"], force_field)
         compiled = _is_compiled(force_field)
-        if n_threads is None and compiled:
+        # Spins stay in float64, where their length is kept to 1e-12, and on one thread: the
+        # operations of torch that rotate them may round in another way on more.
+        fast = compiled and not force_field.hamiltonian.field_type.is_spin
+        if n_threads is None and fast:
             torch.set_num_threads(max(1, CPU_COUNT // n_local_processes()))
         on_gpu = torch.device(initial["device"]).type != "cpu"
-        single = compiled or (on_gpu and isinstance(force_field, LearnedForceField))
+        single = fast or (on_gpu and isinstance(force_field, LearnedForceField))
         dtype = dtype or ("float32" if single else "float64")
 
         code = _code(force_field, options["integrator"], options["save"])
@@ -150,8 +153,8 @@ def simulate_parser() -> Parser:
     parser.add_argument(
         "--dtype",
         type=Literal["float32", "float64"] | None,
-        help="precision of the state; default: float32 for compiled forces and learned forces on a "
-        "GPU, else float64",
+        help="precision of the state; default: float32 for compiled forces, except those of spins, "
+        "and learned forces on a GPU, else float64",
     )
     parser.add_argument(
         "--code",
