@@ -229,7 +229,7 @@ def main(
         cases: Names in CASES. Default: all of them. Other cases in OUT.json are kept.
         quick: Use tiny lattices and few fields, to test that everything works.
         most_seconds: Leave out evaluations that are predicted to take longer.
-        keep_errors: Measure the costs only, and take the errors from OUT.json.
+        keep_errors: Take the errors from OUT.json where it has them, and measure the costs only.
         out: Path of the results without a suffix.
     """
     path = Path(f"{out}.json")
@@ -237,7 +237,7 @@ def main(
     if path.exists():
         results = json.loads(path.read_text(encoding="utf-8"))
     for name in CASES if cases is None else cases:
-        known = results["cases"][name] if keep_errors else None
+        known = results["cases"].get(name) if keep_errors else None
         with threads(1):
             results["cases"][name] = measure(CASES[name], quick, most_seconds, known)
         results |= {"machine": machine(), "versions": versions()}
