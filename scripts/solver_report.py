@@ -77,7 +77,7 @@ def _plot_costs(axes: Axes, case: dict[str, Any], colors: dict[str, str]) -> Non
         sites, seconds = zip(*((row["n_sites"], row["seconds"]) for row in rows), strict=True)
         axes.loglog(sites, seconds, "-o", markersize=2.5, color=colors[family], label=label)
     axes.set_xlabel("number of sites N")
-    axes.set_ylabel("CPU seconds per force")
+    axes.set_ylabel("seconds per force")
 
 
 _FAMILY_NAMES = {
