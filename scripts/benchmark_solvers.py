@@ -7,8 +7,9 @@
 A case is a model with the temperature of its electrons and a distribution of fields. Errors are
 those of the force on small lattices, where exact diagonalization gives the right values:
 the mean over many fields, with its standard error. The cost is the time of one evaluation of the
-forces on lattices of increasing size, on one thread. Methods take turns, so that all see the
-same state of the machine. A size is left out if a method would need more than `--most_seconds`.
+forces on lattices of increasing size, the CPU time of one thread, which other work on the machine
+disturbs least. Methods take turns, so that all see the same state of the machine. A size is left
+out if a method would need more than `--most_seconds`.
 """
 
 import json
@@ -24,8 +25,7 @@ from typing import Any
 
 import torch
 from jsonargparse import auto_cli
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from solver_report import EXACT, plot, report
 from speed_timing import machine, threads
 from torch import Tensor
 
@@ -34,7 +34,7 @@ from lattgnn.files import atomic_write_bytes, atomic_write_text
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import DoubleExchange, Hamiltonian, Holstein
 from lattgnn.lattice import square
-from lattgnn.report.style import COLORS, PAGE, figure_png, styled
+from lattgnn.report.style import figure_png
 from lattgnn.serialize import versions
 from lattgnn.solvers import (
     Chebyshev,
@@ -48,7 +48,6 @@ ForceField = ExactForceField | LearnedForceField
 # A method makes the force field of a model.
 Method = Callable[[Hamiltonian], ForceField]
 
-EXACT = "exact diagonalization"
 SHIPPED = ("holstein-square", "holstein-square-small")
 
 
@@ -98,13 +97,6 @@ CASES = {
     "holstein-cold-strong": Case(holstein, kT=0.02, std=5.27),
     "holstein-cold-weak": Case(holstein, kT=0.02, std=0.5),
     "double-exchange": Case(double_exchange, kT=0.05, mu=-3.5, extent=24, n_fields=10),
-}
-TITLES = {
-    "holstein-strong": "Holstein, kT = 0.1, strong fields (std 5.27)",
-    "holstein-weak": "Holstein, kT = 0.1, weak fields (std 0.5)",
-    "holstein-cold-strong": "Holstein, kT = 0.02, strong fields (std 5.27)",
-    "holstein-cold-weak": "Holstein, kT = 0.02, weak fields (std 0.5)",
-    "double-exchange": "Double exchange, kT = 0.05, μ = −3.5, random spins",
 }
 
 
@@ -162,7 +154,7 @@ def errors(case: Case, contestants: dict[str, Method], extent: int, n_fields: in
 def costs(
     case: Case, contestants: dict[str, Method], extents: tuple[int, ...], most_seconds: float
 ) -> list[dict]:
-    """Seconds of one evaluation by size and method; median of three, or one if it is long."""
+    """CPU seconds of one evaluation by size and method; median of three, or one if it is long."""
     rows: list[dict] = []
     slope = {EXACT: 3.0}  # the cost of all other methods is linear
     last: dict[str, tuple[int, float]] = {}
@@ -192,16 +184,18 @@ def costs(
 
 
 def _seconds(force_field: ForceField, field: Tensor) -> float:
-    """Time of one evaluation; short ones are repeated for at least 0.05 s."""
-    n_calls, start = 0, time.perf_counter()
-    while n_calls == 0 or time.perf_counter() - start < 0.05:
+    """CPU time of one evaluation; short ones are repeated for at least 0.05 s."""
+    n_calls, start = 0, time.process_time()
+    while n_calls == 0 or time.process_time() - start < 0.05:
         force_field(field)
         n_calls += 1
-    return (time.perf_counter() - start) / n_calls
+    return (time.process_time() - start) / n_calls
 
 
-def measure(case: Case, quick: bool, most_seconds: float) -> dict[str, Any]:
-    """Errors and costs of one case."""
+def measure(
+    case: Case, quick: bool, most_seconds: float, known: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Errors, or those of earlier results, and costs of one case."""
     extent, n_fields = (8, 4) if quick else (case.extent, case.n_fields)
     extents = (8, 12) if quick else (20, 32, 50, 100, 200, 320, 500, 1000)
     contestants = {}
@@ -211,11 +205,12 @@ def measure(case: Case, quick: bool, most_seconds: float) -> dict[str, Any]:
         except InputError:  # no block reaches the tolerance in this model
             continue
         contestants[name] = method
-    return {
-        "extent": extent,
-        "n_fields": n_fields,
-        "errors": errors(case, contestants, extent, n_fields),
+    if known is None:
+        found = errors(case, contestants, extent, n_fields)
+        known = {"extent": extent, "n_fields": n_fields, "errors": found}
+    return known | {
         "costs": costs(case, contestants, extents, most_seconds),
+        "most_seconds": most_seconds,
         "load": os.getloadavg()[0],
     }
 
@@ -224,6 +219,7 @@ def main(
     cases: list[str] | None = None,
     quick: bool = False,
     most_seconds: float = 20.0,
+    keep_errors: bool = False,
     out: str = "docs/benchmarks/solvers",
 ) -> None:
     """Measure, and write OUT.json, OUT.md and OUT.png.
@@ -232,6 +228,7 @@ def main(
         cases: Names in CASES. Default: all of them. Other cases in OUT.json are kept.
         quick: Use tiny lattices and few fields, to test that everything works.
         most_seconds: Leave out evaluations that are predicted to take longer.
+        keep_errors: Measure the costs only, and take the errors from OUT.json.
         out: Path of the results without a suffix.
     """
     path = Path(f"{out}.json")
@@ -239,114 +236,14 @@ def main(
     if path.exists():
         results = json.loads(path.read_text(encoding="utf-8"))
     for name in CASES if cases is None else cases:
+        known = results["cases"][name] if keep_errors else None
         with threads(1):
-            results["cases"][name] = measure(CASES[name], quick, most_seconds)
+            results["cases"][name] = measure(CASES[name], quick, most_seconds, known)
         results |= {"machine": machine(), "versions": versions()}
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_text(path, json.dumps(results, indent=1) + "\n")
     atomic_write_text(f"{out}.md", report(results))
     atomic_write_bytes(f"{out}.png", figure_png(plot(results)))
-
-
-# Report
-
-
-def report(results: dict[str, Any]) -> str:
-    """Markdown with one table per case."""
-    loads = ", ".join(f"{name} {case['load']:.1f}" for name, case in results["cases"].items())
-    text = f"""\
-Made by `python scripts/benchmark_solvers.py` on {results["machine"]}, one thread. Load of the
-machine at the end of each case: {loads}. Errors are mean square errors of a component of the force
-in units of t², with standard errors over 60 independent fields (10 for double exchange) in float32.
-Times are medians of one evaluation of the forces.
-"""
-    return text + "".join(
-        f"\n### {TITLES[name]}\n\n{_table(case)}" for name, case in results["cases"].items()
-    )
-
-
-def _table(case: dict[str, Any]) -> str:
-    sizes = sorted({row["n_sites"] for row in case["costs"]})
-    shown = [n for n in sizes if n in (sizes[0], 10_000, 250_000, sizes[-1])]
-    head = ["Method", "MSE of the force", *(f"N = {n:,}, s" for n in shown), "ns per site"]
-    lines = [head, ["---"] * len(head)]
-    for name in dict.fromkeys(row["method"] for row in case["costs"]):
-        own = {row["n_sites"]: row["seconds"] for row in case["costs"] if row["method"] == name}
-        error = case["errors"].get(name)
-        text = f"{error['mse']:.1e} ± {error['standard_error']:.0e}" if error else "0"
-        times = [f"{own[n]:.2g}" if n in own else "" for n in shown]
-        largest = max(own)
-        lines.append([name, text, *times, f"{1e9 * own[largest] / largest:,.0f} (N = {largest:,})"])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-@styled
-def plot(results: dict[str, Any]) -> Figure:
-    """Per case: cost against size on the left, error against cost on the right."""
-    cases = results["cases"]
-    figure = Figure(figsize=(PAGE, 2.6 * len(cases)), layout="constrained")
-    axes = figure.subplots(len(cases), 2, squeeze=False)
-    families = ("exact", "domains", "Green", "Chebyshev", "network")
-    colors: dict[str, str] = dict(zip(families, COLORS, strict=False))
-    for (left, right), (name, case) in zip(axes, cases.items(), strict=True):
-        _plot_costs(left, case, colors)
-        _plot_errors(right, case, colors)
-        left.set_title(TITLES[name], loc="left")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    return figure
-
-
-def _plot_costs(axes: Axes, case: dict[str, Any], colors: dict[str, str]) -> None:
-    seen = set()
-    for name in dict.fromkeys(row["method"] for row in case["costs"]):
-        family = name.split()[0]
-        rows = [row for row in case["costs"] if row["method"] == name]
-        label = None if family in seen else _FAMILY_NAMES[family]
-        seen.add(family)
-        sites, seconds = zip(*((row["n_sites"], row["seconds"]) for row in rows), strict=True)
-        axes.loglog(sites, seconds, "-o", markersize=2.5, color=colors[family], label=label)
-    axes.set_xlabel("number of sites N")
-    axes.set_ylabel("seconds per force")
-
-
-_FAMILY_NAMES = {
-    "exact": EXACT,
-    "domains": "domains",
-    "Green": "Green's functions",
-    "Chebyshev": "Chebyshev",
-    "network": "shipped networks",
-}
-
-
-def _plot_errors(axes: Axes, case: dict[str, Any], colors: dict[str, str]) -> None:
-    for name, error in case["errors"].items():
-        family = name.split()[0]
-        largest = max(
-            (row for row in case["costs"] if row["method"] == name), key=lambda row: row["n_sites"]
-        )
-        cost = 1e9 * largest["seconds"] / largest["n_sites"]
-        marker = "s" if "tolerance" in name else "o"
-        axes.errorbar(
-            cost,
-            error["mse"],
-            yerr=error["standard_error"],
-            marker=marker,
-            markersize=4,
-            color=colors[family],
-        )
-        note = name.removeprefix(family).replace("tolerance", "").replace("holstein-square", "")
-        axes.annotate(
-            note.strip(" -"),
-            (cost, error["mse"]),
-            textcoords="offset points",
-            xytext=(4, 2),
-            fontsize=5,
-        )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("ns per site and force, largest lattice")
-    axes.set_ylabel("MSE of the force")
 
 
 if __name__ == "__main__":

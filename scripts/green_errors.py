@@ -1,12 +1,14 @@
 """Measure the errors of Green's functions by block, against exact diagonalization.
 
     python scripts/green_errors.py --cases='[square, kagome]'
+    python scripts/green_errors.py --cases='[square]' --only='[block 3]'
 
 The fields are uncorrelated random fields of several strengths (spins: uniform on the sphere), and
 for the Holstein model on the square lattice also those of a quench. Errors are heavy-tailed, so
 each number comes with its standard error over the fields. The cost is the CPU time of the dense
-form on one thread; compiled programs are much faster. The results are written to a JSON file, in
-which a repeated case replaces its earlier results, and to a table beside it.
+form on one thread; compiled programs are much faster. The largest blocks of the square lattice are
+measured with them, in float64. The results are written to a JSON file, in which repeated cases
+and solvers replace their earlier results, and to a table beside it.
 """
 
 import json
@@ -58,6 +60,8 @@ class Case:
         blocks: Largest block.
         mu: Chemical potential.
         kT: Temperature.
+        compiled: Blocks to measure with compiled programs, which give no energy.
+        tolerance: What the poles are fitted to a tenth of.
         graded: Whether to measure schedules beside the blocks.
         quench: Whether to measure the fields of a quench too.
     """
@@ -68,14 +72,19 @@ class Case:
     blocks: int = 3
     mu: float = 0.0
     kT: float = 0.1
+    compiled: tuple[int, ...] = ()
+    tolerance: float = 1e-4
     graded: bool = False
     quench: bool = False
 
 
 STDS = (5.27, 2.0, 1.0, 0.5)
 CASES = {
-    "square": Case(Holstein(square(20)), STDS, graded=True, quench=True),
-    "square, kT = 0.02": Case(Holstein(square(20)), STDS, kT=0.02, n_fields=20, blocks=2),
+    "square": Case(Holstein(square(20)), STDS, graded=True, compiled=(4,), quench=True),
+    # 14 poles in the strongest fields.
+    "square, kT = 0.02": Case(
+        Holstein(square(20)), STDS, kT=0.02, blocks=1, compiled=(2, 3, 4), tolerance=1e-6
+    ),
     "triangular": Case(Holstein(triangular(10)), STDS),
     "honeycomb": Case(Holstein(honeycomb(7)), STDS, blocks=2),
     "kagome": Case(Holstein(kagome(6)), STDS),
@@ -107,28 +116,30 @@ def quench_fields(case: Case) -> Tensor:
 
 def solvers(case: Case) -> dict[str, GreenFunction]:
     """The solvers of a case, by the names of the table."""
-    plain = GreenFunction(case.kT, case.mu, block=0)
+    plain = GreenFunction(case.kT, case.mu, block=0, tolerance=case.tolerance)
     found = {name: replace(plain, block=b) for name, b in BLOCKS.items() if b <= case.blocks}
     for name, (tolerance, schedule) in SCHEDULES.items() if case.graded else ():
         found[f"schedule {name}"] = replace(
             plain, block=None, schedule=schedule, tolerance=tolerance
         )
-    return found
+    return found | {f"block {b}, compiled": replace(plain, block=b) for b in case.compiled}
 
 
-def forces_of(model: Hamiltonian, solver: Solver, fields: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Electronic energies and forces, and the CPU time of a field."""
-    force_field = ExactForceField(model, solver)
-    force_field.electronic(fields[0])  # not timed: poles and index tables are made here
+def forces_of(
+    model: Hamiltonian, solver: Solver, fields: Tensor, energy: bool = True
+) -> tuple[Tensor | None, Tensor, float]:
+    """Energies, None without `energy`, forces, and the CPU time of a field."""
+    force_field = ExactForceField(model, solver, energy)
+    force_field(fields[0])  # not timed: poles, index tables and programs are made here
     start = time.process_time()
-    results = [force_field.electronic(one) for one in fields]
+    results = [force_field(one) for one in fields]
     seconds = (time.process_time() - start) / len(fields)
-    energies, forces = (torch.stack(part) for part in zip(*results, strict=True))
-    return energies, forces, seconds
+    energies, forces = zip(*results, strict=True)
+    return torch.stack(energies) if energy else None, torch.stack(forces), seconds
 
 
-def measure(case: Case) -> dict:
-    """Errors of each solver in each kind of field."""
+def measure(case: Case, only: list[str] | None) -> dict:
+    """Errors of each solver, or of some of them, in each kind of field."""
     kinds = {f"std {std:g}": random_fields(case, std) for std in case.stds}
     if case.model.field_type.is_spin:
         kinds = {"random spins": random_fields(case, 1.0)}
@@ -139,19 +150,22 @@ def measure(case: Case) -> dict:
     for kind, fields in kinds.items():
         energy, forces, _ = forces_of(case.model, exact, fields)
         for name, solver in solvers(case).items():
-            found_energy, found, seconds = forces_of(case.model, solver, fields)
+            if only is not None and name not in only:
+                continue
+            is_compiled = name.endswith("compiled")
+            found_energy, found, seconds = forces_of(case.model, solver, fields, not is_compiled)
             squares = (found - forces).square().flatten(1).mean(1)
-            rows.append(
-                {
-                    "fields": kind,
-                    "solver": name,
-                    "force_mse": float(squares.mean()),
-                    "standard_error": float(squares.std() / len(squares) ** 0.5),
-                    "energy_rms_per_site": float((found_energy - energy).square().mean().sqrt())
-                    / n_sites,
-                    "cpu_us_per_site": round(1e6 * seconds / n_sites, 1),
-                }
-            )
+            row = {
+                "fields": kind,
+                "solver": name,
+                "force_mse": float(squares.mean()),
+                "standard_error": float(squares.std() / len(squares) ** 0.5),
+                "cpu_us_per_site": round(1e6 * seconds / n_sites, 1),
+            }
+            if energy is not None and found_energy is not None:
+                rms = float((found_energy - energy).square().mean().sqrt())
+                row["energy_rms_per_site"] = rms / n_sites
+            rows.append(row)
     return {
         "lattice": [case.model.lattice.name, *case.model.lattice.extent],
         "model": type(case.model).__name__,
@@ -181,34 +195,51 @@ def table(name: str, result: dict) -> str:
         found = [cells[solver, kind] for kind in kinds]
         errors = [f"{row['force_mse']:.1e} ± {row['standard_error']:.0e}" for row in found]
         cost = min(row["cpu_us_per_site"] for row in found)
-        lines.append(f"| {solver} | {' | '.join(errors)} | {cost:.0f} |")
+        lines.append(f"| {solver} | {' | '.join(errors)} | {cost:.2g} |")
     return "\n".join([*lines, ""])
 
 
 HEADING = """Mean square error of the electronic force against exact diagonalization, with its
 standard error over the fields. "block b" is the block "ring b" at every pole with two rounds of
 messages; the schedules A to D have larger blocks at the lowest poles. The cost is the CPU time of
-energy and forces in the dense form in float64 on one thread, which works for every model; compiled
-programs are much faster. Written by `scripts/green_errors.py`.
+energy and forces in the dense form in float64 on one thread, which works for every model; for
+"compiled" it is that of the forces alone by compiled programs, in float64 too. Written by
+`scripts/green_errors.py`; the load of the machine was {loads}.
 """
 
 
-def main(cases: list[str] | None = None, out: str = "docs/benchmarks/green.json") -> None:
+def report(results: dict) -> str:
+    """The tables of all cases under a heading."""
+    loads = [result["load"] for result in results.values()]
+    heading = HEADING.format(loads=f"{min(loads):.1f} to {max(loads):.1f}")
+    tables = [table(case, results[case]) for case in CASES if case in results]
+    return "\n".join([heading, *tables])
+
+
+def main(
+    cases: list[str] | None = None,
+    only: list[str] | None = None,
+    out: str = "docs/benchmarks/green.json",
+) -> None:
     """Run the measurements and write the results.
 
     Args:
         cases: Names in CASES. Default: all of them.
+        only: Names of solvers. The earlier results of others are kept. Default: all of them.
         out: JSON file; the table is written beside it.
     """
     path = Path(out)
     results = json.loads(path.read_text()) if path.exists() else {}
     for name in CASES if cases is None else cases:
         with threads(1):
-            results[name] = measure(CASES[name])
+            found = measure(CASES[name], only)
+        if only is not None and name in results:
+            kept = [row for row in results[name]["rows"] if row["solver"] not in only]
+            found["rows"] = kept + found["rows"]
+        results[name] = found
         results[name] |= {"load": os.getloadavg()[0], "versions": versions()}
         atomic_write_text(out, json.dumps(results, indent=1) + "\n")
-        tables = [table(case, results[case]) for case in CASES if case in results]
-        atomic_write_text(path.with_suffix(".md"), "\n".join([HEADING, *tables]))
+        atomic_write_text(path.with_suffix(".md"), report(results))
         sys.stdout.write(table(name, results[name]) + "\n")
         sys.stdout.flush()
 

@@ -1,4 +1,7 @@
-"""Order, correlations and coarsening of classical fields: arrays in, small results out."""
+"""Order, correlations and coarsening of classical fields, magnetic order of spins.
+
+Arrays in, arrays and small results out.
+"""
 
 from lattgnn.analysis.coarsening import (
     domain_length,
@@ -14,6 +17,7 @@ from lattgnn.analysis.correlations import (
 from lattgnn.analysis.cuts import Cut, ZonePath, structure_factor_cut, zone_path
 from lattgnn.analysis.growth import GrowthFit, LocalSlope, growth_exponent, local_slope
 from lattgnn.analysis.growth_law import GrowthLaw, find_growth_law
+from lattgnn.analysis.multi_q import MultiQ, multi_q
 from lattgnn.analysis.order import Order
 from lattgnn.analysis.order_parameters import (
     checkerboard_order,
@@ -24,6 +28,17 @@ from lattgnn.analysis.order_parameters import (
 )
 from lattgnn.analysis.order_search import candidate_orders, find_order
 from lattgnn.analysis.quench import QuenchAnalysis, analyze_quench
+from lattgnn.analysis.skyrmions import Skyrmions, find_skyrmions
+from lattgnn.analysis.spin_analysis import SpinAnalysis, analyze_spins
+from lattgnn.analysis.spins import (
+    charge_density,
+    chirality_length,
+    scalar_chirality,
+    spin_structure_factor,
+    topological_charge,
+    vector_chirality,
+    vorticity,
+)
 from lattgnn.analysis.structure_factor import (
     checkerboard_wavevector,
     radial_average,
@@ -31,6 +46,7 @@ from lattgnn.analysis.structure_factor import (
     wavevectors,
 )
 from lattgnn.analysis.thermal import Thermalization, kinetic_temperature, thermalization
+from lattgnn.analysis.triangles import Triangles, triangles
 
 __all__ = [
     "Cut",
@@ -67,4 +83,19 @@ __all__ = [
     "thermalization",
     "wavevectors",
     "zone_path",
+    "MultiQ",
+    "multi_q",
+    "Skyrmions",
+    "find_skyrmions",
+    "SpinAnalysis",
+    "analyze_spins",
+    "charge_density",
+    "chirality_length",
+    "scalar_chirality",
+    "spin_structure_factor",
+    "topological_charge",
+    "vector_chirality",
+    "vorticity",
+    "Triangles",
+    "triangles",
 ]

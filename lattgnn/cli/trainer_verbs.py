@@ -20,6 +20,7 @@ from lattgnn.cli.fit_checks import (
     check_settings,
     check_training_state,
     errors_of_lightning,
+    is_of_first_process,
     silence_lightning,
 )
 from lattgnn.cli.messages import one_line
@@ -222,7 +223,8 @@ class TrainerCLI(LightningCLI):
                 # Not loaded by Lightning, which needs the state of the optimizer: shipped files
                 # have none.
                 self.model.check_header(checkpoint, path)
-                restore_weights(self.model.net, checkpoint, path)
+                # In the precision of the data first: single precision would round the weights.
+                restore_weights(self.model.net.to(self.datamodule.dtype), checkpoint, path)
                 path = None
         return kwargs | {"ckpt_path": None if path is None else str(path), "weights_only": True}
 
@@ -271,6 +273,7 @@ def main(argv: list[str]) -> None:
     """
     silence_lightning()
     messages, handler = logging.getLogger("lattgnn"), logging.StreamHandler()
+    handler.addFilter(is_of_first_process)
     n_threads = torch.get_num_threads()
     messages.setLevel(logging.INFO)
     messages.addHandler(handler)

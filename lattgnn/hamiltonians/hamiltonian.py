@@ -140,10 +140,12 @@ class Hamiltonian(ABC):
     def __post_init__(self) -> None:
         for parameter in fields(self):
             value = getattr(self, parameter.name)
-            numbers = value.values() if isinstance(value, Mapping) else [value]
             # With `from __future__ import annotations`, a type is a text.
             kind = getattr(parameter.type, "__name__", None) or str(parameter.type)
             is_float = "float" in kind and not (value is None and "None" in kind)
+            numbers = value.values() if isinstance(value, Mapping) else [value]
+            if is_float and isinstance(value, list | tuple):
+                numbers = value
             for number in numbers:
                 if isinstance(number, float) and not math.isfinite(number):
                     raise InputError(

@@ -1,6 +1,4 @@
-"""Bonds as Hamiltonians use them: pairs of sites, hoppings, elastic forces, orbital pairs."""
-
-from collections.abc import Mapping
+"""Neighbors as Hamiltonians use them: pairs of sites, elastic forces, orbital pairs."""
 
 import torch
 from jaxtyping import Float, Int
@@ -10,7 +8,6 @@ from torch.nn.functional import pad
 from lattgnn.device_copies import DeviceCopies
 from lattgnn.errors import errors_about
 from lattgnn.lattice import Lattice
-from lattgnn.lattice.labels import values_by_label
 
 
 def neighbor_pairs(lattice: Lattice) -> Int[Tensor, "2 n_bonds"]:
@@ -18,46 +15,6 @@ def neighbor_pairs(lattice: Lattice) -> Int[Tensor, "2 n_bonds"]:
     with errors_about("the nearest-neighbor bonds of the Hamiltonian"):
         bonds = lattice.bonds(lattice.neighbor_distance)
     return torch.stack([torch.tensor(bonds.destination), torch.tensor(bonds.source)])
-
-
-def hopping_bonds(
-    lattice: Lattice, t: float | Mapping[str, float]
-) -> tuple[Int[Tensor, "2 n_bonds"], Float[Tensor, " n_bonds"]]:
-    """The bonds on which electrons hop, and the hopping on each of them.
-
-    Args:
-        lattice: The lattice.
-        t: Hopping between nearest neighbors, or one for each bond label on which electrons hop.
-
-    Returns:
-        Destinations and sources of the bonds, both directions; and the hoppings in float64.
-
-    Raises:
-        InputError: If the lattice does not have a bond label.
-    """
-    if not isinstance(t, Mapping):
-        pairs = neighbor_pairs(lattice)
-        return pairs, torch.full((pairs.shape[1],), t, dtype=torch.float64)
-    pairs, hoppings = [], []
-    for label, hopping in t.items():
-        with errors_about(f"the bonds {label!r} of the Hamiltonian"):
-            bonds = lattice.bonds(label=label)
-        pairs.append(torch.stack([torch.tensor(bonds.destination), torch.tensor(bonds.source)]))
-        hoppings.append(torch.full((len(bonds),), hopping, dtype=torch.float64))
-    return torch.cat(pairs, dim=1), torch.cat(hoppings)
-
-
-def labeled_hopping(lattice: Lattice, t: float | Mapping[str, float]) -> float | dict[str, float]:
-    """A hopping as it is, or hoppings by label after a check of their labels.
-
-    Args:
-        lattice: The lattice.
-        t: One number, or one for each bond label of the lattice.
-
-    Raises:
-        InputError: If a bond label of the lattice has no hopping, or a hopping no bond label.
-    """
-    return values_by_label("t", t, tuple(lattice.bond_labels)) if isinstance(t, Mapping) else t
 
 
 def neighbor_table(lattice: Lattice) -> Int[Tensor, "coordination n_sites"]:

@@ -1,6 +1,7 @@
 """The Peierls (Su–Schrieffer–Heeger) model: electrons whose hopping depends on the bond lengths."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -10,19 +11,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lattgnn.device_copies import DeviceCopies
-from lattgnn.errors import errors_about
+from lattgnn.errors import InputError
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
+from lattgnn.hamiltonians.hopping import Hopping, HoppingBonds, hopping_bonds, normal_hopping
 from lattgnn.hamiltonians.neighbors import harmonic_forces, neighbor_table
-from lattgnn.lattice import Lattice
 from lattgnn.symmetry import FieldType
 
 
 class _Hopping(NamedTuple):
-    """Bonds in both directions: nearest neighbors with their unit vectors, and second neighbors."""
+    """Bonds in both directions: nearest neighbors with their unit vectors, and farther ones."""
 
     near: DeviceCopies  # int64 [2, n_near]
     far: DeviceCopies  # int64 [2, n_far]
     direction: DeviceCopies  # float64 [n_near, dim]
+    far_values: DeviceCopies  # float64 [n_far]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Peierls(Hamiltonian):
         lattice: Any lattice. The displacements have as many components as it has dimensions; ⟨ij⟩
             are its nearest neighbors and ⟨⟨ij⟩⟩ its second neighbors.
         t0: Hopping between nearest neighbors at zero displacement.
-        t2: Hopping between second neighbors, which does not depend on the displacements.
+        t2: Hopping between second neighbors, which does not depend on the displacements; or a list
+            with the hoppings of second, third and farther neighbors; or hoppings for some orbits of
+            longer bonds than those of nearest neighbors, {"orbit 2": 0.1}, see `Holstein`.
         g: Coupling, energy per displacement.
         k0: On-site stiffness, energy per displacement squared.
         kappa: Stiffness between nearest neighbors, energy per displacement squared; each bond
@@ -52,7 +56,8 @@ class Peierls(Hamiltonian):
     """
 
     t0: float = 2.5
-    t2: float = 0.5
+    # A mapping cannot be hashed; it takes part in comparisons.
+    t2: Hopping = field(default=0.5, hash=False)
     g: float = 4.0
     k0: float = 30.0
     kappa: float = 4.0
@@ -64,24 +69,40 @@ class Peierls(Hamiltonian):
         """A Cartesian vector. Its force has no bound that holds for all fields."""
         return FieldType("vector", n_components=self.lattice.dim)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "t2", normal_hopping(self.lattice, self.t2, "t2"))
+
     @cached_property
     def _hopping(self) -> _Hopping:
-        near = self.lattice.neighbor_distance
-        with errors_about("the bonds of the Hamiltonian"):
-            bonds = self.lattice.bonds(_second_distance(self.lattice) if self.t2 else near)
-        length = np.linalg.norm(bonds.displacement, axis=1)
-        pairs = np.stack([bonds.destination, bonds.source])
-        is_near = length < near * (1 + 1e-6)
-        direction = bonds.displacement[is_near] / length[is_near, None]
+        near = hopping_bonds(self.lattice, self.t0)
+        length = np.linalg.norm(near.displacement, axis=1)
+        far = self._far_bonds
         return _Hopping(
-            near=DeviceCopies(torch.tensor(pairs[:, is_near])),
-            far=DeviceCopies(torch.tensor(pairs[:, ~is_near])),
-            direction=DeviceCopies(torch.tensor(direction)),
+            near=DeviceCopies(near.pairs),
+            far=DeviceCopies(far.pairs),
+            direction=DeviceCopies(torch.tensor(near.displacement / length[:, None])),
+            far_values=DeviceCopies(far.values),
         )
+
+    @property
+    def _far_bonds(self) -> HoppingBonds:
+        """Bonds beyond nearest neighbors."""
+        if isinstance(self.t2, Sequence):
+            return hopping_bonds(self.lattice, (0.0, *self.t2), "t2")
+        if not isinstance(self.t2, Mapping):
+            return hopping_bonds(self.lattice, (0.0, self.t2), "t2")
+        found = hopping_bonds(self.lattice, self.t2, "t2")
+        lengths = np.linalg.norm(found.displacement, axis=1)
+        if min(lengths, default=np.inf) < self.lattice.neighbor_distance * (1 + 1e-6):
+            raise InputError(
+                f"t2 must not join nearest neighbors, whose hopping is t0, got {self.t2!r}."
+                " Use orbits of longer bonds."
+            )
+        return found
 
     @cached_property
     def pattern(self) -> Int[Tensor, "2 nnz"]:
-        """Nearest neighbors, second neighbors, then the diagonal, which is zero."""
+        """Nearest neighbors, farther neighbors, then the diagonal, which is zero."""
         diagonal = torch.arange(self.n_states)
         return torch.cat(
             [
@@ -93,13 +114,13 @@ class Peierls(Hamiltonian):
         )
 
     def elements(self, field: Float[Tensor, "*batch n_sites dim"]) -> Float[Tensor, "*batch nnz"]:
-        """−t0 + g × stretch for nearest neighbors, −t2 for second neighbors, 0 on the diagonal."""
-        near, far = self._hopping.near.on(field.device), self._hopping.far.tensor
+        """−t0 + g × stretch for nearest neighbors, −t2 for farther ones, 0 on the diagonal."""
+        near = self._hopping.near.on(field.device)
         direction = self._hopping.direction.like(field)
         stretch = ((field[..., near[0], :] - field[..., near[1], :]) * direction).sum(-1)
-        second = field.new_full((*field.shape[:-2], far.shape[1]), -self.t2)
+        farther = -self._hopping.far_values.like(field).expand(*field.shape[:-2], -1)
         return torch.cat(
-            [self.g * stretch - self.t0, second, torch.zeros_like(field[..., 0])], dim=-1
+            [self.g * stretch - self.t0, farther, torch.zeros_like(field[..., 0])], dim=-1
         )
 
     @property
@@ -122,12 +143,3 @@ class Peierls(Hamiltonian):
     @cached_property
     def _neighbors(self) -> DeviceCopies:
         return DeviceCopies(neighbor_table(self.lattice))
-
-
-def _second_distance(lattice: Lattice) -> float:
-    """The second shortest distance between two sites."""
-    beyond_first = lattice.neighbor_distance * (1 + 1e-6)
-    distances = []
-    for sublattice in range(lattice.n_sublattices):
-        distances += [r for r, _ in lattice.shells(2, sublattice) if r > beyond_first]
-    return min(distances)

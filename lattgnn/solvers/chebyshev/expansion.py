@@ -110,8 +110,17 @@ def damping_factors(scaled_kT: float, order: int) -> Float[np.ndarray, " order"]
     Returns:
         Factors of the coefficients.
     """
-    is_resolved = _truncation_error(scaled_kT, order) < _RESOLVED
-    return np.ones(order) if is_resolved else _jackson(order)
+    return np.ones(order) if resolves(scaled_kT, order) else _jackson(order)
+
+
+def resolves(scaled_kT: float, order: int) -> bool:
+    """Whether a series follows the Fermi function at μ, so that it needs no kernel.
+
+    Args:
+        scaled_kT: kT / half_width.
+        order: Number of terms.
+    """
+    return _truncation_error(scaled_kT, order) < _RESOLVED
 
 
 def _truncation_error(scaled_kT: float, order: int) -> float:

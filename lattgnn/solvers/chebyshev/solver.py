@@ -1,5 +1,7 @@
 """The kernel polynomial method as a solver."""
 
+import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +15,7 @@ from torch import Tensor
 from lattgnn import native
 from lattgnn.errors import InputError, check_number
 from lattgnn.solvers.chebyshev import compiled, recurrence
-from lattgnn.solvers.chebyshev.expansion import Interval, converged_order, series
+from lattgnn.solvers.chebyshev.expansion import Interval, converged_order, resolves, series
 from lattgnn.solvers.chebyshev.probing import Probes, probing_vectors, unit_vectors
 from lattgnn.solvers.chebyshev.recurrence import (
     EnergyWeights,
@@ -28,9 +30,12 @@ from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
 # With all unit vectors the cost grows with the square of the number of states.
 _MOST_UNIT_VECTORS = 10_000
+# Share of the levels that may lie closer to μ than the resolution before a warning says so. The
+# tails of Jackson's kernel alone, in an insulator, make a share of less than 1e-4.
+_UNRESOLVED_SHARE = 1e-3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Chebyshev(Solver):
     r"""Kernel polynomial method: ρ and Ω from Chebyshev moments, for cold metals too.
 
@@ -51,7 +56,8 @@ class Chebyshev(Solver):
     the factors g_n are those of Jackson's kernel, which smooths f over about π a/order instead of
     letting it oscillate; otherwise g_n = 1. So at kT = 0 the step at μ is smooth: an insulator
     converges to the exact result as its gap is resolved, a metal as all levels near μ are. The
-    kernel also changes all forces by a relative 5/order².
+    kernel also changes all forces by a relative 5/order². A warning says so where more than one
+    level in a thousand is closer to μ than that.
 
     The ends of the interval are rounded outward to a coarse grid. They seldom change along a
     trajectory; when they do, the energy jumps by less than the error of the series.
@@ -117,6 +123,10 @@ class Chebyshev(Solver):
             )
         if not _is_whole(self.seed, 0):
             raise InputError(f"seed must be a whole number, at least 0, got {self.seed!r}. Use 0.")
+
+    def __repr__(self) -> str:
+        # With an order, the tolerance has no effect.
+        return self._text(() if self.order is None else ("tolerance",))
 
     def refined(self) -> "Chebyshev":
         """A smaller tolerance or twice the order, and 1.5 times the distance of probing vectors."""
@@ -187,6 +197,9 @@ class Chebyshev(Solver):
         potential = energy_weights(series(mu, self.kT, interval, order).potential)
         found, gradient = products(potential)
         assert gradient is not None
+        if not resolves(self.kT / interval.half_width, order):
+            count = partial(self._count, found, interval, order)
+            _warn_of_close_levels(count, mu, interval, order, hamiltonian.n_states)
         density = torch.empty_like(elements)
         density[pattern.elements] = gradient / interval.half_width
         return potential.total(found) + mu * n_electrons, mu, density
@@ -207,6 +220,21 @@ class Chebyshev(Solver):
         """Number of electrons at a chemical potential."""
         occupation = series(mu, self.kT, interval, order).occupation
         return energy_weights(occupation).total(products)
+
+
+def _warn_of_close_levels(
+    count: Callable[[float], float], mu: float, interval: Interval, order: int, n_states: int
+) -> None:
+    """Warn if levels lie so close to μ that Jackson's kernel smooths their occupations."""
+    width = math.pi * interval.half_width / order
+    if count(mu + width) - count(mu - width) > _UNRESOLVED_SHARE * n_states:
+        # The numbers change seldom along a trajectory, so Python shows the warning once.
+        warnings.warn(
+            f"a series of order={order} resolves energies to {width:.2g}, and levels lie closer to "
+            "mu than that. Their occupations are smoothed. Use a higher order, a higher kT, or "
+            "ExactDiagonalization, or estimate the error by estimate_error.",
+            stacklevel=2,
+        )
 
 
 class _Products(NamedTuple):

@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,8 @@ MODELS = [
     DoubleExchange(chain(9, periodic=False)),
     JahnTeller(square(4, 5)),
 ]
+# Levels closer to μ than the series resolves.
+UNRESOLVED = "ignore:a series of order=.* levels lie closer to mu"
 PROBED = [Holstein(triangular(7)), DoubleExchange(square(6, 7)), JahnTeller(square(5, 6))]
 
 
@@ -79,6 +82,7 @@ def test_an_insulator_is_exact_at_zero_temperature_as_its_gap_is_resolved(ensemb
     assert errors[1] < 1.05 * np.pi**2 / 2 / 400**2 < errors[0] < 1e-2
 
 
+@pytest.mark.filterwarnings(UNRESOLVED)
 def test_a_cold_metal_is_smoothed_over_the_resolution(rng):
     """Levels farther from μ than a few π a/order are occupied as they should be."""
     model = DoubleExchange(square(5))
@@ -94,6 +98,20 @@ def test_a_cold_metal_is_smoothed_over_the_resolution(rng):
     assert fine < 1e-3 < 0.01 < coarse
 
 
+@pytest.mark.parametrize("ensemble", [{"mu": -3.5}, {"filling": 0.3}], ids=str)
+def test_levels_that_the_series_does_not_resolve_are_announced(ensemble, rng):
+    """A metal at kT = 0; not an insulator, and not a warm metal with a converged series."""
+    model = DoubleExchange(square(5))
+    field = random_field(model, rng)
+    with pytest.warns(UserWarning, match="order=100 resolves energies to 0.24, and levels lie"):
+        Chebyshev(0.0, **ensemble, order=100).solve(model, field)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Chebyshev(0.0, filling=0.5, order=100).solve(model, field)
+        Chebyshev(0.1, **ensemble).solve(model, field)
+
+
+@pytest.mark.filterwarnings(UNRESOLVED)
 @pytest.mark.parametrize("kT", [0.1, 0.0])
 @pytest.mark.parametrize("distance", [None, 3])
 @pytest.mark.parametrize("model", PROBED, ids=name)
@@ -151,6 +169,7 @@ def test_a_batch_changes_nothing_and_the_density_is_hermitian(model, rng):
         assert torch.equal(density, density.mH)
 
 
+@pytest.mark.filterwarnings(UNRESOLVED)
 @pytest.mark.parametrize("model", PROBED, ids=name)
 def test_compiled_code_and_torch_agree(model, rng, monkeypatch):
     if native.library() is None:
