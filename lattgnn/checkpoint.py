@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lattgnn.checkpoint_checks import check_lattice, check_network
+from lattgnn.devices import usable_device
 from lattgnn.errors import InputError
 from lattgnn.field_statistics import FieldStatistics
 from lattgnn.files import atomic_file
@@ -151,9 +152,10 @@ def load_model(
 
     Raises:
         InputError: If the file is not a checkpoint or has an unknown format version, its weights
-            do not fit the network, the network was trained on another lattice, or the file names
-            a module that is not trusted.
+            do not fit the network, the network was trained on another lattice, the file names a
+            module that is not trusted, or the device cannot be used.
     """
+    place = usable_device(device)
     checkpoint = load_checkpoint(path)
     with reading(path, trust):
         header = read_header(checkpoint, path)
@@ -165,7 +167,7 @@ def load_model(
         restore_weights(net, checkpoint, path)
         solver = build(header["solver"], Solver)
         hamiltonian = build(header["hamiltonian"], Hamiltonian, lattice)
-        return net.to(device), hamiltonian, solver, field_statistics(header, path)
+        return net.to(place), hamiltonian, solver, field_statistics(header, path)
 
 
 def save_model(

@@ -83,13 +83,27 @@ def check_field_type(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
         InputError: If the components of the field differ in number or in how they transform.
     """
     cell, wanted, found = hamiltonian.lattice.cell, hamiltonian.field_type, net.field_type
+    name = type(hamiltonian).__name__
+    if wanted.is_spin and found.is_spin and wanted.coupled_by != found.coupled_by:
+        term = wanted.coupled_by or found.coupled_by
+        text = "couples spin and space, but the network rotates spins apart from the lattice"
+        if not wanted.coupled_by:
+            text = "is missing, but the network was made for spins that turn with the lattice"
+        raise InputError(
+            f"the term {term} of {name} {text}. Make the network with hamiltonian.field_type."
+        )
+    if wanted.is_spin and wanted.reversed_by and not found.reversed_by:
+        raise InputError(
+            f"the term {wanted.reversed_by} of {name} changes under S → −S, but the network does"
+            " not. Use an exact force field."
+        )
     # Two texts can name the same representation, as "E" and "vector" do on the square lattice, so
     # the representations are compared, not the texts.
     representations = [field_representation(cell, kind.representation) for kind in (wanted, found)]
     same = representations[0] == representations[1]
     if not same or (wanted.is_spin, wanted.n_components) != (found.is_spin, found.n_components):
         raise InputError(
-            f"field_type of {type(net).__name__} must be that of {type(hamiltonian).__name__} on "
+            f"field_type of {type(net).__name__} must be that of {name} on "
             f"{hamiltonian.lattice.name}, {wanted}, got {found}. Make the network with "
             "hamiltonian.field_type."
         )

@@ -31,6 +31,8 @@ class _OnGPU(Tensor):
 
     @staticmethod
     def __new__(cls, values: Tensor) -> "_OnGPU":
+        # The wrapper could not show that its values are to be conjugated or negated when read.
+        values = values.resolve_conj().resolve_neg()
         layout: dict[str, Any] = {"layout": values.layout}
         if values.layout == torch.strided:
             layout |= {"strides": values.stride(), "storage_offset": values.storage_offset()}

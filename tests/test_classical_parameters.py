@@ -29,7 +29,7 @@ def test_other_parameters_and_models_are_told_apart():
     holstein = Holstein(square(4))
     assert not holstein.has_same_electrons(Holstein(square(4), g=3.0))
     assert not holstein.has_same_electrons(Peierls(square(4)))
-    assert DoubleExchange.classical_parameters == ()
+    assert DoubleExchange.classical_parameters == ("classical",)
 
 
 @pytest.mark.parametrize("name", ["holstein-square-small", "peierls-square"])

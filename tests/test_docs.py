@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 SLOW = {"quickstart", "production", "spins", "vector_fields", "training"}
-SLOW |= {"own_hamiltonian", "own_network", "own_data", "audit", "campaigns"}
+SLOW |= {"own_hamiltonian", "own_network", "own_data", "audit", "campaigns", "magnetic_terms"}
 OUTPUT, PARSED = "<!-- output -->", "<!-- parsed only -->"
 FENCE = re.compile(r"^```(\{[\w-]+\})? *(.*)$")
 

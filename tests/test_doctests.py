@@ -21,7 +21,7 @@ MODULES = [
 # Covered by the example in the docstring of their module.
 SHARED = {"chain", "square", "triangular", "honeycomb", "kagome", "lieb", "cubic"}
 SHARED |= {"staggered_square", "brick_wall", "shastry_sutherland"}
-SHARED |= {"trivial", "pseudoscalar", "vector", "axial", "regular"}
+SHARED |= {"trivial", "pseudoscalar", "pseudovector", "vector", "axial", "regular"}
 FUNCTIONS = [
     getattr(package, name)
     for package in (lattgnn.lattice, lattgnn.spin_orders, lattgnn.symmetry)

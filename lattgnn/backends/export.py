@@ -12,7 +12,8 @@ from torch.export import Dim, ExportedProgram
 from lattgnn.backends.grid_forces import GridForces
 from lattgnn.backends.lattice_forces import LatticeForces
 from lattgnn.backends.linear_classical import linear_classical, probed_classical
-from lattgnn.backends.stencil import stencil_network
+from lattgnn.backends.stencil_form import stencil_network
+from lattgnn.devices import usable_device
 from lattgnn.errors import InputError
 from lattgnn.files import atomic_file
 from lattgnn.hamiltonians import Hamiltonian
@@ -92,8 +93,7 @@ def export_forces(
             "format 'aoti' needs a C++ compiler, and none was found. "
             "Install g++, set CXX, or use format 'exported'."
         )
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {device!r} needs a GPU that PyTorch can use. Use device 'cpu'.")
+    usable_device(device)
     forces, of_dtype = _grid_forces(net, hamiltonian), getattr(torch, dtype)
     metadata = _metadata(net, forces, hamiltonian, solver) | {"dtype": dtype, "device": device}
     if forces is not None:
@@ -115,7 +115,7 @@ def _grid_forces(net: ForceNetwork, hamiltonian: Hamiltonian) -> GridForces | No
     """The form for any extent; None where the network or the classical force has no such form."""
     network = stencil_network(net, hamiltonian.lattice)
     classical = linear_classical(hamiltonian) or probed_classical(hamiltonian)
-    if network is None or classical is None:
+    if network is None or not network.has_grid_form or classical is None:
         return None
     return GridForces(network, hamiltonian.lattice.periodic, classical)
 

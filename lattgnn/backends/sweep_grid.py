@@ -64,7 +64,9 @@ class Grid:
         self.dim = lattice.dim
         self.extent = (1,) * len(self._first) + lattice.extent
         self.periodic = (True,) * len(self._first) + lattice.periodic
-        reaches = [self.offset(layer.reach) for layer in network.layers]
+        field_reach = self.offset(network.field_reach)
+        self.field_reach = field_reach[0]  # in rows
+        reaches = [field_reach, *(self.offset(layer.reach) for layer in network.layers)]
         own = (0,) * len(self.extent)
         offsets = [own]
         for kernel in chain.from_iterable(classical):
@@ -74,7 +76,7 @@ class Grid:
         # Every layer widens the halo by its reach, and the gradient of an energy does so again.
         total = int(sum(reach[1] for reach in reaches)) * (1 + network.conservative)
         total = max(total, self.classical_reach[1])
-        cell_bytes = bytes_per_cell(network, [reach[0] for reach in reaches])
+        cell_bytes = bytes_per_cell(network, [reach[0] for reach in reaches[1:]], field_reach[0])
         cuts = [0, self.extent[1]] if flat else self._cuts(tile_bytes // cell_bytes, total)
         is_whole = len(cuts) == 2
         # Copies at the ends of a whole axis are refreshed after each layer: the longest bond is
@@ -138,7 +140,7 @@ class Grid:
         return Tile(cells, core, np.stack([place[beyond], source[beyond]], 1).astype(np.int32))
 
 
-def bytes_per_cell(network: StencilNetwork, reaches: Sequence[int]) -> int:
+def bytes_per_cell(network: StencilNetwork, reaches: Sequence[int], field_reach: int = 0) -> int:
     """Memory per cell of the rows that a sweep keeps, float32.
 
     A layer whose bonds span r rows reads 2r + 1 rows of its input; older rows are overwritten. The
@@ -147,11 +149,16 @@ def bytes_per_cell(network: StencilNetwork, reaches: Sequence[int]) -> int:
     Args:
         network: The network.
         reaches: Rows that the bonds of each layer span along axis 0.
+        field_reach: Rows between a site and what the functions of the field read.
 
     Returns:
         Bytes per cell.
     """
     reaches, numbers = [*reaches, 0], 0
+    if network.spins is not None and network.conservative:
+        # Gradients of the functions of spins, which lie on bonds.
+        n_functions = sum(kernels[0].matrix.shape[1] for kernels in network.layers[0].kernels)
+        numbers += n_functions * (2 * field_reach + 1)
     for number, layer in enumerate(network.layers):
         n_out, n_hidden = sum(map(len, layer.out_bias)), sum(map(len, layer.bias))
         numbers += n_out * (2 * reaches[number + 1] + 1)

@@ -50,8 +50,8 @@ def check_symmetry(hamiltonian: Hamiltonian, solver: Solver) -> CheckResult:
 
     g runs over the operations of the space group, those that only translate by a fraction of a cell
     included, and the translations by one cell along each axis. Spins are also rotated and reversed
-    all together. The field φ is random. The classical forces are not checked: they are exact and
-    need no symmetry.
+    all together, unless a term of the model forbids it. The field φ is random. The classical forces
+    are not checked: they are exact and need no symmetry.
 
     The forces are those of Σ_k Tr Hᵏ/k! up to k = 6, which depends on the spectrum only, as the
     energy of the electrons does. So it has the same symmetries, at any kT and filling, without a
@@ -151,11 +151,12 @@ def _moves(model: Hamiltonian) -> dict[str, Move]:
         matrices = representation.site_matrices(operation) if kind.n_components else None
         move = partial(apply_operation, permutation=permutation, site_matrices=matrices)
         moves[_name(operation, identity)] = move
-    if kind.is_spin:
+    if kind.is_spin and not kind.coupled_by:
         generator = torch.Generator().manual_seed(4)
         rotation = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))[0]
         rotation = rotation * torch.linalg.det(rotation)  # proper
         moves["a common rotation of all spins"] = lambda spins: spins @ rotation
+    if kind.is_spin and not kind.reversed_by:
         moves["the reversal of all spins"] = lambda spins: -spins
     return moves
 

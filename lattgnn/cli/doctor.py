@@ -95,7 +95,7 @@ def _plan() -> dict[str, str]:
         if scheduler
         else f"{CPU_COUNT} processes of one thread",
         "fit": "on the GPU (--trainer.accelerator=cpu for the CPU)" if gpu else "on the CPU",
-        "simulate": "on the CPU" + (" (--initial.device=cuda for the GPU)" if gpu else ""),
+        "simulate": "on the CPU" + (" (--device=cuda for the GPU)" if gpu else ""),
         "learned forces": _forces(),
         "eigenvalues": "scipy (driver evd) on the CPU, torch on a GPU",
         "wandb": _wandb(),

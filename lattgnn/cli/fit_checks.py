@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lattgnn.data.workers import check_threads
@@ -99,6 +100,15 @@ def errors_of_lightning() -> Iterator[None]:
                 " why, unless it was killed. Repeat the command to continue from last.ckpt."
             ) from error
         raise
+
+
+def is_of_first_process(record: logging.LogRecord) -> bool:
+    """Whether to show a message: all processes of a fit have the same ones to tell.
+
+    Args:
+        record: The message.
+    """
+    return record.levelno >= logging.ERROR or rank_zero_only.rank == 0
 
 
 def silence_lightning() -> None:

@@ -22,6 +22,8 @@ CONFIG = "config.yaml"
 _FREE_KEYS = {
     *("run_dir", "wandb", "ckpt_path", "config", "threads", "test", "report"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary"),
+    # A batch is shared among the processes, so their number does not change it.
+    *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"),
     *("data.n_workers", "data.progress", "data.eval_batch_size"),
     *("data.model_check", "data.symmetry_check", "data.fixed_filling"),
 }

@@ -18,6 +18,7 @@ from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.cli.physics_verbs import as_options, choose_force_field, model_parser
 from lattgnn.data.code_identity import changed_classes, code_identity, warn_of_changed_code
 from lattgnn.data.workers import threads
+from lattgnn.devices import usable_device
 from lattgnn.disorder import DisorderedForceField
 from lattgnn.dynamics.loop import check_integrator
 from lattgnn.dynamics.restart import FromRun
@@ -42,7 +43,8 @@ def main(argv: Sequence[str]) -> None:
     options = as_options(instantiate(parser, parsed))
     initial, out = options.pop("initial"), options.pop("out")
     old_code = options.pop("code")
-    _check_device(initial["device"])
+    initial["device"] = options.pop("device") or initial["device"]
+    usable_device(initial["device"])
     origin = initial.pop("from")
     initial["origin"] = None if origin is None else FromRun.parse(origin).resolved()
     n_threads, dtype = options.pop("threads"), options.pop("dtype")
@@ -53,10 +55,13 @@ def main(argv: Sequence[str]) -> None:
         # `simulate` checks it too, but this should come before errors of the initial state.
         check_integrator(options["integrator"], force_field)
         compiled = _is_compiled(force_field)
-        if n_threads is None and compiled:
+        # Spins stay in float64, where their length is kept to 1e-12, and on one thread: the
+        # operations of torch that rotate them may round in another way on more.
+        fast = compiled and not force_field.hamiltonian.field_type.is_spin
+        if n_threads is None and fast:
             torch.set_num_threads(CPU_COUNT)
         on_gpu = torch.device(initial["device"]).type != "cpu"
-        single = compiled or (on_gpu and isinstance(force_field, LearnedForceField))
+        single = fast or (on_gpu and isinstance(force_field, LearnedForceField))
         dtype = dtype or ("float32" if single else "float64")
 
         code = _code(force_field, options["integrator"], options["save"])
@@ -117,10 +122,15 @@ def simulate_parser() -> Parser:
         help="start from a frame of another run, RUN or RUN:FRAME, the last one by default",
     )
     parser.add_argument(
+        "--device",
+        type=str | None,
+        help="device of the forces and the state, such as cuda; default: initial.device",
+    )
+    parser.add_argument(
         "--dtype",
         type=Literal["float32", "float64"] | None,
-        help="precision of the state; default: float32 for compiled forces and learned forces on a "
-        "GPU, else float64",
+        help="precision of the state; default: float32 for compiled forces, except those of spins, "
+        "and learned forces on a GPU, else float64",
     )
     parser.add_argument(
         "--code",
@@ -259,15 +269,6 @@ def _earlier_provenance(run: Path) -> list[dict[str, Any]]:
         return []
     before = json.loads(path.read_text(encoding="utf-8"))
     return [*before.pop("earlier", []), before]
-
-
-def _check_device(device: str) -> None:
-    """Refuse a device that torch does not know or cannot use."""
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise InputError(f"device {device!r} cannot be used ({reason}). Use cpu.") from error
 
 
 def _is_compiled(force_field: AnyForceField) -> bool:

@@ -20,6 +20,7 @@ from lattgnn.cli.fit_checks import (
     check_settings,
     check_training_state,
     errors_of_lightning,
+    is_of_first_process,
     silence_lightning,
 )
 from lattgnn.cli.messages import one_line
@@ -222,7 +223,8 @@ class TrainerCLI(LightningCLI):
                 # Not loaded by Lightning, which needs the state of the optimizer: shipped files
                 # have none.
                 self.model.check_header(checkpoint, path)
-                restore_weights(self.model.net, checkpoint, path)
+                # In the precision of the data first: single precision would round the weights.
+                restore_weights(self.model.net.to(self.datamodule.dtype), checkpoint, path)
                 path = None
         return kwargs | {"ckpt_path": None if path is None else str(path), "weights_only": True}
 
@@ -271,6 +273,7 @@ def main(argv: list[str]) -> None:
     """
     silence_lightning()
     messages, handler = logging.getLogger("lattgnn"), logging.StreamHandler()
+    handler.addFilter(is_of_first_process)
     n_threads = torch.get_num_threads()
     messages.setLevel(logging.INFO)
     messages.addHandler(handler)
@@ -286,7 +289,7 @@ def _run(argv: list[str]) -> None:
     set_parsing_settings(
         subclasses_enabled=[Lattice, Hamiltonian, Solver, Source, Integrator, TemperatureProtocol]
     )
-    TrainerCLI(
+    _cli_of(argv[0])(
         LitForceField,
         LatticeDataModule,
         args=argv,
@@ -302,6 +305,12 @@ def _run(argv: list[str]) -> None:
         parser_class=TrainerParser,
         parser_kwargs={"prog": "lattgnn"},
     )
+
+
+def _cli_of(verb: str) -> type[TrainerCLI]:
+    """The command line of one verb; it makes no parsers of the other three, which take time."""
+    one = {verb: TrainerCLI.subcommands()[verb]}
+    return type("TrainerCLI", (TrainerCLI,), {"subcommands": staticmethod(lambda: one)})
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 """Lightning data module: makes the dataset that a config describes and serves it in batches."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from lattgnn.data.batches import Batches
 from lattgnn.data.dataset import LatticeDataset, window_index
 from lattgnn.data.generation import dataset_config, dataset_path, generate
 from lattgnn.data.sources import LabeledFields, Source
@@ -37,105 +38,6 @@ class Statistics:
     energy_std: float
 
 
-class Batches:
-    """Batches cut from tensors in memory, with one index operation per batch.
-
-    The frames of an epoch are put in an order, and each process (rank) takes every `world_size`-th
-    of them. In training the order is a new permutation in each epoch, and incomplete batches are
-    dropped, so that all ranks have the same number. The position in the epoch is part of
-    `state_dict`, so that a run resumed within an epoch continues with the next batch.
-
-    Args:
-        tensors: Tensors whose first dimension is the frame.
-        batch_size: Number of frames per batch and rank.
-        shuffle: Permute the frames in each epoch and drop incomplete batches.
-        seed: Seed of the permutations, the same on all ranks.
-        rank: Number of this process.
-        world_size: Number of processes.
-
-    Raises:
-        InputError: If a rank has too few frames for one batch.
-    """
-
-    def __init__(
-        self,
-        tensors: dict[str, Tensor],
-        batch_size: int,
-        shuffle: bool = False,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.tensors, self.batch_size, self.shuffle, self.seed = tensors, batch_size, shuffle, seed
-        self.rank, self.world_size = rank, world_size
-        self.n_frames = len(next(iter(tensors.values())))
-        self.epoch = 0
-        self.position = 0  # batches of this epoch that were served already
-        self._first = 0  # first batch of the next iteration, above 0 only after a resumption
-        if len(self) == 0:
-            raise InputError(
-                f"batch_size must be at most n_frames / processes = {self.n_frames // world_size}, "
-                f"got {batch_size!r}. Use smaller batches or more frames."
-            )
-
-    def __len__(self) -> int:
-        if self.shuffle:
-            return self.n_frames // (self.world_size * self.batch_size)
-        own = len(range(self.rank, self.n_frames, self.world_size))
-        return -(-own // self.batch_size)  # rounded up: the last batch may be smaller
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        order = self._order()[self.rank :: self.world_size]
-        first, self._first = self._first, 0
-        for number in range(first, len(self)):
-            # Set before the batch is handed out, so that a checkpoint written while it is used
-            # counts it.
-            self.position = number + 1
-            chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-            batch = {name: tensor[chosen] for name, tensor in self.tensors.items()}
-            # A GPU copies from page-locked memory while the host goes on; Lightning asks for that.
-            if torch.cuda.is_available():
-                batch = {name: tensor.pin_memory() for name, tensor in batch.items()}
-            yield batch
-        self.set_epoch(self.epoch + 1)
-
-    def _order(self) -> Tensor:
-        if not self.shuffle:
-            return torch.arange(self.n_frames)
-        # With seed + epoch, epoch 1 of seed 0 would equal epoch 0 of seed 1. Multiplying the seed
-        # by the inverse golden ratio times 2⁶⁴ spreads neighboring seeds over the whole range.
-        generator = torch.Generator().manual_seed(
-            (self.seed * 0x9E3779B97F4A7C15 + self.epoch) % 2**63
-        )
-        return torch.randperm(self.n_frames, generator=generator)
-
-    @property
-    def sampler(self) -> "Batches":
-        """This object, because Lightning calls `set_epoch` of the sampler."""
-        return self
-
-    @property
-    def batch_sampler(self) -> "Batches":
-        """This object, because Lightning expects it together with a sampler."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the permutation; a new epoch starts with its first batch."""
-        # Lightning also announces the current epoch after a resumption; this must keep the
-        # position.
-        if epoch != self.epoch:
-            self.epoch, self.position, self._first = epoch, 0, 0
-
-    def state_dict(self) -> dict[str, int]:
-        """The epoch and the number of batches served in it."""
-        return {"epoch": self.epoch, "position": self.position}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue after the batches that had been served when the state was taken."""
-        self.epoch = state["epoch"]
-        self.position = self._first = state["position"]
-
-
 class LatticeDataModule(L.LightningDataModule):
     """Exact labels on one lattice, generated by `prepare_data` if they are missing.
 
@@ -151,9 +53,11 @@ class LatticeDataModule(L.LightningDataModule):
         seed: Seed of the labels, part of the dataset's hash.
         root: Folder of datasets.
         name: First part of the dataset's directory name.
-        batch_size: Number of frames per batch and process. None takes 8 for lattices of up to 400
-            sites; for larger ones as many as have 3,200 sites together, at least one.
-        eval_batch_size: The same for validation, test and prediction; None takes 64 in place of 8.
+        batch_size: Number of frames per training batch, which all processes share. None takes 8 for
+            lattices of up to 400 sites; for larger ones as many as have 3,200 sites together, at
+            least one.
+        eval_batch_size: Number of frames per batch and process in validation, test and prediction,
+            which does not change their results. None takes 64 in place of 8.
         shuffle_seed: Seed of the order of the training batches.
         dtype: Type of the tensors; the files are float64.
         n_workers: Number of processes that make labels, see `generate`.
@@ -309,6 +213,8 @@ class LatticeDataModule(L.LightningDataModule):
             )
         trainer = self.trainer
         rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+        if not shuffle:
+            batch_size *= world_size
         return Batches(
             self.tensors[split], batch_size, shuffle, self.shuffle_seed, rank, world_size
         )

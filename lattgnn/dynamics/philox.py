@@ -15,12 +15,14 @@ compiler.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, lru_cache
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from lattgnn.devices import compiled
 from lattgnn.dynamics.langevin_kernels import NoiseRequest, kernels
 from lattgnn.errors import InputError
 
@@ -193,7 +195,21 @@ def _numbers(
     replicas = torch.arange(request.n_replicas, device=device) + request.first_replica
     x = torch.empty((4, request.n_replicas, len(counters)), dtype=torch.int64, device=device)
     x[0], x[1], x[2], x[3] = counters, replicas[:, None], step & _LOW, step >> 32
-    words = philox(x, request.seed)
+    normals = _normals_on(device)(x, *_constants(request.seed, device))
+    return normals[:, first % 4 :][:, : end - begin]
+
+
+@cache
+def _normals_on(device: torch.device) -> Callable[..., Tensor]:
+    """The function `_normals` in the form that the device uses."""
+    return compiled(_normals, device)
+
+
+def _normals(
+    counter: Tensor, multipliers: Tensor, keys: tuple[Tensor, ...]
+) -> Float[Tensor, "n_replicas n_numbers"]:
+    """Four normal numbers for each counter [4, n_replicas, n], those of a counter side by side."""
+    words = _encrypted(counter, multipliers, keys)
     # Box–Muller: words 0 and 2 give radii sqrt(−2 log u), words 1 and 3 angles. Half a unit is
     # added so that u = (word + ½) / 2³² is never 0, where the logarithm diverges, nor 1.
     radii = words[0::2].double().add_(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
@@ -201,8 +217,7 @@ def _numbers(
     signed = ((words[1::2] + 2**31) & _LOW) - 2**31
     angles = signed.double().add_(0.5).mul_(math.pi / 2**31)
     cosines, sines = angles.cos().mul_(radii), angles.sin().mul_(radii)
-    numbers = torch.stack((cosines[0], sines[0], cosines[1], sines[1]), -1).flatten(1)
-    return numbers[:, first % 4 :][:, : end - begin]
+    return torch.stack((cosines[0], sines[0], cosines[1], sines[1]), -1).flatten(1)
 
 
 def philox(counter: Tensor, seed: int) -> Tensor:
@@ -215,7 +230,11 @@ def philox(counter: Tensor, seed: int) -> Tensor:
     Returns:
         Random 32-bit words, int64 [4, ...].
     """
-    multipliers, keys = _constants(seed, counter.device)
+    return _encrypted(counter, *_constants(seed, counter.device))
+
+
+def _encrypted(counter: Tensor, multipliers: Tensor, keys: tuple[Tensor, ...]) -> Tensor:
+    """The ten rounds, with the multipliers and the two words of the key of each round."""
     shape = (2, *[1] * (counter.ndim - 1))
     # Words 0 and 2 are multiplied, words 1 and 3 are mixed in by exclusive or; each pair is one
     # tensor, so that a round is a few operations on whole tensors.

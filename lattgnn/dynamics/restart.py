@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from lattgnn.devices import usable_device
 from lattgnn.dynamics.philox import INITIAL_MOMENTUM, noise
 from lattgnn.dynamics.start import std_factor
 from lattgnn.dynamics.state import ForceField, State, evaluate
@@ -118,6 +119,6 @@ def state_from_run(
     else:
         factor = std_factor("momentum_std", momentum_std, field.shape)
         momentum = noise(seed, 0, field.shape, INITIAL_MOMENTUM) * factor
-    field, momentum = (x.to(device=device, dtype=dtype) for x in (field, momentum))
+    field, momentum = (x.to(usable_device(device), dtype) for x in (field, momentum))
     energy, forces = evaluate(force_field, field)
     return State(field, momentum, forces, energy, seed=seed)

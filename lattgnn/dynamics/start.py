@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from lattgnn.devices import usable_device
 from lattgnn.dynamics.philox import INITIAL_FIELD, INITIAL_MOMENTUM, noise
 from lattgnn.dynamics.state import ForceField, State, check_spins, evaluate
 from lattgnn.errors import InputError, check_number
@@ -64,7 +65,7 @@ def initial_state(
     momentum = noise(seed, 0, shape, INITIAL_MOMENTUM) * std_factor(
         "momentum_std", momentum_std, shape
     )
-    start, momentum = (x.to(device=device, dtype=dtype) for x in (start, momentum))
+    start, momentum = (x.to(usable_device(device), dtype) for x in (start, momentum))
     return _evaluated(force_field, start, momentum, seed)
 
 
@@ -93,7 +94,7 @@ def initial_spins(
     shape = _batch_shape(force_field, n_replicas)
     check_spins(shape)
     # The direction of a Gaussian vector is uniform on the sphere.
-    start = normalize(noise(seed, 0, shape, INITIAL_FIELD), dim=-1).to(device=device, dtype=dtype)
+    start = normalize(noise(seed, 0, shape, INITIAL_FIELD), dim=-1).to(usable_device(device), dtype)
     return _evaluated(force_field, start, torch.zeros_like(start), seed)
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from lattgnn.device_copies import DeviceCopies
 from lattgnn.hamiltonians.hamiltonian import Hamiltonian
 from lattgnn.hamiltonians.hopping import Hopping, HoppingBonds, hopping_bonds, normal_hopping
+from lattgnn.hamiltonians.magnetic_flux import flux_phases, normal_flux
 from lattgnn.hamiltonians.neighbors import harmonic_forces, neighbor_table
 from lattgnn.lattice.labels import values_by_label
 from lattgnn.symmetry import FieldType
@@ -47,6 +48,9 @@ class Holstein(Hamiltonian):
             once.
         on_site_energy: Energy ε_i for each site label of the lattice, such as {"A": 0.5, "B":
             -0.5}; None for no such term.
+        flux: Magnetic flux per unit cell of a lattice in the plane, in flux quanta; a number or a
+            text such as "1/7". The hopping around a cell, counterclockwise, gains the phase 2π
+            flux. A periodic lattice must hold a whole number of flux quanta.
 
     Reference:
         Y. Fan and G.-W. Chern, arXiv:2601.04104 (2026). The default values and F = −∂E/∂Q are
@@ -64,6 +68,7 @@ class Holstein(Hamiltonian):
     on_site_energy: Mapping[str, float] | None = field(
         default=None, hash=False, metadata={"describe": "changed"}
     )
+    flux: float | str = field(default=0.0, metadata={"describe": "changed"})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "t", normal_hopping(self.lattice, self.t))
@@ -71,6 +76,7 @@ class Holstein(Hamiltonian):
             labels = self.lattice.site_labels
             energies = values_by_label("on_site_energy", self.on_site_energy, labels)
             object.__setattr__(self, "on_site_energy", energies)
+        object.__setattr__(self, "flux", normal_flux(self.lattice, self.flux))
 
     @property
     def field_type(self) -> FieldType:
@@ -83,7 +89,11 @@ class Holstein(Hamiltonian):
 
     @cached_property
     def _hoppings(self) -> DeviceCopies:
-        return DeviceCopies(-self._bonds.values)
+        values = -self._bonds.values
+        if self.flux:
+            phases = flux_phases(self.lattice, self._bonds, float(self.flux))
+            values = values * torch.exp(1j * phases)
+        return DeviceCopies(values)
 
     @cached_property
     def _on_site(self) -> DeviceCopies | None:
@@ -97,13 +107,14 @@ class Holstein(Hamiltonian):
         diagonal = torch.arange(self.n_states)
         return torch.cat([self._bonds.pairs, torch.stack([diagonal, diagonal])], dim=1)
 
-    def elements(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch nnz"]:
-        """−t on the bonds, ε_i − g Q_i on the diagonal."""
-        hopping = self._hoppings.like(field).expand(*field.shape[:-1], -1)
+    def elements(self, field: Float[Tensor, "*batch n_sites"]) -> Shaped[Tensor, "*batch nnz"]:
+        """−t on the bonds, with the phases of the flux, and ε_i − g Q_i on the diagonal."""
+        dtype = field.dtype.to_complex() if self.flux else field.dtype
+        hopping = self._hoppings.on(field.device, dtype).expand(*field.shape[:-1], -1)
         diagonal = -self.g * field
         if self._on_site is not None:
             diagonal = diagonal + self._on_site.like(field)
-        return torch.cat([hopping, diagonal], dim=-1)
+        return torch.cat([hopping, diagonal.to(dtype)], dim=-1)
 
     def background_energy(self, field: Float[Tensor, "*batch n_sites"]) -> Float[Tensor, "*batch"]:
         """½ g Σ_i Q_i, which comes from the ½ in n_i − ½."""

@@ -124,7 +124,7 @@ def values_by_orbit(
     """
     if isinstance(values, Mapping):
         numbers = {int(key.removeprefix("orbit ")): value for key, value in values.items()}
-        orbits = _first_orbits(lattice, max(numbers) + 1)
+        orbits = first_orbits(lattice, max(numbers) + 1)
         _add_reverses(orbits, numbers, name)
     else:
         distances = shell_distances(lattice, len(values))
@@ -194,8 +194,13 @@ def _selected(bonds: Bonds, values: np.ndarray, chosen: np.ndarray | slice) -> H
     )
 
 
-def _first_orbits(lattice: Lattice, n: int) -> tuple[Orbit, ...]:
-    """At least the first n orbits of the crystal; a larger cutoff appends orbits."""
+def first_orbits(lattice: Lattice, n: int) -> tuple[Orbit, ...]:
+    """At least the first n orbits of the crystal; a larger cutoff appends orbits.
+
+    Args:
+        lattice: The lattice.
+        n: Number of orbits.
+    """
     cutoff = lattice.neighbor_distance
     while True:
         orbits = orbits_within(lattice.cell, cutoff)

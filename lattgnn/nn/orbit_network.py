@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from lattgnn.errors import InputError
 from lattgnn.graph import LatticeGraph
@@ -32,8 +33,8 @@ class HiddenChannels:
         nonlinearity: "gate", "norm", "square" or "product"; see `lattgnn.nn.nonlinearities`.
         odd: Whether to make the force exactly odd under Q → −Q (particle–hole symmetry at μ = 0 on
             a bipartite lattice). Half of the channels are then odd and half even.
-        spin_channels: Number of additional copies that rotate with all spins. Only networks of
-            spins have them.
+        spin_channels: Number of additional copies that rotate with all spins, or, if a term couples
+            spin and space, change sign with them. Only networks of spins have them.
     """
 
     channels: int = 16
@@ -57,6 +58,11 @@ class HiddenChannels:
                 f"odd=True needs a bipartite lattice, got {lattice.name!r}, which is not. Use "
                 "odd=False."
             )
+        if field_type.reversed_by:
+            raise InputError(
+                f"{field_type.reversed_by} must be 0 for a network of spins, whose energy does not"
+                " change under S → −S. Use an exact force field."
+            )
         if field_type.is_spin and self.odd:
             raise InputError(
                 "odd must be false for spins: S → −S is a symmetry of their network already."
@@ -69,7 +75,8 @@ class HiddenChannels:
     def blocks(self, lattice: Lattice, field_type: FieldType) -> Features:
         """The blocks of these channels on each class of sites."""
         if field_type.is_spin:
-            others, internal = self.spin_channels, SPIN
+            # Spins that turn with the lattice are odd under S → −S, and nothing else is left.
+            others, internal = self.spin_channels, ODD if field_type.coupled_by else SPIN
         else:
             others, internal = (self.channels // 2 if self.odd else 0), ODD
         even = self.channels - (others if self.odd else 0)
@@ -97,6 +104,11 @@ class OrbitNetwork(ForceNetwork):
     |S_i|^2) z_i - b \sqrt{|S_i|^2 + 1}`, where y and z are functions of the directions of the
     spins. At unit length, y determines the part of −∂E/∂S that is tangent to the sphere, and z the
     part along S.
+
+    If a term couples spin and space (`FieldType.coupled_by`), spins are axial vectors that turn
+    with the lattice. They are then read by :class:`FieldBasis`, and the channels beside the
+    invariant ones are odd under S → −S. The hidden representation must be able to hold directions:
+    "regular" or a sum of irreps.
 
     Only the electronic part is learned. The elastic part is exact and belongs to the Hamiltonian.
 
@@ -151,12 +163,13 @@ class OrbitNetwork(ForceNetwork):
         )
         representation = field_representation(lattice.cell, field_type.representation)
         self.is_scalar = representation.is_scalar
-        if field_type.is_spin:
+        if field_type.is_spin and not field_type.coupled_by:
             self.basis = SpinBasis(lattice, self.cutoff)
             forces = scalars(lattice, 1, SPIN)
         else:
-            self.basis = FieldBasis(lattice, representation, field_scale, hidden.odd)
-            forces = field_blocks(representation, internal=ODD if hidden.odd else EVEN)
+            odd = hidden.odd or field_type.is_spin
+            self.basis = FieldBasis(lattice, representation, field_scale, odd)
+            forces = field_blocks(representation, internal=ODD if odd else EVEN)
         energies = scalars(lattice, 2 if field_type.is_spin and not tangent else 1)
         outputs = energies if conservative else forces
         width, kind = hidden.blocks(lattice, field_type), hidden.nonlinearity
@@ -167,7 +180,8 @@ class OrbitNetwork(ForceNetwork):
         self.readout = self._layer(lattice, width, width, outputs, kind)
         self._check_channels()
         convolutions = [module for module in self.modules() if isinstance(module, OrbitConv)]
-        n_hops = sum(conv.cutoff is not None for conv in convolutions) + field_type.is_spin
+        n_hops = sum(conv.cutoff is not None for conv in convolutions)
+        n_hops += isinstance(self.basis, SpinBasis)
         self.receptive_field = cells_spanned(lattice, self.cutoff, n_hops)
 
     def site_outputs(
@@ -178,6 +192,8 @@ class OrbitNetwork(ForceNetwork):
         They are the blocks of the force, or the energy (for spins, y and z).
         """
         first_order = not self.conservative
+        if self.field_type.coupled_by:
+            field = normalize(field, dim=-1)  # the outputs are functions of directions
         x = self.embed(self.basis(field, graph), graph, first_order=first_order)
         for block in self.blocks:
             x = block(x, graph, residual=True, first_order=first_order)

@@ -15,7 +15,7 @@ from lattgnn.report.fit_report import (
     write_fit_report,
 )
 from lattgnn.report.growth_plots import length_plot, slope_plot
-from lattgnn.report.movie import write_movie
+from lattgnn.report.movie import write_movie, write_spin_movie
 from lattgnn.report.page import Movie, Section, Table, write_report
 from lattgnn.report.plots import (
     dynamics_comparison,
@@ -31,6 +31,8 @@ from lattgnn.report.quench_numbers import quench_metrics
 from lattgnn.report.quench_plots import correlation_plot, snapshot_panel
 from lattgnn.report.quench_report import analyze_trajectory, quench_sections, write_quench_report
 from lattgnn.report.scan_plots import ScanCurve, scan_plot
+from lattgnn.report.spin_plots import spin_colors, spin_panel
+from lattgnn.report.spin_report import analyze_spin_runs, spin_arrays, spin_figures
 from lattgnn.report.structure_plots import cut_plot, structure_factor_map
 from lattgnn.report.style import save_figures
 from lattgnn.report.thermal_plots import energy_plot, temperature_plot
@@ -43,6 +45,7 @@ __all__ = [
     "Section",
     "Table",
     "analysis_figures",
+    "analyze_spin_runs",
     "analyze_trajectory",
     "audit_plot",
     "audit_table",
@@ -68,6 +71,10 @@ __all__ = [
     "scan_plot",
     "slope_plot",
     "snapshot_panel",
+    "spin_arrays",
+    "spin_colors",
+    "spin_figures",
+    "spin_panel",
     "structure_factor_map",
     "temperature_plot",
     "time_series",
@@ -79,4 +86,5 @@ __all__ = [
     "write_movie",
     "write_quench_report",
     "write_report",
+    "write_spin_movie",
 ]

@@ -15,6 +15,7 @@ from lattgnn.errors import InputError, MissingExtraError
 from lattgnn.files import atomic_file
 from lattgnn.lattice import Lattice
 from lattgnn.report.quench_plots import draw_field, order_scale
+from lattgnn.report.spin_plots import draw_color_key, draw_spins, recolor
 from lattgnn.report.style import STYLE
 
 SUFFIXES = (".webp", ".gif", ".mp4")
@@ -47,13 +48,67 @@ def write_movie(
         InputError: If the path has another suffix.
         MissingExtraError: If the path ends in .mp4 and imageio is not installed.
     """
+    return _write(path, _frames(fields, lattice, times, label, dpi), fps)
+
+
+def write_spin_movie(
+    path: str | Path,
+    spins: Float[np.ndarray, "n_frames n_sites 3"],
+    lattice: Lattice,
+    times: Float[np.ndarray, "n_frames"],
+    fps: int = 12,
+    dpi: int = 160,
+) -> Path:
+    """Write spins as a movie, in the colors of `spin_colors`.
+
+    Args:
+        path: File to write, .webp, .gif or .mp4. The last needs the extra `movie`.
+        spins: Spins in each frame.
+        lattice: A lattice in two dimensions.
+        times: Time of each frame, shown above it.
+        fps: Frames per second.
+        dpi: Pixels per inch; a frame is 4.4 inches wide.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: If the path has another suffix.
+        MissingExtraError: If the path ends in .mp4 and imageio is not installed.
+    """
+    return _write(path, _spin_frames(spins, lattice, times, dpi), fps)
+
+
+def _write(
+    path: str | Path, frames: Iterator[UInt8[np.ndarray, "height width 3"]], fps: int
+) -> Path:
+    """Write frames in the format of the suffix."""
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise InputError(f"path must end in .webp, .gif or .mp4, got {path.name!r}. Use .webp.")
     write = _write_mp4 if path.suffix == ".mp4" else _write_animation
     with mpl.rc_context(STYLE), atomic_file(path) as temporary:
-        write(temporary, _frames(fields, lattice, times, label, dpi), fps)
+        write(temporary, frames, fps)
     return path
+
+
+def _spin_frames(
+    spins: Float[np.ndarray, "n_frames n_sites 3"],
+    lattice: Lattice,
+    times: Float[np.ndarray, "n_frames"],
+    dpi: int,
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """Draw one frame after the other into one figure."""
+    figure = Figure(figsize=(4.4, 4.0), dpi=dpi, layout="constrained")
+    grid = figure.add_gridspec(1, 2, width_ratios=[1.0, 0.2])
+    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot(grid[0, 0])
+    drawn = draw_spins(axes, spins[0], lattice)
+    draw_color_key(figure.add_subplot(grid[0, 1]))
+    for values, t in zip(spins, times, strict=True):
+        recolor(drawn, values, lattice)
+        axes.set_title(rf"$t={t:.1f}$")
+        canvas.draw()
+        yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def _frames(

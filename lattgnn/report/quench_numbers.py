@@ -46,7 +46,7 @@ def quench_metrics(runs: Trajectory | Ensemble, result: QuenchAnalysis) -> dict[
         "final_neighbor_correlation": result.neighbor_correlation[-1],
     }
     for name, values in finals.items():
-        metrics |= _with_error(name, values)
+        metrics |= mean_and_error(name, values)
     return metrics | _growth(result) | _thermal(ensemble)
 
 
@@ -179,8 +179,16 @@ def growth_table(result: QuenchAnalysis) -> Table | None:
     return Table((*columns, *parts, "drift"), rows, caption) if rows else None
 
 
-def _with_error(name: str, values: Float[Array, "n_replicas"]) -> dict[str, float | None]:
-    """Mean and standard error over replicas; None where they do not exist."""
+def mean_and_error(name: str, values: Float[Array, "n_replicas"]) -> dict[str, float | None]:
+    """Mean and standard error over replicas; None where they do not exist.
+
+    Args:
+        name: Name of the quantity.
+        values: One value per replica.
+
+    Returns:
+        The mean as `name` and its standard error as `name_error`.
+    """
     n = len(values)
     error = values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
     return {name: _finite(values.mean()), f"{name}_error": _finite(error)}
@@ -193,7 +201,7 @@ def _growth(result: QuenchAnalysis) -> dict[str, Any]:
         key, last = KEYS[name], lengths[-1]
         has_domains = bool((last < side).all())  # False for NaN
         values = last if has_domains else np.full(len(last), np.nan)
-        growth |= _with_error(f"final_length_{key}", values)
+        growth |= mean_and_error(f"final_length_{key}", values)
         law = result.growth[name]
         if law.fit is not None:
             growth[f"growth_exponent_{key}"] = law.fit.exponent
@@ -209,7 +217,7 @@ def _thermal(ensemble: Ensemble) -> dict[str, Any]:
     energies = {"potential": ensemble.energies, "kinetic": ensemble.kinetic_energies}
     for name, values in energies.items():
         if values is not None:
-            found |= _with_error(f"final_{name}_energy", values[-1] / ensemble.lattice.n_sites)
+            found |= mean_and_error(f"final_{name}_energy", values[-1] / ensemble.lattice.n_sites)
     thermal = ensemble.thermalization
     if thermal is None:
         return found | {"kinetic_temperature": None}

@@ -12,7 +12,7 @@ from lattgnn.analysis import QuenchAnalysis, analyze_quench
 from lattgnn.dynamics import Trajectory
 from lattgnn.files import atomic_write_text
 from lattgnn.report.ensemble import Ensemble, as_ensemble
-from lattgnn.report.movie import write_movie
+from lattgnn.report.movie import write_movie, write_spin_movie
 from lattgnn.report.page import Movie, Section, Table, write_report
 from lattgnn.report.provenance import provenance_sections, run_warnings
 from lattgnn.report.quench_arrays import definition_rows, quench_dataset, write_dataset
@@ -30,6 +30,13 @@ from lattgnn.report.quench_numbers import (
     summary_table,
 )
 from lattgnn.report.quench_texts import GROWTH, picture_text
+from lattgnn.report.spin_report import (
+    analyze_spin_runs,
+    spin_arrays,
+    spin_figures,
+    spin_metrics,
+    spin_sections,
+)
 from lattgnn.report.style import save_figures
 
 Runs = Trajectory | Ensemble | Sequence[Trajectory]
@@ -93,21 +100,28 @@ def write_quench_report(
     """
     out, ensemble = Path(out), as_ensemble(runs)
     result = analyze_trajectory(ensemble, window)
-    metrics = quench_metrics(ensemble, result)
-    figures = analysis_figures(ensemble, result)
-    save_figures(figures, out)
-    write_dataset(quench_dataset(ensemble, result), out / "arrays.nc")
+    spins = analyze_spin_runs(ensemble, window)
+    metrics = quench_metrics(ensemble, result) | spin_metrics(spins)
+    figures, magnetic = analysis_figures(ensemble, result), spin_figures(ensemble, spins)
+    save_figures(figures | magnetic, out)
+    dataset = quench_dataset(ensemble, result).merge(spin_arrays(spins))
+    write_dataset(dataset, out / "arrays.nc")
     film = None
     if movie != "none" and ensemble.lattice.dim == 2 and len(ensemble.times) > 1:
         film = _write_film(ensemble, out / f"quench.{movie}")
-    sections = quench_sections(ensemble, result, figures, film)
+    order = spin_sections(spins, magnetic)
+    sections = quench_sections(ensemble, result, figures, film, order)
     write_report(out / "report.html", title, sections, _subtitle(ensemble))
     atomic_write_text(out / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     return metrics
 
 
 def quench_sections(
-    runs: Runs, result: QuenchAnalysis, figures: dict[str, Figure], movie: Movie | None = None
+    runs: Runs,
+    result: QuenchAnalysis,
+    figures: dict[str, Figure],
+    movie: Movie | None = None,
+    magnetic: Sequence[Section] = (),
 ) -> list[Section]:
     """Make the sections of the report, which may be joined with others on one page.
 
@@ -116,6 +130,7 @@ def quench_sections(
         result: What `analyze_trajectory` returned for it.
         figures: What `analysis_figures` returned.
         movie: A movie of the run.
+        magnetic: Sections on the magnetic order of a run of spins.
 
     Returns:
         The sections in order; the first one is the summary.
@@ -127,12 +142,13 @@ def quench_sections(
         sections.append(Section("Warnings", "\n\n".join(warnings)))
     sections.append(Section("Order", "", order_table(result)))
     text = f"{GROWTH}\n\n{growth_reasons(result)}"
-    sections.append(Section("Growth law", text, growth_table(result)))
+    sections += [Section("Growth law", text, growth_table(result)), *magnetic]
     for name, figure in figures.items():
         heading, text = picture_text(name, result.order.kind, result.fraction)
         sections.append(Section(heading, text, figure))
         if name == "snapshots" and movie is not None:
-            heading, text = picture_text("movie", result.order.kind, result.fraction)
+            film = "movie" if ensemble.subtracts_mean else "spin_movie"
+            heading, text = picture_text(film, result.order.kind, result.fraction)
             sections.append(Section(heading, text, movie))
     rows = definition_rows(quench_dataset(ensemble, result))
     sections.append(
@@ -154,8 +170,12 @@ def _write_film(ensemble: Ensemble, path: Path) -> Movie:
     n = len(ensemble.times)
     frames = np.unique(np.linspace(0, n - 1, MOVIE_FRAMES).round().astype(int))
     fields = np.stack([ensemble.fields[int(frame)][0] for frame in frames])
-    maps, lattice = order_maps(fields, ensemble.lattice), ensemble.lattice
-    write_movie(path, maps, lattice, ensemble.times[frames], label=map_label(lattice), dpi=120)
+    lattice, times = ensemble.lattice, ensemble.times[frames]
+    if ensemble.subtracts_mean:
+        maps = order_maps(fields, lattice)
+        write_movie(path, maps, lattice, times, label=map_label(lattice), dpi=120)
+    else:
+        write_spin_movie(path, fields, lattice, times, dpi=120)
     return Movie(path)
 
 

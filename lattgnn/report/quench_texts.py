@@ -12,6 +12,10 @@ DOMAINS = {
 VECTOR = (
     "Of a vector field, the component along the axis that carries most of the final order is shown."
 )
+SPIN_COLORS = (
+    "The hue is the direction in the plane, as in the key; spins along +z are white, spins along "
+    "−z black."
+)
 GROWTH = (
     "A growth exponent is given only if the data show a straight line in ln L against ln t. The "
     "window is the longest late one, before the finite size matters, in which the local slope is "
@@ -75,6 +79,38 @@ TEXTS = {
         "Gaussian variables in equilibrium. The line is the temperature of the bath. Momenta "
         "thermalize within a few 1/γ; domains keep growing for far longer, so the system as a "
         "whole is not in equilibrium.",
+    ),
+    "spin_movie": ("Movie", "Spins of the first replica. " + SPIN_COLORS),
+    "spins": ("Spins", "Spins of the first replica. " + SPIN_COLORS),
+    "chirality": (
+        "Scalar chirality",
+        "S_1·(S_2×S_3) of the first replica, mean over the triangles of each cell, with the "
+        "corners counterclockwise. Red and blue are domains of opposite chirality.",
+    ),
+    "charge_density": (
+        "Topological charge",
+        "Topological charge of each cell of the first replica: the solid angle that the spins of "
+        "its triangles enclose, over 4π. Its sum over the lattice is an integer.",
+    ),
+    "magnetic_order": (
+        "Magnetic order over time",
+        "Length of the mean spin; modulus of the mean scalar chirality, and root of its mean "
+        "square, which stays large where domains of both signs cancel in the mean; vector "
+        "chirality, which is 1 for the 120° order. " + MEAN,
+    ),
+    "waves": (
+        "Waves over time",
+        "Share of Σ|S|² in each arm of the star of wavevectors that is strongest in the last "
+        "frame: one arm for a single-Q order, equal arms for a multiple-Q order. " + MEAN,
+    ),
+    "topological_charge": (
+        "Topological charge over time",
+        "Topological charge of the whole lattice. " + MEAN,
+    ),
+    "chirality_length": (
+        "Length of chirality domains",
+        "The first distance at which the correlation of the scalar chirality has fallen to one "
+        "half. Frames without chiral order have no length. " + MEAN,
     ),
 }
 

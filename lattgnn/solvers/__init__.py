@@ -7,6 +7,7 @@ from lattgnn.solvers.error_estimate import ErrorEstimate, estimate_error
 from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_potential
 from lattgnn.solvers.filling import find_mu
 from lattgnn.solvers.green.green_function import GreenFunction
+from lattgnn.solvers.no_electrons import NoElectrons
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ErrorEstimate",
     "ExactDiagonalization",
     "GreenFunction",
+    "NoElectrons",
     "Solver",
     "TightBinding",
     "chemical_potential",

@@ -39,8 +39,8 @@ def reference_model(hamiltonian: TightBinding, cells: int) -> TightBinding:
         InputError: If the model cannot be made there, such as one with a parameter for each site.
     """
     lattice = replace(hamiltonian.lattice, extent=(cells,) * hamiltonian.lattice.dim, periodic=True)
-    model: TightBinding = replace(cast(Any, hamiltonian), lattice=lattice)
     try:
+        model: TightBinding = replace(cast(Any, hamiltonian), lattice=lattice)
         model.elements(torch.zeros(model.field_shape, dtype=torch.float64))
     except (RuntimeError, IndexError, ValueError) as error:
         raise InputError(

@@ -19,6 +19,7 @@ from lattgnn.symmetry.representations import Representation
 CARTESIAN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "vector": lambda rotation: rotation,
     "pseudoscalar": lambda rotation: np.array([[np.linalg.det(rotation)]]),
+    "pseudovector": lambda rotation: np.linalg.det(rotation) * rotation,
     "axial": lambda rotation: (
         np.linalg.det(rotation) * (rotation if len(rotation) == 3 else np.eye(1))
     ),
@@ -117,9 +118,9 @@ def field_representation(cell: UnitCell, text: str | Sequence[str]) -> FieldRepr
 
     Args:
         cell: The unit cell, whose site groups define the irreps.
-        text: Sum of irreps of the site group and of the names trivial, vector, axial, pseudoscalar
-            and regular, such as "vector" or "A1 + 2 E"; or a list with one such text per class of
-            equivalent sites.
+        text: Sum of irreps of the site group and of the names trivial, vector, axial, pseudoscalar,
+            pseudovector and regular, such as "vector" or "A1 + 2 E"; or a list with one such text
+            per class of equivalent sites.
 
     Returns:
         The representation on every site.

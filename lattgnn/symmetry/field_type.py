@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from lattgnn.errors import InputError
@@ -19,18 +19,24 @@ class FieldType:
         representation: How space-group operations act on the components of one site, as
             `field_representation` reads it. "trivial" leaves the component alone (it still moves
             with its site), "vector" is a Cartesian vector, and a sum such as "B1 + A1" names
-            irreps of the site group.
+            irreps of the site group. The spin of an electron in the plane is an axial vector,
+            "pseudovector + pseudoscalar".
         n_components: Components of the field on one site. 0 stands for one scalar per site without
             an axis of its own.
         is_spin: Whether the field is a classical spin: a unit vector in spin space, which rotates
-            under a symmetry apart from the space group. Spins are sampled uniformly on the sphere
-            and move on it (`lattgnn.dynamics.HeunLLG`); every other field is sampled from a normal
-            distribution.
+            under a symmetry apart from the space group unless `coupled_by` names a term. Spins are
+            sampled uniformly on the sphere and move on it (`lattgnn.dynamics.HeunLLG`); every other
+            field is sampled from a normal distribution.
         force_bound: Largest electronic force on one site, None if there is no bound. For
             components that symmetry mixes it bounds the length of the vector.
         density_coupling: g if the field enters the electrons as −g n_i φ_i, with n_i the density
             on the same site. A shift of the chemical potential is then a uniform shift of the
             field. None otherwise.
+        coupled_by: For a spin, the term that couples spin and space, such as "rashba". Operations
+            of the space group then act on sites and components together, as `representation` says,
+            and there is no rotation of all spins apart from them. Empty if there is.
+        reversed_by: For a spin, the term that changes under S → −S, such as "flux". Empty if there
+            is none, so that this reversal of time leaves the energy unchanged.
     """
 
     representation: str = "trivial"
@@ -38,6 +44,9 @@ class FieldType:
     is_spin: bool = False
     force_bound: float | None = None
     density_coupling: float | None = None
+    # Older descriptions of networks do not have these two.
+    coupled_by: str = field(default="", metadata={"describe": "changed"})
+    reversed_by: str = field(default="", metadata={"describe": "changed"})
 
     def field_shift(self, mu: Values) -> Values:
         """The field μ/g that acts like a chemical potential μ, or like one for each site.

@@ -14,6 +14,7 @@ from lattgnn.symmetry.representations import (
     direct_sum,
     irreps,
     pseudoscalar,
+    pseudovector,
     regular,
     trivial,
     vector,
@@ -24,6 +25,7 @@ _GENERIC: dict[str, Callable[[PointGroup], Representation]] = {
     "vector": vector,
     "axial": axial,
     "pseudoscalar": pseudoscalar,
+    "pseudovector": pseudovector,
     "regular": regular,
 }
 # A number, with or without a multiplication sign after it; a name; or any other single character.
@@ -35,8 +37,8 @@ def parse_representation(text: str, group: PointGroup) -> Representation:
 
     Args:
         text: Sum of names with multiplicities. Names are the irreps of the group and trivial,
-            vector, axial, pseudoscalar and regular. "2 E", "2E", "2*E" and "2x E" mean the same;
-            "E * E" is a tensor product; parentheses group.
+            vector, axial, pseudoscalar, pseudovector and regular. "2 E", "2E", "2*E" and "2x E"
+            mean the same; "E * E" is a tensor product; parentheses group.
         group: The point group.
 
     Returns:

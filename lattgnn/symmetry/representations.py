@@ -258,6 +258,15 @@ def axial(group: PointGroup) -> Representation:
     return Representation(group, matrices, "axial")
 
 
+def pseudovector(group: PointGroup) -> Representation:
+    """Vectors that reflections reverse in addition: det R · R.
+
+    On a lattice in the plane they are the components of an axial vector, such as a spin, in that
+    plane, under reflections at planes that contain the normal z. Its z component is a pseudoscalar.
+    """
+    return Representation(group, _signs(group) * group.rotations, "pseudovector")
+
+
 def regular(group: PointGroup) -> Representation:
     """One component for each element of the group; g takes the component of h to that of g h."""
     return _permutations(group, group.table, "regular")

@@ -10,6 +10,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from lattgnn.files import atomic_write_text
+from lattgnn.training.shares import n_frames_of_step
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class RunRecord(Callback):
         """Record the time and the samples of the step."""
         self._step_seconds.append(time.process_time() - self._step_started)
         self._epoch_seconds += time.perf_counter() - self._epoch_started
-        self._epoch_samples += trainer.world_size * len(batch["field"])
+        self._epoch_samples += n_frames_of_step(trainer, len(batch["field"]))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the learning rate, the time and the speed."""

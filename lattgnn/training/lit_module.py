@@ -32,6 +32,7 @@ from lattgnn.symmetry import FieldType
 from lattgnn.training.learning_rate import learning_rate_factor
 from lattgnn.training.metrics import ForceErrors, SampleSums
 from lattgnn.training.optimizer_settings import optimizer_name, restore_settings
+from lattgnn.training.shares import n_frames_of_step, random_signs
 
 logger = logging.getLogger(__name__)
 
@@ -160,9 +161,13 @@ class LitForceField(LightningModule):
             group["lr"] = self.lr * learning_rate_factor(self.trainer, self.global_step)
         loss, _ = self.model_step(self._augmented(batch))
         self._check_loss(loss.detach())
-        self.log(
-            "train_loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, sync_dist=True
-        )
+        n_own = len(batch["field"])
+        n_frames = n_frames_of_step(self.trainer, n_own)
+        # DistributedDataParallel averages over the processes, whatever their shares of the batch.
+        loss = loss * (n_own * self.trainer.world_size / n_frames)
+        # The size of the whole batch: Lightning would round the mean of different shares.
+        options = {"on_step": False, "on_epoch": True, "prog_bar": True, "sync_dist": True}
+        self.log("train_loss", loss.detach(), batch_size=n_frames, **options)
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
@@ -251,17 +256,12 @@ class LitForceField(LightningModule):
     def _augmented(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         if not self.particle_hole:
             return batch
-        # The signs depend only on seed, step and process, so that a resumed run draws the same
-        # ones. The odd multiplier (2^64 over the golden ratio) spreads nearby seeds far apart.
-        draw = self.global_step * self.trainer.world_size + self.global_rank
-        generator = torch.Generator().manual_seed(
-            (torch.initial_seed() * 0x9E3779B97F4A7C15 + draw) % 2**63
-        )
-        shape = (len(batch["field"]), *[1] * (batch["field"].ndim - 1))
-        sign = (2 * torch.randint(2, shape, generator=generator) - 1).to(batch["field"])
+        sign = random_signs(self.trainer, self.global_step, batch["field"])
         return batch | {"field": sign * batch["field"], "forces": sign * batch["forces"]}
 
     def _evaluate(self, stage: str, batch: dict[str, Tensor]) -> None:
+        if len(batch["field"]) == 0:
+            return  # there are fewer frames than processes
         _, forces = self.model_step(batch)
         elastic = self.hamiltonian.classical_forces(batch["field"])
         sums = SampleSums.of(forces, batch["forces"], elastic)
@@ -280,7 +280,7 @@ class LitForceField(LightningModule):
         for window in self.windows:
             metric = self.metric(stage, window)
             for figure, value in metric.compute().items():
-                self.log(f"{stage}/{window}/{figure}", value.float(), rank_zero_only=True)
+                self.log(f"{stage}/{window}/{figure}", value, rank_zero_only=True)
             metric.reset()
 
 

@@ -16,6 +16,10 @@ from lattgnn.training.checkpoints import LAST
 logger = logging.getLogger(__name__)
 
 
+INTERVAL_ON_GPU = 10
+"""Steps between two agreements of several processes with GPUs, because each waits for the GPU."""
+
+
 class StopSignals(Checkpoint):
     """Saves `last.ckpt` when a signal arrives, then stops the fit with the code of the signal.
 
@@ -43,6 +47,9 @@ class StopSignals(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
         """Save the state and stop if any process has received a signal."""
+        several = trainer.world_size > 1 and pl_module.device.type != "cpu"
+        if several and trainer.global_step % INTERVAL_ON_GPU:
+            return
         number = self._agreed(trainer, pl_module)
         if number:
             trainer.save_checkpoint(self.folder / LAST)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lattgnn.data import LatticeDataModule, RandomFields
-from lattgnn.data.datamodule import Batches
+from lattgnn.data.batches import Batches
 from lattgnn.errors import InputError
 from lattgnn.hamiltonians import Holstein, Peierls
 from lattgnn.lattice import square
@@ -173,6 +173,10 @@ def batches(batch_size: int = 4, **options) -> Batches:
     return Batches({"x": torch.arange(23)}, batch_size, **options)
 
 
+def frames_of(loader: Batches) -> list[list[int]]:
+    return [batch["x"].tolist() for batch in loader]
+
+
 def test_epochs_are_permutations_fixed_by_the_seed():
     first = batches(shuffle=True)
     epochs = [torch.cat([batch["x"] for batch in first]).tolist() for _ in range(2)]
@@ -190,17 +194,36 @@ def test_evaluation_sees_every_frame_once_in_order():
     assert torch.cat([batch["x"] for batch in loader]).tolist() == list(range(23))
 
 
+@pytest.mark.parametrize("batch_size", [4, 6])
 @pytest.mark.parametrize("world_size", [2, 3])
-def test_ranks_share_the_frames(world_size):
-    train = [batches(shuffle=True, rank=rank, world_size=world_size) for rank in range(world_size)]
-    seen = [torch.cat([batch["x"] for batch in loader]).tolist() for loader in train]
-    assert len({len(part) for part in seen}) == 1
-    assert len(set(sum(seen, []))) == sum(len(part) for part in seen)
-    evaluation = [batches(rank=rank, world_size=world_size) for rank in range(world_size)]
-    everything = sum(
-        (torch.cat([batch["x"] for batch in loader]).tolist() for loader in evaluation), []
-    )
-    assert sorted(everything) == list(range(23))
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_ranks_share_each_batch_of_one_process(shuffle, world_size, batch_size):
+    whole = frames_of(batches(batch_size, shuffle=shuffle))
+    ranks = [
+        frames_of(batches(batch_size, shuffle=shuffle, rank=rank, world_size=world_size))
+        for rank in range(world_size)
+    ]
+    assert {len(shares) for shares in ranks} == {len(whole)}
+    for batch, *shares in zip(whole, *ranks, strict=True):
+        assert sorted(sum(shares, [])) == sorted(batch)
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_rank_without_a_frame_to_evaluate_has_an_empty_batch():
+    loader = Batches({"x": torch.arange(2)}, 64, rank=2, world_size=3)
+    assert [batch["x"].tolist() for batch in loader] == [[]]
+
+
+def test_another_number_of_ranks_continues_with_the_same_frames():
+    two = batches(6, shuffle=True, world_size=2)
+    next(iter(two))
+    resumed = [batches(6, shuffle=True, rank=rank, world_size=3) for rank in range(3)]
+    for loader in resumed:
+        loader.load_state_dict(two.state_dict())
+    found = [
+        sorted(sum(map(list, shares), [])) for shares in zip(*map(frames_of, resumed), strict=True)
+    ]
+    assert found == [sorted(batch) for batch in frames_of(batches(6, shuffle=True))[1:]]
 
 
 def test_state_resumes_within_an_epoch():
@@ -222,8 +245,13 @@ def test_iteration_left_early_starts_afresh():
 
 
 def test_too_large_batches_are_refused():
-    with pytest.raises(ValueError, match="batch_size must be at most"):
-        batches(shuffle=True, batch_size=12, world_size=2)
+    with pytest.raises(ValueError, match="batch_size must be at most the 23 frames, got 24"):
+        batches(shuffle=True, batch_size=24, world_size=2)
+
+
+def test_batches_too_small_to_be_shared_are_refused():
+    with pytest.raises(ValueError, match="at least the number of processes, 5, .* got 4"):
+        batches(shuffle=True, batch_size=4, world_size=5)
 
 
 def test_wrong_batch_size_is_refused(recipe):

@@ -248,7 +248,7 @@ def test_a_killed_fit_continues_to_the_same_weights(workspace, finished):
 @pytest.mark.slow
 def test_two_processes_train_together(workspace):
     adam = "--model.optimizer=torch.optim.Adam"
-    options = [adam, "--data.batch_size=4", "--trainer.devices=2", "--trainer.strategy=ddp"]
+    options = [adam, "--data.batch_size=8", "--trainer.devices=2", "--trainer.strategy=ddp"]
     with run_alone(command(workspace, "fit", "ddp", *options)) as process:
         assert process.wait(timeout=300) == 0, process.communicate()
     assert main(command(workspace, "fit", "alone", adam, "--data.batch_size=8")) == 0

@@ -1,6 +1,7 @@
 """Errors gathered over batches against numpy on all of them."""
 
 import numpy as np
+import pytest
 import torch
 
 from lattgnn.training.metrics import ForceErrors, SampleSums
@@ -34,6 +35,22 @@ def test_two_processes_add_up(rng):
         torch.testing.assert_close(
             getattr(whole, name), getattr(first, name) + getattr(second, name)
         )
+
+
+def test_lattices_of_unequal_size_weigh_as_much_as_they_have_sites(rng):
+    """Two processes with batches of other numbers of samples and of sites add up to all sites."""
+    parts = [torch.randn(3, *shape, generator=rng) for shape in ((2, 30), (5, 50), (1, 12))]
+    whole = torch.cat([part.flatten(1) for part in parts], 1)
+    error = (whole[0] - whole[1]).double().numpy()
+    ranks = ForceErrors(), ForceErrors()
+    for metric, some in zip(ranks, (parts[:2], parts[2:]), strict=True):
+        for part in some:
+            metric.update(SampleSums.of(*part))
+    total = ForceErrors()
+    for name in total._defaults:
+        setattr(total, name, getattr(ranks[0], name) + getattr(ranks[1], name))
+    assert float(total.squares / total.count) == pytest.approx((error**2).mean(), rel=1e-10)
+    assert float(total.absolutes / total.count) == pytest.approx(np.abs(error).mean(), rel=1e-10)
 
 
 def test_nothing_gathered_gives_no_figures():

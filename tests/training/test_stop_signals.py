@@ -69,7 +69,7 @@ def test_under_slurm_the_state_is_saved_once_and_nothing_is_requeued(
     assert not list((tiny_fit.folder / "slurm").rglob("hpc_ckpt*"))
 
 
-DDP = ("--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=4")
+DDP = ("--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=8")
 
 
 def test_all_processes_stop_together(tiny_fit):
