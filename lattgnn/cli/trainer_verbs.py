@@ -290,7 +290,7 @@ def _run(argv: list[str]) -> None:
     data = [Lattice, Hamiltonian, Solver, Source, SpinOrder]
     dynamics = [Integrator, TemperatureProtocol, SpinTransferTorque]
     set_parsing_settings(subclasses_enabled=[*data, *dynamics])
-    TrainerCLI(
+    _cli_of(argv[0])(
         LitForceField,
         LatticeDataModule,
         args=argv,
@@ -306,6 +306,12 @@ def _run(argv: list[str]) -> None:
         parser_class=TrainerParser,
         parser_kwargs={"prog": "lattgnn"},
     )
+
+
+def _cli_of(verb: str) -> type[TrainerCLI]:
+    """The command line of one verb; it makes no parsers of the other three, which take time."""
+    one = {verb: TrainerCLI.subcommands()[verb]}
+    return type("TrainerCLI", (TrainerCLI,), {"subcommands": staticmethod(lambda: one)})
 
 
 def _as_list(value: Any) -> list[Any]:

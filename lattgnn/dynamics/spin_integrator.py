@@ -83,8 +83,14 @@ class SpinIntegrator(Integrator):
         strength = math.sqrt(self._noise_density(kT) * self.dt)
         if strength == 0:
             return state.field.new_zeros(())
-        shape, device, replica = state.field.shape, state.field.device, state.first_replica
-        numbers = noise(state.seed, state.step, shape, first_replica=replica, device=device)
+        numbers = noise(
+            state.seed,
+            state.step,
+            state.field.shape,
+            first_replica=state.first_replica,
+            first_site=state.first_site,
+            device=state.field.device,
+        )
         return strength * numbers.to(state.field)
 
     def _heun(self, force_field: ForceField, state: State, noise_field: Tensor) -> Spins:

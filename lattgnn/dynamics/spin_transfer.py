@@ -86,12 +86,18 @@ class SpinTransferTorque:
             The derivative at each site, units t_hop/ħ.
 
         Raises:
-            InputError: If the velocity has another number of components than space.
+            InputError: If the velocity has another number of components than space, or a process
+                holds a part of the lattice only.
         """
         if len(self.velocity) != lattice.dim:
             raise InputError(
                 f"velocity must have {lattice.dim} components on this lattice, got "
                 f"{self.velocity!r}."
+            )
+        if spins.shape[1] != lattice.n_sites:
+            raise InputError(
+                f"a current needs the spins of the whole lattice, {lattice.n_sites}, got "
+                f"{spins.shape[1]}. Run `lattgnn simulate` in one process."
             )
         change = torch.zeros_like(spins)
         for ahead, behind, weight in _stencil(lattice, self.velocity, spins.device):
