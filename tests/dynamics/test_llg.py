@@ -256,8 +256,12 @@ def test_spins_keep_their_length_over_many_steps():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kT", [0.3, 0.6, 1.2])
-def test_coupled_spins_are_in_equilibrium(kT):
+@pytest.mark.parametrize(
+    # The sampling error of S(q) is that of long waves, which relax slowly at low temperature.
+    ("kT", "n_steps", "tolerance"),
+    [(0.2, 700, 0.1), (0.4, 1400, 0.05), (0.8, 4000, 0.02)],
+)
+def test_coupled_spins_are_in_equilibrium(kT, n_steps, tolerance):
     """Heisenberg chain: M. E. Fisher, Am. J. Phys. 32, 343 (1964), by the transfer matrix.
 
     E = −J (coth K − 1/K) per bond, K = J/kT;  ⟨S_0·S_r⟩ = u^r, u = coth K − 1/K
@@ -265,11 +269,11 @@ def test_coupled_spins_are_in_equilibrium(kT):
     """
     n, force_field = 2000, Zeeman(chain(2000), h=(0.0, 0.0, 0.0), exchange=1.0)
     u = langevin(1 / kT)
-    integrator, state = HeunLLG(0.05, kT, 1.0), initial_spins(force_field, 7, 8)
+    integrator, state = HeunLLG(0.013 / kT, kT, 0.5), initial_spins(force_field, 7, 8)
     energies, structures = [], []
-    for step in range(1100):
+    for step in range(n_steps):
         state = integrator.step(force_field, state)
-        if step >= 150 and step % 15 == 0:
+        if step >= 300 and step % 10 == 0:
             assert state.energy is not None
             energies.append(float(state.energy.mean()) / n)
             waves = torch.fft.fft(state.field, dim=1).abs().square().sum(-1).mean(0) / n
@@ -281,4 +285,4 @@ def test_coupled_spins_are_in_equilibrium(kT):
     measured = np.mean(structures, axis=0)
     bands = [slice(k, k + 50) for k in range(0, 1000, 50)]
     ratios = [measured[band].sum() / exact[band].sum() for band in bands]
-    np.testing.assert_allclose(ratios, 1, atol=0.03)
+    np.testing.assert_allclose(ratios, 1, atol=tolerance)
