@@ -85,7 +85,7 @@ def test_wrong_sources_are_refused():
 def test_orders_are_generated_into_a_dataset(tmp_path):
     sources = [PerturbedOrders("train", 4, orders=(Spiral(["1/2", 0]),))]
     path = generate(
-        lattice=square(2),
+        lattice=square(4),
         hamiltonian=DoubleExchange,
         solver=SOLVER,
         sources=sources,
