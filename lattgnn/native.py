@@ -23,7 +23,7 @@ from pathlib import Path
 
 from lattgnn.files import atomic_file
 
-__all__ = ["compiler", "generated_library", "library"]
+__all__ = ["compiler", "generated_library", "is_available", "library"]
 
 _log = logging.getLogger(__name__)
 SOURCES = Path(__file__).parent / "csrc"
@@ -58,6 +58,11 @@ def compiler() -> list[str] | None:
     named = shlex.split(os.environ.get("CXX", ""))
     found = (command for command in (named, ["g++"], ["clang++"], ["c++"]) if command)
     return next((command for command in found if shutil.which(command[0])), None)
+
+
+def is_available() -> bool:
+    """Whether there is a compiler, and LATTGNN_NATIVE does not switch compiled code off."""
+    return compiler() is not None and not is_switched_off()
 
 
 @cache
@@ -199,7 +204,9 @@ def _digest(command: list[str], *texts: str) -> str:
 
 
 def _source_texts() -> list[str]:
-    return [source.read_text(encoding="utf-8") for source in sorted(SOURCES.glob("*.cpp"))]
+    """The sources and their headers."""
+    paths = [*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")]
+    return [path.read_text(encoding="utf-8") for path in sorted(paths)]
 
 
 def _checksum(path: Path) -> str:

@@ -157,7 +157,7 @@ def choose_force_field(
         disorder: Random on-site energies, which are added to the model exactly.
         energy: Whether a solver gives the energy of each frame. Without it, `GreenFunction` is much
             faster for the Holstein model, whose forces are then computed in the dtype of the field.
-            None leaves the energy out only there.
+            None leaves the energy out only there, at fixed mu.
 
     Returns:
         The force field.

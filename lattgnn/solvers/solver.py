@@ -1,7 +1,7 @@
 """The interface of solvers: what they need from a Hamiltonian and what they return."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -77,15 +77,44 @@ class ElectronicState:
 
 @runtime_checkable
 class ForcesInPlace(Protocol):
-    """Computes total forces on the CPU and writes them to a tensor that it is given."""
+    """Computes total forces and writes them to a tensor that it is given."""
 
-    def __call__(self, field: Tensor, out: Tensor) -> None:
+    @property
+    def is_compiled(self) -> bool:
+        """Whether compiled code is used, which is for fields on the CPU."""
+        ...
+
+    def __call__(self, field: Tensor, out: Tensor, guess: Tensor | None = None) -> Tensor:
         """Write the forces in fields [batch, *field_shape] to `out`; both are contiguous.
+
+        Args:
+            field: The fields.
+            out: Tensor like the field.
+            guess: μ of each field, where the search begins at fixed filling, [batch].
+
+        Returns:
+            μ of each field, [batch].
 
         Raises:
             InputError: If a field is not finite.
         """
         ...
+
+
+def bounds_of_all(
+    hamiltonian: TightBinding, low: list[float], high: list[float]
+) -> tuple[list[float], list[float]]:
+    """Bounds of each field, over all parts of a lattice if the model holds one part of it.
+
+    Such a model has an attribute `combine_bounds`, which asks the processes that hold the others.
+
+    Args:
+        hamiltonian: The model.
+        low: Lower bound of each field.
+        high: Upper bound of each field.
+    """
+    combine = getattr(hamiltonian, "combine_bounds", None)
+    return (low, high) if combine is None else combine(low, high)
 
 
 class Solver(ABC):
@@ -113,7 +142,7 @@ class Solver(ABC):
         """The electrons in fields [..., *field_shape]."""
 
     def fast_forces(self, hamiltonian: TightBinding) -> "ForcesInPlace | None":
-        """Total forces by compiled code, without an energy; None if there is none for this model.
+        """Total forces in one pass, without an energy; None if there are none for this model.
 
         Args:
             hamiltonian: The model.
@@ -171,6 +200,11 @@ class Solver(ABC):
             f"{type(self).__name__} has no refinement, because {reason}. Use an approximate "
             "solver, such as DomainDiagonalization."
         )
+
+    def _text(self, hidden: tuple[str, ...]) -> str:
+        """A text like that of a dataclass, without some fields that have no effect."""
+        shown = [one.name for one in fields(self) if one.name not in hidden]  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in shown)})"
 
     def _check_ensemble(self) -> None:
         """Refuse a temperature or an ensemble that makes no sense."""

@@ -35,7 +35,7 @@ _MOST_UNIT_VECTORS = 10_000
 _UNRESOLVED_SHARE = 1e-3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Chebyshev(Solver):
     r"""Kernel polynomial method: ρ and Ω from Chebyshev moments, for cold metals too.
 
@@ -123,6 +123,10 @@ class Chebyshev(Solver):
             )
         if not _is_whole(self.seed, 0):
             raise InputError(f"seed must be a whole number, at least 0, got {self.seed!r}. Use 0.")
+
+    def __repr__(self) -> str:
+        # With an order, the tolerance has no effect.
+        return self._text(() if self.order is None else ("tolerance",))
 
     def refined(self) -> "Chebyshev":
         """A smaller tolerance or twice the order, and 1.5 times the distance of probing vectors."""

@@ -65,9 +65,10 @@ def library_source(
             entries.append(f"{{{name}, {len(stage.program.outputs)}, {len(rows)}, {name}_needs}}")
         tables.append(f"const Stage stages_{p}[] = {{{', '.join(entries)}}};")
     list_of_all = ", ".join(f"{{{len(line)}, stages_{p}}}" for p, line in enumerate(pipelines))
-    # A margin of the last stage adds up over the stages; a vector may reach beyond it on each side.
+    # A margin of the last stage adds up over the stages. The last two vectors, of 16 numbers each,
+    # may reach beyond it.
     n_stages = max(map(len, pipelines))
-    pad = -(-(reach * n_stages + 16) // 16) * 16
+    pad = -(-(reach * n_stages + 32) // 16) * 16
     # Long rows, because the start of a function costs time too. Where there are three axes, a slab
     # has many rows, which should stay in the cache.
     tile = 64 if n_axes == 3 else 256

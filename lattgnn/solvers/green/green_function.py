@@ -7,11 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lattgnn import native
 from lattgnn.errors import InputError, check_number
 from lattgnn.solvers.calibration import REFERENCE_STD, reference_fields, reference_model
 from lattgnn.solvers.green.calibration import calibrate
 from lattgnn.solvers.green.density import DenseGreens, dense_greens
-from lattgnn.solvers.green.fast_forces import FastForces
+from lattgnn.solvers.green.element_forces import ElementForces
+from lattgnn.solvers.green.fast_forces import DensityModel, FastForces
 from lattgnn.solvers.green.one_field import (
     CHEAP_ENTRIES,
     ENERGY_ENTRIES,
@@ -22,7 +24,7 @@ from lattgnn.solvers.green.one_field import (
 )
 from lattgnn.solvers.green.schedule import Pole, make_schedule, parse_entry
 from lattgnn.solvers.green.stencil_blocks import is_treelike_stencil
-from lattgnn.solvers.green.stencil_greens import compiled_greens, usable_stencil
+from lattgnn.solvers.green.stencil_greens import program_greens, usable_stencil
 from lattgnn.solvers.model_cache import model_cache
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
@@ -33,7 +35,7 @@ _ROUNDS, _MOST_ROUNDS = 2, 1000
 _REFERENCE_STATES = 400
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GreenFunction(Solver):
     r"""ρ and Ω from Green's functions G(z) = (z − H)⁻¹ at few poles on the imaginary axis.
 
@@ -63,7 +65,9 @@ class GreenFunction(Solver):
             square lattice it has (2b + 1)² sites. 0 is the cavity method.
         tolerance: If neither `block` nor `schedule` is given, the rms error of an on-site density
             matrix element: the cheapest schedule that reaches it on reference fields is found by
-            `resolved`. In any case the fits err by at most a tenth of it.
+            `resolved`. In any case the fits err by at most a tenth of it. With `block` or
+            `schedule` that is its only meaning: it does not bound the error of the blocks, and
+            `repr` shows "poles within" this error instead.
         schedule: Block and rounds of messages at each pole, lowest frequency first, such as
             ("ring3:2", "ring1:1", "ring0:1"); the last entry holds for all further poles.
         reference_std: Standard deviation of the random reference fields, see `resolved`. The
@@ -116,6 +120,12 @@ class GreenFunction(Solver):
         if self.schedule is not None:
             object.__setattr__(self, "schedule", tuple(self.schedule))
             make_schedule(((1.0, 1.0),), self.schedule)
+
+    def __repr__(self) -> str:
+        if self.block is None and self.schedule is None:
+            return self._text(())
+        text = self._text(("tolerance", "reference_std"))
+        return f"{text[:-1]}; poles within {SHARE_OF_POLES * self.tolerance:g})"
 
     def refined(self) -> "GreenFunction":
         """Blocks larger by one ring, or a tolerance smaller by a factor of 10.
@@ -207,7 +217,7 @@ class GreenFunction(Solver):
         all_entries = entries if "mean" not in entries else (*ENERGY_ENTRIES, *entries)
         all_entries = all_entries if self.filling is None else (*CHEAP_ENTRIES, *all_entries)
         if not self.conservative:
-            greens = compiled_greens(hamiltonian, field.device, all_entries) or greens
+            greens = program_greens(hamiltonian, field.device, all_entries) or greens
         guesses = [None] * len(elements) if mu is None else mu.reshape(-1).tolist()
         all_bounds = spectrum_bounds(hamiltonian, elements)
         states = []
@@ -228,23 +238,23 @@ class GreenFunction(Solver):
             density.reshape(*batch_shape, elements.shape[-1]),
         )
 
-    def fast_forces(self, hamiltonian: TightBinding) -> FastForces | None:
-        """Compiled forces at fixed μ for a field that couples to the density, else None.
-
-        None also stands for trees, where messages need many rounds, for lattices with an open
-        boundary, and for machines without a compiler.
-        """
-        if self.mu is None or self.conservative or not getattr(hamiltonian, "stiffness", None):
+    def fast_forces(self, hamiltonian: TightBinding) -> FastForces | ElementForces | None:
+        """Forces in the dtype of the field; None on trees and at an open boundary."""
+        if self.conservative or not hasattr(hamiltonian, "classical_forces"):
             return None
         if self.block is None and self.schedule is None:
             return self.resolved(hamiltonian).fast_forces(hamiltonian)
         entries = self.schedule or (f"ring{self.block}:{_ROUNDS}",)
         kinds = tuple(dict.fromkeys(map(parse_entry, entries)))
         stencil = usable_stencil(hamiltonian, kinds)
-        if stencil is None or stencil.coupling is None or is_treelike_stencil(stencil):
+        if stencil is None or is_treelike_stencil(stencil):
             return None
-        poles = partial(self.poles, entries)
-        return FastForces(hamiltonian, stencil, kinds, self.kT, self.mu, poles)
+        if stencil.coupling is not None and getattr(hamiltonian, "stiffness", None):
+            model = DensityModel(hamiltonian, stencil, kinds, self, partial(self.poles, entries))
+            return FastForces(model, native.is_available())
+        if not ElementForces.is_possible(hamiltonian, entries):
+            return None
+        return ElementForces(hamiltonian, self, entries, self.tolerance)
 
     def poles(self, entries: tuple[str, ...], half_width: float) -> tuple[Pole, ...]:
         """The poles for levels up to this distance from μ."""

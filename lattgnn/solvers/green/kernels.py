@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import logging
 import math
 from collections.abc import Sequence
 from functools import cache, partial
@@ -15,6 +16,10 @@ from torch import Tensor
 from lattgnn.native import generated_library
 from lattgnn.solvers.green.codegen import library_source
 from lattgnn.solvers.green.pipelines import Input, Pipelines
+
+_log = logging.getLogger(__name__)
+# A compiler takes about 1.5 s, and 0.9 ms for each operation.
+MOST_OPERATIONS = 20_000
 
 _SYMBOLS = ("green_memory", "green_free", "green_run")
 _int64, _double, _pointer = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
@@ -54,7 +59,8 @@ class CompiledSums:
         dtype: float32 or float64.
 
     Raises:
-        RuntimeError: If there is no compiled code on this machine.
+        RuntimeError: If there is no compiled code on this machine, or the programs are too long.
+            A line in the log says why.
     """
 
     def __init__(self, pipelines: Pipelines, dtype: torch.dtype) -> None:
@@ -160,6 +166,17 @@ def _three_axes(extent: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _source(pipelines: Pipelines, double: bool) -> str:
+    if pipelines.n_operations > MOST_OPERATIONS:
+        kinds = ", ".join(f"{block}:{rounds}" for block, rounds in pipelines.kinds)
+        _log.warning(
+            "the blocks %s make programs of %d operations, and a compiler would take minutes for "
+            "more than %d: PyTorch operations are used instead, which are slower. Use smaller "
+            "blocks, or a schedule with large blocks at the lowest poles only.",
+            kinds,
+            pipelines.n_operations,
+            MOST_OPERATIONS,
+        )
+        raise RuntimeError("the programs are too long for a compiler.")
     n_axes = len(pipelines.stencil.extent)
     return library_source(pipelines.stages, pipelines.n_parameters, n_axes, double)
 

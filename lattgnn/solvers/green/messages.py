@@ -90,7 +90,8 @@ def mean_messages(
     frequencies: Float[Tensor, " n_poles"],
 ) -> Messages:
     """What the block "mean" uses: Σ_ij = H_ij H_ji / (i w), and the same g_ij = G_jj for all i."""
-    squares = sandwich(hopping, torch.ones_like(hopping[:, :1, :1]), hopping[graph.reverse])
+    identity = torch.eye(hopping.shape[-1], dtype=hopping.dtype, device=hopping.device)
+    squares = sandwich(hopping, identity, hopping[graph.reverse])
     self_energies = squares / (1j * frequencies[:, None, None, None])
     inverses = bare - graph.sum_over_bonds(self_energies)
     return Messages(inverses, inverse(inverses)[:, graph.cols], self_energies)

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
@@ -13,14 +12,12 @@ from lattgnn.solvers.green.density import DenseGreens
 from lattgnn.solvers.green.poles import energy_poles, fermi_poles
 from lattgnn.solvers.green.schedule import Block, Pole, make_schedule
 from lattgnn.solvers.green.stencil_greens import StencilGreens
-from lattgnn.solvers.solver import Solver, TightBinding
+from lattgnn.solvers.solver import Solver, TightBinding, bounds_of_all
 
 # The fits of the Fermi function err by at most this fraction of the tolerance, so that nearly all
 # of the error is that of the blocks.
 SHARE_OF_POLES = 0.1
 _SMALLEST_ENERGY_TOLERANCE = 1e-7
-# At fixed filling the search for μ ends at this number of electrons too many or too few.
-_ELECTRONS = 1e-8
 # The first, rough search for μ uses these.
 CHEAP_ENTRIES = ("ring0:2",)
 # What the energy uses besides the entries of the schedule.
@@ -39,6 +36,7 @@ class OneField:
         entries: The entries of the schedule.
         tolerance: The fits err by at most a tenth of it.
         conservative: Whether the derivatives of the energy stand for ρ.
+        electrons: The search for μ ends at this number of electrons too many or too few.
     """
 
     solver: Solver
@@ -48,21 +46,26 @@ class OneField:
     entries: tuple[str, ...]
     tolerance: float
     conservative: bool
+    electrons: float = 1e-8
 
     def solve(self, guess: float | None) -> tuple[float, float, Shaped[Tensor, " nnz"]]:
         """Energy, μ and density elements; at fixed filling with a guess of μ."""
-        solver, n_states = self.solver, self.greens.n_states
-        if solver.mu is not None:
-            mu, n_electrons = solver.mu, 0.0
-        else:
-            assert solver.filling is not None  # checked by the solver
-            n_electrons = solver.filling * n_states
-            mu = self._mu(n_electrons, guess)
+        n_states, filling = self.greens.n_states, self.solver.filling
+        mu, n_electrons = self._mu(guess), 0.0 if filling is None else filling * n_states
         constant, poles = self._energy_poles(self.entries)
         trace = float(self.greens.electrons(self.elements)) - mu * n_states
         part = self.greens.energy(self.elements, mu, poles)
         omega = trace / 2 - n_states * constant - float(part)
         return omega + mu * n_electrons, mu, self._density(self.entries, mu)
+
+    def density(self, guess: float | None) -> tuple[float, Shaped[Tensor, " nnz"]]:
+        """The chemical potential and the density elements, without the energy."""
+        mu = self._mu(guess)
+        return mu, self.density_at(mu)
+
+    def density_at(self, mu: float) -> Shaped[Tensor, " nnz"]:
+        """The density elements at a chemical potential."""
+        return self._density(self.entries, mu)
 
     def _density(self, entries: tuple[str, ...], mu: float) -> Shaped[Tensor, " nnz"]:
         """The density elements, or the derivatives of the energy that stand for them."""
@@ -88,15 +91,19 @@ class OneField:
         mu = self.solver.mu
         return high - low if mu is None else max(high - mu, mu - low)
 
-    def _mu(self, n_electrons: float, guess: float | None) -> float:
-        """The chemical potential: without a guess first with the cavity method."""
+    def _mu(self, guess: float | None) -> float:
+        """The chemical potential. Its search begins with the cavity method if there is no guess."""
+        if self.solver.mu is not None:
+            return self.solver.mu
+        assert self.solver.filling is not None  # checked by the solver
+        n_electrons = self.solver.filling * self.greens.n_states
         if guess is None:
             low, high = self.bounds
             rough = partial(self._count, CHEAP_ENTRIES)
             center, width = (low + high) / 2, max((high - low) / 4, 1e-3)
-            guess = find_mu(rough, n_electrons, center, width, _ELECTRONS)
+            guess = find_mu(rough, n_electrons, center, width, self.electrons)
         count = partial(self._count, self.entries)
-        return refine_mu(count, n_electrons, guess, tolerance=_ELECTRONS)
+        return refine_mu(count, n_electrons, guess, tolerance=self.electrons)
 
     def _count(self, entries: tuple[str, ...], mu: float) -> float:
         return float(self.greens.electrons(self._density(entries, mu)))
@@ -125,8 +132,8 @@ def spectrum_bounds(
     zeros = elements.real.new_zeros(len(elements), hamiltonian.n_states)
     centers = zeros.index_add(1, rows[diagonal], elements.real[:, diagonal])
     radii = zeros.index_add(1, rows[~diagonal], elements[:, ~diagonal].abs())
-    bounds = torch.stack([(centers - radii).amin(1), (centers + radii).amax(1)], dim=1)
-    return [(low, high) for low, high in bounds.tolist()]
+    low, high = (centers - radii).amin(1).tolist(), (centers + radii).amax(1).tolist()
+    return list(zip(*bounds_of_all(hamiltonian, low, high), strict=True))
 
 
 def _blocks_from(

@@ -86,6 +86,12 @@ class Pipelines:
         return found
 
     @property
+    def n_operations(self) -> int:
+        """Arithmetic operations of all programs; those that pipelines share count once."""
+        programs = {stage.program for stages in self.stages for stage in stages}
+        return sum(program.cost for program in programs)
+
+    @property
     def n_parameters(self) -> int:
         """Numbers that each program is given."""
         return Parameters(self.stencil.n_states).count(self._n_mean)

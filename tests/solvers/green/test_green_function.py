@@ -23,7 +23,7 @@ from lattgnn.lattice import (
     triangular,
 )
 from lattgnn.serialize import build, describe
-from lattgnn.solvers import ExactDiagonalization, GreenFunction, Solver
+from lattgnn.solvers import Chebyshev, ExactDiagonalization, GreenFunction, Solver
 
 
 @dataclass(frozen=True)
@@ -204,6 +204,13 @@ def test_a_guess_of_the_chemical_potential_gives_the_same_result(rng):
 def test_the_description_builds_an_equal_solver():
     solver = GreenFunction(0.1, filling=0.4, schedule=SCHEDULE, tolerance=1e-5)
     assert build(describe(solver), Solver) == solver
+
+
+def test_with_a_block_the_text_says_that_the_tolerance_is_that_of_the_poles():
+    text = repr(GreenFunction(0.1, mu=0.0, block=2, tolerance=1e-3))
+    assert "block=2" in text and "tolerance" not in text and "poles within 0.0001" in text
+    assert "tolerance=0.001" in repr(GreenFunction(0.1, mu=0.0, tolerance=1e-3))
+    assert "tolerance" not in repr(Chebyshev(0.1, mu=0.0, order=100))
 
 
 def test_a_refined_solver_has_larger_blocks_and_finer_poles():

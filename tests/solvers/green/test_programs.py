@@ -1,21 +1,28 @@
 """Programs from a symbolic elimination against Green's functions in plain numpy."""
 
+import platform
+
 import numpy as np
 import pytest
 import torch
 
 from lattgnn import native
+from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein, JahnTeller, Peierls
 from lattgnn.lattice import chain, cubic, honeycomb, kagome, square, triangular
+from lattgnn.solvers import GreenFunction
+from lattgnn.solvers.green import kernels, stencil_greens
+from lattgnn.solvers.green.density import dense_greens
+from lattgnn.solvers.green.density_forces import DensityForces
 from lattgnn.solvers.green.schedule import Block, Pole
 from lattgnn.solvers.green.stencil import find_stencil
 from lattgnn.solvers.green.stencil_blocks import stencil_blocks
 from lattgnn.solvers.green.stencil_greens import (
-    DensityForces,
     StencilGreens,
-    stencil_greens,
+    program_greens,
     usable_stencil,
 )
+from tests.pretended_gpu import GPU, PretendedGPU
 from tests.solvers.green.reference import Reference
 
 needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
@@ -40,6 +47,7 @@ SCHEDULE = (
     Pole(6.0, 0.6, Block("mean"), 0),
     Pole(9.0, 0.7, Block("mean"), 0),
 )
+ENTRIES = ("ring1:2", "ring0:1", "ring0:0", "mean")
 KINDS = tuple((pole.block, pole.rounds) for pole in SCHEDULE)
 
 
@@ -72,12 +80,17 @@ def expected_density(model, field, mu):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_programs_give_the_density_of_plain_blocks(name):
+def test_programs_and_dense_matrices_give_the_density_of_plain_blocks(name):
     model = MODELS[name]()
     elements, fields = elements_of(model)
     greens = StencilGreens(model, find_stencil(model), KINDS, compiled=False)  # pyright: ignore
     density = greens.density(elements, 0.3, SCHEDULE)
-    assert np.abs(density[1].numpy() - expected_density(model, fields[1], 0.3)).max() < 1e-12
+    expected = expected_density(model, fields[1], 0.3)
+    assert np.abs(density[1].numpy() - expected).max() < 1e-12
+    # Dense matrices need no blocks on a chain, and see the cycles around a lattice of 4 cells.
+    if name != "chain" and min(model.lattice.extent) > 4:
+        dense = dense_greens(model, fields.device).density(elements[1], 0.3, SCHEDULE)
+        assert np.abs(dense.numpy() - expected).max() < 1e-12
 
 
 def test_a_hand_computed_cavity():
@@ -113,9 +126,10 @@ def test_compiled_programs_agree_with_tensors(name):
     assert torch.equal(compiled.density(elements[1], 0.3, SCHEDULE), density[1])  # of its batch
 
 
-def forces_of(model, dtype):
-    stencil = usable_stencil(model, KINDS)
-    return DensityForces(stencil, model.lattice, model.stiffness, KINDS, dtype)  # pyright: ignore
+def forces_of(model, dtype, kinds=KINDS, compiled=True):
+    stencil = usable_stencil(model, kinds)
+    assert stencil is not None
+    return DensityForces(stencil, model.lattice, model.stiffness, kinds, dtype, compiled)
 
 
 @needs_compiler
@@ -170,10 +184,94 @@ def test_programs_are_refused_where_they_do_not_hold():
     assert usable_stencil(Holstein(square(6)), many_rounds) is None
 
 
-def test_no_compiler_no_compiled_programs(monkeypatch):
+@pytest.fixture
+def no_compiler(monkeypatch):
+    """A machine without a compiler, on which programs pay on any lattice."""
+    monkeypatch.setenv("CXX", "a-compiler-that-is-not-there")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(stencil_greens, "_WORTH_A_PROGRAM", 1)
+    assert native.compiler() is None
+
+
+def test_without_a_compiler_programs_run_as_tensor_operations(no_compiler, monkeypatch):
+    model = Holstein(square(6, 7))
+    solver = GreenFunction(kT=0.1, mu=0.3, schedule=ENTRIES)
+    field = elements_of(model)[1][0]
+    greens = program_greens(model, field.device, ENTRIES)
+    assert greens is not None and not greens.is_compiled
+    found = solver.solve(model, field)
+    monkeypatch.setattr(stencil_greens, "_WORTH_A_PROGRAM", 1000)
+    assert program_greens(model, field.device, ENTRIES) is None
+    dense = solver.solve(model, field)
+    assert (found.density_elements - dense.density_elements).abs().max() < 1e-10
+    assert torch.allclose(found.energy, dense.energy, rtol=1e-10)
+
+
+def test_on_a_gpu_programs_run_as_tensor_operations(monkeypatch):
+    monkeypatch.setattr(stencil_greens, "_WORTH_A_PROGRAM", 1)
+    model = JahnTeller(square(6))
+    solver = GreenFunction(kT=0.1, mu=0.3, schedule=ENTRIES)
+    field = elements_of(model)[1]
+    with PretendedGPU():
+        greens = program_greens(model, GPU, ENTRIES)
+        assert greens is not None and not greens.is_compiled
+        found = solver.solve(model, field[:1].to(GPU))
+        assert found.density_elements.device == GPU
+        density = found.density_elements.cpu()
     monkeypatch.setenv("LATTGNN_NATIVE", "0")
-    # `__wrapped__`: without the cache
-    assert stencil_greens.__wrapped__(Holstein(square(6)), ((Block("ring", 1), 2),)) is None
+    expected = solver.solve(model, field[:1]).density_elements
+    assert (density - expected).abs().max() < 1e-12
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [Holstein(square(32)), Peierls(square(32))])
+def test_the_solver_gives_the_same_without_a_compiler(model, monkeypatch):
+    solver = GreenFunction(kT=0.1, filling=0.4, block=1)
+    field = elements_of(model)[1]
+    compiled = solver.solve(model, field)
+    monkeypatch.setenv("LATTGNN_NATIVE", "0")
+    tensors = solver.solve(model, field)
+    assert (compiled.density_elements - tensors.density_elements).abs().max() < 1e-10
+    assert torch.allclose(compiled.energy, tensors.energy, rtol=1e-10)
+    assert torch.allclose(compiled.mu, tensors.mu, atol=1e-10)
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="instruction sets of x86-64")
+@pytest.mark.parametrize("instructions", ["x86-64-v3", "x86-64-v2"])  # AVX2, and SSE without FMA
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_instruction_set_gives_the_same_forces(instructions, dtype, monkeypatch):
+    # One long program, which is cut into functions, and short ones with two vectors at a time.
+    schedule = (Pole(0.3, 0.1, Block("ring", 3), 1), *SCHEDULE[1:])
+    kinds = tuple((pole.block, pole.rounds) for pole in schedule)
+    model = Holstein(square(12, 270))  # two tiles
+    generator = torch.Generator().manual_seed(1)
+    field = 2 * torch.randn(1, model.n_states, generator=generator, dtype=torch.float64)
+    expected, found = torch.empty_like(field), torch.empty_like(field, dtype=dtype)
+    assert forces_of(model, torch.float64, kinds, False)(field, expected, 0.1, schedule)
+    monkeypatch.setattr(native, "NATIVE", f"-march={instructions}")
+    assert forces_of(model, dtype, kinds)(field.to(dtype), found, 0.1, schedule)
+    bound = 1e-12 if dtype == torch.float64 else 3e-6
+    assert (found - expected).abs().max() < bound
+
+
+@needs_compiler
+def test_programs_that_are_too_long_for_a_compiler_run_as_tensor_operations(monkeypatch, caplog):
+    monkeypatch.setattr(stencil_greens, "_WORTH_A_PROGRAM", 1)
+    monkeypatch.setattr(kernels, "MOST_OPERATIONS", 100)
+    # A model of its own: libraries and programs of others may be known already.
+    model = Holstein(square(8), t=0.9)
+    greens = program_greens(model, torch.device("cpu"), ("ring1:1",))
+    assert greens is not None and not greens.is_compiled
+    (line,) = caplog.messages
+    assert "the blocks ring1:1 make programs of" in line and "PyTorch operations are used" in line
+    force_field = ExactForceField(model, GreenFunction(0.1, mu=0.0, block=1), energy=False)
+    field = torch.randn(64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    forces = force_field(field)[1]
+    expected = ExactForceField(model, GreenFunction(0.1, mu=0.0, block=1))(field)[1]
+    assert (forces - expected).abs().max() < 1e-12 and not force_field.is_compiled
 
 
 def test_a_stencil_of_a_large_lattice_is_taken_from_a_small_one():
