@@ -204,7 +204,9 @@ def _digest(command: list[str], *texts: str) -> str:
 
 
 def _source_texts() -> list[str]:
-    return [source.read_text(encoding="utf-8") for source in sorted(SOURCES.glob("*.cpp"))]
+    """The sources and their headers."""
+    paths = [*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")]
+    return [path.read_text(encoding="utf-8") for path in sorted(paths)]
 
 
 def _checksum(path: Path) -> str:

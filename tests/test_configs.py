@@ -3,18 +3,28 @@
 import os
 import subprocess
 import sys
+from argparse import ArgumentError
 from pathlib import Path
 
 import pytest
 import yaml
+from jsonargparse import ArgumentParser
 
 from lattgnn import cli
 from lattgnn.data import LatticeDataset
 from lattgnn.dynamics import Trajectory
+from lattgnn.training import LitForceField
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
-SLOW = {"quench_green"}  # calibrates its solver
+# The first calibrates its solver. The others differ in numbers alone from one that is fast.
+SLOW = {
+    *("simulate/quench_green", "fit/holstein_square", "fit/holstein_weak"),
+    *("benchmark/irreps_product", "benchmark/regular", "benchmark/gcn_eighth"),
+    *("benchmark/orbit_sums", "benchmark/orbit_sums_energy", "benchmark/orbit_sums_energy_large"),
+    *("benchmark/orbit_sums_odd", "benchmark/orbit_sums_small"),
+    *("benchmark/gatv2_kagome", "benchmark/rgcn_kagome"),
+}
 TINY = (
     "{class_path: lattgnn.data.%s, "
     "init_args: {split: %s, n_trajectories: 1, n_steps: 3, n_frames: 3}}"
@@ -36,7 +46,7 @@ def tiny_sources(path: Path) -> str:
 def files(verb: str) -> list:
     params = []
     for path in sorted((CONFIGS / verb).rglob("*.yaml")):
-        marks = [pytest.mark.slow] if path.stem in SLOW else []
+        marks = [pytest.mark.slow] if f"{verb}/{path.stem}" in SLOW else []
         params.append(pytest.param(path, id=path.stem, marks=marks))
     return params
 
@@ -94,13 +104,23 @@ def test_fit(path, tmp_path):
     assert (tmp_path / "run/config.yaml").exists()
 
 
+def test_every_model_is_understood():
+    """The fits of some configurations are slow tests; here, all of their options are parsed."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(LitForceField, "model", skip={"hamiltonian", "solver"})
+    for path in [*CONFIGS.glob("fit/*.yaml"), *CONFIGS.glob("benchmark/*.yaml")]:
+        parser.parse_object({"model": yaml.safe_load(path.read_text())["model"]})
+    with pytest.raises(ArgumentError, match="no_such_option"):
+        parser.parse_object({"model": {"no_such_option": 1}})
+
+
 @pytest.mark.parametrize(
     ("name", "n_tasks"),
     [
         ("couplings_chain", 21),
         ("holstein_growth", 171),
         ("holstein_growth_small", 12),
-        ("learning_rates", 13),
+        pytest.param("learning_rates", 13, marks=pytest.mark.slow),
         ("quench_temperatures", 12),
     ],
 )

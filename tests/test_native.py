@@ -160,7 +160,7 @@ def test_a_library_without_our_functions_is_not_used(fresh, monkeypatch, tmp_pat
 def test_all_functions_that_the_package_calls_are_checked():
     called = set()
     for name in (
-        "backends/native_forces.py",
+        "backends/native_plan.py",
         "backends/snapshot.py",
         "nn/scalar_layer.py",
         "solvers/chebyshev/compiled.py",

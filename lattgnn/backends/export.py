@@ -12,7 +12,7 @@ from torch.export import Dim, ExportedProgram
 from lattgnn.backends.grid_forces import GridForces
 from lattgnn.backends.lattice_forces import LatticeForces
 from lattgnn.backends.linear_classical import linear_classical, probed_classical
-from lattgnn.backends.stencil import stencil_network
+from lattgnn.backends.stencil_form import stencil_network
 from lattgnn.devices import usable_device
 from lattgnn.errors import InputError
 from lattgnn.files import atomic_file
@@ -115,7 +115,7 @@ def _grid_forces(net: ForceNetwork, hamiltonian: Hamiltonian) -> GridForces | No
     """The form for any extent; None where the network or the classical force has no such form."""
     network = stencil_network(net, hamiltonian.lattice)
     classical = linear_classical(hamiltonian) or probed_classical(hamiltonian)
-    if network is None or classical is None:
+    if network is None or not network.has_grid_form or classical is None:
         return None
     return GridForces(network, hamiltonian.lattice.periodic, classical)
 

@@ -14,7 +14,8 @@ from lattgnn.backends.grid_forces import GridForces
 from lattgnn.backends.linear_classical import linear_classical
 from lattgnn.backends.native_forces import NativeForces
 from lattgnn.backends.snapshot import WeightSnapshot
-from lattgnn.backends.stencil import StencilNetwork, minimal_supercell, stencil_network
+from lattgnn.backends.stencil import StencilNetwork
+from lattgnn.backends.stencil_form import minimal_supercell, stencil_network
 from lattgnn.backends.tiled_forces import TiledForces
 from lattgnn.devices import compiled
 from lattgnn.hamiltonians import Hamiltonian
@@ -49,9 +50,9 @@ class Backend:
 
     The code is chosen and checked at the first call.
 
-    A network of a scalar field runs as compiled code in float32 on a CPU that has a compiler, and
-    as torch operations on the grid of cells elsewhere. Every other network runs its own code, tile
-    by tile if it declares its receptive field.
+    Networks of scalar fields and of spins run as compiled code in float32 on a CPU that has a
+    compiler. Elsewhere networks of scalar fields run as torch operations on the grid of cells.
+    Every other network runs its own code, tile by tile if it declares its receptive field.
 
     Every change of the weights is noticed, see :class:`WeightSnapshot`, and everything is then
     rebuilt. On the CPU this holds for each call. On a GPU a call sees changes that a version
@@ -137,6 +138,8 @@ class Backend:
             return _Prepared(snapshot, TiledForces(self.net, lattice), None)
         is_native = weight.dtype == torch.float32 and weight.device.type == "cpu"
         if not is_native or library() is None:
+            if not network.has_grid_form:
+                return _Prepared(snapshot, TiledForces(self.net, lattice), None)
             return _Prepared(snapshot, _OnGrid(network, lattice, weight), None)
         # The check needs few sites, because a supercell of any size has the same bonds.
         supercell = minimal_supercell(lattice, self.net)
@@ -183,8 +186,11 @@ def _check(fast: Forces, net: ForceNetwork, lattice: Lattice) -> None:
         RuntimeError: They differ by more, or a value is NaN.
     """
     generator = torch.Generator().manual_seed(0)
-    scale = torch.tensor([[0.3], [1.0], [5.0]])
-    field = scale * torch.randn(3, lattice.n_sites, generator=generator)
+    components = (3,) if net.field_type.is_spin else ()
+    scale = torch.tensor([0.3, 1.0, 5.0]).view(3, 1, *(1 for _ in components))
+    field = torch.randn(3, lattice.n_sites, *components, generator=generator)
+    # Networks of spins are functions of directions, and forces grow like 1/|S|.
+    field = torch.nn.functional.normalize(field, dim=-1) if components else scale * field
     exact = _OwnCode(copy.deepcopy(net).double(), lattice)(field.double())
     error, rounding = (_error(code(field), exact) for code in (fast, _OwnCode(net, lattice)))
     # NaN compares as false: written with `not`, a NaN on either side fails the check.

@@ -268,6 +268,7 @@ class Stiff(Holstein):
         return super().classical_energy(field) + 0.125 * field.square().sum(-1)
 
 
+@pytest.mark.slow
 def test_a_linear_classical_force_needs_no_stiffness(tmp_path, rng):
     lattice = square(6)
     learned = LearnedForceField(

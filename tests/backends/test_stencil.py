@@ -72,7 +72,12 @@ def test_transposed_kernels_are_the_transpose(rng):
         orbit_network(square(4), channels=3, field="vector", representation="A1 + E"),
         orbit_network(square(4), channels=3, representation="A1 + E"),
         orbit_network(square(4), channels=3, representation="trivial", nonlinearity="product"),
-        orbit_network(square(4), channels=3, field="3 trivial", is_spin=True),
+        orbit_network(square(4), channels=3, field="3 trivial", is_spin=True, nonlinearity="norm"),
+        # Spins are read along bonds twice: by the functions, and by the first convolution.
+        orbit_network(square(4), field="3 trivial", is_spin=True, representation="A1 + E"),
+        orbit_network(
+            square(4), channels=3, field="3 trivial", is_spin=True, nonlinearity="product"
+        ),
     ],
 )
 def test_other_networks_have_no_stencil_form(net):

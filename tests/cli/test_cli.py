@@ -89,6 +89,7 @@ def test_version(capsys):
         (["--lattice.init_args.extent=[6,6,6]"], ["extent"]),
         (["--n_step=3"], ["Did you mean '--n_steps'?"]),
         (["--initial.device=gpuu"], ["device 'gpuu' cannot be used", "Use cpu."]),
+        (["--device=gpuu"], ["device 'gpuu' cannot be used", "Use cpu."]),
         (["--dtype=float16"], ["dtype: expected one of 'float32', 'float64'"]),
         ([f"--config={CONFIGS / 'fit/holstein_square.yaml'}"], ["configuration of another verb"]),
         (["--force_field.solver=null"], ["force_field must have"]),
@@ -119,13 +120,20 @@ def test_no_checkpoint_is_one_line(capsys, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_simulate_then_analyze(capsys, tmp_path):
+def test_a_finished_run_is_left_alone_and_analyze_wants_a_run(capsys, tmp_path):
+    small = [f"--out={tmp_path / 'quench'}", "--lattice.init_args.extent=[8,8]"]
+    assert run(*QUENCH, *small) == 0
+    record = tmp_path / "quench/provenance.json"
+    before = record.stat().st_mtime_ns
+    assert run(*QUENCH, *small) == 0
+    assert record.stat().st_mtime_ns == before
+    assert "initial" not in refused(capsys_after(capsys), "analyze", str(tmp_path / "nothing"))
+
+
+@pytest.mark.slow  # tests/test_roads.py also analyzes a run
+def test_simulate_then_analyze(tmp_path):
     out = str(tmp_path / "quench")
     assert run(*QUENCH, f"--out={out}", "--lattice.init_args.extent=[8,8]") == 0
-    assert (
-        run(*QUENCH, f"--out={out}", "--lattice.init_args.extent=[8,8]") == 0
-    )  # finished: nothing to do
-    assert "initial" not in refused(capsys_after(capsys), "analyze", str(tmp_path / "nothing"))
     assert run("analyze", out) == 0
     report = tmp_path / "quench-report"
     assert (report / "report.html").stat().st_size > 10_000

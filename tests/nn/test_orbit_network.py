@@ -43,10 +43,19 @@ def fields(sample_fields):
     return lambda lattice, text="trivial": sample_fields(lattice, text)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["f64", "f32"])
+def lattices_and_precisions() -> list:
+    """Every lattice in float64; in float32 two of them, and the others in the slow tests."""
+    cases = []
+    for lattice in LATTICES:
+        slow = [pytest.mark.slow] if lattice.name not in ("square", "kagome") else []
+        cases.append(pytest.param(lattice, torch.float64, id=f"{lattice.name}-f64"))
+        cases.append(pytest.param(lattice, torch.float32, id=f"{lattice.name}-f32", marks=slow))
+    return cases
+
+
 @pytest.mark.parametrize("conservative", [False, True], ids=["direct", "energy"])
 @pytest.mark.parametrize("field", ["trivial", "vector"])
-@pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: lattice.name)
+@pytest.mark.parametrize(("lattice", "dtype"), lattices_and_precisions())
 def test_equivariance(
     lattice, field, conservative, dtype, make_network, symmetry_error, float32_symmetry_bound
 ):

@@ -50,6 +50,7 @@ def test_times_are_per_site_and_repetition(script):
     assert 10 <= times["min"] <= times["median"] < 40
 
 
+@pytest.mark.slow
 def test_one_part_is_measured_again_and_the_others_stay(script, tmp_path, capsys):
     out = tmp_path / "speed"
     script.main(only="training", quick=True, out=str(out))
