@@ -195,7 +195,8 @@ def table(name: str, result: dict) -> str:
         found = [cells[solver, kind] for kind in kinds]
         errors = [f"{row['force_mse']:.1e} ± {row['standard_error']:.0e}" for row in found]
         cost = min(row["cpu_us_per_site"] for row in found)
-        lines.append(f"| {solver} | {' | '.join(errors)} | {cost:.2g} |")
+        shown = f"{cost:.0f}" if cost >= 10 else f"{cost:.1f}"
+        lines.append(f"| {solver} | {' | '.join(errors)} | {shown} |")
     return "\n".join([*lines, ""])
 
 

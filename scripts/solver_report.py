@@ -21,12 +21,14 @@ TITLES = {
 def report(results: dict[str, Any]) -> str:
     """Markdown with one table per case."""
     loads = ", ".join(f"{name} {case['load']:.1f}" for name, case in results["cases"].items())
+    on_wall = [name for name, case in results["cases"].items() if case.get("clock") != "CPU"]
+    wall = f" (wall times for {', '.join(on_wall)})" if on_wall else ""
     text = f"""\
 Made by `python scripts/benchmark_solvers.py` on {results["machine"]}, one thread. Load of the
 machine at the end of each case: {loads}. Errors are mean square errors of a component of the force
 in units of t², with standard errors over 60 independent fields (10 for double exchange) in float32.
-Times are CPU times of one evaluation of the forces, medians of three. Sizes at which a method needs
-more than about two seconds are left out.
+Times are those of one evaluation of the forces, medians of three: CPU times{wall}. Sizes at which a
+method needs more than about two seconds are left out.
 """
     return text + "".join(
         f"\n### {TITLES[name]}\n\n{_table(case)}" for name, case in results["cases"].items()
@@ -75,7 +77,7 @@ def _plot_costs(axes: Axes, case: dict[str, Any], colors: dict[str, str]) -> Non
         sites, seconds = zip(*((row["n_sites"], row["seconds"]) for row in rows), strict=True)
         axes.loglog(sites, seconds, "-o", markersize=2.5, color=colors[family], label=label)
     axes.set_xlabel("number of sites N")
-    axes.set_ylabel("CPU seconds per force")
+    axes.set_ylabel("seconds per force")
 
 
 _FAMILY_NAMES = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lattgnn.audit.halo import patch_shape, solver_reach, wider
+from lattgnn.audit.halo import patch_shape, wider
 from lattgnn.audit.labels import write_dataset
 from lattgnn.audit.patches import PatchShape
 from lattgnn.audit.reference import (
@@ -33,6 +33,7 @@ from lattgnn.progress import progress_bar
 from lattgnn.run_records import RunRecord
 from lattgnn.serialize import describe
 from lattgnn.solvers import Solver
+from lattgnn.solvers.reach import solver_reach
 from lattgnn.trust import Trust
 
 

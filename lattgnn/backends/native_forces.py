@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -26,6 +28,7 @@ class NativeForces:
         tile_bytes: Memory for the rows that a sweep keeps; longer rows are cut into tiles. A
             lattice that takes at most `FLAT_BYTES` is a single row if the number of samples is a
             multiple of the number of threads.
+        core: Cells along each axis whose energies count. Forces are then written there only.
 
     Raises:
         RuntimeError: There is no compiled code on this machine; see `lattgnn.native.library`.
@@ -37,11 +40,15 @@ class NativeForces:
         lattice: Lattice,
         classical: tuple[tuple[Kernel, ...], ...] = (),
         tile_bytes: int = TILE_BYTES,
+        core: Sequence[slice] | None = None,
     ) -> None:
-        self.conservative = network.conservative
-        grid = Grid(lattice, network, classical, tile_bytes)
+        self.network, self.conservative = network, network.conservative
+        grid = Grid(lattice, network, classical, tile_bytes, core=core)
         self.n_tiles = len(grid.tiles)
         self._rows, self._flat = SweepPlan(network, classical, grid), None
+        self._counted = grid.counted_rows
+        if core is not None:
+            return
         if lattice.n_cells * bytes_per_cell(network, [0] * len(network.layers)) <= FLAT_BYTES:
             self._flat = SweepPlan(network, classical, Grid(lattice, network, classical, flat=True))
 
@@ -73,4 +80,5 @@ class NativeForces:
                 f"field must be finite, got {field[tuple(bad)].item()!r} at index {bad}. "
                 "Use a finite field; in a run, a smaller time step."
             )
-        return (parts.sum((1, 2)) if self.conservative else None), out
+        energy = parts[:, :, self._counted].sum((1, 2))
+        return (energy if self.conservative else None), out

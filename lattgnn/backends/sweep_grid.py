@@ -49,6 +49,8 @@ class Grid:
         tile_bytes: Memory for the rows that a sweep keeps.
         flat: Make the whole lattice one row. No halo is computed, but all channels of the lattice
             are kept at once, and one thread handles each sample.
+        core: Cells of the lattice along each axis whose energies count, None for all. The rows must
+            not be flat then.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Grid:
         classical: Sequence[tuple[Kernel, ...]],
         tile_bytes: int = TILE_BYTES,
         flat: bool = False,
+        core: Sequence[slice] | None = None,
     ) -> None:
         # A leading axis of length 1 if the lattice is a single row.
         self._first = (0,) if lattice.dim == 1 or flat else ()
@@ -77,8 +80,18 @@ class Grid:
         total = int(sum(reach[1] for reach in reaches)) * (1 + network.conservative)
         total = max(total, self.classical_reach[1])
         cell_bytes = bytes_per_cell(network, [reach[0] for reach in reaches[1:]], field_reach[0])
-        cuts = [0, self.extent[1]] if flat else self._cuts(tile_bytes // cell_bytes, total)
-        is_whole = len(cuts) == 2
+        # Along the leading axis that a chain does not have, all rows count.
+        counted = [slice(0, 1)] * len(self._first) + list(
+            core or [slice(0, n) for n in lattice.extent]
+        )
+        self.counted_rows = slice(None) if core is None else counted[0]
+        first, last = (0, self.extent[1]) if core is None else (counted[1].start, counted[1].stop)
+        cuts = [0, self.extent[1]]
+        if not flat:
+            cuts = [
+                first + cut for cut in self._cuts(tile_bytes // cell_bytes, total, last - first)
+            ]
+        is_whole = cuts == [0, self.extent[1]]
         # Copies at the ends of a whole axis are refreshed after each layer: the longest bond is
         # enough. A cut axis needs the sum over all layers.
         self._halo = (longest[1] if is_whole else total, *longest[2:])
@@ -97,17 +110,19 @@ class Grid:
         """Slots between two cells within a row, from their offset along all axes but the first."""
         return sum(n * stride for n, stride in zip(offset[1:], self._strides, strict=True))
 
-    def _cuts(self, max_cells: int, halo: int) -> list[int]:
-        """Boundaries of equal pieces of axis 1, including both ends.
+    def _cuts(self, max_cells: int, halo: int, length: int) -> list[int]:
+        """Boundaries of equal pieces of a part of axis 1, including both ends.
 
         Args:
             max_cells: Cells per row that fit the memory.
             halo: Width of the halo; pieces are at least 8 times as wide, which limits the work that
                 is done twice.
+            length: Cells of the part.
         """
-        n = -(-int(np.prod(self.extent[1:])) // max(max_cells, 1))  # rounded up
-        n = max(1, min(n, self.extent[1] // max(8 * halo, 1)))
-        return [self.extent[1] * k // n for k in range(n + 1)]
+        n_cells = length * int(np.prod(self.extent[2:]))
+        n = -(-n_cells // max(max_cells, 1))  # rounded up
+        n = max(1, min(n, length // max(8 * halo, 1)))
+        return [length * k // n for k in range(n + 1)]
 
     def _tile(self, piece: tuple[int, int], is_whole: bool) -> Tile:
         """The tile of the cells [start, stop) of axis 1."""

@@ -116,6 +116,26 @@ class TiledForces:
                 forces.index_add_(0, sites.flatten(), found.flatten(0, 1))
         return (energies.to(field) if has_energy else None), forces[:n_all].view(field.shape)
 
+    @torch.no_grad()
+    def energies(
+        self, field: Float[Tensor, "batch n_sites *components"], counted: Bool[Tensor, " n_sites"]
+    ) -> Float[Tensor, " batch"]:
+        """Electronic energy of some of the sites, in float64.
+
+        Args:
+            field: As for a call.
+            counted: Whether the energy of each site counts.
+        """
+        samples, counted = field.flatten(0, 1), counted.to(field.device).repeat(len(field))
+        energies, graph = (
+            field.new_zeros(len(field), dtype=torch.float64),
+            self.net.graph(self.tile),
+        )
+        for sample, core, sites in self._batches(field):
+            found = self.net.site_energies(samples[sites], graph).double()
+            energies.index_add_(0, sample, (found * (core & counted[sites])).sum(1))
+        return energies
+
     def _of_tiles(self, tiles: Tensor, core: Tensor) -> tuple[Tensor | None, Tensor]:
         """Direct forces of tiles, or the energy of their cores and its negative gradient."""
         net, graph = self.net, self.net.graph(self.tile)

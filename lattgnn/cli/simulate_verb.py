@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import platform
-import shlex
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,18 +13,27 @@ from dask.system import CPU_COUNT
 from lattgnn import dynamics
 from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.cli.physics_verbs import as_options, choose_force_field, model_parser
+from lattgnn.cli.simulate_records import (
+    earlier_provenance,
+    provenance,
+    resolved,
+    resolved_solver,
+)
 from lattgnn.data.code_identity import changed_classes, code_identity, warn_of_changed_code
 from lattgnn.data.workers import threads
 from lattgnn.devices import usable_device
 from lattgnn.disorder import DisorderedForceField
+from lattgnn.dynamics import domains
+from lattgnn.dynamics.domains import Processes, n_processes, session
+from lattgnn.dynamics.domains.processes import local_rank, n_local_processes
 from lattgnn.dynamics.loop import check_integrator
 from lattgnn.dynamics.restart import FromRun
 from lattgnn.errors import InputError
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.lattice import Lattice
+from lattgnn.patch_forces import domain_force_field
 from lattgnn.pretrained import find_checkpoint
 from lattgnn.run_records import CONFIG, PROVENANCE, AnyForceField, describe_force_field
-from lattgnn.serialize import describe, versions
 
 PerComponent = float | tuple[float, ...]
 
@@ -38,20 +44,35 @@ def main(argv: Sequence[str]) -> None:
     Args:
         argv: The verb and its options.
     """
+    if n_processes() == 1:
+        _simulate(argv, None)
+        return
+    # Started by torchrun: this is one of several processes with a part of the lattice each.
+    with session() as processes:
+        _simulate(argv, processes)
+
+
+def _simulate(argv: Sequence[str], processes: Processes | None) -> None:
+    """Run dynamics in this process, or in one of several ones."""
     parser = simulate_parser()
     parsed = parser.parse_args(list(argv[1:]))
     options = as_options(instantiate(parser, parsed))
     initial, out = options.pop("initial"), options.pop("out")
     old_code = options.pop("code")
     initial["device"] = options.pop("device") or initial["device"]
+    if processes is not None:
+        initial["device"] = _own_device(initial["device"])
     usable_device(initial["device"])
     origin = initial.pop("from")
     initial["origin"] = None if origin is None else FromRun.parse(origin).resolved()
     n_threads, dtype = options.pop("threads"), options.pop("dtype")
     chosen = options.pop("force_field")
     checkpoint = _checkpoint(chosen["checkpoint"], chosen.pop("sha256"))
+    lattice, cuts = options.pop("lattice"), options.pop("cuts")
     with threads(1 if n_threads is None else n_threads):
-        force_field = choose_force_field(options.pop("lattice"), device=initial["device"], **chosen)
+        # Of a lattice in parts, no process needs the tables of the whole.
+        example = lattice if processes is None else _small(lattice)
+        force_field = choose_force_field(example, device=initial["device"], **chosen)
         # `simulate` checks it too, but this should come before errors of the initial state.
         check_integrator(options["integrator"], force_field)
         compiled = _is_compiled(force_field)
@@ -59,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
         # operations of torch that rotate them may round in another way on more.
         fast = compiled and not force_field.hamiltonian.field_type.is_spin
         if n_threads is None and fast:
-            torch.set_num_threads(CPU_COUNT)
+            torch.set_num_threads(max(1, CPU_COUNT // n_local_processes()))
         on_gpu = torch.device(initial["device"]).type != "cpu"
         single = fast or (on_gpu and isinstance(force_field, LearnedForceField))
         dtype = dtype or ("float32" if single else "float64")
@@ -69,25 +90,28 @@ def main(argv: Sequence[str]) -> None:
 
         def records(config: Mapping[str, Any]) -> dict[str, str]:
             raw = parser.dump(parsed, skip_unset=False)
-            resolved = _resolved(yaml.safe_load(raw), config, dtype, initial["origin"], checkpoint)
-            resolved["force_field"] |= _resolved_solver(force_field)
-            found = _provenance(argv, initial["seed"], compiled, checkpoint)
-            found["earlier"] = _earlier_provenance(Path(out))
-            resolved["code"] = code or None
+            options_of_run = resolved(
+                yaml.safe_load(raw), config, dtype, initial["origin"], checkpoint
+            )
+            options_of_run["force_field"] |= resolved_solver(force_field)
+            found = provenance(argv, initial["seed"], compiled, checkpoint)
+            found["earlier"] = earlier_provenance(Path(out))
+            options_of_run["code"] = code or None
             changed = changed_classes(old_code, code)
             found["changed_code"] = {name: [old_code[name], code[name]] for name in changed}
-            text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
+            text = yaml.safe_dump(options_of_run, sort_keys=False, allow_unicode=True)
             return {CONFIG: text, PROVENANCE: json.dumps(found, indent=2) + "\n"}
 
-        state = start(force_field, dtype=getattr(torch, dtype), **initial)
-        dynamics.simulate(
-            force_field,
-            state=state,
-            path=out,
-            config=describe_force_field(force_field),
-            records=records,
-            **options,
-        )
+        options |= {"path": out, "records": records, "config": describe_force_field(force_field)}
+        of_dtype = getattr(torch, dtype)
+        if processes is None:
+            state = start(force_field, dtype=of_dtype, **initial)
+            dynamics.simulate(force_field, state=state, **options)
+        else:
+            kind = torch.device(initial["device"]).type
+            part = domain_force_field(force_field, lattice, processes, cuts, kind)
+            state = start(part, dtype=of_dtype, **initial)
+            domains.simulate(part, state=state, **options)
     print(out)
 
 
@@ -146,12 +170,18 @@ def simulate_parser() -> Parser:
         type=int | None,
         help="default: all cores for compiled forces, whose results do not depend on it, else 1",
     )
+    parser.add_argument(
+        "--cuts",
+        type=list[int] | None,
+        help="under torchrun: number of processes along the first axes of the lattice, such as "
+        "[2, 2]; default: the mesh with the smallest halos",
+    )
     parser.set_defaults({"progress": True})
     return parser
 
 
 def start(
-    force_field: AnyForceField,
+    force_field: AnyForceField | domains.DomainForceField,
     seed: int,
     n_replicas: int | None = None,
     field_std: PerComponent | None = None,
@@ -219,56 +249,18 @@ def _checkpoint(name: str | None, expected: str | None) -> dict[str, str] | None
     return {"name": name, "path": str(path.resolve()), "sha256": sha256}
 
 
-def _resolved(
-    options: dict[str, Any],
-    config: Mapping[str, Any],
-    dtype: str,
-    origin: FromRun | None,
-    checkpoint: dict[str, str] | None,
-) -> dict[str, Any]:
-    """The configuration with all that defaults, the working directory or a longer run decide."""
-    options.pop("config", None)
-    options |= {"dtype": dtype, "save": config["save"], "out": str(Path(options["out"]).resolve())}
-    if origin is not None:
-        options["initial"]["from"] = str(origin)
-    if checkpoint is not None:
-        is_name = checkpoint["name"] == Path(checkpoint["path"]).stem
-        options["force_field"]["checkpoint"] = checkpoint["name" if is_name else "path"]
-        options["force_field"]["sha256"] = checkpoint["sha256"]
-    return options
+def _own_device(device: str) -> str:
+    """The GPU of this process, if a GPU is asked for without saying which."""
+    if device != "cuda" or not torch.cuda.is_available():
+        return device
+    torch.cuda.set_device(local_rank())
+    return f"cuda:{local_rank()}"
 
 
-def _resolved_solver(force_field: AnyForceField) -> dict[str, Any]:
-    """The options of a solver with what a tolerance, or the presence of a compiler, decides."""
-    clean = force_field.clean if isinstance(force_field, DisorderedForceField) else force_field
-    if isinstance(clean, LearnedForceField):
-        return {}
-    return {"solver": describe(clean.solver), "energy": clean.energy}
-
-
-def _provenance(
-    argv: Sequence[str], seed: int, compiled: bool, checkpoint: dict[str, str] | None
-) -> dict[str, Any]:
-    """Where a run comes from, besides its configuration."""
-    return {
-        "command": shlex.join(["lattgnn", *getattr(argv, "typed", argv)]),
-        "working_directory": str(Path.cwd()),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.node()}, {platform.machine()}, {platform.system()}",
-        "versions": versions(),
-        "seed": seed,
-        "checkpoint": checkpoint,
-        "compiled_forces": compiled,
-    }
-
-
-def _earlier_provenance(run: Path) -> list[dict[str, Any]]:
-    """The records of a run before it is made longer, the oldest first."""
-    path = run / PROVENANCE
-    if not path.is_file():
-        return []
-    before = json.loads(path.read_text(encoding="utf-8"))
-    return [*before.pop("earlier", []), before]
+def _small(lattice: Lattice) -> Lattice:
+    """A lattice of the same crystal on which a force field is made quickly."""
+    most = 24 if lattice.dim < 3 else 10
+    return lattice.with_extent(*(min(length, most) for length in lattice.extent))
 
 
 def _is_compiled(force_field: AnyForceField) -> bool:

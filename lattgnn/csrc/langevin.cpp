@@ -118,12 +118,14 @@ inline void on_circle(uint64_t word, double r, double* cosine, double* sine) {
 
 extern "C" {
 
-// Which numbers: those of indices first_index ... in replicas first_replica ..., `n_draws` steps summed.
+// Which numbers: those of indices first_index ... in replicas first_replica ..., `n_draws` steps summed. A part
+// of a lattice consists of rows of consecutive indices, which begin `row_stride` apart.
 struct NoiseRequest {
     uint64_t seed, step_and_purpose;  // the step in 56 bits, the purpose in the 8 above them
     uint64_t first_replica, first_index;
     int64_t n_replicas, n_numbers;  // numbers of a replica
     int32_t n_draws, n_threads;
+    int64_t row_numbers, row_stride;
 };
 
 // p <- p + kick F; Q <- Q + drift p; p <- decay p + noise x; Q <- Q + drift_after p. A positive friction takes
@@ -147,32 +149,42 @@ void normals(uint64_t seed, uint64_t step_and_purpose, uint64_t replica, uint64_
     }
 }
 
+// Pieces of at most 4 * CHUNK numbers that a row needs, wherever it begins within a counter.
+inline int64_t pieces_of_row(const NoiseRequest& request) {
+    const bool one_row = request.row_numbers >= request.n_numbers;
+    const int64_t start = one_row ? request.first_index % 4 : 3;
+    return (request.row_numbers + start + 4 * CHUNK - 1) / (4 * CHUNK);
+}
+
 // Call visit(offset, count, numbers) for the pieces first_piece ... last_piece - 1, of at most 4 * CHUNK
 // numbers.
 template <typename Visit>
 void for_pieces(const NoiseRequest& request, int64_t first_piece, int64_t last_piece, Visit visit) {
     alignas(64) double numbers[4 * CHUNK] = {}, more[4 * CHUNK];
-    const uint64_t start = request.first_index % 4;  // generated, but skipped: they precede the first number
-    const int64_t n_pieces = (request.n_numbers + start + 4 * CHUNK - 1) / (4 * CHUNK);
+    const int64_t n_rows = request.n_numbers / request.row_numbers, n_pieces = pieces_of_row(request);
     for (int64_t piece = first_piece; piece < last_piece; piece++) {
-        const int64_t replica = piece / n_pieces, place = piece % n_pieces * 4 * CHUNK;
+        const int64_t row = piece / n_pieces, place = piece % n_pieces * 4 * CHUNK;  // rows of all replicas
+        const int64_t replica = row / n_rows;
+        const uint64_t first = request.first_index + row % n_rows * request.row_stride;
+        const uint64_t start = first % 4;  // generated, but skipped: they precede the first number
         const int64_t skip = place == 0 ? start : 0, begin = place + skip - start;
-        const int64_t count = std::min<int64_t>(4 * CHUNK - skip, request.n_numbers - begin);
-        const uint64_t counter = (request.first_index + begin) / 4;
+        const int64_t count = std::min<int64_t>(4 * CHUNK - skip, request.row_numbers - begin);
+        if (count <= 0) continue;  // this row fills one piece less than others
+        const uint64_t counter = (first + begin) / 4;
         const int n_counters = (skip + count + 3) / 4;
         for (int32_t k = 0; k < request.n_draws; k++) {
             normals(request.seed, request.step_and_purpose + k, request.first_replica + replica, counter,
                     n_counters, k == 0 ? numbers : more);
             for (int i = 0; k > 0 && i < 4 * n_counters; i++) numbers[i] += more[i];
         }
-        visit(replica * request.n_numbers + begin, count, numbers + skip);
+        visit(row * request.row_numbers + begin, count, numbers + skip);
     }
 }
 
 template <typename Visit>
 void for_all(const NoiseRequest& request, Visit visit) {
-    const int64_t n_numbers = request.n_numbers + request.first_index % 4;
-    const int64_t n_pieces = (n_numbers + 4 * CHUNK - 1) / (4 * CHUNK) * request.n_replicas;
+    const int64_t n_rows = request.n_numbers / request.row_numbers * request.n_replicas;
+    const int64_t n_pieces = pieces_of_row(request) * n_rows;
     const int64_t worth = request.n_replicas * request.n_numbers / MIN_WORK;
     const int64_t n_threads = std::max<int64_t>(1, std::min<int64_t>(request.n_threads, worth));
     std::vector<std::thread> others;
@@ -228,7 +240,8 @@ void update_slowly(const Update& update, const NoiseRequest& request, const Arra
                    int64_t count, const double* numbers) {
     const T kick = update.kick, drift = update.drift, drift_after = update.drift_after;
     const uint32_t replica = request.first_replica + offset / request.n_numbers;
-    const uint32_t first = request.first_index + offset % request.n_numbers;
+    const int64_t place = offset % request.n_numbers, row = place / request.row_numbers;
+    const uint32_t first = request.first_index + row * request.row_stride + place % request.row_numbers;
     const uint32_t word = uint32_t(request.step_and_purpose) * PER_STEP + replica * PER_REPLICA + first * PER_INDEX;
     const T *momentum = x.momentum + offset, *forces = x.forces + offset;
     const T* field = DRIFTS ? x.field + offset : nullptr;

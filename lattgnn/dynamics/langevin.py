@@ -235,7 +235,14 @@ def _apply(
     shape, replica = state.field.shape, state.first_replica
     updates = _updates(coefficients, kT, integrator.gamma, mass, shape[1:])
     n_draws *= any([update.noise > 0 for update in updates])
-    numbers = noise_request(state.seed, state.step, shape, first_replica=replica, n_draws=n_draws)
+    numbers = noise_request(
+        state.seed,
+        state.step,
+        shape,
+        first_replica=replica,
+        first_site=state.first_site,
+        n_draws=n_draws,
+    )
     if len(updates) == 1:
         advance(updates[0], numbers, forces, momentum, field)
     else:

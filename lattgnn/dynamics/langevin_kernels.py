@@ -6,16 +6,33 @@ Names, order and types of the fields must match the C++ structures exactly: ctyp
 from __future__ import annotations
 
 import ctypes
+from dataclasses import dataclass
 from functools import cache
 
 from lattgnn import native
+
+
+@dataclass(frozen=True)
+class SiteRows:
+    """The sites of a part of a lattice, which are rows of consecutive sites.
+
+    Attributes:
+        first: First site of the first row.
+        length: Number of sites of a row.
+        stride: Number of sites from the beginning of a row to that of the next one.
+    """
+
+    first: int
+    length: int
+    stride: int
 
 
 class NoiseRequest(ctypes.Structure):
     """The random numbers to generate: replicas × indices within a replica, summed over steps.
 
     `step_and_purpose` holds the step in its low 56 bits and the purpose in the 8 bits above them.
-    The index of a number within its replica is site × n_components + component.
+    The index of a number within its replica is site × n_components + component. The numbers of a
+    part of a lattice are rows of consecutive indices, which begin `row_stride` apart.
     """
 
     _fields_ = (
@@ -27,6 +44,8 @@ class NoiseRequest(ctypes.Structure):
         ("n_numbers", ctypes.c_int64),
         ("n_draws", ctypes.c_int32),
         ("n_threads", ctypes.c_int32),
+        ("row_numbers", ctypes.c_int64),
+        ("row_stride", ctypes.c_int64),
     )
 
 

@@ -104,8 +104,14 @@ class LandauLifshitzGilbert(Integrator):
         strength = math.sqrt(2 * self.alpha * kT * self.dt)
         if strength == 0:
             return state.field.new_zeros(())
-        shape, device, replica = state.field.shape, state.field.device, state.first_replica
-        numbers = noise(state.seed, state.step, shape, first_replica=replica, device=device)
+        numbers = noise(
+            state.seed,
+            state.step,
+            state.field.shape,
+            first_replica=state.first_replica,
+            first_site=state.first_site,
+            device=state.field.device,
+        )
         return strength * numbers.to(state.field)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from itertools import cycle
@@ -14,7 +13,7 @@ from lattgnn.dynamics.plan import Plan, Records, open_run
 from lattgnn.dynamics.runaway import FIELD_LIMIT, advance_checked
 from lattgnn.dynamics.schedule import SaveSchedule
 from lattgnn.dynamics.state import ForceField, Integrator, State
-from lattgnn.dynamics.store import FrameWriter, missing_frames, new_arrays, restart_state
+from lattgnn.dynamics.store import FrameWriter, missing_frames, new_arrays
 from lattgnn.dynamics.training_range import compare_with_training, warn_of_open_boundary
 from lattgnn.dynamics.trajectory import Trajectory
 from lattgnn.errors import InputError, StoppedRunError, check_number
@@ -75,10 +74,7 @@ def simulate(
         InputError: If `path` holds another run, another process writes to it, or the integrator is
             for another kind of field.
     """
-    check_integrator(integrator, force_field)
-    check_number("n_steps", n_steps, 0, _MOST_STEPS)
-    if not field_limit > 0:
-        raise InputError(f"field_limit must be above 0, got {field_limit!r}.")
+    check_run(force_field, integrator, n_steps, field_limit)
     mass = getattr(integrator, "mass", None)
     plan = Plan(force_field.lattice, integrator, state, n_steps, save, config)
     statistics = getattr(force_field, "field_statistics", None)
@@ -92,20 +88,53 @@ def simulate(
         if missing:
             warn_of_open_boundary(statistics, force_field.lattice)
             writer = FrameWriter(trajectory, steps, mass)
-            _compute(missing, writer, force_field, integrator, state, field_limit, progress)
+            compute_frames(missing, writer, force_field, integrator, state, field_limit, progress)
         arrays = trajectory.arrays
-        finished = Trajectory(arrays, trajectory.config) if path is None else Trajectory.open(path)
-        if not finished.complete:
-            raise StoppedRunError(
-                f"{path} lacks frames at its end: another program changed it during the run. Run "
-                "the simulation again with the same command."
-            )
+        finished = Trajectory(arrays, trajectory.config) if path is None else finished_run(path)
         shift = getattr(force_field, "field_shift", 0.0)
         compare_with_training(statistics, finished, path, shift)
     return finished
 
 
-def _compute(
+def check_run(
+    force_field: ForceField, integrator: Integrator, n_steps: int, field_limit: float
+) -> None:
+    """Refuse arguments of `simulate` that make no sense.
+
+    Args:
+        force_field: The force field.
+        integrator: The integrator.
+        n_steps: Number of steps.
+        field_limit: Largest |field| allowed.
+
+    Raises:
+        InputError: See `simulate`.
+    """
+    check_integrator(integrator, force_field)
+    check_number("n_steps", n_steps, 0, _MOST_STEPS)
+    if not field_limit > 0:
+        raise InputError(f"field_limit must be above 0, got {field_limit!r}.")
+
+
+def finished_run(path: str | Path) -> Trajectory:
+    """Open a run that has just been finished.
+
+    Args:
+        path: Its directory.
+
+    Raises:
+        StoppedRunError: If it lacks frames.
+    """
+    finished = Trajectory.open(path)
+    if not finished.complete:
+        raise StoppedRunError(
+            f"{path} lacks frames at its end: another program changed it during the run. Run "
+            "the simulation again with the same command."
+        )
+    return finished
+
+
+def compute_frames(
     missing: Sequence[int],
     writer: FrameWriter,
     force_field: ForceField,
@@ -114,15 +143,25 @@ def _compute(
     field_limit: float,
     progress: bool,
 ) -> None:
-    """Compute the frames that are missing, from the last saved state before them."""
+    """Compute the frames that are missing, from the last saved state before them.
+
+    Args:
+        missing: Indices of the frames, ascending.
+        writer: Writes them.
+        force_field: See `simulate`.
+        integrator: See `simulate`.
+        state: Initial state.
+        field_limit: See `simulate`.
+        progress: See `simulate`.
+    """
     prepare = getattr(force_field, "prepare", None)
     if prepare is not None:
         prepare()  # builds the tables of compiled forces, or renews them for changed weights
     first, last, to_write = 0, missing[-1], set(missing)
     if missing[0] > 0:
-        saved, state = restart_state(writer.trajectory, missing[0], state.field.device)
+        saved, state = writer.restart_state(missing[0], state)
         first = saved + 1
-    n_sites = math.prod(state.field.shape[:2])
+    n_sites = state.n_replicas * force_field.lattice.n_sites
     warm_start = getattr(force_field, "warm_start", nullcontext)
     with progress_bar(int(writer.steps[last]), state.step, progress, weight=n_sites) as show:
         # A step reads one state and writes the next, so two workspaces that take turns are enough:

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lattgnn.devices import compiled
-from lattgnn.dynamics.langevin_kernels import NoiseRequest, kernels
+from lattgnn.dynamics.langevin_kernels import NoiseRequest, SiteRows, kernels
 from lattgnn.errors import InputError
 
 #: Name of the generator, saved with each run: a run resumes only with the same noise.
@@ -48,7 +48,7 @@ def noise(
     shape: Sequence[int],
     purpose: int = STEP_NOISE,
     first_replica: int = 0,
-    first_site: int = 0,
+    first_site: int | SiteRows = 0,
     device: str | torch.device = "cpu",
 ) -> Tensor:
     """Standard normal numbers that depend only on their place, their time and the seed.
@@ -66,7 +66,8 @@ def noise(
         shape: (n_replicas, n_sites) or (n_replicas, n_sites, n_components).
         purpose: Which of the independent streams at this step, 0 <= purpose < 2**8.
         first_replica: Index of the first replica. The last one must be below 2**32.
-        first_site: Index of the first site, (first_site + n_sites) × n_components <= 2**34.
+        first_site: Index of the first site, (first_site + n_sites) × n_components <= 2**34, or the
+            rows of sites that make up a part of a lattice.
         device: Device that generates and holds the numbers.
 
     Returns:
@@ -111,7 +112,7 @@ def noise_request(
     shape: Sequence[int],
     purpose: int = STEP_NOISE,
     first_replica: int = 0,
-    first_site: int = 0,
+    first_site: int | SiteRows = 0,
     n_draws: int = 1,
 ) -> NoiseRequest:
     """Describe numbers of `noise` without generating them, so that `advance` can do it on the fly.
@@ -122,7 +123,7 @@ def noise_request(
         shape: (n_replicas, n_sites) or (n_replicas, n_sites, n_components).
         purpose: Which of the independent streams at this step.
         first_replica: Index of the first replica.
-        first_site: Index of the first site.
+        first_site: Index of the first site, or the rows of sites of a part of a lattice.
         n_draws: Number of consecutive steps, from `step` on, whose numbers are added; 0 for zeros.
 
     Returns:
@@ -133,13 +134,18 @@ def noise_request(
     """
     n_replicas, n_sites, *components = shape
     n_components = math.prod(components)
+    rows = first_site
+    if not isinstance(rows, SiteRows):
+        rows = SiteRows(rows, max(n_sites, 1), 0)
+    # From the first site to the end of the last row.
+    span = (n_sites // rows.length - 1) * rows.stride + rows.length
     # Exclusive upper limits, so that the last replica and the last index fit into their words.
     limits = {
         "seed": (seed, 2**64),
         "step": (step, 2**56),
         "purpose": (purpose, 2**8),
         "first_replica": (first_replica, 2**32 - n_replicas + 1),
-        "first_site": (first_site, 2**34 // max(n_components, 1) - n_sites + 1),
+        "first_site": (rows.first, 2**34 // max(n_components, 1) - span + 1),
     }
     for name, (number, limit) in limits.items():
         if not 0 <= number < limit:
@@ -149,11 +155,13 @@ def noise_request(
         seed,
         step | purpose << 56,
         first_replica,
-        first_site * n_components,
+        rows.first * n_components,
         n_replicas,
         n_sites * n_components,
         n_draws,
         torch.get_num_threads(),
+        rows.length * n_components,
+        rows.stride * n_components,
     )
 
 
@@ -175,12 +183,35 @@ def chunks(request: NoiseRequest, device: torch.device) -> Iterator[tuple[slice,
     if device.type == "mps":  # has no float64
         device = torch.device("cpu")
     size = max(_CHUNK.get(device.type, _CHUNK["cpu"]) // max(request.n_replicas, 1), 4)
+    if request.row_numbers < request.n_numbers:
+        yield from _chunks_of_rows(request, max(size // request.row_numbers, 1), device)
+        return
     for begin in range(0, request.n_numbers, size):
         end = min(begin + size, request.n_numbers)
         numbers = _numbers(request, 0, begin, end, device)
         for step in range(1, request.n_draws):
             numbers += _numbers(request, step, begin, end, device)
         yield slice(begin, end), numbers
+
+
+def _chunks_of_rows(
+    request: NoiseRequest, n_together: int, device: torch.device
+) -> Iterator[tuple[slice, Tensor]]:
+    """The same as `chunks` for a part of a lattice, some rows at a time."""
+    length, n_rows = request.row_numbers, request.n_numbers // request.row_numbers
+    # Each counter makes four numbers, and the first number of a row can be any of them.
+    row_counters = torch.arange((length + 6) // 4, device=device)
+    for begin in range(0, n_rows, n_together):
+        end = min(begin + n_together, n_rows)
+        first = request.first_index + torch.arange(begin, end, device=device) * request.row_stride
+        counters = ((first // 4)[:, None] + row_counters).flatten()
+        numbers = _of_counters(request, 0, counters)
+        for step in range(1, request.n_draws):
+            numbers += _of_counters(request, step, counters)
+        places = (first % 4)[:, None] + torch.arange(length, device=device)
+        of_rows = numbers.unflatten(1, (end - begin, -1))
+        chosen = of_rows.gather(2, places.expand(len(of_rows), -1, -1))
+        yield slice(begin * length, end * length), chosen.flatten(1)
 
 
 def _numbers(
@@ -190,13 +221,18 @@ def _numbers(
     first, last = request.first_index + begin, request.first_index + end
     # Each counter makes four numbers: round outwards, and cut off the surplus at the end.
     counters = torch.arange(first // 4, (last + 3) // 4, device=device)
+    return _of_counters(request, steps_later, counters)[:, first % 4 :][:, : end - begin]
+
+
+def _of_counters(request: NoiseRequest, steps_later: int, counters: Tensor) -> Tensor:
+    """The four numbers of each counter in each replica, [n_replicas, 4 n_counters]."""
+    device = counters.device
     # The purpose lies above the step's 56 bits, so its high word already is word 3 of the counter.
     step = request.step_and_purpose + steps_later
     replicas = torch.arange(request.n_replicas, device=device) + request.first_replica
     x = torch.empty((4, request.n_replicas, len(counters)), dtype=torch.int64, device=device)
     x[0], x[1], x[2], x[3] = counters, replicas[:, None], step & _LOW, step >> 32
-    normals = _normals_on(device)(x, *_constants(request.seed, device))
-    return normals[:, first % 4 :][:, : end - begin]
+    return _normals_on(device)(x, *_constants(request.seed, device))
 
 
 @cache

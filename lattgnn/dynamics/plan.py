@@ -39,6 +39,9 @@ class Plan:
         n_steps: Number of steps.
         save: Steps to save.
         force_field: Description of the force field in plain types, or None.
+        start_sha256: SHA-256 of the start where the state has no numbers, because they lie in many
+            processes. None computes it.
+        chunk_sites: Most sites of a chunk of a new run. None is the whole lattice.
     """
 
     lattice: Lattice
@@ -47,6 +50,8 @@ class Plan:
     n_steps: int
     save: SaveSchedule
     force_field: Mapping[str, Any] | None
+    start_sha256: str | None = None
+    chunk_sites: int | None = None
 
     @cached_property
     def steps(self) -> np.ndarray:
@@ -56,11 +61,7 @@ class Plan:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The plan in plain JSON types."""
-        state, digest = self.state, hashlib.sha256()
-        # If there is no description of the force field, the initial forces tell it from other ones.
-        forces = [state.forces] if self.force_field is None else []
-        for tensor in (state.field, state.momentum, *forces):
-            digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+        state = self.state
         start = {"seed": state.seed, "step": state.step, "first_replica": state.first_replica}
         config = {
             "force_field": self.force_field,
@@ -68,12 +69,21 @@ class Plan:
             "noise": GENERATOR,
             "save": describe(self.save),
             "n_steps": self.n_steps,
-            "start": start | {"sha256": digest.hexdigest()},
+            "start": start | {"sha256": self.start_sha256 or self._sha256()},
             "dtype": str(state.field.dtype).removeprefix("torch."),
             "shape": list(state.field.shape),
             "lattice": self.lattice.to_dict(),
         }
         return json.loads(json.dumps(config))  # tuples become lists, as in the file
+
+    def _sha256(self) -> str:
+        """SHA-256 of the start."""
+        state, digest = self.state, hashlib.sha256()
+        # If there is no description of the force field, the initial forces tell it from other ones.
+        forces = [state.forces] if self.force_field is None else []
+        for tensor in (state.field, state.momentum, *forces):
+            digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+        return digest.hexdigest()
 
 
 def open_run(
@@ -98,7 +108,8 @@ def open_run(
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         texts = {} if records is None else records(plan.config)
-        store = create_store(path, plan.state, len(plan.steps), plan.config, mass, texts)
+        n_frames = len(plan.steps)
+        store = create_store(path, plan.state, n_frames, plan.config, mass, texts, plan.chunk_sites)
         return store, plan.steps
     trajectory = with_readable_steps(open_store(path, mode="r+"))
     plan = replace(plan, save=_stored_schedule(trajectory, plan.save))

@@ -98,7 +98,11 @@ def state_from_run(
             f"seed must differ from that of {str(origin.path)!r}, {seed}: the new run would repeat "
             f"the noise that led to its start. Use {seed + 1}."
         )
-    old, new = run.config["shape"], list(force_field.field_shape)
+    # In many processes, the field is that of one block.
+    domain = getattr(force_field, "domain", None)
+    old, new = run.config["shape"], [run.lattice.n_sites, *force_field.field_shape[1:]]
+    if domain is None:
+        new = list(force_field.field_shape)
     if run.lattice != force_field.lattice or old[1:] != new:
         raise InputError(
             f"lattice and field must be those of {str(origin.path)!r}, {run.lattice.name} with "
@@ -113,12 +117,14 @@ def state_from_run(
             f"{n_replicas!r}. Use {old[0]}."
         )
     rows = [row % old[0] for row in range(n_new)]
-    field = torch.from_numpy(run.fields[frame][rows])
+    site = getattr(force_field, "first_site", 0)
+    part = (lambda values: values) if domain is None else domain.part_of
+    field = torch.from_numpy(part(run.fields[frame][rows]))
     if momentum_std is None:
-        momentum = torch.from_numpy(run.momenta[frame][rows])
+        momentum = torch.from_numpy(part(run.momenta[frame][rows]))
     else:
         factor = std_factor("momentum_std", momentum_std, field.shape)
-        momentum = noise(seed, 0, field.shape, INITIAL_MOMENTUM) * factor
+        momentum = noise(seed, 0, field.shape, INITIAL_MOMENTUM, first_site=site) * factor
     field, momentum = (x.to(usable_device(device), dtype) for x in (field, momentum))
     energy, forces = evaluate(force_field, field)
-    return State(field, momentum, forces, energy, seed=seed)
+    return State(field, momentum, forces, energy, seed=seed, first_site=site)

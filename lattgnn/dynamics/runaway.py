@@ -192,7 +192,10 @@ class _Extremes(_Wrapped):
         """Whether all values were finite and within the limits. The host waits for the device."""
         if self.largest is None:
             return True
-        field, *others = self.largest.tolist()
+        # In many processes, all must come to the same result.
+        combine = getattr(self.force_field, "largest_of_all", None)
+        largest = self.largest if combine is None else combine(self.largest)
+        field, *others = largest.tolist()
         # Comparisons with NaN are false.
         return field <= self.field_limit and all(value < math.inf for value in others)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from lattgnn.devices import usable_device
+from lattgnn.dynamics.langevin_kernels import SiteRows
 from lattgnn.dynamics.philox import INITIAL_FIELD, INITIAL_MOMENTUM, noise
 from lattgnn.dynamics.state import ForceField, State, check_spins, evaluate
 from lattgnn.errors import InputError, check_number
@@ -60,11 +61,11 @@ def initial_state(
         InputError: If n_replicas is below 1, the forces are not shaped like the field, or the
             numbers of standard deviations and components differ.
     """
-    shape = _batch_shape(force_field, n_replicas)
-    start = noise(seed, 0, shape, INITIAL_FIELD) * std_factor("field_std", field_std, shape)
-    momentum = noise(seed, 0, shape, INITIAL_MOMENTUM) * std_factor(
-        "momentum_std", momentum_std, shape
-    )
+    shape, site = _batch_shape(force_field, n_replicas), _first_site(force_field)
+    field_factor = std_factor("field_std", field_std, shape)
+    momentum_factor = std_factor("momentum_std", momentum_std, shape)
+    start = noise(seed, 0, shape, INITIAL_FIELD, first_site=site) * field_factor
+    momentum = noise(seed, 0, shape, INITIAL_MOMENTUM, first_site=site) * momentum_factor
     start, momentum = (x.to(usable_device(device), dtype) for x in (start, momentum))
     return _evaluated(force_field, start, momentum, seed)
 
@@ -93,8 +94,9 @@ def initial_spins(
     """
     shape = _batch_shape(force_field, n_replicas)
     check_spins(shape)
+    vectors = noise(seed, 0, shape, INITIAL_FIELD, first_site=_first_site(force_field))
     # The direction of a Gaussian vector is uniform on the sphere.
-    start = normalize(noise(seed, 0, shape, INITIAL_FIELD), dim=-1).to(usable_device(device), dtype)
+    start = normalize(vectors, dim=-1).to(usable_device(device), dtype)
     return _evaluated(force_field, start, torch.zeros_like(start), seed)
 
 
@@ -137,4 +139,10 @@ def _batch_shape(force_field: ForceField, n_replicas: int) -> tuple[int, ...]:
 def _evaluated(force_field: ForceField, field: Tensor, momentum: Tensor, seed: int) -> State:
     """The state at step 0, with its forces."""
     energy, forces = evaluate(force_field, field)
-    return State(field, momentum, forces, energy, seed=seed)
+    site = _first_site(force_field)
+    return State(field, momentum, forces, energy, seed=seed, first_site=site)
+
+
+def _first_site(force_field: ForceField) -> int | SiteRows:
+    """The sites of the field in the generator, where it is a part of a lattice."""
+    return getattr(force_field, "first_site", 0)

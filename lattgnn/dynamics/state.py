@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lattgnn.dynamics.langevin_kernels import SiteRows
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 
@@ -84,6 +85,8 @@ class State:
         seed: Seed of the run, 0 <= seed < 2**64.
         first_replica: Index of row 0 in the generator. Row r has the noise of replica
             `first_replica + r`.
+        first_site: Index of the first site in the generator, or the rows of sites that the state
+            holds if it is a part of a lattice (`lattgnn.dynamics.domains`).
 
     Raises:
         InputError: If momentum, forces and energy are not like the field.
@@ -96,6 +99,7 @@ class State:
     step: int = 0
     seed: int = 0
     first_replica: int = 0
+    first_site: int | SiteRows = 0
 
     def __post_init__(self) -> None:
         # Compiled code reads and writes as many numbers as the field has, wherever they may lie.
@@ -181,7 +185,8 @@ class State:
             forces: Forces at the new field.
             energy: Energy at the new field, or None.
         """
-        return State(field, momentum, forces, energy, self.step + 1, self.seed, self.first_replica)
+        place = (self.seed, self.first_replica, self.first_site)
+        return State(field, momentum, forces, energy, self.step + 1, *place)
 
 
 class Integrator(ABC):

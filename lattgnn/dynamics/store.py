@@ -55,8 +55,17 @@ class FrameWriter:
         for name, tensor in _tensors(state, self.mass).items():
             if name in arrays:
                 arrays[name][frame] = tensor.cpu().numpy()
+        self.finish(frame, state.step)
+
+    def finish(self, frame: int, step: int) -> None:
+        """Write the step of a frame whose arrays are complete.
+
+        Args:
+            frame: Index of the frame.
+            step: Its step.
+        """
         n_done = max(frame + 1, len(self.trajectory.steps))
-        arrays["step"][frame] = state.step
+        self.trajectory.arrays["step"][frame] = step
         # One more than two frames back, in case a kill prevented this after the last frame. A frame
         # that is computed again may itself lie before the last two.
         for other in range(max(frame - 3, 1), min(frame + 1, n_done - 2)):
@@ -64,12 +73,22 @@ class FrameWriter:
                 if not self.trajectory.saves(name):
                     _drop(self.trajectory, name, other)
 
+    def restart_state(self, before: int, state: State) -> tuple[int, State]:
+        """See the function `restart_state`.
+
+        Args:
+            before: Index of a frame.
+            state: Initial state of the run, whose device is that of the result.
+        """
+        return restart_state(self.trajectory, before, state.field.device)
+
 
 def new_arrays(
     state: State,
     n_frames: int,
     mass: float | tuple[float, ...] | None = None,
     group: zarr.Group | None = None,
+    chunk_sites: int | None = None,
 ) -> Mapping[str, Any]:
     """Make empty arrays for frames like a state, in memory if there is no group.
 
@@ -78,6 +97,7 @@ def new_arrays(
         n_frames: Number of frames.
         mass: See `FrameWriter`.
         group: The group of the store.
+        chunk_sites: Most sites of a chunk. None is the whole lattice.
     """
     arrays = {}
     for name, tensor in _tensors(state, mass).items():
@@ -86,7 +106,8 @@ def new_arrays(
             arrays[name] = np.full(shape, np.nan, dtype)
             continue
         has_sites = name in ("field", "momentum", "forces")
-        chunks = (1, 1, *tensor.shape[1:]) if has_sites else (1, *tensor.shape)
+        sites = (chunk_sites or tensor.shape[1], *tensor.shape[2:]) if has_sites else ()
+        chunks = (1, 1, *sites) if has_sites else (1, *tensor.shape)
         names = ("frame", "replica", "site", "component")
         names = (
             names[: len(shape)] if has_sites else ("frame", "replica", "component")[: len(shape)]
@@ -106,6 +127,7 @@ def create_store(
     config: dict[str, Any],
     mass: float | tuple[float, ...] | None = None,
     records: Mapping[str, str] | None = None,
+    chunk_sites: int | None = None,
 ) -> Trajectory:
     """Create a store without frames; it appears under its name all at once.
 
@@ -116,6 +138,7 @@ def create_store(
         config: What determines the run.
         mass: See `FrameWriter`.
         records: Text files to put beside the arrays, by name.
+        chunk_sites: See `new_arrays`.
     """
     attributes = {"format": FORMAT, "format_version": FORMAT_VERSION}
     attributes |= {"config": config, "config_sha256": digest(config), "versions": versions()}
@@ -123,7 +146,7 @@ def create_store(
         path.rmdir()
     with atomic_directory(path) as unfinished:
         group = zarr.create_group(unfinished, zarr_format=3, attributes=attributes)
-        new_arrays(state, n_frames, mass, group)
+        new_arrays(state, n_frames, mass, group, chunk_sites)
         for name, text in (records or {}).items():
             atomic_write_text(unfinished / name, text)
     return open_store(path, mode="r+")
@@ -245,10 +268,19 @@ def _tensors(state: State, mass: float | tuple[float, ...] | None) -> dict[str, 
     if state.energy is not None:
         tensors["energy"] = state.energy
     if mass is not None:
-        # Σ p²/2m over sites, in float64, because millions of them are added.
-        twice = 2 * torch.tensor(mass, dtype=torch.float64, device=state.momentum.device)
-        tensors["kinetic_energy"] = state.momentum.double().square().sum(1) / twice
+        tensors["kinetic_energy"] = kinetic_energy(state, mass)
     return tensors
+
+
+def kinetic_energy(state: State, mass: float | tuple[float, ...]) -> torch.Tensor:
+    """Σ p²/2m over sites [replicas(, components)], in float64, because millions are added.
+
+    Args:
+        state: The state.
+        mass: Mass per site, or per component.
+    """
+    twice = 2 * torch.tensor(mass, dtype=torch.float64, device=state.momentum.device)
+    return state.momentum.double().square().sum(1) / twice
 
 
 def _numpy_dtype(tensor: torch.Tensor) -> np.dtype:

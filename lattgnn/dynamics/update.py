@@ -202,7 +202,9 @@ def _slow_down(
 
 def _thresholds(numbers: NoiseRequest, device: torch.device) -> Tensor:
     """Numbers in (0, 1) for each replica and index, spread evenly over steps."""
-    indices = torch.arange(numbers.n_numbers, device=device) + numbers.first_index
+    places = torch.arange(numbers.n_numbers, device=device)
+    rows = places // numbers.row_numbers
+    indices = numbers.first_index + rows * numbers.row_stride + places % numbers.row_numbers
     replicas = torch.arange(numbers.n_replicas, device=device) + numbers.first_replica
     # Products of 32-bit words may overflow an int64, which leaves their low 32 bits right.
     step = (numbers.step_and_purpose & _LOW) * _PER_STEP & _LOW

@@ -101,6 +101,22 @@ class ForcesInPlace(Protocol):
         ...
 
 
+def bounds_of_all(
+    hamiltonian: TightBinding, low: list[float], high: list[float]
+) -> tuple[list[float], list[float]]:
+    """Bounds of each field, over all parts of a lattice if the model holds one part of it.
+
+    Such a model has an attribute `combine_bounds`, which asks the processes that hold the others.
+
+    Args:
+        hamiltonian: The model.
+        low: Lower bound of each field.
+        high: Upper bound of each field.
+    """
+    combine = getattr(hamiltonian, "combine_bounds", None)
+    return (low, high) if combine is None else combine(low, high)
+
+
 class Solver(ABC):
     """Finds the electrons in a given field. Concrete solvers are frozen dataclasses.
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from lattgnn.audit import PatchShape, patch_shape
-from lattgnn.audit.halo import solver_reach
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein
 from lattgnn.lattice import chain, cubic, honeycomb, kagome, square, triangular
 from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization, GreenFunction
+from lattgnn.solvers.reach import solver_reach
 
 EXACT = ExactDiagonalization(kT=0.1, mu=0.0)
 DOMAINS = DomainDiagonalization(kT=0.1, mu=0.0, core=6, buffer=4)

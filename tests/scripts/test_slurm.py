@@ -25,6 +25,7 @@ STUBS = {
     "srun": 'exec "$@"',
     "scontrol": 'echo "scontrol $*" >> calls; [ "$1" = show ] && echo node1 && echo node2; exit 0',
     "lattgnn": 'echo "lattgnn $*" >> calls; echo "$DASK_SCHEDULER_ADDRESS" >> address',
+    "torchrun": 'echo "torchrun $*" >> calls',
     "dask": 'echo "dask $*" >> calls; echo $$ >> pids; exec sleep 60',
 }
 #: Saves for a moment when it is stopped, as a fit does.
@@ -80,6 +81,16 @@ def test_each_task_of_an_array_has_its_seed_and_its_folder(start, tmp_path):
     assert call == (
         "lattgnn simulate --config quench.yaml --threads=3 --initial.seed=5 --out=runs/seed-5 "
         "--n_steps=3"
+    )
+
+
+def test_a_large_lattice_has_a_process_for_each_gpu_of_each_node(start, tmp_path):
+    job = start("simulate_large.sbatch", "--config", "quench.yaml", "--out", "runs/large")
+    assert job.wait(timeout=20) == 0
+    assert calls(tmp_path)[-1] == (
+        "torchrun --nnodes=2 --nproc-per-node=4 --rdzv-id=123 --rdzv-backend=c10d "
+        "--rdzv-endpoint=node1:20123 -m lattgnn simulate --threads=1 --config quench.yaml "
+        "--out runs/large"
     )
 
 

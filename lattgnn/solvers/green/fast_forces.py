@@ -18,7 +18,7 @@ from lattgnn.solvers.green.rounding import ROUNDING, check_rounding, part_extent
 from lattgnn.solvers.green.schedule import Pole
 from lattgnn.solvers.green.stencil import Stencil, canonical, on_diagonal
 from lattgnn.solvers.green.stencil_greens import Kinds
-from lattgnn.solvers.solver import Solver
+from lattgnn.solvers.solver import Solver, bounds_of_all
 
 Schedules = Callable[[float], tuple[Pole, ...]]
 """Gives the poles for the largest distance of a level from μ."""
@@ -96,7 +96,8 @@ class FastForces:
         Raises:
             InputError: If the field is not finite, or float32 is not accurate enough for it.
         """
-        low, high = (t.tolist() for t in torch.aminmax(field, dim=1))
+        ends = (t.tolist() for t in torch.aminmax(field, dim=1))
+        low, high = bounds_of_all(self._model.hamiltonian, *ends)
         octaves = [self._octave(a, b) for a, b in zip(low, high, strict=True)]
         mu = self._model.solver.mu
         self._compare(field, octaves[0])

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from lattgnn.solvers.green.density import DenseGreens
 from lattgnn.solvers.green.poles import energy_poles, fermi_poles
 from lattgnn.solvers.green.schedule import Block, Pole, make_schedule
 from lattgnn.solvers.green.stencil_greens import StencilGreens
-from lattgnn.solvers.solver import Solver, TightBinding
+from lattgnn.solvers.solver import Solver, TightBinding, bounds_of_all
 
 # The fits of the Fermi function err by at most this fraction of the tolerance, so that nearly all
 # of the error is that of the blocks.
@@ -133,8 +132,8 @@ def spectrum_bounds(
     zeros = elements.real.new_zeros(len(elements), hamiltonian.n_states)
     centers = zeros.index_add(1, rows[diagonal], elements.real[:, diagonal])
     radii = zeros.index_add(1, rows[~diagonal], elements[:, ~diagonal].abs())
-    bounds = torch.stack([(centers - radii).amin(1), (centers + radii).amax(1)], dim=1)
-    return [(low, high) for low, high in bounds.tolist()]
+    low, high = (centers - radii).amin(1).tolist(), (centers + radii).amax(1).tolist()
+    return list(zip(*bounds_of_all(hamiltonian, low, high), strict=True))
 
 
 def _blocks_from(

@@ -1,0 +1,125 @@
+"""A command that several processes run: the first one prints, and all stop for the same reason."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from typing import TextIO
+
+import torch.distributed as dist
+
+from lattgnn.dynamics.domains.processes import LostProcessError, Processes, join
+from lattgnn.errors import InputError, StoppedRunError
+from lattgnn.signals import StoppedBySignal
+
+#: Seconds that a process waits for the reason of a failure, and for the first process to print it.
+_WAIT_FOR_REASON, _WAIT_FOR_FIRST = 2.0, 15.0
+#: Seconds that a process stays after that: `torchrun` ends the others as soon as one is gone.
+_LINGER = 0.3
+
+
+class FailedElsewhereError(StoppedRunError):
+    """Another process of the run has failed; the message is its own."""
+
+
+class InputErrorElsewhere(InputError):
+    """Another process of the run has refused the input; the message is its own."""
+
+
+@contextmanager
+def session() -> Iterator[Processes]:
+    """Join the processes that `torchrun` has started, and stop together with them.
+
+    Only the first process prints. If one fails, its message becomes the error of the first process,
+    and the others exit in silence with the same code.
+
+    Yields:
+        The processes.
+    """
+    processes = join()
+    try:
+        with _silence(processes):
+            yield processes
+            processes.meet()
+    except LostProcessError as lost:
+        _leave_after_another(processes, lost)
+    except StoppedBySignal as stop:
+        raise StoppedBySignal(stop.number, told=not processes.is_first) from None
+    except (InputError, StoppedRunError, OSError, SystemExit) as error:
+        _leave_after_own(processes, error)
+    except Exception as bug:
+        # Its traceback is printed by this process, whichever it is.
+        with suppress(Exception):
+            processes.say_failure(f"process {processes.rank}: {type(bug).__name__}: {bug}", 1)
+        raise
+    finally:
+        with suppress(Exception):
+            dist.destroy_process_group()
+
+
+def _leave_after_own(processes: Processes, error: BaseException) -> None:
+    """Raise the error of this process in the first one; exit in silence in the others.
+
+    Raises:
+        BaseException: The error, or SystemExit with its code.
+    """
+    code = _code(error)
+    with suppress(Exception):
+        processes.say_failure(" ".join(str(error).split()) or type(error).__name__, code)
+        # The others wait for messages of this one, and notice that it is gone.
+        dist.destroy_process_group()
+        if processes.is_first:
+            processes.store.set("told", "")
+        elif _first_has_told(processes):
+            raise SystemExit(code)
+    raise error
+
+
+def _leave_after_another(processes: Processes, lost: LostProcessError) -> None:
+    """Raise the error of the process that failed, or say that one was killed.
+
+    Raises:
+        Exception: The error in the process that prints it, SystemExit in the others.
+    """
+    reason = None
+    with suppress(Exception):
+        dist.destroy_process_group()
+        reason = processes.failure(_WAIT_FOR_REASON)
+        if processes.is_first:
+            processes.store.set("told", "")
+        elif _first_has_told(processes) or processes.store.add("tellers", 1) > 1:
+            raise SystemExit(1 if reason is None else reason[1])
+    if reason is None:
+        raise lost
+    raise (InputErrorElsewhere if reason[1] == 2 else FailedElsewhereError)(reason[0]) from None
+
+
+def _first_has_told(processes: Processes) -> bool:
+    """Wait until the first process prints the reason; False if it is gone."""
+    end = time.monotonic() + _WAIT_FOR_FIRST
+    while time.monotonic() < end:
+        if processes.store.check(["told"]):
+            time.sleep(_LINGER)
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _code(error: BaseException) -> int:
+    """The exit code that the command line gives an error."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    return 1 if isinstance(error, StoppedRunError) else 2
+
+
+@contextmanager
+def _silence(processes: Processes) -> Iterator[None]:
+    """Let only the first process print within the block."""
+    with ExitStack() as stack:
+        if not processes.is_first:
+            nowhere: TextIO = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            stack.enter_context(redirect_stdout(nowhere))
+            stack.enter_context(redirect_stderr(nowhere))
+        yield

@@ -1,0 +1,104 @@
+"""`torchrun -m lattgnn simulate`: one run, one line for an error, and one end for all processes."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lattgnn.cli import main
+from lattgnn.dynamics import Trajectory
+from lattgnn.dynamics.langevin_kernels import kernels
+
+pytestmark = pytest.mark.slow
+CONFIG = """
+lattice: {class_path: lattgnn.lattice.square, init_args: {extent: [24, 20]}}
+force_field: {checkpoint: holstein-square-small}
+integrator:
+  class_path: lattgnn.dynamics.VerletLangevin
+  init_args: {dt: 0.05, kT: 0.1, gamma: 0.2, mass: 5.0}
+initial: {seed: 0, field_std: 5.27, momentum_std: 5.0}
+save: {class_path: lattgnn.dynamics.Regular, init_args: {every: 10}}
+"""
+
+
+@pytest.fixture
+def command(tmp_path):
+    """The arguments of a short run."""
+    config = tmp_path / "run.yaml"
+    config.write_text(CONFIG)
+    return ["simulate", "--config", str(config), "--progress=false"]
+
+
+def torchrun(n: int, arguments: list[str]) -> subprocess.Popen[str]:
+    # --standalone takes a free port.
+    launcher = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone"]
+    return subprocess.Popen(
+        [*launcher, "--nproc-per-node", str(n), "-m", "lattgnn", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def own_lines(stderr: str) -> list[str]:
+    return [line for line in stderr.splitlines() if line.startswith("lattgnn simulate:")]
+
+
+@pytest.mark.skipif(kernels() is None, reason="no compiler here")
+def test_two_processes_write_the_run_of_one(command, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    steps = ["--n_steps=40"]
+    assert main([*command, *steps, f"--out={one}"]) == 0
+    started = torchrun(2, [*command, *steps, f"--out={two}"])
+    stdout, stderr = started.communicate(timeout=120)
+    assert started.returncode == 0 and own_lines(stderr) == []
+    assert stdout.split() == [str(two)]
+    runs = [Trajectory.open(path) for path in (one, two)]
+    assert runs[0].config == runs[1].config
+    assert runs[0].fields[:].tobytes() == runs[1].fields[:].tobytes()
+    assert main([*command, *steps, f"--out={two}"]) == 0
+
+
+def test_the_first_process_alone_says_what_is_wrong(command, tmp_path):
+    extent = "--lattice.init_args.extent=[8,8]"
+    started = torchrun(2, [*command, extent, "--n_steps=4", f"--out={tmp_path / 'run'}"])
+    _, stderr = started.communicate(timeout=120)
+    assert started.returncode == 1 and not (tmp_path / "run").exists()
+    assert own_lines(stderr) == [
+        "lattgnn simulate: error: the lattice of 8 × 8 cells cannot be cut into 2 blocks that are "
+        "at least as wide as the halo of 5 × 5 cells. Use fewer processes or a larger lattice."
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_processes_stop_together_and_the_run_continues(command, tmp_path, number):
+    path = tmp_path / "run"
+    started = torchrun(2, [*command, "--n_steps=100000", f"--out={path}"])
+    _wait_for_frames(path, started)
+    workers = psutil.Process(started.pid).children()
+    assert len(workers) == 2
+    for worker in workers[: 1 if number == signal.SIGKILL else 2]:
+        worker.send_signal(number)
+    begin = time.monotonic()
+    _, stderr = started.communicate(timeout=60)
+    assert time.monotonic() - begin < 60 and started.returncode != 0
+    assert len(own_lines(stderr)) == 1
+    if number == signal.SIGTERM:
+        assert "exitcode  : 143" in stderr
+        assert "stopped by SIGTERM" in own_lines(stderr)[0]
+    n_frames = len(Trajectory.open(path).steps)
+    # A shorter run is another one, so the frames are only looked at.
+    assert n_frames > 2 and Trajectory.open(path).fields[:].shape[0] == n_frames
+
+
+def _wait_for_frames(path: Path, started: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and started.poll() is None:
+        if path.exists() and len(list((path / "field" / "c").glob("*"))) > 5:
+            return
+        time.sleep(0.05)
+    raise AssertionError("no frames were written")
