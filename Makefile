@@ -28,7 +28,7 @@ new_environment = $(PYTHON) -m venv --clear $(1) || { $(PYTHON) -m venv --clear 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # pip twice at once in one environment is a race
-.PHONY: help quickstart test test-fast test-newest check format docs scatter test-scatter clean FORCE
+.PHONY: help quickstart test test-fast test-gpu test-newest check format docs scatter test-scatter clean FORCE
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s%s\n", $$1, $$2}' Makefile
@@ -41,6 +41,10 @@ test: .venv/installed-test  ## all tests
 
 test-fast: .venv/installed-test  ## all tests but the slow ones, 3 to 3.5 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 8 $(PYTEST_ARGS)
+
+test-gpu: .venv/installed-test  ## on a machine with a GPU: its tests and docs/benchmarks/gpu.md (6 minutes)
+	$(BIN)/python -m pytest -m gpu tests/test_gpu.py $(PYTEST_ARGS)
+	$(BIN)/python scripts/benchmark_gpu.py
 
 # Users get the newest release of everything: this shows in time what one of them breaks. `make test` and CI
 # use the versions of PIP_CONSTRAINT; this target ignores them and leaves .venv alone.

@@ -70,9 +70,11 @@ def time_windows(
         numbers = _logarithmic(passed, windows)
     else:
         edges = np.asarray(windows)
-        if (np.diff(edges) <= 0).any() or (edges <= 0).any():
+        are_steps = edges.ndim == 1 and edges.dtype.kind in "iuf"
+        if not are_steps or (np.diff(edges) <= 0).any() or (edges <= 0).any():
+            shown = windows if isinstance(windows, str) else list(windows)
             raise InputError(
-                f"windows must be a number, or steps > 0 that increase, got {list(windows)}. Use "
+                f"windows must be a number, or steps > 0 that increase, got {shown!r}. Use "
                 "[41,201,601]."
             )
         numbers = np.searchsorted(edges, steps, side="right")

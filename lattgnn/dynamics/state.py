@@ -131,8 +131,8 @@ class State:
         n = self.n_replicas
         if not -n <= index < n:
             raise InputError(
-                f"index must be in [{-n}, {n}), since the state has {n} replicas, got {index!r}. "
-                "Use 0 for the first one."
+                f"index must be from 0 to {n - 1}, or from {-n} to -1 to count from the end, got "
+                f"{index!r}. Use 0 for the first replica."
             )
         index %= n
         row = slice(index, index + 1)

@@ -125,6 +125,11 @@ def _lattice(
             f"the extent must be given exactly once, got {size!r} and extent={extent!r}."
             f" Use {example}."
         )
+    if any(isinstance(number, Sequence) for number in size):
+        raise InputError(
+            f"the numbers of cells must be given one by one, got {size!r}. Use {example}, or "
+            "extent=[...] for a list."
+        )
     cells = size if extent is None else [extent] if isinstance(extent, int) else extent
     cells = tuple(cells) * len(vectors) if len(cells) == 1 else tuple(cells)
     return Lattice(vectors, basis, cells, periodic, name, **labels)

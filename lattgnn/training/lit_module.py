@@ -166,7 +166,7 @@ class LitForceField(LightningModule):
         # DistributedDataParallel averages over the processes, whatever their shares of the batch.
         loss = loss * (n_own * self.trainer.world_size / n_frames)
         # The size of the whole batch: Lightning would round the mean of different shares.
-        options = {"on_step": False, "on_epoch": True, "prog_bar": True, "sync_dist": True}
+        options: Any = {"on_step": False, "on_epoch": True, "prog_bar": True, "sync_dist": True}
         self.log("train_loss", loss.detach(), batch_size=n_frames, **options)
         return loss
 

@@ -89,6 +89,7 @@ def test_version(capsys):
         (["--lattice.init_args.extent=[6,6,6]"], ["extent"]),
         (["--n_step=3"], ["Did you mean '--n_steps'?"]),
         (["--initial.device=gpuu"], ["device 'gpuu' cannot be used", "Use cpu."]),
+        (["--device=gpuu"], ["device 'gpuu' cannot be used", "Use cpu."]),
         (["--dtype=float16"], ["dtype: expected one of 'float32', 'float64'"]),
         ([f"--config={CONFIGS / 'fit/holstein_square.yaml'}"], ["configuration of another verb"]),
         (["--force_field.solver=null"], ["force_field must have"]),

@@ -15,11 +15,12 @@ def chebyshev_errors():
     spec = importlib.util.spec_from_file_location(
         "scripts.chebyshev_errors", Path(__file__).parents[2] / "scripts/chebyshev_errors.py"
     )
-    module = importlib.util.module_from_spec(spec)  # pyright: ignore[reportArgumentType]
-    sys.modules[spec.name] = module  # pyright: ignore[reportOptionalMemberAccess]
-    spec.loader.exec_module(module)  # pyright: ignore[reportOptionalMemberAccess]
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
     yield module
-    del sys.modules[spec.name]  # pyright: ignore[reportOptionalMemberAccess]
+    del sys.modules[spec.name]
 
 
 def test_columns_of_the_density_matrix(chebyshev_errors):

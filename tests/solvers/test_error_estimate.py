@@ -115,12 +115,13 @@ def test_a_tolerance_becomes_the_smallest_buffer_that_reaches_it(monkeypatch):
     wanted = DomainDiagonalization(0.2, 0.0, core=3, tolerance=3e-3, reference_std=3.0)
     found = wanted.resolved(model)
     assert found == DomainDiagonalization(0.2, 0.0, core=3, buffer=found.buffer)
-    assert found.resolved(model) is found and found.buffer > 1  # pyright: ignore
+    assert found.buffer is not None and found.buffer > 1
+    assert found.resolved(model) is found
     assert set(describe(found)["init_args"]) == {"kT", "mu", "core", "buffer"}
     assert build(describe(wanted), Solver) == wanted
-    small = calibration.reference_model(model, 3 + 2 * found.buffer + 2)  # pyright: ignore
+    small = calibration.reference_model(model, 3 + 2 * found.buffer + 2)
     fields = reference_fields(small, 3.0, 3)
-    shorter = replace(found, buffer=found.buffer - 1)  # pyright: ignore[reportOptionalOperand]
+    shorter = replace(found, buffer=found.buffer - 1)
     assert density_error(found, small, fields) <= 3e-3 < density_error(shorter, small, fields)
     field = reference_fields(model, 3.0, 1)
     assert ExactForceField(model, wanted).solver == found
@@ -134,8 +135,8 @@ def test_the_caller_can_give_reference_fields():
     model = Holstein(square(12))
     wanted = DomainDiagonalization(0.2, 0.0, core=3, tolerance=3e-3)
     strong, weak = (reference_fields(model, std, 2) for std in (8.0, 0.5))
-    buffers = [wanted.resolved(model, fields).buffer for fields in (strong, weak)]
-    assert buffers[0] < buffers[1]  # pyright: ignore[reportOperatorIssue]
+    large, small = (wanted.resolved(model, fields).buffer for fields in (weak, strong))
+    assert large is not None and small is not None and small < large
 
 
 def test_a_tolerance_without_an_exact_reference_is_refused(monkeypatch):

@@ -26,6 +26,8 @@ Kinds = tuple[tuple[Block, int], ...]
 # With fewer states, dense blocks take less time than a compiler for a good number of fields, and
 # hardly more than tensor operations, of which programs need thousands.
 _WORTH_A_PROGRAM = 1024
+# The elimination of larger blocks takes minutes to write out.
+_MOST_STATES = 300
 # Programs of more rounds are long; where so many are needed, they should end by themselves.
 _MOST_ROUNDS = 8
 
@@ -129,8 +131,12 @@ def usable_stencil(hamiltonian: TightBinding, kinds: Kinds) -> Stencil | None:
     if any(rounds > _MOST_ROUNDS for _, rounds in kinds):
         return None
     stencil = find_stencil(hamiltonian)
-    if stencil is None or any(stencil_blocks(stencil, block) is None for block, _ in kinds):
+    if stencil is None:
         return None
+    for block, _ in kinds:
+        blocks = stencil_blocks(stencil, block)
+        if blocks is None or max(map(len, blocks)) * stencil.n_orbitals > _MOST_STATES:
+            return None
     return stencil
 
 

@@ -180,6 +180,7 @@ def test_programs_are_refused_where_they_do_not_hold():
     block = ((Block("ring", 1), 2),)
     assert usable_stencil(Holstein(square(4, periodic=(True, False))), block) is None
     assert usable_stencil(Holstein(square(3)), block) is None  # the block reaches around
+    assert usable_stencil(Holstein(square(22)), ((Block("ring", 9), 1),)) is None  # 361 states
     many_rounds = ((Block("ring", 0), 100),)
     assert usable_stencil(Holstein(square(6)), many_rounds) is None
 
