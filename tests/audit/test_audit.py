@@ -164,15 +164,16 @@ class TestFolder:
         assert audit_run(rough_run, n_patches=5, **SMALL) == whole
 
     def test_another_audit_in_the_same_folder_is_refused(self, rough_run, tmp_path):
-        options = SMALL | {"n_patches": 1}
-        audit_run(rough_run, tmp_path / "a", **options)  # pyright: ignore[reportArgumentType]
+        options: dict[str, Any] = SMALL | {"n_patches": 1}
+        audit_run(rough_run, tmp_path / "a", **options)
         for change in ({"seed": 1}, {"halo": 2}, {"windows": 3}):
+            other = options | cast(Any, change)
             with pytest.raises(InputError, match="holds an audit with"):
-                audit_run(rough_run, tmp_path / "a", **options | change)  # pyright: ignore
+                audit_run(rough_run, tmp_path / "a", **other)
         (tmp_path / "other").mkdir()
         (tmp_path / "other/thesis.tex").touch()
         with pytest.raises(InputError, match="other files"):
-            audit_run(rough_run, tmp_path / "other", **options)  # pyright: ignore
+            audit_run(rough_run, tmp_path / "other", **options)
 
     def test_what_a_killed_audit_has_left_half_written_is_removed(self, rough_run, tmp_path):
         (tmp_path / "a").mkdir()
@@ -251,10 +252,10 @@ def test_intervals_contain_the_error_of_all_sites_and_frames_in_at_least_nine_of
     rough, rough_run
 ):
     errors, n_audits = true_errors(rough_run, rough), 30
-    options = SMALL | {"core": 4, "n_checks": 0, "n_patches": 40}
+    options: dict[str, Any] = SMALL | {"core": 4, "n_checks": 0, "n_patches": 40}
     covered = np.zeros(3)
     for seed in range(n_audits):
-        audit = audit_run(rough_run, seed=seed, **options)  # pyright: ignore[reportArgumentType]
+        audit = audit_run(rough_run, seed=seed, **options)
         for number, window in enumerate((*audit.windows, audit.total)):
             inside = (rough_run.steps >= window.first_step) & (rough_run.steps <= window.last_step)
             covered[number] += window.mse.low <= errors[inside].mean() <= window.mse.high
