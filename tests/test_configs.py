@@ -57,7 +57,7 @@ def _init_args(path: Path) -> dict:
 
 
 def test_no_config_is_left_out():
-    folders = {"generate", "fit", "benchmark", "simulate", "campaign", "sweeps"}
+    folders = {"generate", "fit", "benchmark", "simulate", "science", "campaign", "sweeps"}
     assert {path.name for path in CONFIGS.iterdir()} == folders
     assert all(files(folder) for folder in folders)
 
@@ -77,7 +77,7 @@ def test_generate(path, tmp_path):
     LatticeDataset.open(dataset)
 
 
-@pytest.mark.parametrize("path", files("simulate"))
+@pytest.mark.parametrize("path", [*files("simulate"), *files("science")])
 def test_simulate(path, tmp_path):
     arguments = [f"--out={tmp_path / 'run'}", "--n_steps=1", "--lattice.init_args.extent=[6,6]"]
     assert cli.main(["simulate", f"--config={path}", *arguments, "--progress=false"]) == 0

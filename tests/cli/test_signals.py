@@ -28,7 +28,7 @@ def stop_in_process(number, capsys, monkeypatch, command) -> str:
         os.kill(os.getpid(), number)
         time.sleep(1)
 
-    monkeypatch.setattr("lattgnn.cli.simulate_verb._check_device", stopped)
+    monkeypatch.setattr("lattgnn.cli.simulate_verb.usable_device", stopped)
     assert cli.main(command) == 128 + number
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1

@@ -58,7 +58,7 @@ def test_the_message_about_a_small_extent_names_whose_cutoff_it_is():
         net.graph(square(2))
     with pytest.raises(ValueError, match="^the nearest-neighbor bonds of the Hamiltonian: extent"):
         _ = Holstein(small).pattern
-    with pytest.raises(ValueError, match="^the bonds of the Hamiltonian: extent"):
+    with pytest.raises(ValueError, match="^the nearest-neighbor bonds of the Hamiltonian: extent"):
         _ = Peierls(small).pattern
     with pytest.raises(ValueError, match="^extent must be"):
         small.bonds(2.0)

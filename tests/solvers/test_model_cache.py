@@ -35,7 +35,7 @@ class Tabulated(Holstein):
     [
         DomainDiagonalization(0.1, mu=0.0, core=3, buffer=1),
         GreenFunction(0.1, mu=0.0, block=0),
-        Chebyshev(0.1, mu=0.0, order=30),
+        Chebyshev(0.1, mu=0.0, order=400),
     ],
     ids=lambda solver: type(solver).__name__,
 )
