@@ -19,6 +19,7 @@ from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein
 from lattgnn.lattice import square
+from lattgnn.report.audit_report import audit_plot
 from lattgnn.run_records import RunRecord, describe_force_field
 from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization
 from tests.audit.runs import simulated
@@ -245,6 +246,16 @@ class TestRefusals:
 def test_the_result_is_json(rough_run):
     audit = audit_run(rough_run, n_patches=1, **SMALL)
     assert json.loads(json.dumps(audit.to_dict(), allow_nan=False))["total"]["n_patches"] == 2
+
+
+def test_a_very_wide_interval_does_not_hide_the_errors_in_the_picture(rough_run):
+    audit = audit_run(rough_run, n_patches=1, **SMALL)
+    first, *others = audit.windows
+    value = max(window.mse.value for window in audit.windows)
+    wide = replace(first, mse=replace(first.mse, low=first.mse.value / 2, high=1e12 * value))
+    (axes,) = audit_plot(replace(audit, windows=(wide, *others))).axes
+    low, high = axes.get_ylim()
+    assert low < first.rms.value < high == pytest.approx(10 * value**0.5)
 
 
 @pytest.mark.slow
