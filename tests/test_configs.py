@@ -7,6 +7,7 @@ from argparse import ArgumentError
 from pathlib import Path
 
 import pytest
+import xarray
 import yaml
 from jsonargparse import ArgumentParser
 
@@ -56,7 +57,7 @@ def _init_args(path: Path) -> dict:
 
 
 def test_no_config_is_left_out():
-    folders = {"generate", "fit", "benchmark", "simulate", "campaign", "sweeps"}
+    folders = {"generate", "fit", "benchmark", "simulate", "science", "campaign", "sweeps"}
     assert {path.name for path in CONFIGS.iterdir()} == folders
     assert all(files(folder) for folder in folders)
 
@@ -76,7 +77,7 @@ def test_generate(path, tmp_path):
     LatticeDataset.open(dataset)
 
 
-@pytest.mark.parametrize("path", files("simulate"))
+@pytest.mark.parametrize("path", [*files("simulate"), *files("science")])
 def test_simulate(path, tmp_path):
     arguments = [f"--out={tmp_path / 'run'}", "--n_steps=1", "--lattice.init_args.extent=[6,6]"]
     assert cli.main(["simulate", f"--config={path}", *arguments, "--progress=false"]) == 0
@@ -126,9 +127,28 @@ def test_every_model_is_understood():
 )
 def test_campaign(name, n_tasks, capsys):
     path = CONFIGS / f"campaign/{name}.yaml"
-    assert len(files("campaign")) == 5
+    assert len(files("campaign")) == 6
     assert cli.main(["campaign", f"--config={path}", "--dry_run"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{n_tasks} tasks: ")
+
+
+@pytest.mark.slow
+def test_a_search_of_tiny_fits(tmp_path, capsys):
+    pytest.importorskip("optuna")
+    config = f"--config={CONFIGS / 'campaign/search.yaml'}"
+    assert cli.main(["campaign", config, "--dry_run"]) == 0
+    assert capsys.readouterr().out == "20 trials: minimize val/all/mse\n"
+    small = ["--fit.data.lattice.init_args.extent=[6,6]", "--fit.data.batch_size=1"]
+    small += [f"--fit.data.sources={tiny_sources_of_a_fit()}", "--fit.test=false"]
+    small += ["--fit.trainer.max_epochs=2", "--fit.trainer.check_val_every_n_epoch=1"]
+    arguments = [f"--out={tmp_path}", "--n_workers=0", "--progress=false", "--search.n_trials=2"]
+    assert cli.main(["campaign", config, *arguments, *small]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("2 trials, 0 without a result; the best has val/all/mse=")
+    data = xarray.open_dataset(tmp_path / "results.nc")
+    best = float(line.partition("mse=")[2].partition(":")[0])
+    assert float(data.fit_validation_mse.min()) == pytest.approx(best, rel=1e-5)
+    assert data.n_layers.attrs["options"] == "fit.model.net.init_args.n_layers"
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from lattgnn.serialize import versions
 OPTIONAL = {
     "torch_scatter": ("scatter", "PyG's segment reductions"),
     "imageio_ffmpeg": ("movie", "movies of a quench"),
+    "optuna": ("optuna", "searches of hyperparameters"),
 }
 
 

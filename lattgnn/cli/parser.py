@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
+from lattgnn.cli.class_names import advice, kind_of, public_names
 from lattgnn.cli.messages import debugging, one_line
 from lattgnn.cli.yaml_files import install
 from lattgnn.errors import InputError, suggestion
@@ -22,6 +23,7 @@ from lattgnn.serialize import describe
 _REPLACEMENTS = (
     (r'Parser key "([^"]*)"( element \d+)?:', r"\1\2:"),
     (r"Problem with given class_path '([^']*)':", r"\1:"),
+    (r"Expected a dot import path string: ([\w.]+)", r"there is no class or function '\1'"),
     (r"Type \S+\[.*?\] expects a function or a callable class: ", ""),
     (r" - Expected a (<class 'NoneType'>|path but \S+ either not accessible or invalid)", ""),
     (r"Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors: - ", ""),
@@ -33,6 +35,7 @@ _REPLACEMENTS = (
     (r"Unexpected config:.*", "a configuration must be a YAML file with lines KEY: VALUE"),
     (r": - ", ": "),
     (r" - ", " or "),
+    (r"(there is no class or function '([\w.]+)')\. Got value: \2$", r"\1"),
 )
 
 _NO_SUBCLASS = r"Import path ([\w.]+) does not correspond to .*? of (\w+)"
@@ -90,7 +93,8 @@ class OneLineErrors:
         for action in parser._actions:
             known += [action.dest, *action.option_strings]
         prog = parser.prog.replace(" [options]", "")
-        self.exit(2, f"{prog}: error: {explain(message, known)}\n")
+        kind = kind_of(parser._actions, message)
+        self.exit(2, f"{prog}: error: {explain(message, known, kind)}\n")
         raise AssertionError("exit returned")
 
 
@@ -164,12 +168,13 @@ def bug_in_module(error: BaseException | None) -> BaseException | None:
     return None
 
 
-def explain(message: str, known: Iterable[str] = ()) -> str:
+def explain(message: str, known: Iterable[str] = (), kind: type | None = None) -> str:
     """Fold an error of jsonargparse into one line and add what was probably meant.
 
     Args:
         message: The error as jsonargparse words it.
         known: Names of the options and keys of the parser, for a correction.
+        kind: The class whose subclasses the option takes that the error is about, if there is one.
 
     Returns:
         One line: where, what, and a correction.
@@ -178,7 +183,9 @@ def explain(message: str, known: Iterable[str] = ()) -> str:
     text = message
     for pattern, replacement in _REPLACEMENTS:
         text = re.sub(pattern, replacement, text)
-    correction = _correction(message, list(known))
+    correction = None if kind is None else advice(message, kind)
+    if correction is None:
+        correction = _correction(message, list(known))
     return f"{text.strip().rstrip('.')}. {correction}" if correction else text.strip()
 
 
@@ -191,7 +198,7 @@ def _correction(message: str, known: list[str]) -> str:
             " install it."
         )
     if match := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", message):
-        return suggestion(match[2], _public_names(match[1]))
+        return suggestion(match[2], public_names(match[1]))
     if match := re.search(_NO_SUBCLASS, message):
         return _annotation_advice(*match.groups())
     if re.search(r"unrecognized arguments: \S+\.ya?ml", message):
@@ -207,8 +214,10 @@ def _correction(message: str, known: list[str]) -> str:
     if match := re.search(r"(?:Option|accept option) '([\w.]+)'", message):
         owner = _class(message)
         if owner is not None:
-            nested = _nested_option(owner, match[1])
-            return nested or suggestion(match[1], inspect.signature(owner).parameters)
+            names = inspect.signature(owner).parameters
+            if match[1] in names:  # the lattice of a Hamiltonian
+                return "Leave it out here: it has an option of its own."
+            return _nested_option(owner, match[1]) or suggestion(match[1], names)
         keys = [name for name in known if not name.startswith("-")]
         return _near(match[1], keys, "Is it in the configuration of another verb? See --help.")
     return ""
@@ -247,20 +256,8 @@ def _without_annotation(path: str) -> Any:
 
 def _near(wrong: str, known: list[str], otherwise: str) -> str:
     """The option that was probably meant. A list of all options of a verb would be too long."""
-    advice = suggestion(wrong, known)
-    return advice if advice.startswith("Did you mean") else otherwise
-
-
-def _public_names(module_path: str) -> list[str]:
-    """The names that a module exports, or the public ones that it defines."""
-    module = importlib.import_module(module_path)
-    if hasattr(module, "__all__"):
-        return sorted(module.__all__)
-    names = []
-    for name, value in vars(module).items():
-        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__:
-            names.append(name)
-    return sorted(names)
+    nearest = suggestion(wrong, [name for name in known if not name.endswith(".help")])
+    return nearest if nearest.startswith("Did you mean") else otherwise
 
 
 def _class(message: str) -> Any:

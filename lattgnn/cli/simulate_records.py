@@ -13,20 +13,21 @@ from lattgnn.dynamics.restart import FromRun
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.run_records import PROVENANCE, AnyForceField
 from lattgnn.serialize import describe, versions
+from lattgnn.spin_orders import SpinOrder
 
 
 def resolved(
     options: dict[str, Any],
     config: Mapping[str, Any],
     dtype: str,
-    origin: FromRun | None,
+    origin: FromRun | SpinOrder | None,
     checkpoint: dict[str, str] | None,
 ) -> dict[str, Any]:
     """The configuration with all that defaults, the working directory or a longer run decide."""
     options.pop("config", None)
     options["cuts"] = None  # the run can be continued by another number of processes
     options |= {"dtype": dtype, "save": config["save"], "out": str(Path(options["out"]).resolve())}
-    if origin is not None:
+    if isinstance(origin, FromRun):
         options["initial"]["from"] = str(origin)
     if checkpoint is not None:
         is_name = checkpoint["name"] == Path(checkpoint["path"]).stem

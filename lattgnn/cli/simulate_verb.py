@@ -34,6 +34,7 @@ from lattgnn.lattice import Lattice
 from lattgnn.patch_forces import domain_force_field
 from lattgnn.pretrained import find_checkpoint
 from lattgnn.run_records import CONFIG, PROVENANCE, AnyForceField, describe_force_field
+from lattgnn.spin_orders import SpinOrder
 
 PerComponent = float | tuple[float, ...]
 
@@ -64,7 +65,13 @@ def _simulate(argv: Sequence[str], processes: Processes | None) -> None:
         initial["device"] = _own_device(initial["device"])
     usable_device(initial["device"])
     origin = initial.pop("from")
-    initial["origin"] = None if origin is None else FromRun.parse(origin).resolved()
+    order = initial.pop("order")
+    if origin is not None and order is not None:
+        raise InputError(
+            f"initial must have only one of from and order, got both, from={origin!r}. Leave one"
+            " out."
+        )
+    initial["origin"] = order if origin is None else FromRun.parse(origin).resolved()
     n_threads, dtype = options.pop("threads"), options.pop("dtype")
     chosen = options.pop("force_field")
     checkpoint = _checkpoint(chosen["checkpoint"], chosen.pop("sha256"))
@@ -146,6 +153,11 @@ def simulate_parser() -> Parser:
         help="start from a frame of another run, RUN or RUN:FRAME, the last one by default",
     )
     parser.add_argument(
+        "--initial.order",
+        type=SpinOrder | None,
+        help="start from a perfect magnetic order, such as lattgnn.spin_orders.tetrahedral",
+    )
+    parser.add_argument(
         "--device",
         type=str | None,
         help="device of the forces and the state, such as cuda; default: initial.device",
@@ -188,9 +200,9 @@ def start(
     momentum_std: PerComponent | None = None,
     dtype: torch.dtype = torch.float64,
     device: str = "cpu",
-    origin: FromRun | None = None,
+    origin: FromRun | SpinOrder | None = None,
 ) -> dynamics.State:
-    """Make the initial state: Gaussian fields, spins uniform on the sphere, or a frame of a run.
+    """Make the initial state: random fields or spins, a perfect order, or a frame of a run.
 
     Args:
         force_field: The force field, whose model decides.
@@ -201,13 +213,14 @@ def start(
             component. Default: 0, or the momenta of the run to start from.
         dtype: Precision of the state.
         device: Device of the state.
-        origin: A frame of another run to start from.
+        origin: A frame of another run, or a perfect magnetic order, to start from.
 
     Returns:
         The state.
 
     Raises:
-        InputError: If field_std or momentum_std is given for spins, or field_std with a frame.
+        InputError: If field_std or momentum_std is given for spins, field_std with a frame, or an
+            order for another field than spins.
     """
     is_spin = force_field.hamiltonian.field_type.is_spin
     if is_spin and (field_std or momentum_std):
@@ -215,7 +228,12 @@ def start(
             f"initial must have neither field_std nor momentum_std for spins, got {field_std!r} "
             f"and {momentum_std!r}. Leave them out."
         )
-    if origin is not None:
+    order = origin if isinstance(origin, SpinOrder) else None
+    if order is not None and not is_spin:
+        raise InputError(
+            "initial.order needs a field of spins, but the model has another field. Leave it out."
+        )
+    if isinstance(origin, FromRun):
         if field_std:
             raise InputError(
                 f"initial.field_std must not be given with initial.from, got {field_std!r}: the "
@@ -226,7 +244,7 @@ def start(
         )
     n_replicas = 1 if n_replicas is None else n_replicas
     if is_spin:
-        return dynamics.initial_spins(force_field, seed, n_replicas, dtype, device)
+        return dynamics.initial_spins(force_field, seed, n_replicas, dtype, device, order)
     return dynamics.initial_state(
         force_field, seed, n_replicas, field_std or 0.0, momentum_std or 0.0, dtype, device
     )

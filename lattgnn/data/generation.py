@@ -18,16 +18,9 @@ import numpy as np
 
 from lattgnn.checks import CheckResult, check_model, check_symmetry, require_valid
 from lattgnn.data.code_identity import CODE, code_identity, made_by_other_code
-from lattgnn.data.dataset import (
-    FORMAT_VERSION,
-    MANIFEST,
-    LatticeDataset,
-    Record,
-    read_record,
-    remove_leftovers,
-    write_part,
-)
+from lattgnn.data.dataset import FORMAT_VERSION, LatticeDataset
 from lattgnn.data.label_check import check_labels
+from lattgnn.data.parts import MANIFEST, Record, read_record, remove_leftovers, write_part
 from lattgnn.data.quenches import source_identity
 from lattgnn.data.shared_fields import warn_of_shared_fields
 from lattgnn.data.sources import Source

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from lattgnn.data.dataset import Record, read_frames
+from lattgnn.data.parts import Record, read_frames
 from lattgnn.data.workers import threads
 from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lattgnn.data.dataset import MANIFEST, LatticeDataset
+from lattgnn.data.dataset import LatticeDataset
+from lattgnn.data.parts import MANIFEST
 
 _SAME = ("lattice", "hamiltonian", "solver")
 """Entries of a configuration without which fields of equal seeds have other labels."""

@@ -1,4 +1,4 @@
-"""Initial states: Gaussian fields and momenta, and spins uniform on the sphere."""
+"""Initial states: Gaussian fields and momenta, random spins, and perfect magnetic orders."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lattgnn.dynamics.philox import INITIAL_FIELD, INITIAL_MOMENTUM, noise
 from lattgnn.dynamics.state import ForceField, State, check_spins, evaluate
 from lattgnn.errors import InputError, check_number
 from lattgnn.memory import require_memory
+from lattgnn.spin_orders import SpinOrder
 
 
 def thermal_momentum_std(mass: float, kT: float) -> float:
@@ -76,8 +77,9 @@ def initial_spins(
     n_replicas: int = 1,
     dtype: torch.dtype = torch.float64,
     device: str | torch.device = "cpu",
+    order: SpinOrder | None = None,
 ) -> State:
-    """Make a state of independent spins, uniform on the unit sphere (infinite temperature).
+    """Make a state of independent spins, uniform on the unit sphere, or of a perfect order.
 
     Args:
         force_field: Force field, evaluated once.
@@ -85,15 +87,24 @@ def initial_spins(
         n_replicas: Number of independent replicas.
         dtype: Precision of the state. The random numbers are the same in every precision.
         device: Device of the state.
+        order: The spins of all replicas. Default: random ones (infinite temperature).
 
     Returns:
         The state at step 0.
 
     Raises:
-        InputError: If n_replicas is below 1, or the field is not [n_sites, 3].
+        InputError: If n_replicas is below 1, the field is not [n_sites, 3], or the order does not
+            fit on the lattice.
     """
     shape = _batch_shape(force_field, n_replicas)
     check_spins(shape)
+    if order is not None:
+        spins = torch.from_numpy(order.spins(force_field.lattice)).expand(n_replicas, -1, -1)
+        domain = getattr(force_field, "domain", None)
+        # In many processes, the field is that of one block.
+        part = spins if domain is None else torch.from_numpy(domain.part_of(spins.numpy()))
+        start = part.to(usable_device(device), dtype, copy=True)
+        return _evaluated(force_field, start, torch.zeros_like(start), seed)
     vectors = noise(seed, 0, shape, INITIAL_FIELD, first_site=_first_site(force_field))
     # The direction of a Gaussian vector is uniform on the sphere.
     start = normalize(vectors, dim=-1).to(usable_device(device), dtype)

@@ -98,11 +98,22 @@ def audit_plot(audit: Audit) -> Figure:
             error = np.sqrt(window.reference_mse)
             axes.plot([first, last], [error] * 2, color=FAINT, linestyle="--", label=label)
     axes.set(xscale="log", yscale="log", xlabel=TIME, ylabel=r"rms error of the force")
+    axes.set_ylim(*_limits(axes.get_ylim(), audit))
     plain_log_ticks(axes)
     plain_log_ticks(axes, "x")
     if shows_reference:
         axes.legend()
     return figure
+
+
+def _limits(limits: tuple[float, float], audit: Audit) -> tuple[float, float]:
+    """Limits of the axis that cut intervals more than 10 times above all errors.
+
+    An interval from few patches can be so wide that nothing else would be seen.
+    """
+    low, high = limits
+    largest = max(window.rms.value for window in audit.windows)
+    return (low, min(high, 10 * largest)) if largest > 0 else limits
 
 
 def write_audit_report(audit: Audit, run: Trajectory, out: str | Path) -> None:
@@ -117,7 +128,7 @@ def write_audit_report(audit: Audit, run: Trajectory, out: str | Path) -> None:
     save_figures({"errors": figure}, out)
     sections = [
         Section("Errors", _ERRORS, Table(COLUMNS, _rows(audit), reference_text(audit))),
-        Section("Errors against time", "", figure),
+        Section("Errors against time", _PICTURE, figure),
         Section("Worst sites", _WORST, _worst_table(audit)),
     ]
     components = _component_table(audit)
@@ -145,6 +156,7 @@ _ERRORS = (
     "“Of rms force” is the ratio to the rms of the total force, R² that of the total force, and "
     "“reference” the estimated rms error of the reference itself."
 )
+_PICTURE = "An interval without a cap ends outside the picture; its end is in the table."
 _WORST = "The sites with the largest errors among those that were drawn. Forces are electronic."
 
 

@@ -17,7 +17,7 @@ from lattgnn.report.plots import curves_plot
 from lattgnn.report.quench_arrays import write_dataset
 from lattgnn.report.quench_numbers import with_error
 from lattgnn.report.scan_plots import ScanCurve, scan_plot
-from lattgnn.report.style import save_figures
+from lattgnn.report.style import COLORS, save_figures
 
 Array = np.ndarray
 # Numbers against the scanned parameter: name in metrics.json, and label of the axis.
@@ -140,6 +140,9 @@ def _scan_figures(rows: Sequence[ScanPoint], main: str | None) -> dict[str, Figu
             number = row.number(key)
             if number is not None:
                 groups[row.name(without=main)].append((float(row.labels[main]), *number))
+        # More curves than colors, each of one point: those of a search of several parameters.
+        if len(COLORS) < len(groups) == len(rows):
+            continue
         if any(groups.values()):
             curves = {name: _scan_curve(entries) for name, entries in groups.items()}
             guide = 0.5 if key.startswith(("growth", "last_slope")) else None

@@ -229,6 +229,8 @@ def time_series(
         mean_and_band(axes, times[shown], values[shown], color, name)
     axes.set(xlabel=TIME, ylabel=label, xscale="log" if log_time else "linear")
     axes.margins(x=0.02)
+    if log_time:
+        plain_log_ticks(axes, "x")
     axes.legend()
     return figure
 

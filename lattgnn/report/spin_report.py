@@ -80,6 +80,8 @@ SERIES = (
     *("topological_charge", "vortices", "skyrmions", "skyrmion_radius", "effective_arms"),
     "chirality_length",
 )
+# Without a field or spin–orbit coupling both signs are equally likely, so replicas would cancel.
+EITHER_SIGN = ("scalar_chirality", "topological_charge")
 
 
 def analyze_spin_runs(
@@ -117,7 +119,7 @@ def spin_metrics(result: SpinAnalysis | None) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     for name in SERIES:
         values = _series(result, name)[-1]
-        if name == "scalar_chirality":  # the two signs are equally likely
+        if name in EITHER_SIGN:
             values = np.abs(values)
         # The length of a domain that fills the lattice is not known.
         metrics |= mean_and_error(f"final_{name}", np.where(np.isinf(values), np.nan, values))
@@ -209,7 +211,8 @@ def spin_sections(result: SpinAnalysis | None, figures: dict[str, Figure]) -> li
         rows.append((f"weight at Q = ({place}) π/a", weight, "1", DEFINITIONS["arm_weight"][1]))
     caption = (
         "Values are means over replicas in the last frame ± standard error over replicas; of the "
-        "scalar chirality, the mean of its modulus. A dash means that the number does not exist. "
+        "scalar chirality and the topological charge, the means of their moduli. A dash means that "
+        "the number does not exist. "
         "S_1, S_2, S_3 are the spins at the corners of a triangle, counterclockwise."
     )
     table = Table(("quantity", "value", "unit", "definition"), rows, caption)
@@ -237,8 +240,8 @@ def _curves(result: SpinAnalysis) -> dict[str, Figure]:
     arms = {rf"$Q_{n + 1}$": result.arm_weights[..., n] for n in range(len(result.wavevectors))}
     figures["waves"] = time_series(times, arms, "share of a wave")
     if np.abs(result.topological_charge).max() > 0.5:
-        charge = {"of the whole lattice": result.topological_charge}
-        figures["topological_charge"] = time_series(times, charge, "topological charge")
+        charge = {"of the whole lattice": np.abs(result.topological_charge)}
+        figures["topological_charge"] = time_series(times, charge, "|topological charge|")
     length, side = result.chirality_length, shortest_side(result.lattice)
     drawn = np.where(length < side, length, np.nan)
     if np.isfinite(drawn[times > 0]).all(axis=1).any():

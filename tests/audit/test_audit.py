@@ -19,6 +19,7 @@ from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein
 from lattgnn.lattice import square
+from lattgnn.report.audit_report import audit_plot
 from lattgnn.run_records import RunRecord, describe_force_field
 from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization
 from tests.audit.runs import simulated
@@ -164,15 +165,16 @@ class TestFolder:
         assert audit_run(rough_run, n_patches=5, **SMALL) == whole
 
     def test_another_audit_in_the_same_folder_is_refused(self, rough_run, tmp_path):
-        options = SMALL | {"n_patches": 1}
-        audit_run(rough_run, tmp_path / "a", **options)  # pyright: ignore[reportArgumentType]
+        options: dict[str, Any] = SMALL | {"n_patches": 1}
+        audit_run(rough_run, tmp_path / "a", **options)
         for change in ({"seed": 1}, {"halo": 2}, {"windows": 3}):
+            other = options | cast(Any, change)
             with pytest.raises(InputError, match="holds an audit with"):
-                audit_run(rough_run, tmp_path / "a", **options | change)  # pyright: ignore
+                audit_run(rough_run, tmp_path / "a", **other)
         (tmp_path / "other").mkdir()
         (tmp_path / "other/thesis.tex").touch()
         with pytest.raises(InputError, match="other files"):
-            audit_run(rough_run, tmp_path / "other", **options)  # pyright: ignore
+            audit_run(rough_run, tmp_path / "other", **options)
 
     def test_what_a_killed_audit_has_left_half_written_is_removed(self, rough_run, tmp_path):
         (tmp_path / "a").mkdir()
@@ -246,15 +248,25 @@ def test_the_result_is_json(rough_run):
     assert json.loads(json.dumps(audit.to_dict(), allow_nan=False))["total"]["n_patches"] == 2
 
 
+def test_a_very_wide_interval_does_not_hide_the_errors_in_the_picture(rough_run):
+    audit = audit_run(rough_run, n_patches=1, **SMALL)
+    first, *others = audit.windows
+    value = max(window.mse.value for window in audit.windows)
+    wide = replace(first, mse=replace(first.mse, low=first.mse.value / 2, high=1e12 * value))
+    (axes,) = audit_plot(replace(audit, windows=(wide, *others))).axes
+    low, high = axes.get_ylim()
+    assert low < first.rms.value < high == pytest.approx(10 * value**0.5)
+
+
 @pytest.mark.slow
 def test_intervals_contain_the_error_of_all_sites_and_frames_in_at_least_nine_of_ten_audits(
     rough, rough_run
 ):
     errors, n_audits = true_errors(rough_run, rough), 30
-    options = SMALL | {"core": 4, "n_checks": 0, "n_patches": 40}
+    options: dict[str, Any] = SMALL | {"core": 4, "n_checks": 0, "n_patches": 40}
     covered = np.zeros(3)
     for seed in range(n_audits):
-        audit = audit_run(rough_run, seed=seed, **options)  # pyright: ignore[reportArgumentType]
+        audit = audit_run(rough_run, seed=seed, **options)
         for number, window in enumerate((*audit.windows, audit.total)):
             inside = (rough_run.steps >= window.first_step) & (rough_run.steps <= window.last_step)
             covered[number] += window.mse.low <= errors[inside].mean() <= window.mse.high

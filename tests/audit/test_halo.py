@@ -42,7 +42,9 @@ def test_the_margin_of_a_green_function_holds_all_that_it_sees(lattice, rng):
     model = Holstein(lattice)
     field = 3 * torch.randn(lattice.n_sites, generator=rng, dtype=torch.float64)
     _, right = ExactForceField(model, solver)(field)
-    shape = PatchShape.of(lattice, 2, solver_reach(solver, model))  # pyright: ignore
+    reach = solver_reach(solver, model)
+    assert reach is not None
+    shape = PatchShape.of(lattice, 2, reach)
     assert not shape.is_whole
     patch = shape.cut((5, 3))
     _, found = ExactForceField(Holstein(shape.patch_lattice), solver)(field[patch.sites])

@@ -105,12 +105,15 @@ def test_only_a_harmonic_scalar_field_has_a_linear_classical_force():
 class OwnForce(Holstein):
     """A class whose classical force is not told by `stiffness`."""
 
-    stiffness = None  # pyright: ignore[reportAssignmentType]
     force: Any
 
     def __init__(self, lattice, force):
         super().__init__(lattice)
         object.__setattr__(self, "force", force)
+
+    @property
+    def stiffness(self) -> Any:
+        return None
 
     def classical_forces(self, field):
         return self.force(field)

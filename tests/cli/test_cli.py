@@ -83,6 +83,18 @@ def test_version(capsys):
     ("changes", "parts"),
     [
         (["--force_field.hamiltonian=lattgnn.hamiltonians.Holstien"], ["Did you mean 'Holstein'?"]),
+        (["--force_field.solver=GreenFunktion"], ["Did you mean 'lattgnn.solvers.GreenFunction'?"]),
+        (
+            ["--force_field.solver=lattgnn.solvers.Exact"],
+            ["Use one of Chebyshev, DomainDiagonalization, ExactDiagonalization, Green"],
+        ),
+        (
+            ["--force_field.hamiltonian=lattgnn.solvers.GreenFunction"],
+            ["Use one of ClassicalMagnet, DoubleExchange, Holstein, ", " of lattgnn.hamiltonians."],
+        ),
+        (["--force_field.hamiltonian.lattice=4"], ["Leave it out here: it has an option of its"]),
+        (["--lattice=sqare"], ["Did you mean 'lattgnn.lattice.square'?"]),
+        (["--lattice=lattgnn.lattice.Unitcel"], ["Use one of Lattice, brick_wall, chain, "]),
         (["--force_field.hamiltonian.init_args.gg=3"], ["force_field.hamiltonian", "'gg'"]),
         (["--integrator=lattgnn.lattice.square"], ["integrator", "square"]),
         (["--lattice.init_args.extent=[0,6]"], ["extent"]),

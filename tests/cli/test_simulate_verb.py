@@ -20,6 +20,7 @@ from lattgnn.native import library
 from lattgnn.pretrained import pretrained_path
 from lattgnn.run_records import describe_force_field
 from lattgnn.solvers import ExactDiagonalization
+from lattgnn.spin_orders import tetrahedral
 
 QUENCH = {
     "lattice": {"class_path": "lattgnn.lattice.square", "init_args": {"extent": [4, 4]}},
@@ -54,6 +55,7 @@ SPINS = {
     },
     "initial": {"seed": 1},
 }
+TETRAHEDRAL = "--initial.order=lattgnn.spin_orders.tetrahedral"
 VECTORS = {
     "force_field": {
         "hamiltonian": {"class_path": "lattgnn.hamiltonians.JahnTeller"},
@@ -213,6 +215,20 @@ def test_a_run_starts_from_a_frame_of_another_one(simulate) -> None:
     assert same_numbers("six", "seven")
 
 
+def test_a_run_starts_from_a_perfect_order(simulate) -> None:
+    magnet = QUENCH | SPINS | {"n_steps": 1}
+    magnet["lattice"] = {
+        "class_path": "lattgnn.lattice.triangular",
+        "init_args": {"extent": [4, 4]},
+    }
+    assert simulate(magnet, TETRAHEDRAL, "--initial.n_replicas=2", "--out=a") == 0
+    run = Trajectory.open("a")
+    assert np.array_equal(run.fields[0], np.stack([tetrahedral().spins(run.lattice)] * 2))
+    assert not np.array_equal(run.fields[1, 0], run.fields[1, 1])  # each has noise of its own
+    assert simulate("a/config.yaml", "--out=b") == 0
+    assert same_numbers("a", "b")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -223,6 +239,8 @@ def test_a_run_starts_from_a_frame_of_another_one(simulate) -> None:
         (["--initial.from=a", "--initial.n_replicas=3"], "multiple of the 2 replicas"),
         (["--initial.from=a", "--initial.field_std=1"], "field_std must not be given"),
         (["--initial.from=a", "--lattice.init_args.extent=[6,6]"], "lattice and field must be"),
+        (["--initial.from=a", TETRAHEDRAL], "only one of from and order"),
+        ([TETRAHEDRAL], "order needs a field of spins"),
         (["--initial.field_std=[1.0,2.0]"], "field_std has 2 numbers, one for each component"),
         (["--integrator.init_args.mass=[1.0,2.0]"], "mass has 2 numbers, one for each component"),
     ],

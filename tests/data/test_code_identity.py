@@ -11,7 +11,7 @@ import pytest
 
 from lattgnn.data import LatticeDataset, RandomFields, dataset_config, generate
 from lattgnn.data.code_identity import code_identity
-from lattgnn.data.dataset import read_frames, read_record, write_part
+from lattgnn.data.parts import read_frames, read_record, write_part
 from lattgnn.dynamics import VerletLangevin
 from lattgnn.errors import InputError
 from lattgnn.hamiltonians import Holstein

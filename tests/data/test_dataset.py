@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lattgnn.data import WINDOW_NAMES, LatticeDataset, dataset_config, window_index
-from lattgnn.data.dataset import write_part
+from lattgnn.data.parts import write_part
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
 

@@ -32,8 +32,9 @@ class Trial(Solver):
         return self.solve_from(hamiltonian, field, None)
 
     def solve_from(self, hamiltonian, field, mu):
+        assert self.filling is not None
         GUESSES.append(mu)
-        n_electrons, states = self.filling * hamiltonian.n_states, []  # pyright: ignore
+        n_electrons, states = self.filling * hamiltonian.n_states, []
         for number, one in enumerate(field):
             levels = np.linalg.eigvalsh(hamiltonian.matrix(one).numpy())
             guess, width = (0.0, 1.0) if mu is None else (float(mu[number]), 0.01)

@@ -41,7 +41,8 @@ def parts_and_whole(lattice, dtype, rng, batch=10):
         for block in net.blocks:
             y = block(y, graph, residual=True, first_order=first_order)
         y = net.readout(y, graph, first_order=first_order)
-        sum((k + 1) * part.square().sum() for k, part in enumerate(y)).backward()  # pyright: ignore
+        squares = [(k + 1) * part.square().sum() for k, part in enumerate(y)]
+        torch.stack(squares).sum().backward()
         gradients = [cast(torch.Tensor, tensor.grad) for tensor in (*x, *net.parameters())]
         found.append([part.detach() for part in y] + [gradient.clone() for gradient in gradients])
     return found

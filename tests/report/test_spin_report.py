@@ -7,11 +7,17 @@ import pytest
 import xarray
 from PIL import Image
 
+from lattgnn.analysis import analyze_spins
 from lattgnn.dynamics import Trajectory
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice, chain, kagome, triangular
 from lattgnn.report import spin_colors, spin_panel, write_quench_report, write_spin_movie
-from lattgnn.report.spin_report import DEFINITIONS, analyze_spin_runs, spin_figures
+from lattgnn.report.spin_report import (
+    DEFINITIONS,
+    analyze_spin_runs,
+    spin_figures,
+    spin_metrics,
+)
 from lattgnn.report.style import figure_png
 from lattgnn.spin_orders import Spiral, tetrahedral
 
@@ -52,6 +58,16 @@ def test_magnetic_numbers_of_a_run():
     figures = spin_figures(run, result)
     names = {"spins", "chirality", "charge_density", "magnetic_order", "waves", "chirality_length"}
     assert names <= set(figures)
+
+
+def test_replicas_of_opposite_chirality_do_not_cancel():
+    lattice = triangular(4)
+    spins = np.stack([tetrahedral(1).spins(lattice), tetrahedral(-1).spins(lattice)])
+    metrics = spin_metrics(analyze_spins(np.zeros(1), spins[None], lattice))
+    # A magnetic cell of four sites has the charge 2, and each triangle the chirality 4/(3√3).
+    assert metrics["final_topological_charge"] == pytest.approx(8, abs=1e-9)
+    assert metrics["final_scalar_chirality"] == pytest.approx(4 / 27**0.5, abs=1e-9)
+    assert metrics["final_topological_charge_error"] == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.slow

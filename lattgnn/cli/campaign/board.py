@@ -19,6 +19,9 @@ class Board:
     Args:
         verbs: Verb of each task, by its name.
         done: Names of the tasks that were finished before.
+
+    Attributes:
+        coming: Number of tasks of each verb that are not known yet: those of later trials.
     """
 
     def __init__(self, verbs: Mapping[str, str], done: Iterable[str]) -> None:
@@ -29,10 +32,24 @@ class Board:
         self.verbs = verbs
         self.states = dict.fromkeys(verbs, "waiting") | dict.fromkeys(done, "done")
         self.n_workers = 1
+        self.coming: Counter[str] = Counter()
         self._seconds: dict[str, list[float]] = {verb: [] for verb in verbs.values()}
         self._in_lines, self._last_line = False, time.monotonic()
         # The stream of now: tasks in this process redirect stderr into their logs.
         self.console = Console(file=sys.stderr)
+
+    def add(self, name: str, verb: str, done: bool) -> None:
+        """Add a task.
+
+        Args:
+            name: Its name.
+            verb: Its verb.
+            done: Whether it was finished before.
+        """
+        # New mappings, because another thread may be drawing the table of the old ones.
+        self._seconds = {verb: [], **self._seconds}
+        self.verbs = {**self.verbs, name: verb}
+        self.states = self.states | {name: "done" if done else "waiting"}
 
     def start(self, name: str) -> None:
         """Note that a task has begun."""
@@ -64,9 +81,10 @@ class Board:
     def seconds_left(self) -> float | None:
         """Time to the end: mean time of a task of each verb; None before one has finished."""
         total = 0.0
-        for verb, n in Counter(
+        left = Counter(
             self.verbs[name] for name, s in self.states.items() if s in ("running", "waiting")
-        ).items():
+        )
+        for verb, n in (left + self.coming).items():
             times = self._seconds[verb]
             if not times:
                 return None

@@ -33,22 +33,47 @@ class Plan:
 
     Attributes:
         out: Folder of the campaign.
+        stages: Base configurations by stage.
         parameters: Options that each scanned parameter sets, by its name.
+        n_seeds: Number of seeds of each point.
+        seed_options: The options that a seed sets.
+        modules: Modules that every task imports.
         points: The points of the scan.
         labels: Label of every parameter at each point; a parameter that a grid leaves out has the
             value of the base configuration, or the label "base".
-        n_seeds: Number of seeds of each point.
         tasks: The tasks by name; a task comes after those that it needs.
         runs: Names of the tasks of a stage, by stage, number of the point, and seed.
     """
 
     out: Path
+    stages: Mapping[str, Config]
     parameters: Mapping[str, Sequence[str]]
-    points: Sequence[Point]
-    labels: Sequence[Mapping[str, float | str]]
     n_seeds: int
+    seed_options: Sequence[str]
+    modules: tuple[str, ...] = ()
+    points: list[Point] = field(default_factory=list)
+    labels: list[Mapping[str, float | str]] = field(default_factory=list)
     tasks: dict[str, Task] = field(default_factory=dict)
     runs: dict[tuple[str, int, int], str] = field(default_factory=dict)
+
+    def add(self, point: Point) -> None:
+        """Add a point with the tasks of all its seeds.
+
+        Args:
+            point: The point, which the plan must not have yet.
+
+        Raises:
+            InputError: If an option cannot be set.
+        """
+        number = len(self.points)
+        labels = {}
+        for name, options in self.parameters.items():
+            base = _base_label(get_option(self.stages, options[0]))
+            labels[name] = point.labels.get(name, base)
+        self.points.append(point)
+        self.labels.append(labels)
+        for seed in range(self.n_seeds):
+            _Chain(self, number, seed, _options_of(self, point, seed)).add()
 
 
 def make_plan(
@@ -58,6 +83,7 @@ def make_plan(
     n_seeds: int,
     seed_options: Sequence[str] | None,
     out: Path,
+    modules: Sequence[str] = (),
 ) -> Plan:
     """List the tasks of a campaign.
 
@@ -68,35 +94,53 @@ def make_plan(
         n_seeds: Number of seeds of each point, from 0.
         seed_options: The options that a seed sets. Default: the seed of the last stage.
         out: Folder of the campaign.
+        modules: Modules that every task imports.
 
     Raises:
         InputError: If the scan is not valid, or an option cannot be set.
     """
-    check_number("n_seeds", n_seeds, 1)
     grids = [scan] if isinstance(scan, Mapping) else list(scan)
     options = read_parameters(parameters, grids)
-    found = points(grids, list(options))
-    if seed_options is None:
-        seed_options = [next(o for stage, o in _SEEDS.items() if stage in stages)]
-    base = {name: _base_label(get_option(stages, options[name][0])) for name in options}
-    labels = [{name: point.labels.get(name, base[name]) for name in options} for point in found]
-    plan = Plan(out, options, found, labels, n_seeds)
-    for number, point in enumerate(found):
-        for seed in range(n_seeds):
-            chosen = _options_of(stages, plan, point, seed, seed_options)
-            _Chain(plan, number, seed, seed_options, chosen).add()
+    plan = empty_plan(stages, options, n_seeds, seed_options, out, modules)
+    for point in points(grids, list(options)):
+        plan.add(point)
     return plan
 
 
-def _options_of(
-    stages: Mapping[str, Config], plan: Plan, point: Point, seed: int, seed_options: Sequence[str]
-) -> dict[str, Config]:
+def empty_plan(
+    stages: Mapping[str, Config],
+    options: Mapping[str, Sequence[str]],
+    n_seeds: int,
+    seed_options: Sequence[str] | None,
+    out: Path,
+    modules: Sequence[str] = (),
+) -> Plan:
+    """A plan without points.
+
+    Args:
+        stages: Base configurations by stage.
+        options: Options that each parameter sets, by its name.
+        n_seeds: Number of seeds of each point, from 0.
+        seed_options: The options that a seed sets. Default: the seed of the last stage.
+        out: Folder of the campaign.
+        modules: Modules that every task imports.
+
+    Raises:
+        InputError: If the number of seeds is not valid.
+    """
+    check_number("n_seeds", n_seeds, 1)
+    if seed_options is None:
+        seed_options = [next(o for stage, o in _SEEDS.items() if stage in stages)]
+    return Plan(out, stages, options, n_seeds, seed_options, tuple(modules))
+
+
+def _options_of(plan: Plan, point: Point, seed: int) -> dict[str, Config]:
     """The configurations of one point and seed."""
-    chosen = copy.deepcopy(dict(stages))
+    chosen = copy.deepcopy(dict(plan.stages))
     for name, value in point.values.items():
         for option in plan.parameters[name]:
             set_option(chosen, option, value)
-    for option in seed_options:
+    for option in plan.seed_options:
         set_option(chosen, option, seed)
     return chosen
 
@@ -125,7 +169,6 @@ class _Chain:
     plan: Plan
     number: int
     seed: int
-    seed_options: Sequence[str]
     stages: dict[str, Config]
 
     def add(self) -> None:
@@ -189,7 +232,9 @@ class _Chain:
             raise InputError(
                 f"two tasks would have the name {name!r}. Give their values other names."
             )
-        self.plan.tasks[name] = Task(name, verb, config, self.plan.out, tuple(needs))
+        modules, directory = self.plan.modules, Path.cwd()
+        task = Task(name, verb, config, self.plan.out, tuple(needs), modules, directory)
+        self.plan.tasks[name] = task
         self.plan.runs[verb, self.number, self.seed] = name
         return name
 
@@ -202,7 +247,7 @@ class _Chain:
             if any(option.startswith(prefixes) for option in options)
         ]
         parts = [verb, self.plan.points[self.number].name(acting)]
-        if seeded and any(option.startswith(prefixes) for option in self.seed_options):
+        if seeded and any(option.startswith(prefixes) for option in self.plan.seed_options):
             parts.append(f"seed-{self.seed}")
         parts = [part for part in parts if part]
         return "/".join(parts if len(parts) > 1 else [verb, without])

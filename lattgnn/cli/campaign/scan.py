@@ -34,7 +34,7 @@ class Point:
 
 
 def read_parameters(
-    parameters: Mapping[str, Any] | None, grids: Sequence[Grid]
+    parameters: Mapping[str, Any] | None, grids: Sequence[Grid], where: str = "scan"
 ) -> dict[str, list[str]]:
     """The options that each scanned parameter sets; parameters without values are left out.
 
@@ -42,6 +42,7 @@ def read_parameters(
         parameters: Option, or list of options, by the name of the parameter.
         grids: The grids. A key that is no name of a parameter is a dotted option itself, and its
             last part becomes the name.
+        where: The key of the configuration that has the grids, for messages.
 
     Returns:
         Lists of options by name.
@@ -52,19 +53,19 @@ def read_parameters(
     found: dict[str, list[str]] = {}
     for name, options in (parameters or {}).items():
         found[name] = [options] if isinstance(options, str) else list(options)
-    used = [_short(key) for key in _keys(grids)]
+    used = [short_name(key) for key in _keys(grids)]
     for key in _keys(grids):
-        name = _short(key)
+        name = short_name(key)
         if key in found:
             continue
         if "." not in key:
             raise InputError(
-                f"scan: {key!r} must be a parameter or a dotted option of a stage, such as "
+                f"{where}: {key!r} must be a parameter or a dotted option of a stage, such as "
                 f"simulate.integrator.init_args.kT. {suggestion(key, found)}"
             )
         if name in found and found[name] != [key]:
             raise InputError(
-                f"scan: {key!r} and {found[name][0]!r} would both be called {name!r}. Name them "
+                f"{where}: {key!r} and {found[name][0]!r} would both be called {name!r}. Name them "
                 f"under `parameters`, such as my_{name}: {key}."
             )
         found[name] = [key]
@@ -95,7 +96,7 @@ def points(grids: Sequence[Grid], order: Sequence[str]) -> list[Point]:
     """
     found: dict[str, Point] = {}
     for grid in grids or [{}]:
-        axes = [_axis(key, values) for key, values in grid.items()]
+        axes = [axis(key, values) for key, values in grid.items()]
         for combination in itertools.product(*axes):
             entries: dict[str, tuple[Any, float | str]] = {}
             for part in combination:
@@ -109,26 +110,37 @@ def points(grids: Sequence[Grid], order: Sequence[str]) -> list[Point]:
     return list(found.values())
 
 
-def _axis(key: str, values: Any) -> list[dict[str, tuple[Any, float | str]]]:
-    """What one key of a grid sets: for each of its values, value and label by name."""
+def axis(key: str, values: Any, where: str = "scan") -> list[dict[str, tuple[Any, float | str]]]:
+    """What one key of a grid sets: for each of its values, value and label by name.
+
+    Args:
+        key: A parameter or dotted option, or several that go together.
+        values: A list of values, or a mapping of names to values.
+        where: The key of the configuration that has the grid, for messages.
+
+    Raises:
+        InputError: If there are no values, or one comes twice.
+    """
     if not isinstance(values, list | dict) or not values:
-        raise InputError(f"scan: {key} must have a list of values, got {values!r}. Use [{values}].")
-    names = [_short(part) for part in _split(key)]
+        raise InputError(
+            f"{where}: {key} must have a list of values, got {values!r}. Use [{values}]."
+        )
+    names = [short_name(part) for part in _split(key)]
     if len(names) == 1:
         pairs = values.items() if isinstance(values, dict) else [(label(v), v) for v in values]
-        axis = [{names[0]: (value, name)} for name, value in pairs]
+        found = [{names[0]: (value, name)} for name, value in pairs]
     else:
-        axis = []
+        found = []
         for row in values:
             if not isinstance(row, list) or len(row) != len(names):
                 raise InputError(
-                    f"scan: {key!r} must have lists of {len(names)} values each, got {row!r}."
+                    f"{where}: {key!r} must have lists of {len(names)} values each, got {row!r}."
                 )
-            axis.append({n: (value, label(value)) for n, value in zip(names, row, strict=True)})
-    shown = [tuple(name for _, name in entry.values()) for entry in axis]
+            found.append({n: (value, label(value)) for n, value in zip(names, row, strict=True)})
+    shown = [tuple(name for _, name in entry.values()) for entry in found]
     if len(set(map(str, shown))) < len(shown):
-        raise InputError(f"scan: {key} has a value twice, got {values!r}. Remove one of them.")
-    return axis
+        raise InputError(f"{where}: {key} has a value twice, got {values!r}. Remove one of them.")
+    return found
 
 
 def label(value: Any) -> float | str:
@@ -173,5 +185,10 @@ def _split(key: str) -> list[str]:
     return [part.strip() for part in str(key).split(",")]
 
 
-def _short(key: str) -> str:
+def short_name(key: str) -> str:
+    """The name of a parameter that is given as a dotted option: its last part.
+
+    Args:
+        key: The option.
+    """
     return key.rpartition(".")[2]

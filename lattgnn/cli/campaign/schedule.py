@@ -1,12 +1,13 @@
 """The order of the tasks of a campaign: what can start, what is skipped, what is finished."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from lattgnn.cli.campaign.board import Board
 from lattgnn.cli.campaign.plan import Plan
+from lattgnn.cli.campaign.search import Trials
 from lattgnn.cli.campaign.tasks import STARTED, Outcome, Task, is_finished, run_task
 from lattgnn.data.cluster import WorkerDiedError
 from lattgnn.data.workers import cluster, run_all
@@ -25,19 +26,34 @@ class Schedule:
         board: The state of every task.
         errors: What went wrong, by the name of the task.
         submitted: Names of the tasks that this call has started.
+        trials: The trials of a search, which add tasks while others run.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        analyses = {name for name, task in plan.tasks.items() if task.verb == "analyze"}
-        # An analysis is finished or not once it is known which runs it can have.
-        done = [n for n, task in plan.tasks.items() if n not in analyses and is_finished(task)]
-        self.board = Board({name: task.verb for name, task in plan.tasks.items()}, done)
+    def __init__(self, plan: Plan, trials: Trials | None = None) -> None:
+        self.plan, self.trials = plan, trials
+        self.board = Board({}, [])
         self.errors: dict[str, str] = {}
         self.submitted: set[str] = set()
+        self._note_tasks()
 
     def ready(self) -> list[Task]:
         """The tasks that can start now, each once; their configurations are written."""
+        found = self._startable()
+        while self.trials is not None and self.trials.advance(self.board):
+            self._note_tasks()
+            found += self._startable()
+        return found
+
+    def _note_tasks(self) -> None:
+        """Put the new tasks of the plan on the board."""
+        for name, task in self.plan.tasks.items():
+            if name not in self.board.states:
+                # An analysis is finished or not once it is known which runs it can have.
+                done = task.verb != "analyze" and is_finished(task)
+                self.board.add(name, task.verb, done)
+
+    def _startable(self) -> list[Task]:
+        """The tasks of the plan that can start now."""
         found = []
         for name, task in self.plan.tasks.items():
             if self.board.states[name] != "waiting" or name in self.submitted:
@@ -121,6 +137,33 @@ def check_kept(plan: Plan, earlier: Plan) -> None:
         )
 
 
+def check_same_search(
+    earlier: Mapping[str, Any], now: Mapping[str, Any], may_change: Sequence[str] = ()
+) -> None:
+    """Refuse to continue a search with another configuration; it may have more trials.
+
+    A search compares its trials, so all of them must have the same options.
+
+    Args:
+        earlier: The configuration of the campaign that the folder holds.
+        now: The new one. Nothing is refused if neither is a search.
+        may_change: Keys that may differ, beside those that change no result.
+
+    Raises:
+        InputError: If they differ.
+    """
+    if earlier.get("search") is None and now.get("search") is None:
+        return
+    kept = {key: value for key, value in earlier.items() if key not in ("out", "title", "modules")}
+    current = {key: now.get(key) for key in {*kept, "search"}}
+    for key, (before, value) in config_differences(kept, current).items():
+        if key not in (*may_change, "search.n_trials") and key.partition(".")[2] not in _FREE:
+            raise InputError(
+                f"the folder of this search holds one with {key}={before!r}, got {value!r}. Use "
+                "another --out."
+            )
+
+
 def run_schedule(schedule: Schedule, n_workers: int | None) -> None:
     """Run all tasks that are left. A failed task stops nothing but what needs it.
 
@@ -135,9 +178,12 @@ def run_schedule(schedule: Schedule, n_workers: int | None) -> None:
     todo, board = schedule.ready(), schedule.board
     if not todo:
         return
-    with cluster(n_workers, board.left()) as client:
+    n_tasks = board.left() + sum(board.coming.values())
+    with cluster(n_workers, n_tasks) as client:
         if client is not None:
             _check_threads(client)
+            board.n_workers = len(client.nthreads())
+            todo += schedule.ready()  # a search asks for as many trials as there are workers
             client.subscribe_topic(STARTED, lambda event: board.start(event[1]))
         for task, result in run_all(client, run_task, todo, schedule.ready):
             board.start(task.name)

@@ -16,8 +16,8 @@ import yaml
 
 from lattgnn import cli
 from lattgnn.cli.messages import bug_report
-from lattgnn.data.dataset import MANIFEST
 from lattgnn.data.generation import dataset_config, dataset_path
+from lattgnn.data.parts import MANIFEST
 from lattgnn.data.workers import threads
 from lattgnn.dynamics import Trajectory
 from lattgnn.errors import InputError

@@ -13,8 +13,15 @@ from typing import Any
 import yaml
 
 from lattgnn import cli
-from lattgnn.cli.campaign.plan import Plan, make_plan
-from lattgnn.cli.campaign.schedule import Schedule, check_kept, check_unchanged, run_schedule
+from lattgnn.cli.campaign.plan import Plan, empty_plan, make_plan
+from lattgnn.cli.campaign.schedule import (
+    Schedule,
+    check_kept,
+    check_same_search,
+    check_unchanged,
+    run_schedule,
+)
+from lattgnn.cli.campaign.search import JOURNAL, Trials, open_study, read_search
 from lattgnn.cli.campaign.stages import (
     STAGES,
     Config,
@@ -53,28 +60,60 @@ def main(argv: Sequence[str]) -> None:
         stages.pop("analyze", None)
     check_stages(list(stages))
     for option, value in overrides:
-        set_option(stages, option, value)
+        set_option(stages | {"search": parsed.search or {}}, option, value)
     out = Path(parsed.out).resolve()
-    plan = make_plan(stages, **{name: parsed[name] for name in _PLANNED}, out=out)
-    modules = tuple(parsed.modules)
-    cli.import_own_modules([f"--import={module}" for module in modules])
-    for name, task in plan.tasks.items():
-        plan.tasks[name] = replace(task, modules=modules, directory=Path.cwd())
+    cli.import_own_modules([f"--import={module}" for module in parsed.modules])
+    recorded = {verb: stages.get(verb) for verb in STAGES}
+    for name in (*_PLANNED, "search", "modules", "title"):
+        recorded[name] = parsed[name]
+    if parsed.search is not None:
+        _run_search(parsed, stages, recorded, out)
+        return
+    planned = {name: parsed[name] for name in _PLANNED}
+    plan = make_plan(stages, **planned, out=out, modules=parsed.modules)
     _check_options(plan)
     check_unchanged(plan)
-    earlier = _earlier_plan(out)
+    earlier = _earlier(out)
     if earlier is not None:
-        check_kept(plan, earlier)
+        check_same_search(earlier, recorded)
+        check_kept(plan, _recorded_plan(earlier, out))
     if parsed.dry_run:
         print(_listing(Schedule(plan)))
         return
-    recorded = {verb: stages.get(verb) for verb in STAGES}
-    for name in (*_PLANNED, "modules", "title"):
-        recorded[name] = parsed[name]
     with run_lock(out):
-        text = yaml.safe_dump(recorded | {"out": str(out)}, sort_keys=False, allow_unicode=True)
-        atomic_write_text(out / CONFIG, text)
-        _run(plan, parsed.n_workers, parsed.progress, parsed.title)
+        _write_config(recorded, out)
+        _run(Schedule(plan), parsed.n_workers, parsed.progress, parsed.title)
+
+
+def _run_search(parsed: Any, stages: dict[str, Config], recorded: Config, out: Path) -> None:
+    """Search for the best point instead of running all points of a scan."""
+    if parsed.scan:
+        raise InputError("a campaign must have either scan or search, got both. Remove one.")
+    search = read_search(parsed.search, parsed.parameters)
+    plan, probe = (
+        empty_plan(stages, search.options, parsed.n_seeds, parsed.seed_options, out, parsed.modules)
+        for _ in range(2)
+    )
+    for point in search.extremes():
+        probe.add(point)
+    _check_options(probe)
+    if parsed.dry_run:
+        print(f"{search.n_trials} trials: {search.direction} {search.metric}")
+        return
+    with run_lock(out):
+        earlier = _earlier(out)
+        study = open_study(search, out / JOURNAL)
+        if earlier is not None:
+            # A metric of a wrong name may be corrected as long as no trial has a value.
+            told = any(trial.value is not None for trial in study.trials)
+            check_same_search(earlier, recorded, () if told else ("search.metric",))
+        trials = Trials(search, study, plan)
+        check_unchanged(plan)
+        _write_config(recorded, out)
+        try:
+            _run(Schedule(plan, trials), parsed.n_workers, parsed.progress, parsed.title)
+        finally:
+            print(trials.summary())
 
 
 def campaign_parser() -> Parser:
@@ -111,6 +150,13 @@ def campaign_parser() -> Parser:
         help="parameter or dotted option: its values. The points are the product; those of several "
         "such mappings in a list are joined. A key such as 'g, kT' has pairs of values.",
     )
+    parser.add_argument(
+        "--search",
+        type=_plain,
+        help="instead of a scan, let optuna choose the points: keys metric, space (a parameter or "
+        "dotted option: a list of values, or a range low, high with log or step), n_trials, "
+        "direction, seed",
+    )
     parser.add_argument("--n_seeds", type=int, default=1, help="number of seeds of each point")
     parser.add_argument(
         "--seed_options",
@@ -136,14 +182,21 @@ def campaign_parser() -> Parser:
     return parser
 
 
-def _earlier_plan(out: Path) -> Plan | None:
-    """The plan of the campaign that the folder holds, if there is one."""
+def _earlier(out: Path) -> Config | None:
+    """The configuration of the campaign that the folder holds, if there is one."""
     file = out / CONFIG
-    if not file.is_file():
-        return None
-    recorded = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def _recorded_plan(recorded: Config, out: Path) -> Plan:
+    """The plan of a scan that the folder holds."""
     stages = {verb: recorded[verb] for verb in STAGES if recorded[verb] is not None}
     return make_plan(stages, **{name: recorded[name] for name in _PLANNED}, out=out)
+
+
+def _write_config(recorded: Config, out: Path) -> None:
+    text = yaml.safe_dump(recorded | {"out": str(out)}, sort_keys=False, allow_unicode=True)
+    atomic_write_text(out / CONFIG, text)
 
 
 def _plain(value: Any) -> Any:
@@ -154,11 +207,11 @@ def _plain(value: Any) -> Any:
     return checked_load(value) if isinstance(value, str) else value
 
 
-def _run(plan: Plan, n_workers: int | None, progress: bool, title: str) -> None:
+def _run(schedule: Schedule, n_workers: int | None, progress: bool, title: str) -> None:
     """Run what is left, collect the results, and name what has failed."""
     from lattgnn.report import write_campaign_report  # matplotlib only where something is drawn
 
-    schedule = Schedule(plan)
+    plan = schedule.plan
     for task in plan.tasks.values():
         if task.verb != "analyze" and schedule.board.states[task.name] != "done":
             task.write()
@@ -176,10 +229,13 @@ def _run(plan: Plan, n_workers: int | None, progress: bool, title: str) -> None:
     for name, error in schedule.errors.items():
         reason = error.removeprefix(f"lattgnn {plan.tasks[name].verb}: error: ")
         print(f"failed: {name}: {reason} ({plan.tasks[name].log})", file=sys.stderr)
+    again = "Rerun the command to try them again."
+    if schedule.trials is not None:
+        again = "A rerun does not repeat their trials."
     skipped = sum(state == "skipped" for state in states.values())
     raise StoppedRunError(
         f"{len(schedule.errors)} of {len(states)} tasks have failed, and {skipped} that need them "
-        "were skipped. The lines above name them. Rerun the command to try them again."
+        f"were skipped. The lines above name them. {again}"
     )
 
 
@@ -191,7 +247,7 @@ def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, An
     kept, overrides, remaining = [], [], iter(argv)
     for argument in remaining:
         option, has_value, value = argument.partition("=")
-        if re.match(rf"--({'|'.join(STAGES)})\.", option):
+        if re.match(rf"--({'|'.join(STAGES)}|search)\.", option):
             text = value if has_value else next(remaining, "")
             try:
                 overrides.append((option[2:], checked_load(text)))

@@ -4,14 +4,17 @@ import math
 from dataclasses import dataclass, replace
 from functools import partial
 
+import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from lattgnn.device_copies import DeviceCopies
 from lattgnn.solvers.filling import find_mu, refine_mu
 from lattgnn.solvers.green.density import DenseGreens
 from lattgnn.solvers.green.poles import energy_poles, fermi_poles
 from lattgnn.solvers.green.schedule import Block, Pole, make_schedule
 from lattgnn.solvers.green.stencil_greens import StencilGreens
+from lattgnn.solvers.model_cache import model_cache
 from lattgnn.solvers.solver import Solver, TightBinding, bounds_of_all
 
 # The fits of the Fermi function err by at most this fraction of the tolerance, so that nearly all
@@ -127,13 +130,24 @@ def spectrum_bounds(
     hamiltonian: TightBinding, elements: Shaped[Tensor, "n_fields nnz"]
 ) -> list[tuple[float, float]]:
     """Numbers below and above all levels of each field, by Gershgorin's circles."""
-    rows = hamiltonian.rows.to(elements.device)
-    diagonal = rows == hamiltonian.cols.to(elements.device)
+    diagonal, others, states, rows = (
+        part.on(elements.device) for part in _gershgorin_indices(hamiltonian)
+    )
     zeros = elements.real.new_zeros(len(elements), hamiltonian.n_states)
-    centers = zeros.index_add(1, rows[diagonal], elements.real[:, diagonal])
-    radii = zeros.index_add(1, rows[~diagonal], elements[:, ~diagonal].abs())
+    centers = zeros.index_add(1, states, elements.real.index_select(1, diagonal))
+    radii = zeros.index_add(1, rows, elements.index_select(1, others).abs())
     low, high = (centers - radii).amin(1).tolist(), (centers + radii).amax(1).tolist()
     return list(zip(*bounds_of_all(hamiltonian, low, high), strict=True))
+
+
+# A search for them takes longer than the bounds, which every field of a trajectory needs.
+@model_cache(4)
+def _gershgorin_indices(hamiltonian: TightBinding) -> tuple[DeviceCopies, ...]:
+    """Places of the diagonal elements in the pattern, of all others, and the rows of both."""
+    rows = hamiltonian.rows
+    is_diagonal = rows == hamiltonian.cols
+    diagonal, others = torch.nonzero(is_diagonal)[:, 0], torch.nonzero(~is_diagonal)[:, 0]
+    return tuple(map(DeviceCopies, (diagonal, others, rows[diagonal], rows[others])))
 
 
 def _blocks_from(

@@ -24,7 +24,8 @@ Kinds = tuple[tuple[Block, int], ...]
 """Block and rounds of messages of all poles that may come."""
 
 # With fewer states, dense blocks take less time than a compiler for a good number of fields, and
-# hardly more than tensor operations, of which programs need thousands.
+# hardly more than tensor operations, of which programs need thousands. Dense blocks with several
+# states per site are larger, so compiled programs then pay at fewer states in the same proportion.
 _WORTH_A_PROGRAM = 1024
 # The elimination of larger blocks takes minutes to write out.
 _MOST_STATES = 300
@@ -152,10 +153,12 @@ def program_greens(
         device: Where the elements lie.
         entries: Block and rounds of all poles that may come.
     """
-    if hamiltonian.n_states < _WORTH_A_PROGRAM:
+    compiled = device.type == "cpu" and native.is_available()
+    states_per_site = hamiltonian.n_states // hamiltonian.lattice.n_sites if compiled else 1
+    if hamiltonian.n_states * states_per_site < _WORTH_A_PROGRAM:
         return None
     kinds = tuple(dict.fromkeys(map(parse_entry, entries)))
-    return stencil_greens(hamiltonian, kinds, device.type == "cpu" and native.is_available())
+    return stencil_greens(hamiltonian, kinds, compiled)
 
 
 # Depends on the model and the kinds of poles alone, so every step of a trajectory uses the same.

@@ -123,8 +123,8 @@ def test_forces_are_derivatives_of_the_stated_energy(model, distance, kT, rng):
     if model.field_type.is_spin:  # spins stay on the sphere
         fields = fields / fields.norm(dim=-1, keepdim=True)
         direction = direction - (direction * field).sum(-1, keepdim=True) * field
-    for ensemble in ({"mu": -0.6}, {"filling": 0.3}):
-        solver = Chebyshev(kT, **ensemble, order=30, distance=distance)  # pyright: ignore
+    for mu, filling in ((-0.6, None), (None, 0.3)):
+        solver = Chebyshev(kT, mu, filling, order=30, distance=distance)
         force_field = ExactForceField(model, solver)
         energies = force_field.electronic(fields)[0]
         # Of fourth order: the error is h⁴ times the fifth derivative.
@@ -158,8 +158,8 @@ def test_a_distance_beyond_the_lattice_is_exact(rng):
 @pytest.mark.parametrize("model", PROBED, ids=name)
 def test_a_batch_changes_nothing_and_the_density_is_hermitian(model, rng):
     fields = random_field(model, rng, 2, 3)
-    for ensemble in ({"mu": 0.3}, {"filling": 0.6}):
-        solver = Chebyshev(0.3, **ensemble, distance=4)  # pyright: ignore[reportArgumentType]
+    for mu, filling in ((0.3, None), (None, 0.6)):
+        solver = Chebyshev(0.3, mu, filling, distance=4)
         state, alone = solver.solve(model, fields), solver.solve(model, fields[1, 2])
         assert state.energy.shape == state.mu.shape == (2, 3)
         for part in ("energy", "mu", "density_elements"):

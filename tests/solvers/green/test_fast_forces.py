@@ -66,7 +66,8 @@ def test_a_run_without_energies_is_described_and_made_again():
     run = simulate(force_field, integrator, state, 4, Regular(2), config=described)
     assert "energy" not in run.arrays
     again = RunRecord(run).force_field()
-    assert again.writes_in_place and not again.energy  # pyright: ignore[reportAttributeAccessIssue]
+    assert isinstance(again, ExactForceField)
+    assert again.writes_in_place and not again.energy
 
 
 def test_where_there_are_no_compiled_forces():

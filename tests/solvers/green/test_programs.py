@@ -57,13 +57,20 @@ def elements_of(model, n=2):
     return model.elements(fields), fields
 
 
+def stencil_of(model):
+    stencil = find_stencil(model)
+    assert stencil is not None
+    return stencil
+
+
 def blocks_of_sites(stencil, lattice, block):
     """The sites of the block around each site, by the offsets of the stencil."""
     by_sublattice = stencil_blocks(stencil, block)
+    assert by_sublattice is not None
     found = []
     for site in range(lattice.n_sites):
         cell, sublattice = lattice.cells[site], lattice.sublattices[site]
-        places = by_sublattice[sublattice]  # pyright: ignore[reportOptionalSubscript]
+        places = by_sublattice[sublattice]
         found.append([lattice.site_index(cell + np.array(offset), s) for s, offset in places])
     return found
 
@@ -83,7 +90,7 @@ def expected_density(model, field, mu):
 def test_programs_and_dense_matrices_give_the_density_of_plain_blocks(name):
     model = MODELS[name]()
     elements, fields = elements_of(model)
-    greens = StencilGreens(model, find_stencil(model), KINDS, compiled=False)  # pyright: ignore
+    greens = StencilGreens(model, stencil_of(model), KINDS, compiled=False)
     density = greens.density(elements, 0.3, SCHEDULE)
     expected = expected_density(model, fields[1], 0.3)
     assert np.abs(density[1].numpy() - expected).max() < 1e-12
@@ -96,9 +103,9 @@ def test_programs_and_dense_matrices_give_the_density_of_plain_blocks(name):
 def test_a_hand_computed_cavity():
     """A site with two messages: G = 1 / (a − 1/a₁ − 1/a₂), here all fields 0 on a chain."""
     model = Holstein(chain(8))
-    stencil, w = find_stencil(model), 0.7
+    stencil, w = stencil_of(model), 0.7
     pole = Pole(w, 2.0, Block("ring", 0), 0)
-    greens = StencilGreens(model, stencil, ((pole.block, 0),), compiled=False)  # pyright: ignore
+    greens = StencilGreens(model, stencil, ((pole.block, 0),), compiled=False)
     elements = model.elements(torch.zeros(1, 8, dtype=torch.float64))
     # a = 0.7 i + 0.2, and G = 1 / (a − 2/a).
     a = 1j * w + 0.2
@@ -116,9 +123,9 @@ def test_a_hand_computed_cavity():
 def test_compiled_programs_agree_with_tensors(name):
     model = MODELS[name]()
     elements, _ = elements_of(model)
-    stencil = find_stencil(model)
-    expected = StencilGreens(model, stencil, KINDS, compiled=False)  # pyright: ignore
-    compiled = StencilGreens(model, stencil, KINDS)  # pyright: ignore[reportArgumentType]
+    stencil = stencil_of(model)
+    expected = StencilGreens(model, stencil, KINDS, compiled=False)
+    compiled = StencilGreens(model, stencil, KINDS)
     density = compiled.density(elements, 0.3, SCHEDULE)
     assert (density - expected.density(elements, 0.3, SCHEDULE)).abs().max() < 1e-12
     energy = compiled.energy(elements, 0.3, SCHEDULE)
@@ -139,7 +146,7 @@ def forces_of(model, dtype, kinds=KINDS, compiled=True):
 def test_forces_are_those_of_the_density(dtype):
     model = Holstein(square(6, 300))  # two tiles along the rows
     field = torch.randn(2, 1800, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    greens = StencilGreens(model, find_stencil(model), KINDS, compiled=False)  # pyright: ignore
+    greens = StencilGreens(model, stencil_of(model), KINDS, compiled=False)
     density = greens.density(model.elements(field), 0.1, SCHEDULE)[:, model.rows == model.cols]
     expected = model.g * (density - 0.5) + model.classical_forces(field)
     out = torch.empty_like(field, dtype=dtype)
@@ -206,6 +213,27 @@ def test_without_a_compiler_programs_run_as_tensor_operations(no_compiler, monke
     dense = solver.solve(model, field)
     assert (found.density_elements - dense.density_elements).abs().max() < 1e-10
     assert torch.allclose(found.energy, dense.energy, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("model", "with_compiler", "without"),
+    [
+        (Holstein(square(31)), False, False),
+        (Holstein(square(32)), True, True),
+        (DoubleExchange(square(15)), False, False),
+        (DoubleExchange(square(16)), True, False),  # 512 states, two on each site
+        (DoubleExchange(square(23)), True, True),
+    ],
+)
+def test_compiled_programs_pay_sooner_with_several_states_per_site(
+    model, with_compiler, without, monkeypatch
+):
+    programs = object.__new__(StencilGreens)  # nothing is compiled here
+    monkeypatch.setattr(stencil_greens, "stencil_greens", lambda *_: programs)
+    for available, expected in ((True, with_compiler), (False, without)):
+        monkeypatch.setattr(native, "is_available", lambda available=available: available)
+        found = program_greens(model, torch.device("cpu"), ("ring1:1",))
+        assert (found is programs) is expected
 
 
 def test_on_a_gpu_programs_run_as_tensor_operations(monkeypatch):
@@ -276,6 +304,6 @@ def test_programs_that_are_too_long_for_a_compiler_run_as_tensor_operations(monk
 
 
 def test_a_stencil_of_a_large_lattice_is_taken_from_a_small_one():
-    stencil = find_stencil(Holstein(square(400), t=2.0, g=1.5))
-    assert stencil.extent == (400, 400) and not stencil.index  # pyright: ignore
-    assert stencil.coupling == 1.5 and stencil.unit == 2.0  # pyright: ignore
+    stencil = stencil_of(Holstein(square(400), t=2.0, g=1.5))
+    assert stencil.extent == (400, 400) and not stencil.index
+    assert stencil.coupling == 1.5 and stencil.unit == 2.0
