@@ -101,7 +101,8 @@ TEXTS = {
     "waves": (
         "Waves over time",
         "Share of Σ|S|² in each arm of the star of wavevectors that is strongest in the last "
-        "frame: one arm for a single-Q order, equal arms for a multiple-Q order. " + MEAN,
+        "frame: one arm for a single-Q order, equal arms for a multiple-Q order. The share of the "
+        "mean spin, |m|², is a curve of its own. " + MEAN,
     ),
     "topological_charge": (
         "Topological charge over time",

@@ -70,7 +70,11 @@ DEFINITIONS = {
         "and to q = 0",
         "1",
     ),
-    "arm_wavevector": ("Q", "wavevectors of the strongest star in the last frame", "1/a"),
+    "arm_wavevector": (
+        "Q",
+        "wavevectors of the strongest star of the last frame beside the mean spin",
+        "1/a",
+    ),
     "spin_structure_factor": ("S^c(q)", "|Σ_i S_i^c exp(−iq·r_i)|²/N, mean over replicas", "1"),
     "spin_wavevector": ("q", "wavevectors of S^c(q)", "1/a"),
 }
@@ -238,6 +242,9 @@ def _curves(result: SpinAnalysis) -> dict[str, Figure]:
     }
     figures = {"magnetic_order": time_series(times, curves, "magnetic order")}
     arms = {rf"$Q_{n + 1}$": result.arm_weights[..., n] for n in range(len(result.wavevectors))}
+    # |m|² is the share of the mean spin in Σ|S|², which belongs to no arm but to q = 0.
+    if np.linalg.norm(result.wavevectors, axis=-1).min() > 1e-9:
+        arms["mean spin"] = np.square(result.magnetization)
     figures["waves"] = time_series(times, arms, "share of a wave")
     if np.abs(result.topological_charge).max() > 0.5:
         charge = {"of the whole lattice": np.abs(result.topological_charge)}

@@ -50,9 +50,21 @@ def test_a_uniform_magnetization_is_no_part_of_the_waves():
     spins = SkyrmionCrystal(["1/6", 0], magnetization=1.0).spins(lattice)
     mean = np.square(spins.mean(axis=0)).sum()
     q = wavevectors(lattice)[2, 0]
-    found = multi_q(spins, lattice, q)
-    assert len(found.weights) == 3 and found.n_q == pytest.approx(3)
-    assert 0.3 < found.weights.sum() < 1 - mean
+    for found in (multi_q(spins, lattice, q), multi_q(spins, lattice)):
+        assert len(found.weights) == 3 and found.n_q == pytest.approx(3)
+        assert 0.3 < found.weights.sum() < 1 - mean
+        assert found.uniform == pytest.approx(mean, rel=1e-12)
+
+
+def test_a_canted_antiferromagnet_is_told_from_a_ferromagnet():
+    lattice, noise = square(8), np.random.default_rng(0).normal(size=(64, 3))
+    staggered = lattice.bipartite_signs[:, None] * np.array([0.4, 0, 0])
+    for waves, length in ((staggered, np.pi * np.sqrt(2)), (0.2 * noise, 0.0)):
+        spins = np.array([0, 0, 1.0]) + waves
+        spins /= np.linalg.norm(spins, axis=-1, keepdims=True)
+        found = multi_q(spins, lattice)
+        np.testing.assert_allclose(np.linalg.norm(found.wavevectors, axis=-1), [length])
+        assert found.uniform > 0.8
 
 
 def test_skyrmions_are_counted_and_measured():
