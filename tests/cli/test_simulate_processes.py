@@ -33,15 +33,29 @@ def command(tmp_path):
     return ["simulate", "--config", str(config), "--progress=false"]
 
 
-def torchrun(n: int, arguments: list[str]) -> subprocess.Popen[str]:
-    # --standalone takes a free port.
-    launcher = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone"]
-    return subprocess.Popen(
-        [*launcher, "--nproc-per-node", str(n), "-m", "lattgnn", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def torchrun():
+    """Starts a command in several processes; none of them outlives the test."""
+    launched = []
+
+    def start(n: int, arguments: list[str]) -> subprocess.Popen[str]:
+        # --standalone takes a free port.
+        launcher = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone"]
+        process = subprocess.Popen(
+            [*launcher, "--nproc-per-node", str(n), "-m", "lattgnn", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        launched.append(process)
+        return process
+
+    yield start
+    for process in launched:
+        if process.poll() is None:
+            for child in [*psutil.Process(process.pid).children(recursive=True), process]:
+                child.kill()
+            process.wait()
 
 
 def own_lines(stderr: str) -> list[str]:
@@ -49,12 +63,12 @@ def own_lines(stderr: str) -> list[str]:
 
 
 @pytest.mark.skipif(kernels() is None, reason="no compiler here")
-def test_two_processes_write_the_run_of_one(command, tmp_path):
+def test_two_processes_write_the_run_of_one(command, torchrun, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     steps = ["--n_steps=40"]
     assert main([*command, *steps, f"--out={one}"]) == 0
     started = torchrun(2, [*command, *steps, f"--out={two}"])
-    stdout, stderr = started.communicate(timeout=120)
+    stdout, stderr = started.communicate(timeout=300)
     assert started.returncode == 0 and own_lines(stderr) == []
     assert stdout.split() == [str(two)]
     runs = [Trajectory.open(path) for path in (one, two)]
@@ -63,10 +77,10 @@ def test_two_processes_write_the_run_of_one(command, tmp_path):
     assert main([*command, *steps, f"--out={two}"]) == 0
 
 
-def test_the_first_process_alone_says_what_is_wrong(command, tmp_path):
+def test_the_first_process_alone_says_what_is_wrong(command, torchrun, tmp_path):
     extent = "--lattice.init_args.extent=[8,8]"
     started = torchrun(2, [*command, extent, "--n_steps=4", f"--out={tmp_path / 'run'}"])
-    _, stderr = started.communicate(timeout=120)
+    _, stderr = started.communicate(timeout=300)
     assert started.returncode == 1 and not (tmp_path / "run").exists()
     assert own_lines(stderr) == [
         "lattgnn simulate: error: the lattice of 8 × 8 cells cannot be cut into 2 blocks that are "
@@ -75,7 +89,7 @@ def test_the_first_process_alone_says_what_is_wrong(command, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_processes_stop_together_and_the_run_continues(command, tmp_path, number):
+def test_processes_stop_together_and_the_run_continues(command, torchrun, tmp_path, number):
     path = tmp_path / "run"
     started = torchrun(2, [*command, "--n_steps=100000", f"--out={path}"])
     _wait_for_frames(path, started)
@@ -83,9 +97,10 @@ def test_processes_stop_together_and_the_run_continues(command, tmp_path, number
     assert len(workers) == 2
     for worker in workers[: 1 if number == signal.SIGKILL else 2]:
         worker.send_signal(number)
-    begin = time.monotonic()
-    _, stderr = started.communicate(timeout=60)
-    assert time.monotonic() - begin < 60 and started.returncode != 0
+    assert psutil.wait_procs(workers, timeout=60)[1] == []
+    # The launcher itself takes its time to end.
+    _, stderr = started.communicate(timeout=300)
+    assert started.returncode != 0
     assert len(own_lines(stderr)) == 1
     if number == signal.SIGTERM:
         assert "exitcode  : 143" in stderr
@@ -96,7 +111,7 @@ def test_processes_stop_together_and_the_run_continues(command, tmp_path, number
 
 
 def _wait_for_frames(path: Path, started: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and started.poll() is None:
         if path.exists() and len(list((path / "field" / "c").glob("*"))) > 5:
             return
