@@ -29,7 +29,8 @@ class ThermalSpins(Trajectories):
         n_steps: Time steps of a trajectory.
         n_frames: Frames to keep, no step twice.
         integrator: What a step is; its kT is the temperature of the spins. The default is
-            `OverdampedSpins(dt=0.1, kT=0.05)`, which reaches equilibrium in the fewest steps.
+            `OverdampedSpins(dt=0.1, kT=0.05)`, which reaches equilibrium in the fewest steps. Its
+            error of thermal averages is below 1 % while dt kT is below about 0.15.
         n_equilibration: Steps before the first frame.
 
     Raises:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from lattgnn.dynamics.spin_integrator import SpinIntegrator, Spins, cayley
+from lattgnn.dynamics.spin_integrator import SpinIntegrator, Spins, cayley, rotated
 from lattgnn.dynamics.spin_transfer import DrivenForceField, SpinTransferTorque
 from lattgnn.dynamics.state import ForceField, State, evaluate
 from lattgnn.errors import InputError
@@ -151,4 +151,11 @@ class HeunLLG(LandauLifshitzGilbert):
     stationary_order: ClassVar[int] = 1
 
     def _new_spins(self, force_field: ForceField, state: State, noise_field: Tensor) -> Spins:
-        return self._heun(force_field, state, noise_field)
+        spins = state.field
+        # Predictor.
+        rotation = self._rotation(spins, state.forces, noise_field)
+        predicted = normalize(rotated(spins, rotation), dim=-1)
+        _, predicted_forces = evaluate(force_field, predicted)
+        # Corrector.
+        predicted_rotation = self._rotation(predicted, predicted_forces, noise_field)
+        return rotated(spins, 0.5 * (rotation + predicted_rotation))

@@ -66,10 +66,6 @@ class SpinIntegrator(Integrator):
         """
 
     @abstractmethod
-    def _rotation(self, spins: Spins, forces: Spins, noise_field: Tensor) -> Spins:
-        """The rotation vector A(S) dt of each spin, with the noise of the whole step."""
-
-    @abstractmethod
     def _noise_density(self, kT: float) -> float:
         """Strength c of the noise field, ⟨b(t) b(t')⟩ = c δ(t − t')."""
 
@@ -92,17 +88,6 @@ class SpinIntegrator(Integrator):
             device=state.field.device,
         )
         return strength * numbers.to(state.field)
-
-    def _heun(self, force_field: ForceField, state: State, noise_field: Tensor) -> Spins:
-        """Rotate by A(S) to predict, then by the mean of A(S) and A of the prediction."""
-        spins = state.field
-        # Predictor.
-        rotation = self._rotation(spins, state.forces, noise_field)
-        predicted = normalize(rotated(spins, rotation), dim=-1)
-        _, predicted_forces = evaluate(force_field, predicted)
-        # Corrector.
-        predicted_rotation = self._rotation(predicted, predicted_forces, noise_field)
-        return rotated(spins, 0.5 * (rotation + predicted_rotation))
 
 
 def cayley(spins: Spins, rotation: Spins) -> Spins:

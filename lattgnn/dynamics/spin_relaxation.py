@@ -28,33 +28,58 @@ class OverdampedSpins(SpinIntegrator):
 
     SDE (Stratonovich), for |S| = 1 and the effective field B = −∂E/∂S:
 
-        dS/dt = −S × (S × (B + b)),    ⟨b(t) b(t')⟩ = 2 kT δ(t − t')    per site and component
+        dS/dt = S × (A(S) + b),    A(S) = −S × B
+        ⟨b(t) b(t')⟩ = 2 kT δ(t − t')    per site and component
 
     This is the LLG equation for alpha → ∞, with time in units of alpha. Its stationary density is
     proportional to exp(−E/kT). It reaches equilibrium in the fewest steps and has no meaning as
-    dynamics. Order 2 without noise, weak order 1 with noise.
+    dynamics. One step, with the noise W = ∫ b dt:
+
+        predictor    S_p = S rotated by A(S) dt, then by W
+        corrector    S' = S rotated by ½ A(S) dt, then by W, then by ½ A(S_p) dt
+
+    Order 2, with noise weak order 2 and order 2 in equilibrium. Examples of the error, for a
+    paramagnet in a field h: with kT = h/2 the stationary ⟨S_z⟩ is right to 0.1 % at dt h = 0.1 and
+    0.7 % too large at dt h = 0.3, but with kT = h it is 2.4 % too large at dt h = 0.3.
 
     Args:
-        dt: Time step. dt times the largest effective field should be below about 0.5.
+        dt: Time step. dt times the largest effective field should be below about 0.5, and dt times
+            kT below about 0.15.
         kT: Temperature of the bath, or a protocol such as `LinearRamp` for annealing.
 
     Raises:
         InputError: If dt is not positive, or kT is negative.
+
+    Reference:
+        H. Munthe-Kaas, BIT 38, 92 (1998), for Runge–Kutta methods with rotations.
     """
 
-    order: ClassVar[int] = 1
-    stationary_order: ClassVar[int] = 1
+    order: ClassVar[int] = 2
+    stationary_order: ClassVar[int] = 2
 
     def _new_spins(self, force_field: ForceField, state: State, noise_field: Tensor) -> Spins:
-        return self._heun(force_field, state, noise_field)
+        spins = state.field
+        # Predictor.
+        drift = self._drift(spins, state.forces)
+        turns = noise_field.expand_as(spins)  # without a bath, the noise is one zero
+        predicted = normalize(rotated(rotated(spins, drift), turns), dim=-1)
+        _, predicted_forces = evaluate(force_field, predicted)
+        # Corrector. Rotations do not commute: one rotation by the sum would only be of order 1.
+        turned = rotated(rotated(spins, 0.5 * drift), turns)
+        return rotated(turned, 0.5 * self._drift(predicted, predicted_forces))
 
-    def _rotation(self, spins: Spins, forces: Spins, noise_field: Tensor) -> Spins:
-        """The rotation vector A(S) dt = −S × (B dt + W)."""
-        return -torch.linalg.cross(spins, forces * self.dt + noise_field)
+    def _drift(self, spins: Spins, forces: Spins) -> Spins:
+        """The rotation vector A(S) dt = −S × B dt."""
+        return -self.dt * torch.linalg.cross(spins, forces)
 
     def _noise_density(self, kT: float) -> float:
-        """2 kT, by the fluctuation–dissipation theorem."""
-        return 2 * kT
+        """2 kT, by the fluctuation–dissipation theorem, less a correction for the finite step.
+
+        Random rotations with Gaussian vectors of variance s spread more than the diffusion of a
+        rotation does: its density has a factor sin(θ/2)/(θ/2) ≈ exp(−θ²/24) in addition. Together
+        with exp(−θ²/2s) this makes a Gaussian of the variance s/(1 + s/12), here with s = 2 kT dt.
+        """
+        return 2 * kT / (1 + kT * self.dt / 6)
 
 
 @dataclass(frozen=True, eq=False)
