@@ -26,6 +26,11 @@ def usable_device(device: str | torch.device) -> torch.device:
     try:
         return torch.zeros(1, device=device).device
     except (RuntimeError, AssertionError) as error:  # the latter from a PyTorch without CUDA
+        if str(device).partition(":")[0] == "gpu":
+            name = str(device).replace("gpu", "cuda", 1)
+            raise InputError(
+                f"device {str(device)!r} cannot be used: PyTorch calls a GPU {name!r}. Use {name}."
+            ) from error
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"device {str(device)!r} cannot be used ({reason}). Use cpu.") from error
 

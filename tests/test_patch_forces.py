@@ -78,6 +78,9 @@ def test_what_needs_the_whole_lattice_is_refused():
     for message, force_field in refused.items():
         with pytest.raises(InputError, match=message):
             reach(force_field)
+    # Not the advice to leave out the energy, which would not help.
+    with pytest.raises(InputError, match="cannot be cut"):
+        reach(ExactForceField(model, EXACT))
 
 
 def test_the_reach_of_solvers():

@@ -109,9 +109,13 @@ def _forces() -> str:
     if is_switched_off():
         return "PyTorch, because LATTGNN_NATIVE switches compiled code off"
     if library() is None:
-        return "PyTorch; with a C++ compiler (g++, or $CXX), scalar fields on the CPU are faster"
+        return (
+            "PyTorch; with a C++ compiler (g++, or $CXX), scalar fields and spins on the CPU are "
+            "faster"
+        )
     command = " ".join(compiler() or [])
-    return f"compiled code (by {command}) for scalar fields on the CPU, PyTorch for others"
+    compiled = f"compiled code (by {command}) for scalar fields and spins on the CPU"
+    return f"{compiled}, PyTorch for others"
 
 
 def _wandb() -> str:

@@ -122,5 +122,7 @@ def silence_lightning() -> None:
         "The dirpath has changed",
         ".*does not have many workers",
         ".*isinstance\\(treespec, LeafSpec\\)",
+        # Our metrics sum over all processes themselves.
+        "It is recommended to use `self.log\\(.*sync_dist=True\\)`",
     ):
         warnings.filterwarnings("ignore", message)

@@ -212,7 +212,8 @@ def _correction(message: str, known: list[str]) -> str:
     if match := re.search(r"unrecognized arguments: (--[\w.]+)", message):
         return _near(match[1], [name for name in known if name.startswith("--")], "See --help.")
     if match := re.search(r"(?:Option|accept option) '([\w.]+)'", message):
-        owner = _class(message)
+        # The class named last before the option; the one after it may be the class around it.
+        owner = _class(message[: match.start()]) or _class(message)
         if owner is not None:
             names = inspect.signature(owner).parameters
             if match[1] in names:  # the lattice of a Hamiltonian

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -76,6 +77,11 @@ def _simulate(argv: Sequence[str], processes: Processes | None) -> None:
     chosen = options.pop("force_field")
     checkpoint = _checkpoint(chosen["checkpoint"], chosen.pop("sha256"))
     lattice, cuts = options.pop("lattice"), options.pop("cuts")
+    if processes is None and cuts is not None and math.prod(cuts) != 1:
+        raise InputError(
+            f"cuts must be left out for one process, got {cuts}. Leave it out, or start "
+            f"{math.prod(cuts)} processes with torchrun."
+        )
     with threads(1 if n_threads is None else n_threads):
         # Of a lattice in parts, no process needs the tables of the whole.
         example = lattice if processes is None else _small(lattice)

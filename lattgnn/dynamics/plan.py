@@ -126,7 +126,8 @@ def open_run(
     if different:
         raise InputError(
             f"{str(path)!r} must be new, empty or hold this run, but its run differs in "
-            f"{', '.join(different)}. Use another directory."
+            f"{', '.join(different)}. Use another directory"
+            f"{_ways_to_continue(trajectory.config, set(different))}."
         )
     if trajectory.n_planned != len(plan.steps):  # killed while it was resized
         trajectory = resize_store(trajectory, len(plan.steps), config)
@@ -135,6 +136,22 @@ def open_run(
         if re.fullmatch(r"(zarr|\d+)\.[0-9a-f]+", leftover.stem):  # no file of the user
             leftover.unlink()
     return trajectory, plan.steps
+
+
+def _ways_to_continue(stored: Mapping[str, Any], different: set[str]) -> str:
+    """The rest of a sentence: what continues a run if only its dtype or length differ."""
+    # The start is rounded to the dtype, so its hash differs too.
+    free = {"n_steps", "dtype", "start.sha256"} if "dtype" in different else {"n_steps"}
+    if not different <= free:
+        return ""
+    text = ""
+    if "dtype" in different:
+        text += f", or --dtype={stored['dtype']}, that of its run"
+    if "n_steps" in different:
+        text += (
+            f", or n_steps of at least {stored['n_steps']}, because a run can only be made longer"
+        )
+    return text
 
 
 def _longer(trajectory: Trajectory, plan: Plan, old_n_steps: int) -> Plan:

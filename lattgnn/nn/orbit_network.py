@@ -251,6 +251,13 @@ class OrbitNetwork(ForceNetwork):
     def _check_channels(self) -> None:
         """Refuse hidden channels that no information can pass through."""
         if not (self.embed.conv.uses_all() and self.readout.mix.reaches_all()):
+            term = self.field_type.coupled_by
+            if term:
+                raise InputError(
+                    f"the term {term} turns spins with the lattice, so the representation of the "
+                    "hidden channels must be able to hold directions, got "
+                    f"{self.hidden.representation!r}. Use 'regular'."
+                )
             raise InputError(
                 "representation of the hidden channels must be one that bonds up to "
                 f"cutoff={self.hyperparameters['cutoff']:g} "

@@ -92,6 +92,12 @@ def _network_reach(force_field: LearnedForceField) -> tuple[int, ...]:
 def _exact_reach(force_field: ExactForceField) -> tuple[int, ...]:
     solver = force_field.solver
     name = type(solver).__name__
+    cells = solver_reach(solver, force_field.hamiltonian)
+    if cells is None:
+        raise InputError(
+            f"{name} depends on the field of the whole lattice, which cannot be cut. Use "
+            "GreenFunction or DomainDiagonalization, or one process."
+        )
     if solver.filling is not None:
         raise InputError(
             f"{name} with filling={solver.filling} finds mu from the whole lattice, which many "
@@ -101,12 +107,6 @@ def _exact_reach(force_field: ExactForceField) -> tuple[int, ...]:
         raise InputError(
             f"the energy of {name} is not known for parts of a lattice. Use "
             "--force_field.energy=false, or one process."
-        )
-    cells = solver_reach(solver, force_field.hamiltonian)
-    if cells is None:
-        raise InputError(
-            f"{name} depends on the field of the whole lattice, which cannot be cut. Use "
-            "GreenFunction or DomainDiagonalization, or one process."
         )
     # The derivative of an energy reaches twice as far as the energy.
     twice = isinstance(solver, GreenFunction) and solver.conservative

@@ -38,7 +38,7 @@ BAD = {
     "generate": {
         "lattice.init_args.extent": [*NO_COUNT, "0", "[4,-4]", "[4,x]", "[[4,4]]"],
         "hamiltonian.init_args.g": NO_NUMBER[:4] + ["{}", "null", "true", "[1,2]"],
-        "hamiltonian.init_args.t": ["x", "nan", "inf", "{}", "null", "[1,2]", "true"],
+        "hamiltonian.init_args.t": [*NO_NUMBER[:4], "{}", "null", "[1,x]", "[1,nan]", "[]", "true"],
         "hamiltonian.init_args.gg": ["1"],
         "hamiltonian": ["Holstien", "os.system", "lattgnn.lattice.square", "3", "[]"],
         "solver.init_args.kT": [*NO_NUMBER[:4], "-1", "null", "[1,2]"],

@@ -102,6 +102,15 @@ def test_version(capsys):
         (["--n_step=3"], ["Did you mean '--n_steps'?"]),
         (["--initial.device=gpuu"], ["device 'gpuu' cannot be used", "Use cpu."]),
         (["--device=gpuu"], ["device 'gpuu' cannot be used", "Use cpu."]),
+        (["--device=gpu"], ["device 'gpu' cannot be used", "Use cuda."]),
+        (["--cuts=[2,1]"], ["cuts must be left out for one process, got [2, 1]", "torchrun"]),
+        (
+            [
+                "--force_field.hamiltonian=lattgnn.hamiltonians.DoubleExchange",
+                "--force_field.hamiltonian.init_args.classical={anisotropi: 0.1}",
+            ],
+            ["Option 'anisotropi' is not accepted. Did you mean 'anisotropy'?"],
+        ),
         (["--dtype=float16"], ["dtype: expected one of 'float32', 'float64'"]),
         ([f"--config={CONFIGS / 'fit/holstein_square.yaml'}"], ["configuration of another verb"]),
         (["--force_field.solver=null"], ["force_field must have"]),
@@ -418,11 +427,13 @@ def test_lattice_needs_no_torch():
 
 def test_doctor_tells_versions_and_plan(capsys, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delenv("LATTGNN_NATIVE", raising=False)
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://somewhere:8786")
     assert run("doctor") == 0
     out = capsys.readouterr().out
     for part in ("torch ", "memory", "torch_scatter", "WANDB_MODE=offline", "tcp://somewhere:8786"):
         assert part in out
+    assert "scalar fields and spins on the CPU" in out
     assert os.path.basename(sys.executable) in out
 
 

@@ -149,8 +149,17 @@ def test_a_run_can_be_made_longer(harmonic, tmp_path) -> None:
     assert same(longer.state(), simulate(force_field, integrator, state, 20, Regular(5)).state())
     assert longer.steps.tolist() == [0, 5, 10, 15, 20]
     assert longer.config["n_steps"] == 20
-    with pytest.raises(ValueError, match="differs in n_steps"):
+    with pytest.raises(ValueError, match=r"differs in n_steps\..* n_steps of at least 20, because"):
         simulate(force_field, integrator, state, 10, Regular(5), tmp_path / "run")
+
+
+def test_a_run_of_another_dtype_names_that_of_its_directory(harmonic, tmp_path) -> None:
+    force_field, integrator = harmonic(), INTEGRATORS[0]
+    single = initial_state(force_field, 1, 1, 1.0, dtype=torch.float32)
+    simulate(force_field, integrator, single, 2, Regular(1), tmp_path / "run")
+    double = initial_state(force_field, 1, 1, 1.0)
+    with pytest.raises(ValueError, match=r"directory, or --dtype=float32, that of its run\.$"):
+        simulate(force_field, integrator, double, 2, Regular(1), tmp_path / "run")
 
 
 def test_another_run_is_refused(harmonic, tmp_path) -> None:

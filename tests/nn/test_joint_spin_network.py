@@ -120,6 +120,8 @@ def test_networks_of_another_symmetry_are_refused_with_the_name_of_the_term(make
     separate = OrbitNetwork(lattice, plain.field_type)
     with pytest.raises(InputError, match="the term rashba of DoubleExchange couples spin and"):
         check_field_type(separate, coupled)
+    with pytest.raises(InputError, match="the term rashba turns spins.* got 'trivial'"):
+        OrbitNetwork(lattice, coupled.field_type)
     with pytest.raises(InputError, match="the term rashba of DoubleExchange is missing"):
         check_field_type(make_network(lattice), plain)
     check_field_type(make_network(lattice), coupled)

@@ -129,9 +129,36 @@ def empty_plan(
         InputError: If the number of seeds is not valid.
     """
     check_number("n_seeds", n_seeds, 1)
-    if seed_options is None:
-        seed_options = [next(o for stage, o in _SEEDS.items() if stage in stages)]
-    return Plan(out, stages, options, n_seeds, seed_options, tuple(modules))
+    seeded = _seed_options(stages, seed_options)
+    return Plan(out, stages, options, n_seeds, seeded, tuple(modules))
+
+
+def check_no_seeds(
+    given: Sequence[str], stages: Mapping[str, Config], seed_options: Sequence[str] | None
+) -> None:
+    """Refuse options of the command line that the seeds of the campaign would replace.
+
+    Args:
+        given: The dotted options.
+        stages: Base configurations by stage.
+        seed_options: The options that a seed sets. Default: the seed of the last stage.
+
+    Raises:
+        InputError: If one of them is an option that a seed sets.
+    """
+    for option in _seed_options(stages, seed_options):
+        if option in given:
+            raise InputError(
+                f"{option} must not be given, because the seeds of the campaign set it. Use "
+                "--n_seeds for their number."
+            )
+
+
+def _seed_options(stages: Mapping[str, Config], given: Sequence[str] | None) -> Sequence[str]:
+    """The options that a seed sets."""
+    if given is not None:
+        return given
+    return [next(option for stage, option in _SEEDS.items() if stage in stages)]
 
 
 def _options_of(plan: Plan, point: Point, seed: int) -> dict[str, Config]:

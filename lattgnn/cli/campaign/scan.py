@@ -119,9 +119,14 @@ def axis(key: str, values: Any, where: str = "scan") -> list[dict[str, tuple[Any
         where: The key of the configuration that has the grid, for messages.
 
     Raises:
-        InputError: If there are no values, or one comes twice.
+        InputError: If there is no list of values, it is empty, or a value comes twice.
     """
-    if not isinstance(values, list | dict) or not values:
+    if values in ([], {}):
+        raise InputError(
+            f"{where}: {key} must have at least one value, got {values!r}. Add a value, or leave "
+            f"out {key}."
+        )
+    if not isinstance(values, list | dict):
         raise InputError(
             f"{where}: {key} must have a list of values, got {values!r}. Use [{values}]."
         )

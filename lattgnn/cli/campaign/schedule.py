@@ -48,9 +48,12 @@ class Schedule:
         """Put the new tasks of the plan on the board."""
         for name, task in self.plan.tasks.items():
             if name not in self.board.states:
-                # An analysis is finished or not once it is known which runs it can have.
-                done = task.verb != "analyze" and is_finished(task)
-                self.board.add(name, task.verb, done)
+                done = task.verb != "analyze" or self._has_all_runs(task)
+                self.board.add(name, task.verb, done and is_finished(task))
+
+    def _has_all_runs(self, task: Task) -> bool:
+        """Whether all runs of an analysis are done; otherwise `_analysis` decides when they end."""
+        return all(self.board.states[name] == "done" for name in task.needs)
 
     def _startable(self) -> list[Task]:
         """The tasks of the plan that can start now."""

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from lattgnn import cli
-from lattgnn.cli.campaign.plan import Plan, empty_plan, make_plan
+from lattgnn.cli.campaign.plan import Plan, check_no_seeds, empty_plan, make_plan
 from lattgnn.cli.campaign.schedule import (
     Schedule,
     check_kept,
@@ -22,13 +22,7 @@ from lattgnn.cli.campaign.schedule import (
     run_schedule,
 )
 from lattgnn.cli.campaign.search import JOURNAL, Trials, open_study, read_search
-from lattgnn.cli.campaign.stages import (
-    STAGES,
-    Config,
-    check_stages,
-    read_stage,
-    set_option,
-)
+from lattgnn.cli.campaign.stages import STAGES, Config, check_stages, read_stage, set_option
 from lattgnn.cli.campaign.tasks import Task
 from lattgnn.cli.parser import Parser, instantiate
 from lattgnn.cli.physics_verbs import generate_parser
@@ -61,6 +55,7 @@ def main(argv: Sequence[str]) -> None:
     check_stages(list(stages))
     for option, value in overrides:
         set_option(stages | {"search": parsed.search or {}}, option, value)
+    check_no_seeds([option for option, _ in overrides], stages, parsed.seed_options)
     out = Path(parsed.out).resolve()
     cli.import_own_modules([f"--import={module}" for module in parsed.modules])
     recorded = {verb: stages.get(verb) for verb in STAGES}

@@ -79,7 +79,7 @@ def _cheapest(
             reached = float(total.square().mean().sqrt()) / _SAFETY
             raise InputError(
                 f"tolerance {tolerance:g} is not reached by the largest blocks, whose error on "
-                f"the reference fields is {reached:.1g}. Use a larger tolerance, or "
+                f"the reference fields is {reached:.3g}. Use a larger tolerance, or "
                 "ExactDiagonalization or DomainDiagonalization."
             )
         p, step = best

@@ -74,7 +74,7 @@ def test_wrong_names_are_refused(parameters, grid, message):
     ("grid", "message"),
     [
         ({"kT": 0.1}, "must have a list of values"),
-        ({"kT": []}, "must have a list of values"),
+        ({"kT": []}, r"must have at least one value, got \[\]\. Add a value, or leave out kT\."),
         ({"kT": [0.1, 0.1]}, "has a value twice"),
         ({"g, kT": [[1, 2], [1]]}, "must have lists of 2 values"),
         ({"g": [{"class_path": "x"}]}, "must have a name"),

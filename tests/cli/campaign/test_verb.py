@@ -80,6 +80,7 @@ def test_a_scan_may_grow_but_keeps_what_is_finished(campaign, capsys):
         (["--simulate.n_steps=["], {}, ["must have a value in YAML"]),
         ([], {"scan": {"g": [2], "kT": [-1.0]}}, ["kT=-1", "kT must be finite"]),
         ([], {"modules": ["no_such_module"]}, ["no_such_module"]),
+        (["--simulate.initial.seed=3"], {}, ["initial.seed must not be given", "--n_seeds"]),
         (["--n_seed=2"], {}, ["Did you mean '--n_seeds'"]),
     ],
 )
@@ -112,6 +113,8 @@ def test_a_campaign_of_quenches_from_the_first_run_to_the_report(campaign, capsy
     # Everything is there: nothing runs again.
     assert campaign(**changes) == 0
     assert capsys.readouterr().err == ""
+    assert campaign("--dry_run", **changes) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("6 tasks: 6 done")
     assert Path("out/simulate/g=2,kT=0.3/seed-1.log").stat().st_mtime_ns == before
     # Longer runs are continued, and analyzed again.
     assert campaign("--simulate.n_steps=6", **changes) == 0
