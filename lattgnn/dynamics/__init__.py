@@ -10,7 +10,12 @@ from lattgnn.dynamics.runaway import RunawayFieldError
 from lattgnn.dynamics.schedule import Extended, LogSpaced, Regular, SaveSchedule
 from lattgnn.dynamics.spin_relaxation import OverdampedSpins, Relaxed, relax
 from lattgnn.dynamics.spin_transfer import SpinTransferTorque
-from lattgnn.dynamics.start import initial_spins, initial_state, thermal_momentum_std
+from lattgnn.dynamics.start import (
+    initial_spins,
+    initial_state,
+    state_from_field,
+    thermal_momentum_std,
+)
 from lattgnn.dynamics.state import ForceField, InPlaceForceField, Integrator, State
 from lattgnn.dynamics.temperature import Cycle, LinearRamp, Steps, TemperatureProtocol
 from lattgnn.dynamics.trajectory import Trajectory
@@ -46,6 +51,7 @@ __all__ = [
     "noise",
     "relax",
     "simulate",
+    "state_from_field",
     "state_from_run",
     "thermal_momentum_std",
 ]

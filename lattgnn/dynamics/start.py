@@ -1,10 +1,11 @@
-"""Initial states: Gaussian fields and momenta, random spins, and perfect magnetic orders."""
+"""Initial states: Gaussian fields and momenta, random spins, perfect orders, fields of your own."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -109,6 +110,69 @@ def initial_spins(
     # The direction of a Gaussian vector is uniform on the sphere.
     start = normalize(vectors, dim=-1).to(usable_device(device), dtype)
     return _evaluated(force_field, start, torch.zeros_like(start), seed)
+
+
+def state_from_field(
+    force_field: ForceField,
+    field: Tensor | np.ndarray,
+    seed: int,
+    device: str | torch.device = "cpu",
+) -> State:
+    """Make a state of a field of your own, with its energy and forces and without momenta.
+
+    Args:
+        force_field: Force field, evaluated once.
+        field: One configuration like `force_field.field_shape`, or several with an axis of replicas
+            in front. float32 and float64 keep their precision.
+        seed: Seed of the noise of the run.
+        device: Device of the state.
+
+    Returns:
+        The state at step 0.
+
+    Raises:
+        InputError: If the field has another shape or type, or numbers that are not finite, or the
+            model has spins and their lengths are not 1.
+
+    Example:
+        >>> from lattgnn.forcefield import ExactForceField
+        >>> from lattgnn.hamiltonians import ClassicalMagnet, SpinTerms
+        >>> from lattgnn.lattice import chain
+        >>> from lattgnn.solvers import NoElectrons
+        >>> model = ClassicalMagnet(chain(4), SpinTerms(exchange=-1.0))
+        >>> magnet = ExactForceField(model, NoElectrons())
+        >>> state = state_from_field(magnet, np.tile([0.0, 0.0, 1.0], (4, 1)), seed=0)
+        >>> print(state.energy)
+        tensor([4.], dtype=torch.float64)
+    """
+    start, shape = torch.as_tensor(field), tuple(force_field.field_shape)
+    if start.ndim == len(shape):
+        start = start[None]
+    if tuple(start.shape[1:]) != shape or not len(start):
+        raise InputError(
+            f"field must have the shape {list(shape)}, or an axis of replicas in front, got "
+            f"{list(np.shape(field))}. Use one number per site and component."
+        )
+    if start.dtype not in (torch.float32, torch.float64):
+        raise InputError(f"field must be in float32 or float64, got {start.dtype}. Convert it.")
+    if not start.isfinite().all():
+        raise InputError("field must be finite, got NaN or infinity. Correct these numbers.")
+    _check_lengths(force_field, start)
+    start = start.to(usable_device(device), copy=True).contiguous()
+    return _evaluated(force_field, start, torch.zeros_like(start), seed)
+
+
+def _check_lengths(force_field: ForceField, field: Tensor) -> None:
+    """Refuse spins whose length is not 1."""
+    hamiltonian = getattr(force_field, "hamiltonian", None)
+    if hamiltonian is None or not hamiltonian.field_type.is_spin:
+        return
+    error = float((field.norm(dim=-1) - 1).abs().max())
+    if error > 1e-5:  # the rounding of float32
+        raise InputError(
+            f"field must hold spins of length 1, got lengths that differ from 1 by {error:.2g}. "
+            "Divide each spin by its length."
+        )
 
 
 def std_factor(name: str, std: float | Sequence[float], shape: Sequence[int]) -> float | Tensor:

@@ -37,8 +37,10 @@ def analysis_figures(
     lattice, times, shown = ensemble.lattice, result.times, result.structure_frames
     figures = {}
     if lattice.dim == 2:
-        maps = order_maps(np.stack([ensemble.fields[int(n)][0] for n in shown]), lattice)
-        figures["snapshots"] = snapshot_panel(maps, lattice, times[shown], map_label(lattice))
+        fields = np.stack([ensemble.fields[int(n)][0] for n in shown])
+        maps = order_maps(fields, lattice, ensemble.subtracts_mean)
+        label = map_label(lattice, is_spin=not ensemble.subtracts_mean)
+        figures["snapshots"] = snapshot_panel(maps, lattice, times[shown], label)
     figures |= _growth_figures(result)
     if result.correlation.any():
         figures["correlation"] = _correlation_figure(result)
@@ -82,7 +84,9 @@ def structure_cuts(
     return cuts, errors
 
 
-def order_maps(fields: Array, lattice: Lattice) -> Float[Array, "n_frames n_sites"]:
+def order_maps(
+    fields: Array, lattice: Lattice, subtracts_mean: bool = True
+) -> Float[Array, "n_frames n_sites"]:
     """Reduce fields to one scalar per site that shows the order, for pictures.
 
     It is the local checkerboard order or, where there is no checkerboard, the field minus its mean.
@@ -92,6 +96,8 @@ def order_maps(fields: Array, lattice: Lattice) -> Float[Array, "n_frames n_site
     Args:
         fields: Frames of one replica, [frame, site] or [frame, site, component].
         lattice: The lattice of the fields.
+        subtracts_mean: Whether the mean is subtracted where there is no checkerboard; false for
+            spins.
 
     Returns:
         The scalars, in units of the field.
@@ -100,19 +106,23 @@ def order_maps(fields: Array, lattice: Lattice) -> Float[Array, "n_frames n_site
     if lattice.is_bipartite:
         order = local_order(field, lattice)
     else:
-        order = field - field.mean(axis=-1, keepdims=True)
+        order = field - field.mean(axis=-1, keepdims=True) if subtracts_mean else field
     # Principal axis of the last frame: the eigenvector of the largest eigenvalue. Its sign is
     # arbitrary; the largest component is made positive, so that pictures can be compared.
     axis = np.linalg.eigh(order[:, -1] @ order[:, -1].T)[1][:, -1]
     return np.tensordot(axis * np.sign(axis[np.abs(axis).argmax()]), order, axes=1)
 
 
-def map_label(lattice: Lattice) -> str:
+def map_label(lattice: Lattice, is_spin: bool = False) -> str:
     """Label of the color bar of `order_maps`.
 
     Args:
         lattice: The lattice.
+        is_spin: Whether the fields are spins.
     """
+    if is_spin:
+        component = "spin component along the order"
+        return rf"local order $\phi_i$ ({component})" if lattice.is_bipartite else component
     if lattice.is_bipartite:
         return r"local order $\phi_i$ (units of the field)"
     return r"field minus mean (units of the field)"

@@ -143,8 +143,10 @@ def quench_sections(
     sections.append(Section("Order", "", order_table(result)))
     text = f"{GROWTH}\n\n{growth_reasons(result)}"
     sections += [Section("Growth law", text, growth_table(result)), *magnetic]
+    draws_spins = not (ensemble.subtracts_mean or ensemble.lattice.is_bipartite)
+    drawn = "spins" if draws_spins else result.order.kind
     for name, figure in figures.items():
-        heading, text = picture_text(name, result.order.kind, result.fraction)
+        heading, text = picture_text(name, drawn, result.fraction)
         sections.append(Section(heading, text, figure))
         if name == "snapshots" and movie is not None:
             film = "movie" if ensemble.subtracts_mean else "spin_movie"

@@ -8,6 +8,7 @@ DOMAINS = {
     ),
     "uniform": "Field of the first replica minus its mean.",
     "wave": "Field of the first replica minus its mean.",
+    "spins": "Spins of the first replica.",
 }
 VECTOR = (
     "Of a vector field, the component along the axis that carries most of the final order is shown."
@@ -121,7 +122,7 @@ def picture_text(name: str, kind: str, fraction: float, level: float = 0.95) -> 
 
     Args:
         name: Name of the picture, as `analysis_figures` returns it, or "movie".
-        kind: Kind of the order.
+        kind: Kind of the order, or "spins" where the spins themselves are drawn.
         fraction: Value of C(r)/C(0) that defines the domain length.
         level: Confidence level of the intervals.
 

@@ -1,10 +1,21 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from lattgnn.dynamics import State, VerletLangevin, initial_state, thermal_momentum_std
+from lattgnn.dynamics import (
+    State,
+    VerletLangevin,
+    initial_state,
+    state_from_field,
+    thermal_momentum_std,
+)
 from lattgnn.errors import InputError
+from lattgnn.forcefield import ExactForceField
+from lattgnn.hamiltonians import ClassicalMagnet, SpinTerms
+from lattgnn.lattice import chain
+from lattgnn.solvers import NoElectrons
 
 
 def test_initial_state_has_the_variances_of_the_quench(harmonic) -> None:
@@ -25,6 +36,33 @@ def test_start_is_the_same_in_float32_and_in_any_batch(harmonic) -> None:
     assert narrow.field.dtype == narrow.momentum.dtype == narrow.forces.dtype == torch.float32
     assert torch.equal(narrow.field, wide.field[:1].float())
     assert torch.equal(narrow.momentum, wide.momentum[:1].float())
+
+
+def test_a_state_of_ones_own_field_has_its_forces(harmonic) -> None:
+    force_field = harmonic()
+    field = np.arange(16.0).reshape(2, 8)
+    state = state_from_field(force_field, field, seed=5)
+    assert state.seed == 5 and state.step == 0 and not state.momentum.any()
+    assert torch.equal(state.forces, force_field(torch.from_numpy(field))[1])
+    field[:] = 0  # the state has a copy
+    assert state.field.sum() == 120
+    assert state_from_field(force_field, torch.ones(8), 0).forces.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("spins", "message"),
+    [
+        (np.ones((4, 3)), "length 1"),
+        (np.ones((3, 4)), r"shape \[4, 3\], .* got \[3, 4\]"),
+        (np.full((4, 3), np.nan), "finite"),
+        (np.ones((4, 3), dtype=np.int64), "float32 or float64"),
+        (np.ones((0, 4, 3)), "shape"),
+    ],
+)
+def test_a_field_that_is_no_configuration_is_refused(spins, message) -> None:
+    magnet = ExactForceField(ClassicalMagnet(chain(4), SpinTerms(exchange=1.0)), NoElectrons())
+    with pytest.raises(InputError, match=message):
+        state_from_field(magnet, spins, 0)
 
 
 def test_a_replica_lives_its_life_alone(harmonic) -> None:
