@@ -11,7 +11,14 @@ from lattgnn.analysis import analyze_spins
 from lattgnn.dynamics import Trajectory
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice, chain, kagome, triangular
-from lattgnn.report import spin_colors, spin_panel, write_quench_report, write_spin_movie
+from lattgnn.report import (
+    analysis_figures,
+    analyze_trajectory,
+    spin_colors,
+    spin_panel,
+    write_quench_report,
+    write_spin_movie,
+)
 from lattgnn.report.spin_report import (
     DEFINITIONS,
     analyze_spin_runs,
@@ -58,6 +65,12 @@ def test_magnetic_numbers_of_a_run():
     figures = spin_figures(run, result)
     names = {"spins", "chirality", "charge_density", "magnetic_order", "waves", "chirality_length"}
     assert names <= set(figures)
+
+
+def test_snapshots_of_spins_are_those_of_a_spin_component():
+    run = growing_domains(triangular(6))
+    snapshots = analysis_figures(run, analyze_trajectory(run))["snapshots"]
+    assert snapshots.axes[-1].get_ylabel() == "spin component along the order"
 
 
 def test_replicas_of_opposite_chirality_do_not_cancel():
