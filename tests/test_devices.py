@@ -23,8 +23,8 @@ torch.testing.assert_close(found, philox._normals(*arguments), rtol=1e-12, atol=
 """
 FORCES = """
 import torch
+from lattgnn.backends import stencil_network
 from lattgnn.backends.grid_forces import GridForces
-from lattgnn.backends.stencil import stencil_network
 from lattgnn.devices import torch_compiled
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.lattice import square
