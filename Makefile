@@ -39,7 +39,7 @@ quickstart: .venv/installed  ## the whole workflow in minutes: data, fit, test, 
 test: .venv/installed-test  ## all tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 $(PYTEST_ARGS)
 
-test-fast: .venv/installed-test  ## all tests but the slow ones, 3 to 3.5 minutes on 2 cores
+test-fast: .venv/installed-test  ## all tests but the slow ones, about 3 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 8 $(PYTEST_ARGS)
 
 test-gpu: .venv/installed-test  ## on a machine with a GPU: its tests and docs/benchmarks/gpu.md (6 minutes)
