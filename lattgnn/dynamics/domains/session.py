@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from lattgnn.dynamics.domains.processes import LostProcessError, Processes, join
 from lattgnn.errors import InputError, StoppedRunError
-from lattgnn.signals import StoppedBySignal
+from lattgnn.signals import StoppedBySignal, handle_signals
 
 #: Seconds that a process waits for the reason of a failure, and for the first process to print it.
 _WAIT_FOR_REASON, _WAIT_FOR_FIRST = 2.0, 15.0
@@ -46,7 +46,7 @@ def session() -> Iterator[Processes]:
     except LostProcessError as lost:
         _leave_after_another(processes, lost)
     except StoppedBySignal as stop:
-        raise StoppedBySignal(stop.number, told=not processes.is_first) from None
+        raise StoppedBySignal(stop.number, told=_another_prints(processes)) from None
     except (InputError, StoppedRunError, OSError, SystemExit) as error:
         _leave_after_own(processes, error)
     except Exception as bug:
@@ -68,12 +68,8 @@ def _leave_after_own(processes: Processes, error: BaseException) -> None:
     code = _code(error)
     with suppress(Exception):
         processes.say_failure(" ".join(str(error).split()) or type(error).__name__, code)
-        # The others wait for messages of this one, and notice that it is gone.
-        dist.destroy_process_group()
-        if processes.is_first:
-            processes.store.set("told", "")
-        elif _first_has_told(processes):
-            raise SystemExit(code)
+    if _another_prints(processes):
+        raise SystemExit(code)
     raise error
 
 
@@ -83,17 +79,31 @@ def _leave_after_another(processes: Processes, lost: LostProcessError) -> None:
     Raises:
         Exception: The error in the process that prints it, SystemExit in the others.
     """
-    reason = None
+    silent, reason = _another_prints(processes), None
     with suppress(Exception):
-        dist.destroy_process_group()
         reason = processes.failure(_WAIT_FOR_REASON)
-        if processes.is_first:
-            processes.store.set("told", "")
-        elif _first_has_told(processes) or processes.store.add("tellers", 1) > 1:
-            raise SystemExit(1 if reason is None else reason[1])
+    if silent:
+        raise SystemExit(1 if reason is None else reason[1])
     if reason is None:
         raise lost
     raise (InputErrorElsewhere if reason[1] == 2 else FailedElsewhereError)(reason[0]) from None
+
+
+def _another_prints(processes: Processes) -> bool:
+    """Leave the group; whether another process prints why.
+
+    That is the first process, or the fastest of the others if the first one is gone.
+    """
+    # `torchrun` sends SIGTERM as soon as one process is gone. This one is leaving already.
+    handle_signals(lambda number, frame: None)
+    with suppress(Exception):  # without the store nobody knows, and each process prints
+        # The others wait for messages of this one, and notice that it is gone.
+        dist.destroy_process_group()
+        if processes.is_first:
+            processes.store.set("told", "")
+            return False
+        return _first_has_told(processes) or processes.store.add("tellers", 1) > 1
+    return False
 
 
 def _first_has_told(processes: Processes) -> bool:
