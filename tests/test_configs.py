@@ -119,7 +119,7 @@ def test_every_model_is_understood():
     ("name", "n_tasks"),
     [
         ("couplings_chain", 21),
-        ("holstein_growth", 171),
+        ("holstein_growth", 108),
         ("holstein_growth_small", 12),
         pytest.param("learning_rates", 13, marks=pytest.mark.slow),
         ("quench_temperatures", 12),
