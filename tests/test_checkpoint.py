@@ -21,9 +21,11 @@ from lattgnn.pretrained import find_checkpoint, pretrained_path
 from lattgnn.serialize import build, describe
 
 SHIPPED = sorted((Path(lattgnn.__file__).parent / "pretrained").glob("*.ckpt"))
+# Written before the format had version 3.
+OLDER = [path for path in SHIPPED if path.stem != "tetrahedral-triangular"]
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", OLDER, ids=lambda path: path.stem)
 def test_headers_of_version_2_are_upgraded(path):
     checkpoint = load_checkpoint(path)
     old, header = checkpoint["lattgnn"], read_header(checkpoint)

@@ -123,11 +123,12 @@ def test_every_model_is_understood():
         ("holstein_growth_small", 12),
         pytest.param("learning_rates", 13, marks=pytest.mark.slow),
         ("quench_temperatures", 12),
+        ("tetrahedral_growth", 9),
     ],
 )
 def test_campaign(name, n_tasks, capsys):
     path = CONFIGS / f"campaign/{name}.yaml"
-    assert len(files("campaign")) == 6
+    assert len(files("campaign")) == 7
     assert cli.main(["campaign", f"--config={path}", "--dry_run"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{n_tasks} tasks: ")
 

@@ -1,5 +1,6 @@
 """The learned force field: saving and loading, ensembles, and what is refused."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from lattgnn.hamiltonians import Holstein, Peierls
 from lattgnn.lattice import square, triangular
 from lattgnn.nn import tangent_part
 from lattgnn.solvers import ExactDiagonalization
+from lattgnn.spin_orders import PlaneWaves, Spiral, stripes, tetrahedral
 from tests.orbit_networks import orbit_network
 
 SOLVER = ExactDiagonalization(kT=0.1, mu=0.0)
@@ -193,6 +195,32 @@ def test_pretrained_effective_fields_are_close_to_exact_ones(rng):
     error = fields - exact_fields
     assert error.square().mean() < 1.5e-3 and tangent_part(error, spins).square().mean() < 3e-4
     assert energy is not None and (energy - exact_energy).abs().max() / lattice.n_sites < 1e-3
+
+
+def test_pretrained_energies_put_orders_of_the_triangular_lattice_in_the_exact_order():
+    lattice = triangular(12)
+    learned = LearnedForceField.pretrained("tetrahedral-triangular", lattice)
+    exact = ExactForceField(learned.hamiltonian, learned.solver)
+    two_of_three = PlaneWaves([["1/2", 0], [0, "1/2"]], [[1, 0, 0], [0, 1, 0]])
+    ferromagnet, coplanar = Spiral([0, 0]), Spiral(["1/3", "-1/3"])
+    orders = [tetrahedral(), two_of_three, stripes(["1/2", 0]), ferromagnet, coplanar]
+    spins = torch.from_numpy(np.stack([order.spins(lattice) for order in orders]))
+    (energy, _), (exact_energy, _) = learned(spins), exact(spins)
+    assert energy is not None
+    # Neighbors in this list differ by at least 4e-3 per site.
+    assert (exact_energy.diff() > 4e-3 * lattice.n_sites).all() and (energy.diff() > 0).all()
+
+
+def test_pretrained_effective_fields_are_close_to_exact_ones_near_the_tetrahedral_order(rng):
+    lattice = triangular(16)  # another size than that of the training
+    learned = LearnedForceField.pretrained("tetrahedral-triangular", lattice)
+    exact = ExactForceField(learned.hamiltonian, learned.solver)
+    spins = torch.from_numpy(tetrahedral(-1).spins(lattice))
+    spins = spins + 0.15 * torch.randn(spins.shape, generator=rng, dtype=torch.float64)
+    spins = torch.nn.functional.normalize(spins, dim=-1)[None]
+    exact_torque = tangent_part(exact(spins)[1], spins)
+    error = tangent_part(learned(spins)[1], spins) - exact_torque
+    assert error.square().mean() < 0.1 * exact_torque.square().mean()
 
 
 def test_pretrained_names_are_listed_when_wrong():

@@ -25,6 +25,7 @@ DATASETS = {
     "holstein_weak": "holstein-weak-ea07b74048a8",
     "jahn_teller_square": "jahn-teller-square-241a77916396",
     "peierls_square": "peierls-square-4a65b77297ea",
+    "tetrahedral": "tetrahedral-c276f9a308dc",
 }
 FORCES = {
     "holstein-square": (5.0, 0, [1.0473474366424467, 1.732754053238248, -1.7432496491420602]),

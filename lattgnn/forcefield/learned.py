@@ -125,6 +125,8 @@ class LearnedForceField:
         - The Peierls network was fitted on 80 published snapshots of quenches, with displacements
           of standard deviation 0.16.
         - The network of the Kondo lattice was fitted on random spins, not on ordered ones.
+        - The network of the triangular lattice was fitted on quenches into the tetrahedral order,
+          on other orders with noise, and on random spins. It has no effective field along a spin.
 
         Args:
             name: One of these:
@@ -137,6 +139,8 @@ class LearnedForceField:
                 - "peierls-square": Peierls model of arXiv:2510.20659, T = 0, half filling.
                 - "kondo-square": `DoubleExchange`, t = 1, J = 3.5, kT = 0, filling 0.48, with an
                   energy.
+                - "tetrahedral-triangular": `DoubleExchange` on the triangular lattice, t = 1, J = 3,
+                  kT = 0.1, μ = −3.3, with an energy.
             lattice: The lattice to be simulated, see :meth:`load`.
             filling: Electrons per state, see the class.
             device: Device of the network.
