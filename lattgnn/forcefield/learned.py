@@ -139,8 +139,8 @@ class LearnedForceField:
                 - "peierls-square": Peierls model of arXiv:2510.20659, T = 0, half filling.
                 - "kondo-square": `DoubleExchange`, t = 1, J = 3.5, kT = 0, filling 0.48, with an
                   energy.
-                - "tetrahedral-triangular": `DoubleExchange` on the triangular lattice, t = 1, J = 3,
-                  kT = 0.1, μ = −3.3, with an energy.
+                - "tetrahedral-triangular": `DoubleExchange` on the triangular lattice, t = 1,
+                  J = 3, kT = 0.1, μ = −3.3, with an energy.
             lattice: The lattice to be simulated, see :meth:`load`.
             filling: Electrons per state, see the class.
             device: Device of the network.
