@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lattgnn.backends import Backend
-from lattgnn.checkpoint import load_model, save_model
-from lattgnn.checkpoint_checks import check_field_type
+from lattgnn.checkpoint import check_field_type, load_model, save_model
 from lattgnn.errors import InputError
 from lattgnn.field_statistics import FieldStatistics
 from lattgnn.forcefield.field_checks import check_out, check_tensor
