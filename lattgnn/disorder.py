@@ -160,3 +160,10 @@ class DisorderedForceField:
         if energy is not None:
             energy = energy + self.hamiltonian.classical_energy(field)
         return energy, forces + self.hamiltonian.classical_forces(field)
+
+
+def without_disorder(
+    force_field: ExactForceField | LearnedForceField | DisorderedForceField,
+) -> ExactForceField | LearnedForceField:
+    """The force field of the clean model, which may be the force field itself."""
+    return force_field.clean if isinstance(force_field, DisorderedForceField) else force_field
