@@ -43,7 +43,7 @@ class DoubleExchange(Hamiltonian):
             flux. A periodic lattice must hold a whole number of flux quanta.
         classical: Classical terms of the spins, such as exchange, Dzyaloshinskii–Moriya terms,
             anisotropy and a magnetic field; None for none. They are exact and never learned, so
-            that one network serves any of them.
+            that one network works for any of them.
 
     Raises:
         InputError: If the lattice does not have the bonds, or the flux does not fit on it.

@@ -102,7 +102,7 @@ def domain_force_field(
         The force field on the block of this process.
 
     Raises:
-        InputError: If a force depends on the whole lattice, or the lattice is too small for so many
+        InputError: If a force depends on the whole lattice, or the lattice is too small for all
             processes.
     """
     clean = without_disorder(force_field)

@@ -23,8 +23,8 @@ from lattgnn.solvers.solver import Solver, bounds_of_all
 Schedules = Callable[[float], tuple[Pole, ...]]
 """Gives the poles for the largest distance of a level from μ."""
 
-# The search for μ ends at so many electrons too many or too few, in float32 per state, where
-# rounding errors of a density are about as large.
+# The search for μ ends within this many electrons, in float32 per state, which is about the
+# size of the rounding errors of a density.
 _ELECTRONS, _ELECTRONS_PER_STATE = 1e-8, 1e-7
 
 
