@@ -131,7 +131,7 @@ def _checkpoint(name: str | None, expected: str | None) -> dict[str, str] | None
     if expected is not None and sha256 != expected:
         raise InputError(
             f"force_field.checkpoint {name!r} has the SHA-256 {sha256}, but force_field.sha256 is "
-            f"{expected}: the file is another one than that of the recorded run. Use the old file, "
+            f"{expected}: the file is not that of the recorded run. Use the old file, "
             "or --force_field.sha256=null."
         )
     return {"name": name, "path": str(path.resolve()), "sha256": sha256}

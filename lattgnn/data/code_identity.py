@@ -45,7 +45,7 @@ def code_identity(*objects: Any) -> dict[str, str]:
 
 
 def changed_classes(recorded: Mapping[str, str] | None, present: Mapping[str, str]) -> list[str]:
-    """Classes whose source is another one than that of a recorded run.
+    """Classes whose source differs from that of a recorded run.
 
     Args:
         recorded: What `code_identity` found for that run; None if it is not known.

@@ -213,7 +213,7 @@ class FastForces:
         self._programs(small, exact.dtype, False)(double, exact, mu, schedule)
         assert stencil.coupling is not None
         error = float((single - exact).abs().max() / abs(stencil.coupling))
-        # Rounding of the classical force, which may be large, is no fault of the electrons.
+        # Rounding of the classical force, which may be large, is not an error of the electrons.
         check_rounding(error, ROUNDING + 1e-6 * float(exact.abs().max() / abs(stencil.coupling)))
         self._is_compared = True
 
