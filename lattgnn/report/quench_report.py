@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lattgnn.analysis import QuenchAnalysis, analyze_quench
+from lattgnn.analysis.order import Order
 from lattgnn.dynamics import Trajectory
 from lattgnn.files import atomic_write_text
 from lattgnn.report.ensemble import Ensemble, as_ensemble
@@ -21,6 +22,7 @@ from lattgnn.report.quench_figures import (
     map_label,
     order_maps,
     picture_frames,
+    shown_order,
 )
 from lattgnn.report.quench_numbers import (
     growth_reasons,
@@ -108,7 +110,7 @@ def write_quench_report(
     write_dataset(dataset, out / "arrays.nc")
     film = None
     if movie != "none" and ensemble.lattice.dim == 2 and len(ensemble.times) > 1:
-        film = _write_film(ensemble, out / f"quench.{movie}")
+        film = _write_film(ensemble, shown_order(result), out / f"quench.{movie}")
     order = spin_sections(spins, magnetic)
     sections = quench_sections(ensemble, result, figures, film, order)
     write_report(out / "report.html", title, sections, _subtitle(ensemble))
@@ -143,14 +145,14 @@ def quench_sections(
     sections.append(Section("Order", "", order_table(result)))
     text = f"{GROWTH}\n\n{growth_reasons(result)}"
     sections += [Section("Growth law", text, growth_table(result)), *magnetic]
-    draws_spins = not (ensemble.subtracts_mean or ensemble.lattice.is_bipartite)
-    drawn = "spins" if draws_spins else result.order.kind
+    order = shown_order(result)
+    drawn = order.kind if order.subtracts_mean or order.is_checkerboard else "spins"
     for name, figure in figures.items():
         heading, text = picture_text(name, drawn, result.fraction)
         sections.append(Section(heading, text, figure))
         if name == "snapshots" and movie is not None:
             film = "movie" if ensemble.subtracts_mean else "spin_movie"
-            heading, text = picture_text(film, result.order.kind, result.fraction)
+            heading, text = picture_text(film, order.kind, result.fraction)
             sections.append(Section(heading, text, movie))
     rows = definition_rows(quench_dataset(ensemble, result))
     sections.append(
@@ -167,15 +169,15 @@ def quench_sections(
     return sections + provenance_sections(ensemble.runs)
 
 
-def _write_film(ensemble: Ensemble, path: Path) -> Movie:
+def _write_film(ensemble: Ensemble, order: Order, path: Path) -> Movie:
     """A movie of the first replica, with frames spread evenly over those that are saved."""
     n = len(ensemble.times)
     frames = np.unique(np.linspace(0, n - 1, MOVIE_FRAMES).round().astype(int))
     fields = np.stack([ensemble.fields[int(frame)][0] for frame in frames])
     lattice, times = ensemble.lattice, ensemble.times[frames]
     if ensemble.subtracts_mean:
-        maps = order_maps(fields, lattice)
-        write_movie(path, maps, lattice, times, label=map_label(lattice), dpi=120)
+        maps = order_maps(fields, order)
+        write_movie(path, maps, lattice, times, label=map_label(order), dpi=120)
     else:
         write_spin_movie(path, fields, lattice, times, dpi=120)
     return Movie(path)

@@ -180,15 +180,21 @@ def spin_figures(runs: Trajectory | Ensemble, result: SpinAnalysis | None) -> di
     shown, times = result.structure_frames, result.times
     spins = np.stack([ensemble.fields[int(n)][0] for n in shown]).astype(np.float64)
     figures = {"spins": spin_panel(spins, lattice, times[shown])}
-    chirality = cells.cell_means(scalar_chirality(spins, lattice))
-    charge = cells.cell_sums(charge_density(spins, lattice))
-    # Rounding errors of coplanar spins are no chirality.
-    if np.abs(chirality).max() > 1e-9:
-        label = r"scalar chirality $\chi$"
-        figures["chirality"] = snapshot_panel(chirality, cells.cell_lattice, times[shown], label)
-    if np.abs(charge).max() > 1e-9:
-        label = "charge of a cell"
-        figures["charge_density"] = snapshot_panel(charge, cells.cell_lattice, times[shown], label)
+    maps = {
+        "chirality": (
+            cells.cell_means(scalar_chirality(spins, lattice)),
+            r"scalar chirality $\chi$",
+        ),
+        "charge_density": (cells.cell_sums(charge_density(spins, lattice)), "charge of a cell"),
+    }
+    for name, (values, label) in maps.items():
+        # Rounding errors of coplanar spins are not chirality.
+        if np.abs(values).max() > 1e-9:
+            # A cell is drawn as its triangles, which lie between its sites.
+            colored = values[:, cells.cells]
+            figures[name] = snapshot_panel(
+                colored, lattice, times[shown], label, polygons=cells.points
+            )
     return figures | _curves(result)
 
 

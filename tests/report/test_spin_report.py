@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 import xarray
+from matplotlib.collections import PolyCollection
 from PIL import Image
 
-from lattgnn.analysis import analyze_spins
+from lattgnn.analysis import analyze_spins, triangles
 from lattgnn.dynamics import Trajectory
 from lattgnn.errors import InputError
-from lattgnn.lattice import Lattice, chain, kagome, triangular
+from lattgnn.lattice import Lattice, chain, kagome, square, triangular
 from lattgnn.report import (
     analysis_figures,
     analyze_trajectory,
@@ -19,6 +20,7 @@ from lattgnn.report import (
     write_quench_report,
     write_spin_movie,
 )
+from lattgnn.report.quench_figures import order_maps, shown_order
 from lattgnn.report.spin_report import (
     DEFINITIONS,
     analyze_spin_runs,
@@ -41,12 +43,16 @@ def growing_domains(lattice: Lattice, noise: float = 0.1) -> Trajectory:
     field = np.stack(frames)[:, None].repeat(2, axis=1)
     field = field + noise * np.random.default_rng(0).normal(size=field.shape)
     field /= np.linalg.norm(field, axis=-1, keepdims=True)
+    return run_of(field, lattice, np.array([0, 10, 100, 1000]))
+
+
+def run_of(field: np.ndarray, lattice: Lattice, steps: np.ndarray) -> Trajectory:
+    """A run of spins with these frames [frame, replica, site, 3]."""
     init_args = {"dt": 0.1, "kT": 0.01, "alpha": 0.1}
     config = {
         "lattice": lattice.to_dict(),
         "integrator": {"class_path": "lattgnn.dynamics.HeunLLG", "init_args": init_args},
     }
-    steps = np.array([0, 10, 100, 1000])
     arrays = {"field": field, "momentum": 0 * field, "forces": field, "step": steps}
     return Trajectory(arrays, config)
 
@@ -118,3 +124,44 @@ def test_other_fields_have_no_magnetic_order():
     assert (
         analyze_spin_runs(Trajectory(run.arrays, run.config | {"integrator": integrator})) is None
     )
+
+
+@pytest.mark.parametrize("kind", ["uniform", "checkerboard"])
+def test_a_domain_of_spins_has_one_color_in_the_snapshots(kind):
+    """Two domains along x of a ferromagnet or an antiferromagnet on a bipartite lattice."""
+    lattice = square(8)
+    domain = np.where(lattice.cells[:, 0] < 4, 1.0, -1.0)
+    signs = domain if kind == "uniform" else domain * lattice.bipartite_signs
+    tilted = signs[:, None] * np.array([0.6, 0.0, 0.8])
+    run = run_of(np.tile(tilted, (2, 1, 1, 1)), lattice, np.arange(2))
+    result = analyze_trajectory(run)
+    drawn = order_maps(run.fields[:, 0], shown_order(result))[-1]
+    inside = lattice.cells[:, 0] % 4 != 0  # away from the walls, where neighbors are averaged
+    inside &= lattice.cells[:, 0] % 4 != 3
+    np.testing.assert_allclose((drawn * domain)[inside], 1.0, atol=1e-12)
+    assert str(shown_order(result)) == kind
+
+
+def test_a_ferromagnet_that_is_not_yet_ordered_is_not_drawn_as_a_checkerboard():
+    lattice = square(12)
+    spins = np.random.default_rng(1).normal(size=(2, 1, lattice.n_sites, 3)) + [0, 0, 0.6]
+    spins /= np.linalg.norm(spins, axis=-1, keepdims=True)
+    run = run_of(spins, lattice, np.arange(2))
+    result = analyze_trajectory(run)
+    assert not result.is_ordered and shown_order(result).kind == "uniform"
+
+
+def test_chirality_is_drawn_where_the_triangles_are():
+    lattice = triangular(6)
+    run = growing_domains(lattice)
+    drawn = spin_figures(run, analyze_spin_runs(run))["chirality"].axes[0].collections[0]
+    assert isinstance(drawn, PolyCollection)
+    triangles_drawn = np.stack([np.asarray(path.vertices)[:3] for path in drawn.get_paths()])
+    found = triangles(lattice)
+    np.testing.assert_allclose(triangles_drawn, found.points)
+    # The corners are the positions of the sites, up to whole periods.
+    apart = found.points - lattice.positions[found.corners]
+    turns = apart @ np.linalg.inv(np.asarray(lattice.primitive_vectors, dtype=float)) / 6
+    np.testing.assert_allclose(turns, turns.round(), atol=1e-9)
+    sides = np.linalg.norm(np.roll(found.points, 1, axis=1) - found.points, axis=-1)
+    np.testing.assert_allclose(sides, 1.0)
