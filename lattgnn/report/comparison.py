@@ -73,6 +73,8 @@ def write_comparison(
     out, metrics, results, folders = Path(out), {}, {}, {}
     for values, ensemble in groups:
         name = ", ".join(f"{key}={_plain(value)}" for key, value in values.items())
+        if name in metrics:  # long values that begin alike
+            name = f"{name} ({len(metrics) + 1})"
         folder = folders[name] = out / _folder_name(name)
         metrics[name] = write_quench_report(ensemble, folder, f"{title}: {name}", window, **options)
         results[name] = analyze_trajectory(ensemble, window)
@@ -191,4 +193,4 @@ def _folder_name(system: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)[:24]
+    return f"{value:g}" if isinstance(value, float) else str(value)[:40]
