@@ -25,6 +25,7 @@ from lattgnn.data.workers import threads
 from lattgnn.devices import usable_device
 from lattgnn.disorder import DisorderedForceField
 from lattgnn.dynamics import domains
+from lattgnn.dynamics.components import PerComponent
 from lattgnn.dynamics.domains import Processes, n_processes, session
 from lattgnn.dynamics.domains.processes import local_rank, n_local_processes
 from lattgnn.dynamics.loop import check_integrator
@@ -36,8 +37,6 @@ from lattgnn.patch_forces import domain_force_field
 from lattgnn.pretrained import find_checkpoint
 from lattgnn.run_records import CONFIG, PROVENANCE, AnyForceField, describe_force_field
 from lattgnn.spin_orders import SpinOrder
-
-PerComponent = float | tuple[float, ...]
 
 
 def main(argv: Sequence[str]) -> None:

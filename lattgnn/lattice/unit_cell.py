@@ -24,6 +24,7 @@ from lattgnn.lattice.labels import (
     normal_site_labels,
     reversed_bond,
 )
+from lattgnn.lattice.read_only import read_only
 from lattgnn.lattice.reduction import obtuse_superbase
 
 Vector = tuple[Fraction, ...]
@@ -171,9 +172,7 @@ class UnitCell:
 
         Computations with lengths use this cell, where rounding errors are smallest.
         """
-        matrix = obtuse_superbase(np.array(self.primitive_vectors))[:-1]
-        matrix.setflags(write=False)
-        return matrix
+        return read_only(obtuse_superbase(np.array(self.primitive_vectors))[:-1])
 
     @cached_property
     def reduced_gram(self) -> tuple[Vector, ...]:

@@ -20,6 +20,7 @@ from itertools import groupby
 import numpy as np
 
 from lattgnn.errors import InputError
+from lattgnn.lattice.read_only import read_only
 from lattgnn.symmetry.irreducible import invariant_tensors, irreducible_matrices
 from lattgnn.symmetry.point_group import PointGroup
 
@@ -114,9 +115,7 @@ class Representation:
     @cached_property
     def character(self) -> np.ndarray:
         """Trace of each matrix, float64 [order]."""
-        character = self.matrices.trace(axis1=1, axis2=2)
-        character.setflags(write=False)
-        return character
+        return read_only(self.matrices.trace(axis1=1, axis2=2))
 
     @property
     def blocks(self) -> tuple[Representation, ...]:

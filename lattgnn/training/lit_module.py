@@ -13,16 +13,18 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lattgnn.checkpoint import (
+    check_field_type,
+    check_hamiltonian,
+    check_network,
     checkpoint_header,
     field_statistics,
     load_weights,
     read_header,
 )
-from lattgnn.checkpoint_checks import check_field_type, check_hamiltonian, check_network
 from lattgnn.checks import check_particle_hole
 from lattgnn.data import LatticeDataModule
 from lattgnn.data.dataset import WINDOW_NAMES
-from lattgnn.errors import InputError, StoppedRunError
+from lattgnn.errors import InputError, StoppedRunError, check_number
 from lattgnn.field_statistics import FieldStatistics
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
@@ -98,7 +100,9 @@ class LitForceField(LightningModule):
         init_from: str | None = None,
     ):
         super().__init__()
-        _check_weights(lr=lr, energy_weight=energy_weight, tangent_weight=tangent_weight)
+        check_number("lr", lr, minimum=0)
+        check_number("energy_weight", energy_weight, minimum=0)
+        check_number("tangent_weight", tangent_weight, minimum=0)
         if particle_hole and not (hamiltonian.lattice.is_bipartite and solver.mu == 0):
             raise InputError(
                 "particle_hole needs a bipartite lattice and mu=0.0, got "
@@ -291,10 +295,3 @@ def _check_particle_hole(hamiltonian: Hamiltonian, solver: Solver) -> None:
         raise InputError(
             f"{type(hamiltonian).__name__} has no particle-hole symmetry. {found.message}"
         )
-
-
-def _check_weights(**values: float) -> None:
-    """Refuse a learning rate or a weight of the loss that is negative or not finite."""
-    for name, value in values.items():
-        if not 0 <= value < math.inf:
-            raise InputError(f"{name} must be finite and not negative, got {value!r}.")
