@@ -85,6 +85,7 @@ force_field:
     class_path: lattgnn.hamiltonians.ClassicalMagnet
     init_args: {terms: {exchange: 1.0, interfacial_dm: 0.5, magnetic_field: [0.0, 0.0, 0.3]}}
   solver: {class_path: lattgnn.solvers.NoElectrons}
+  energy: false
 integrator:
   class_path: lattgnn.dynamics.HeunLLG
   init_args: {dt: 0.05, kT: 0.1, alpha: 0.1}
