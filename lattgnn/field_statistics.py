@@ -142,7 +142,7 @@ class FieldStatistics:
         """The statistics from what `to_dict` gives.
 
         Raises:
-            InputError: If the record is another one.
+            InputError: If the record is not one of these.
         """
         try:
             return cls(

@@ -86,7 +86,7 @@ def _check_checksums(path: str | Path) -> None:
     Raises:
         zipfile.BadZipFile: If a part differs.
     """
-    if zipfile.is_zipfile(path):  # files of torch before 1.6 are none
+    if zipfile.is_zipfile(path):  # files of torch before 1.6 are not zip files
         with zipfile.ZipFile(path) as file:
             damaged = file.testzip()
         if damaged is not None:
@@ -96,7 +96,7 @@ def _check_checksums(path: str | Path) -> None:
 def _reason(error: Exception) -> str:
     """The part of a message of torch that says why a file cannot be read, in at most 120 letters.
 
-    The refusal of a class is preceded by advice on how to load the file nevertheless.
+    The refusal of a class is preceded by advice on how to load the file anyway.
     """
     text = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
     first = text.strip().splitlines()[0] if text.strip() else "no reason given"

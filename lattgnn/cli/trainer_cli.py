@@ -94,7 +94,7 @@ class TrainerCLI(LightningCLI):
         """Parse `args` as given, without a look at sys.argv."""
         self.config = parser.parse_args(args)
         seed = self.config[self.config["subcommand"]].get("seed_everything")
-        if seed is True:  # Lightning takes PL_GLOBAL_SEED, which may be no number
+        if seed is True:  # Lightning takes PL_GLOBAL_SEED, which may not be a number
             raise InputError("seed_everything must be a whole number, got true. Use 0.")
         if seed is not False:
             check_number("seed_everything", seed, 0, 2**32 - 1)

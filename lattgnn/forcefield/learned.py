@@ -101,9 +101,9 @@ class LearnedForceField:
                 `lattgnn.trust`.
 
         Raises:
-            InputError: The file is no checkpoint, has another format version or other weights than
-                the network, names a module that is not trusted, or the network was trained on
-                another lattice.
+            InputError: The file is not a checkpoint, has an unknown format version or the weights
+                of another network, or names a module that is not trusted; or the network was
+                trained on another lattice.
         """
         net, hamiltonian, solver, statistics = load_model(path, lattice, device, trust)
         return cls(net, hamiltonian, solver, filling, fast, statistics)

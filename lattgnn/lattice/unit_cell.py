@@ -245,7 +245,7 @@ class UnitCell:
 def _check_independent(vectors: np.ndarray, given: Any) -> None:
     """Refuse primitive vectors that are infinite or span no volume; errors show `given`."""
     lengths = np.linalg.norm(vectors, axis=1)
-    # Squares and volumes of lengths far beyond these limits are no floats any more.
+    # Squares and volumes of lengths far beyond these limits are no longer floats.
     if np.isfinite(lengths).all() and not (1e-90 < lengths.min() <= lengths.max() < 1e90):
         raise InputError(
             "primitive_vectors must be vectors of lengths between 1e-90 and 1e90, got"

@@ -93,7 +93,7 @@ class ForceNetwork(nn.Module, ABC):
         net = copy.deepcopy(self).requires_grad_(False).eval()
         for module in net.modules():
             if hasattr(module, "is_frozen"):
-                setattr(module, "is_frozen", True)  # noqa: B010  a plain attribute, no tensor
+                setattr(module, "is_frozen", True)  # noqa: B010  a plain attribute, not a tensor
         return net
 
 

@@ -37,7 +37,7 @@ def reach(force_field: ExactForceField | LearnedForceField) -> tuple[int, ...]:
 
 
 def classical_reach(model: Hamiltonian) -> tuple[int, ...]:
-    """Cells along each axis that the classical force on a site depends on, found by a trial.
+    """Cells along each axis that the classical force on a site depends on, found by trial.
 
     In a random field, the field of one cell is changed. The cells whose forces change are within
     reach.
@@ -85,7 +85,7 @@ def _network_reach(force_field: LearnedForceField) -> tuple[int, ...]:
             f"{type(net).__name__} does not state its receptive field, so that the lattice cannot "
             "be cut. Use one process."
         )
-    # The gradient of the energy of one site reaches as far again.
+    # The gradient of the energy of one site reaches twice as far.
     return tuple((1 + net.conservative) * cells for cells in net.receptive_field)
 
 

@@ -102,7 +102,7 @@ def spin_figures(runs: Trajectory | Ensemble, result: SpinAnalysis | None) -> di
         "charge_density": (cells.cell_sums(charge_density(spins, lattice)), "charge of a cell"),
     }
     for name, (values, label) in maps.items():
-        # Rounding errors of coplanar spins are no chirality.
+        # Rounding errors of coplanar spins are not chirality.
         if np.abs(values).max() > 1e-9:
             # A cell is drawn as its triangles, which lie between its sites.
             colored = values[:, cells.cells]

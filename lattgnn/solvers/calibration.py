@@ -25,7 +25,7 @@ _N_FIELDS = 20
 # model.
 REFERENCE_STD = 5.0
 
-# Up to so many states the reference is exact: half a second for each field.
+# Up to this many states the reference is exact: half a second for each field.
 MOST_EXACT_STATES = 1600
 
 

@@ -33,8 +33,8 @@ def axial(group: PointGroup) -> Representation:
 def pseudovector(group: PointGroup) -> Representation:
     """Vectors that reflections reverse in addition: det R · R.
 
-    On a lattice in the plane they are the components of an axial vector, such as a spin, in that
-    plane, under reflections at planes that contain the normal z. Its z component is a pseudoscalar.
+    On a planar lattice they are the in-plane components of an axial vector, such as a spin, whose
+    reflections are those in planes that contain the normal z. Its z component is a pseudoscalar.
     """
     return Representation(group, _signs(group) * group.rotations, "pseudovector")
 

@@ -31,7 +31,7 @@ def read_stage(verb: str, given: Any, folder: Path) -> Config:
         The options. The `data` of a fit are a mapping too, and never the path of a file.
 
     Raises:
-        InputError: If a file is missing or is no mapping.
+        InputError: If a file is missing or is not a mapping.
     """
     if isinstance(given, str):
         given = {"config": given}
