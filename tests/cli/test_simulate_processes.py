@@ -111,7 +111,10 @@ def test_a_perfect_order_starts_in_the_same_way_in_two_processes(torchrun, tmp_p
     spins = runs[0].fields[0]
     order = Spiral(["1/3", "-1/3"]).spins(runs[0].lattice)
     assert spins.shape == (2, 288, 3) and abs(spins - order).max() < 1e-12
-    assert runs[0].fields[:].tobytes() == runs[1].fields[:].tobytes()
+    assert spins.tobytes() == runs[1].fields[0].tobytes()
+    # The sums of a patch run over the bonds in another order, so later frames agree to rounding.
+    assert abs(runs[0].fields[:] - runs[1].fields[:]).max() < 1e-12
+    assert abs(runs[0].fields[-1] - spins).max() > 0.01
 
 
 def test_the_first_process_alone_says_what_is_wrong(command, torchrun, tmp_path):

@@ -35,7 +35,6 @@ from lattgnn.cli.campaign.tasks import Task
 from lattgnn.cli.parser import instantiate
 from lattgnn.cli.physics_verbs import generate_parser
 from lattgnn.cli.simulate_options import simulate_parser
-from lattgnn.cli.yaml_files import checked_load
 from lattgnn.errors import InputError, StoppedRunError, errors_about
 from lattgnn.files import atomic_write_text, run_lock
 
