@@ -21,6 +21,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
+from lattgnn.errors import one_line
 from lattgnn.files import atomic_file
 
 __all__ = ["compiler", "generated_library", "is_available", "library"]
@@ -116,7 +117,7 @@ def _checked(loaded: ctypes.CDLL, symbols: tuple[str, ...]) -> ctypes.CDLL:
 
 
 def _warn(error: Exception) -> None:
-    output = " ".join((getattr(error, "stderr", "") or "").split())
+    output = one_line(getattr(error, "stderr", "") or "")
     _log.warning(
         "compiled code is not available, PyTorch is used instead: %s %s", error, output[:300]
     )

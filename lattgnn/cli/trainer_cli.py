@@ -15,11 +15,10 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from lattgnn.checkpoint import load_checkpoint, restore_weights
 from lattgnn.cli.fit_checks import check_settings, check_training_state
-from lattgnn.cli.messages import one_line
 from lattgnn.cli.parser import OneLineErrors, instantiate
 from lattgnn.cli.run_directory import check_continuation, nothing_left_if_refused
 from lattgnn.data.code_identity import CODE, warn_of_changed_code
-from lattgnn.errors import InputError, check_number
+from lattgnn.errors import InputError, check_number, one_line
 from lattgnn.files import atomic_file, atomic_write_text
 from lattgnn.pretrained import find_checkpoint
 from lattgnn.training.callbacks import RunRecord
