@@ -114,9 +114,8 @@ class TrainerCLI(LightningCLI):
         if self.subcommand == "fit" and self._get(self.config, "ckpt_path") is None:
             resolved = self._parser("fit").dump(self.config["fit"], skip_unset=False)
             check_continuation(self.run_dir, resolved)
-        if (
-            settings.accelerator == "auto"
-        ):  # Apple's GPU has neither float64 nor products with CSR matrices
+        # Apple's GPU has neither float64 nor products with CSR matrices.
+        if settings.accelerator == "auto":
             kwargs["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
         if self.datamodule.dtype == torch.float64:
             kwargs["precision"] = "64-true"

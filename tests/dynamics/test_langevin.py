@@ -110,9 +110,8 @@ def test_stationary_order_of_a_harmonic_site(harmonic, kind: type) -> None:
     stiffness, dts = 1.3, [0.4, 0.2, 0.1, 0.05]
     force_field = harmonic(1, stiffness)
     found = [covariance(force_field, underdamped(kind, dt)) for dt in dts]
-    exact, inexact = (
-        (0, 1) if kind is BAOAB else (1, 0)
-    )  # BAOAB has ⟨Q²⟩ right at any dt, Verlet ⟨p²⟩
+    # BAOAB has the right ⟨Q²⟩ at any dt, Verlet the right ⟨p²⟩.
+    exact, inexact = (0, 1) if kind is BAOAB else (1, 0)
     expected = [KT / stiffness, MASS * KT]
     assert max(abs(c[exact, exact] - expected[exact]) for c in found) < 1e-12
     errors = [abs(c[inexact, inexact] - expected[inexact]) for c in found]
@@ -241,9 +240,8 @@ def test_equipartition_in_every_mode(springs, kind: type) -> None:
             n_samples += 1
     q = 2 * np.pi * np.arange(n_sites) / n_sites
     expected = KT / (springs.stiffness + 2 * springs.coupling * np.cos(q))
-    ratio = (
-        (power.numpy() / n_samples / expected).reshape(16, -1).mean(1)
-    )  # over modes of like wave number
+    # The mean over modes of similar wave number.
+    ratio = (power.numpy() / n_samples / expected).reshape(16, -1).mean(1)
     assert np.allclose(ratio, 1, atol=0.04)
     if not overdamped:
         assert kinetic / n_samples == pytest.approx(MASS * KT, rel=0.01)
