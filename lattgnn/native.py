@@ -21,6 +21,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
+from lattgnn.errors import one_line
 from lattgnn.files import atomic_file
 
 __all__ = ["compiler", "generated_library", "is_available", "library"]
@@ -128,7 +129,7 @@ def _checked(loaded: ctypes.CDLL, symbols: tuple[str, ...]) -> ctypes.CDLL:
 def _warn(error: Exception) -> None:
     reason, advice = str(error), ""
     if isinstance(error, subprocess.CalledProcessError):
-        output = " ".join((error.stderr or "").split())[:300]
+        output = one_line(error.stderr or "")[:300]
         reason = (
             f"{error.cmd[0]} failed with exit status {error.returncode}: {output or 'no output'}"
         )

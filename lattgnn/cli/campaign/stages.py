@@ -143,7 +143,7 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, Any
         The other arguments, and the options with their values.
 
     Raises:
-        InputError: If a value is no YAML.
+        InputError: If a value is not YAML.
     """
     kept, overrides, remaining = [], [], iter(argv)
     for argument in remaining:
