@@ -64,6 +64,11 @@ def check_number(
     raise InputError(f"{name} must be a finite number{limits}, got {value!r}.")
 
 
+def one_line(text: object) -> str:
+    """The text without line breaks and repeated spaces."""
+    return " ".join(str(text).split())
+
+
 def suggestion(wrong: str, known: Iterable[str]) -> str:
     """A sentence that tells the user which name was probably meant.
 

@@ -15,11 +15,10 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from lattgnn.checkpoint import load_checkpoint, restore_weights
 from lattgnn.cli.fit_checks import check_settings, check_training_state
-from lattgnn.cli.messages import one_line
 from lattgnn.cli.parser import OneLineErrors, instantiate
 from lattgnn.cli.run_directory import check_continuation, nothing_left_if_refused
 from lattgnn.data.code_identity import CODE, warn_of_changed_code
-from lattgnn.errors import InputError, check_number
+from lattgnn.errors import InputError, check_number, one_line
 from lattgnn.files import atomic_file, atomic_write_text
 from lattgnn.pretrained import find_checkpoint
 from lattgnn.training.callbacks import RunRecord
@@ -115,9 +114,8 @@ class TrainerCLI(LightningCLI):
         if self.subcommand == "fit" and self._get(self.config, "ckpt_path") is None:
             resolved = self._parser("fit").dump(self.config["fit"], skip_unset=False)
             check_continuation(self.run_dir, resolved)
-        if (
-            settings.accelerator == "auto"
-        ):  # Apple's GPU has neither float64 nor products with CSR matrices
+        # Apple's GPU has neither float64 nor products with CSR matrices.
+        if settings.accelerator == "auto":
             kwargs["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
         if self.datamodule.dtype == torch.float64:
             kwargs["precision"] = "64-true"

@@ -12,7 +12,7 @@ from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
-from lattgnn.solvers import DomainDiagonalization, GreenFunction
+from lattgnn.solvers import DomainDiagonalization, GreenFunction, NoElectrons
 from lattgnn.solvers.reach import cells_per_hop, solver_reach
 
 #: Largest extent of the lattice on which the reach of classical forces is tried, by dimension.
@@ -93,6 +93,8 @@ def _exact_reach(force_field: ExactForceField) -> tuple[int, ...]:
     solver = force_field.solver
     name = type(solver).__name__
     cells = solver_reach(solver, force_field.hamiltonian)
+    if isinstance(solver, NoElectrons):
+        cells = (0,) * force_field.lattice.dim
     if cells is None:
         raise InputError(
             f"{name} depends on the field of the whole lattice, which cannot be cut. Use "

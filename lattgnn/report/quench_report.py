@@ -12,6 +12,7 @@ from lattgnn.analysis import QuenchAnalysis, analyze_quench
 from lattgnn.analysis.order import Order
 from lattgnn.dynamics import Trajectory
 from lattgnn.files import atomic_write_text
+from lattgnn.report.averages import average_metrics, averages_table
 from lattgnn.report.ensemble import Ensemble, as_ensemble
 from lattgnn.report.movie import write_movie, write_spin_movie
 from lattgnn.report.page import Movie, Section, Table, write_report
@@ -32,11 +33,11 @@ from lattgnn.report.quench_numbers import (
     summary_table,
 )
 from lattgnn.report.quench_texts import GROWTH, picture_text
+from lattgnn.report.spin_numbers import spin_metrics
 from lattgnn.report.spin_report import (
     analyze_spin_runs,
     spin_arrays,
     spin_figures,
-    spin_metrics,
     spin_sections,
 )
 from lattgnn.report.style import save_figures
@@ -80,6 +81,7 @@ def write_quench_report(
     title: str = "Quench",
     window: tuple[float, float] | None = None,
     movie: Literal["webp", "gif", "mp4", "none"] = "webp",
+    average: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Analyze runs of one system and write report.html, metrics.json, arrays.nc and the pictures.
 
@@ -92,18 +94,21 @@ def write_quench_report(
             window in which the local slope is constant.
         movie: Format of the movie of the first replica, on a lattice in two dimensions. It is part
             of the page. mp4 needs the extra `movie`.
+        average: First and last time of the averages over frames, such as [50,100]. Default: the
+            last half of the time.
 
     Returns:
         The metrics.
 
     Raises:
-        InputError: If the runs do not belong together, or the window has too few frames.
+        InputError: If the runs do not belong together, or a window has too few frames.
         MissingExtraError: If an mp4 movie is requested and imageio is not installed.
     """
     out, ensemble = Path(out), as_ensemble(runs)
     result = analyze_trajectory(ensemble, window)
     spins = analyze_spin_runs(ensemble, window)
     metrics = quench_metrics(ensemble, result) | spin_metrics(spins)
+    metrics |= average_metrics(ensemble, result, spins, average)
     figures, magnetic = analysis_figures(ensemble, result), spin_figures(ensemble, spins)
     save_figures(figures | magnetic, out)
     dataset = quench_dataset(ensemble, result).merge(spin_arrays(spins))
@@ -111,8 +116,8 @@ def write_quench_report(
     film = None
     if movie != "none" and ensemble.lattice.dim == 2 and len(ensemble.times) > 1:
         film = _write_film(ensemble, shown_order(result), out / f"quench.{movie}")
-    order = spin_sections(spins, magnetic)
-    sections = quench_sections(ensemble, result, figures, film, order)
+    more = [*spin_sections(spins, magnetic), Section("Averages", "", averages_table(metrics))]
+    sections = quench_sections(ensemble, result, figures, film, more)
     write_report(out / "report.html", title, sections, _subtitle(ensemble))
     atomic_write_text(out / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     return metrics
@@ -123,7 +128,7 @@ def quench_sections(
     result: QuenchAnalysis,
     figures: dict[str, Figure],
     movie: Movie | None = None,
-    magnetic: Sequence[Section] = (),
+    more: Sequence[Section] = (),
 ) -> list[Section]:
     """Make the sections of the report, which may be joined with others on one page.
 
@@ -132,7 +137,7 @@ def quench_sections(
         result: What `analyze_trajectory` returned for it.
         figures: What `analysis_figures` returned.
         movie: A movie of the run.
-        magnetic: Sections on the magnetic order of a run of spins.
+        more: Further sections, such as those on magnetic order.
 
     Returns:
         The sections in order; the first one is the summary.
@@ -144,7 +149,7 @@ def quench_sections(
         sections.append(Section("Warnings", "\n\n".join(warnings)))
     sections.append(Section("Order", "", order_table(result)))
     text = f"{GROWTH}\n\n{growth_reasons(result)}"
-    sections += [Section("Growth law", text, growth_table(result)), *magnetic]
+    sections += [Section("Growth law", text, growth_table(result)), *more]
     order = shown_order(result)
     drawn = order.kind if order.subtracts_mean or order.is_checkerboard else "spins"
     for name, figure in figures.items():

@@ -31,6 +31,7 @@ from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork, tangent_part
 from lattgnn.solvers import Solver
 from lattgnn.symmetry import FieldType
+from lattgnn.training.energy_constant import set_energy_constant
 from lattgnn.training.learning_rate import learning_rate_factor
 from lattgnn.training.metrics import ForceErrors, SampleSums
 from lattgnn.training.optimizer_settings import optimizer_name, restore_settings
@@ -70,7 +71,8 @@ class LitForceField(LightningModule):
         solver: The solver that computed the labels; stored in the checkpoint.
         lr: Peak learning rate.
         energy_weight: Weight of the squared error of the energy per site. Above 0 it needs a
-            network with an energy, and an energy in every training frame.
+            network with an energy, and an energy in every training frame. At 0, only the constant
+            of the energy is set, to the mean of the labels, before each validation.
         particle_hole: Whether to train on Q or −Q at random, with F or −F. This provides additional
             data at no cost if the symmetry is exact: at μ = 0 on a bipartite lattice.
         tangent_weight: Additional weight of the squared error of the effective fields tangent to
@@ -173,6 +175,11 @@ class LitForceField(LightningModule):
         options: Any = {"on_step": False, "on_epoch": True, "prog_bar": True, "sync_dist": True}
         self.log("train_loss", loss.detach(), batch_size=n_frames, **options)
         return loss
+
+    def on_validation_start(self) -> None:
+        """Without a weight of the energy, set its constant, which forces leave open."""
+        if self.net.conservative and self.energy_weight == 0:
+            set_energy_constant(self.net, self.hamiltonian.lattice, self.trainer)
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         """Collect the errors of one batch, by window of the quench."""

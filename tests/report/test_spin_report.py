@@ -17,16 +17,15 @@ from lattgnn.report import (
     analyze_trajectory,
     spin_colors,
     spin_panel,
+    write_comparison,
     write_quench_report,
     write_spin_movie,
 )
+from lattgnn.report.averages import average_metrics
+from lattgnn.report.ensemble import as_ensemble
 from lattgnn.report.quench_figures import order_maps, shown_order
-from lattgnn.report.spin_report import (
-    DEFINITIONS,
-    analyze_spin_runs,
-    spin_figures,
-    spin_metrics,
-)
+from lattgnn.report.spin_numbers import DEFINITIONS, spin_metrics
+from lattgnn.report.spin_report import analyze_spin_runs, spin_figures
 from lattgnn.report.style import figure_png
 from lattgnn.spin_orders import Spiral, tetrahedral
 
@@ -96,6 +95,7 @@ def test_report_of_spins(tmp_path):
     assert metrics["final_scalar_chirality"] == pytest.approx(4 / 27**0.5, rel=0.05)
     assert metrics["final_effective_arms"] == pytest.approx(3, rel=0.05)
     assert len(metrics["final_arm_wavevectors"]) == 3
+    assert metrics["final_star_weight"] == pytest.approx(sum(metrics["final_arm_weights"]))
     page = (tmp_path / "report.html").read_text()
     assert "Magnetic order" in page and "Scalar chirality" in page
     with xarray.open_dataset(tmp_path / "arrays.nc", engine="scipy") as arrays:
@@ -104,6 +104,45 @@ def test_report_of_spins(tmp_path):
             attributes = arrays[name].attrs
             assert (attributes["long_name"], attributes["units"]) == (symbol, unit)
             assert attributes["definition"] == definition
+
+
+@pytest.mark.slow
+def test_a_comparison_shows_the_magnetic_numbers_of_each_system(tmp_path):
+    lattice = triangular(12)
+    runs = []
+    for kT, scale in ((0.01, 0.1), (0.5, 0.4)):
+        run = growing_domains(lattice, scale)
+        integrator = dict(run.config["integrator"])
+        integrator["init_args"] = integrator["init_args"] | {"kT": kT}
+        runs.append(Trajectory(run.arrays, run.config | {"integrator": integrator}))
+    metrics = write_comparison(runs, tmp_path, movie="none", average=(10.0, 100.0))
+    page = (tmp_path / "report.html").read_text()
+    assert "Magnetic order" in page and "topological charge" in page and "Σ w" in page
+    assert (tmp_path / "scalar_chirality_overlay.png").exists()
+    cold, hot = metrics["kT=0.01"], metrics["kT=0.5"]
+    assert cold["final_scalar_chirality"] > hot["final_scalar_chirality"]
+    assert cold["average_window"] == [10, 100] and cold["n_averaged_frames"] == 2
+    with xarray.open_dataset(tmp_path / "kT=0.01" / "arrays.nc", engine="scipy") as arrays:
+        chirality = np.abs(arrays.scalar_chirality.values)[2:].mean(axis=0)
+        weight = arrays.arm_weight.values[2:].sum(axis=-1).mean(axis=0)
+    assert cold["mean_scalar_chirality"] == pytest.approx(chirality.mean())
+    error = abs(chirality[0] - chirality[1]) / 2
+    assert cold["mean_scalar_chirality_error"] == pytest.approx(error)
+    assert cold["mean_star_weight"] == pytest.approx(weight.mean())
+
+
+def test_averages_are_those_of_the_frames_of_the_window():
+    run = growing_domains(triangular(6))
+    ensemble = as_ensemble(run)
+    result, spins = analyze_trajectory(run), analyze_spin_runs(run)
+    assert spins is not None
+    metrics = average_metrics(ensemble, result, spins, (0.0, 1.0))
+    assert metrics["average_window"] == [0, 1] and metrics["n_averaged_frames"] == 2
+    assert metrics["mean_magnetization"] == pytest.approx(spins.magnetization[:2].mean())
+    metrics = average_metrics(ensemble, result, spins)
+    assert metrics["average_window"] == [100, 100]  # frames are at 0, 1, 10 and 100
+    with pytest.raises(InputError, match="from t = 0 to 100"):
+        average_metrics(ensemble, result, spins, (200.0, 300.0))
 
 
 def test_pictures_of_spins_on_lattices_with_a_basis(tmp_path):

@@ -1,6 +1,5 @@
 """The verb campaign: read the stages and the scan, run the tasks, collect the results."""
 
-import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,12 +22,19 @@ from lattgnn.cli.campaign.schedule import (
     run_schedule,
 )
 from lattgnn.cli.campaign.search import JOURNAL, Trials, open_study, read_search
-from lattgnn.cli.campaign.stages import STAGES, Config, check_stages, read_stage, set_option
+from lattgnn.cli.campaign.stages import (
+    STAGES,
+    Config,
+    check_stages,
+    options_within,
+    override_option,
+    read_stage,
+    split_overrides,
+)
 from lattgnn.cli.campaign.tasks import Task
 from lattgnn.cli.parser import instantiate
 from lattgnn.cli.physics_verbs import generate_parser
 from lattgnn.cli.simulate_options import simulate_parser
-from lattgnn.cli.yaml_files import checked_load
 from lattgnn.errors import InputError, StoppedRunError, errors_about
 from lattgnn.files import atomic_write_text, run_lock
 
@@ -44,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
     Args:
         argv: The verb and its options.
     """
-    arguments, overrides = _split_overrides(argv[1:])
+    arguments, overrides = split_overrides(argv[1:])
     parsed = campaign_parser().parse_args(arguments)
     folder = Path(parsed.config[-1].absolute).parent if parsed.config else Path.cwd()
     stages: dict[str, Config] = {}
@@ -55,8 +61,9 @@ def main(argv: Sequence[str]) -> None:
         stages.pop("analyze", None)
     check_stages(list(stages))
     for option, value in overrides:
-        set_option(stages | {"search": parsed.search or {}}, option, value)
-    check_no_seeds([option for option, _ in overrides], stages, parsed.seed_options)
+        override_option(stages | {"search": parsed.search or {}}, option, value)
+    given = [name for option, value in overrides for name in options_within(option, value)]
+    check_no_seeds(given, stages, parsed.seed_options)
     out = Path(parsed.out).resolve()
     cli.import_own_modules([f"--import={module}" for module in parsed.modules])
     recorded = {verb: stages.get(verb) for verb in STAGES}
@@ -159,25 +166,6 @@ def _run(schedule: Schedule, n_workers: int | None, progress: bool, title: str) 
         f"{len(schedule.errors)} of {len(states)} tasks have failed, and {skipped} that need them "
         f"were skipped. The lines above name them. {again}"
     )
-
-
-def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, Any]]]:
-    """Take options such as --simulate.n_steps=100 out of the arguments.
-
-    jsonargparse would replace all options beside a nested one.
-    """
-    kept, overrides, remaining = [], [], iter(argv)
-    for argument in remaining:
-        option, has_value, value = argument.partition("=")
-        if re.match(rf"--({'|'.join(STAGES)}|search)\.", option):
-            text = value if has_value else next(remaining, "")
-            try:
-                overrides.append((option[2:], checked_load(text)))
-            except yaml.YAMLError as error:
-                raise InputError(f"{option} must have a value in YAML, got {text!r}.") from error
-        else:
-            kept.append(argument)
-    return kept, overrides
 
 
 def _check_options(plan: Plan) -> None:
