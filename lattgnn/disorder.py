@@ -5,7 +5,7 @@ With disorder, on-site energies ε_i and the coupling −g n_i φ_i enter H toge
     Σ_i (ε_i − g φ_i) n_i = −g Σ_i (φ_i − ε_i/g) n_i.
 
 So the electrons of the disordered model in the field φ are those of the clean model in the field
-φ − ε/g. A network that was trained on the clean model serves every disorder; it needs no other
+φ − ε/g. A network that was trained on the clean model works for every disorder; it needs no other
 labels, as long as the shifted fields are like those of its training. The classical part belongs to
 the field itself and is not shifted.
 """
@@ -160,3 +160,10 @@ class DisorderedForceField:
         if energy is not None:
             energy = energy + self.hamiltonian.classical_energy(field)
         return energy, forces + self.hamiltonian.classical_forces(field)
+
+
+def without_disorder(
+    force_field: ExactForceField | LearnedForceField | DisorderedForceField,
+) -> ExactForceField | LearnedForceField:
+    """The force field of the clean model, which may be the force field itself."""
+    return force_field.clean if isinstance(force_field, DisorderedForceField) else force_field

@@ -43,7 +43,7 @@ def errors_about(subject: str) -> Iterator[None]:
 def check_number(
     name: str, value: object, minimum: float = -math.inf, maximum: float = math.inf
 ) -> None:
-    """Refuse what is no finite number within limits.
+    """Refuse a value that is not a finite number within limits.
 
     Args:
         name: Name of the argument, for the message.
@@ -54,7 +54,7 @@ def check_number(
     Raises:
         InputError: If the value is not a finite number, or beyond a limit.
     """
-    # Numbers of numpy are of type Real; bool is too, but True is no physical quantity.
+    # Numbers of numpy are of type Real; bool is too, but True is not a physical quantity.
     if isinstance(value, Real) and not isinstance(value, bool):
         with suppress(OverflowError):  # an integer beyond all floats
             if math.isfinite(value) and minimum <= float(value) <= maximum:
@@ -62,6 +62,11 @@ def check_number(
     limits = f" >= {minimum:g}" if minimum > -math.inf else ""
     limits += f"{' and' if limits else ''} <= {maximum:g}" if maximum < math.inf else ""
     raise InputError(f"{name} must be a finite number{limits}, got {value!r}.")
+
+
+def one_line(text: object) -> str:
+    """The text without line breaks and repeated spaces."""
+    return " ".join(str(text).split())
 
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,11 @@ class Departure:
     fraction: float
     low: float
     high: float
+
+    @property
+    def excess(self) -> float:
+        """How far the farthest value is outside the range of the training."""
+        return max(self.low - self.value, self.value - self.high)
 
     def __str__(self) -> str:
         return (
@@ -111,9 +116,6 @@ class FieldStatistics:
             lattice: The lattice of the fields.
             n_components: Components per site; 0 for a scalar field.
             both_signs: Whether −φ is in the set with every φ.
-
-        Returns:
-            The statistics.
         """
         fields = _canonical(fields, lattice, n_components)
         flat = fields.reshape(-1, fields.shape[-1])
@@ -140,7 +142,7 @@ class FieldStatistics:
         """The statistics from what `to_dict` gives.
 
         Raises:
-            InputError: If the record is another one.
+            InputError: If the record is not one of these.
         """
         try:
             return cls(
@@ -227,20 +229,18 @@ class FieldStatistics:
         values = _neighbor_correlation(fields, bonds)
         name = "the correlation of nearest neighbors"
         rows.append((name, values, (low, high), (low - margin, high + margin)))
-        found = []
-        for name, values, (low, high), (least, most) in rows:
-            if np.any((values < least) | (values > most)):
-                value = _farthest(values, low, high)
-                found.append(Departure(name, 1, frame, frame, value, 1.0, low, high))
-        return found
+        return [
+            Departure(name, 1, frame, frame, _farthest(values, low, high), 1.0, low, high)
+            for name, values, (low, high), (least, most) in rows
+            if np.any((values < least) | (values > most))
+        ]
 
 
 def _canonical(
     fields: Float[np.ndarray, ...], lattice: Lattice, n_components: int
 ) -> Float[np.ndarray, "n n_sites components"]:
     """Fields in double precision with one leading axis and an axis of components."""
-    fields = np.asarray(fields, dtype=np.float64)
-    return fields.reshape(-1, lattice.n_sites, max(1, n_components))
+    return np.asarray(fields, dtype=np.float64).reshape(-1, lattice.n_sites, max(1, n_components))
 
 
 def _scales(lattice: Lattice) -> list[int]:
@@ -285,24 +285,16 @@ def _range(parts: Sequence[Float[np.ndarray, " n"]]) -> tuple[float, float]:
 
 def _farthest(values: Float[np.ndarray, ...], low: float, high: float) -> float:
     """The value that is farthest outside an interval."""
-    excess = np.maximum(low - values, values - high)
-    return float(values.flat[np.argmax(excess)])
+    return float(values.flat[np.argmax(np.maximum(low - values, values - high))])
 
 
 def _merged(old: Departure, new: Departure) -> Departure:
     """The departure of all frames so far, and of one more."""
-
-    def excess(departure: Departure) -> float:
-        return max(departure.low - departure.value, departure.value - departure.high)
-
-    worst = new if excess(new) > excess(old) else old
-    return Departure(
-        old.quantity,
-        old.n_frames + 1,
-        old.first_frame,
-        worst.worst_frame,
-        worst.value,
-        max(old.fraction, new.fraction),
-        old.low,
-        old.high,
+    worst = new if new.excess > old.excess else old
+    return replace(
+        old,
+        n_frames=old.n_frames + 1,
+        worst_frame=worst.worst_frame,
+        value=worst.value,
+        fraction=max(old.fraction, new.fraction),
     )

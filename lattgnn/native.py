@@ -21,6 +21,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
+from lattgnn.errors import one_line
 from lattgnn.files import atomic_file
 
 __all__ = ["compiler", "generated_library", "is_available", "library"]
@@ -57,7 +58,17 @@ def compiler() -> list[str] | None:
     """
     named = shlex.split(os.environ.get("CXX", ""))
     found = (command for command in (named, ["g++"], ["clang++"], ["c++"]) if command)
-    return next((command for command in found if shutil.which(command[0])), None)
+    command = next((command for command in found if shutil.which(command[0])), None)
+    if named and command != named:
+        _warn_about_name(named[0], command[0] if command else "PyTorch")
+    return command
+
+
+@cache  # once per process
+def _warn_about_name(name: str, used: str) -> None:
+    _log.warning(
+        "CXX names the compiler %s, which is not installed; %s is used instead", name, used
+    )
 
 
 def is_available() -> bool:
@@ -116,10 +127,14 @@ def _checked(loaded: ctypes.CDLL, symbols: tuple[str, ...]) -> ctypes.CDLL:
 
 
 def _warn(error: Exception) -> None:
-    output = " ".join((getattr(error, "stderr", "") or "").split())
-    _log.warning(
-        "compiled code is not available, PyTorch is used instead: %s %s", error, output[:300]
-    )
+    reason, advice = str(error), ""
+    if isinstance(error, subprocess.CalledProcessError):
+        output = one_line(error.stderr or "")[:300]
+        reason = (
+            f"{error.cmd[0]} failed with exit status {error.returncode}: {output or 'no output'}"
+        )
+        advice = ". Set CXX to a C++ compiler that works, or LATTGNN_NATIVE=0"
+    _log.warning("compiled code is not available, PyTorch is used instead: %s%s", reason, advice)
 
 
 def is_switched_off() -> bool:
@@ -200,7 +215,9 @@ def _digest(command: list[str], *texts: str) -> str:
     # The predefined macros contain the compiler version and the instruction sets. The digest thus
     # differs between processors, and the nodes of a cluster can share one cache directory.
     macros = _run([*command, NATIVE, "-dM", "-E", "-x", "c++", os.devnull])
-    return hashlib.sha256("\n".join([*FLAGS, macros, *texts]).encode()).hexdigest()[:16]
+    # Not every option of $CXX changes a macro.
+    options = command[1:]
+    return hashlib.sha256("\n".join([*FLAGS, *options, macros, *texts]).encode()).hexdigest()[:16]
 
 
 def _source_texts() -> list[str]:

@@ -161,6 +161,16 @@ def config_differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
     return dict(_differing_entries(old, new, ""))
 
 
+def in_words(description: Mapping[str, Any]) -> str:
+    """A described object as a message names it, such as "Holstein(t=1.0, g=3.5)".
+
+    Args:
+        description: What `describe` gives for an object.
+    """
+    arguments = ", ".join(f"{key}={value}" for key, value in description["init_args"].items())
+    return f"{description['class_path'].rpartition('.')[2]}({arguments})"
+
+
 def versions() -> dict[str, str]:
     """Look up the versions of lattgnn, Python and `RECORDED_PACKAGES` without importing them."""
     found = {"lattgnn": __version__, "python": platform.python_version()}

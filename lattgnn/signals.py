@@ -45,9 +45,8 @@ def handle_signals(handler: Callable[[int, FrameType | None], None]) -> None:
     """
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
-            if (
-                signal.getsignal(number) is not signal.SIG_IGN
-            ):  # as a shell does for background jobs
+            # A shell ignores signals for its background jobs.
+            if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, handler)
 
 

@@ -115,7 +115,7 @@ def _is_trusted(module: str, trust: Trust) -> bool:
         return True
     parts = module.split(".")
     if importlib.util.find_spec(parts[0]) is None:
-        return True  # there is none, as the import will tell
+        return True  # there is none, as the import will show
     if "__main__" in parts:  # such a module runs a program
         return False
     named = {*_ALWAYS, *(trust or ())}

@@ -72,6 +72,18 @@ def fit(name: str, arguments: list[str], seed: int) -> Path:
     return run
 
 
+def measured(run: Path) -> dict[str, float]:
+    """The responses of a fitted network, its error and its cost."""
+    learned = LearnedForceField.load(run / "best.ckpt")
+    learned.net.double()
+    (test,) = (json.loads(path.read_text()) for path in run.glob("test-*.json"))
+    cost = json.loads((run / "fit.json").read_text())
+    g = cast(Holstein, learned.hamiltonian).g
+    found = {wave: response(learned, learned.lattice, k, g) for wave, k in WAVES.items()}
+    found["mse"] = test["test/all/mse"]
+    return found | {name: cost[name] for name in ("parameters", "cpu_minutes")}
+
+
 def main(
     hops: list[int] | None = None,
     seed: int = 0,
@@ -99,27 +111,14 @@ def main(
         *adam,
         f"--trainer.max_epochs={epochs}",
     ]
+
+    def fitted(job: tuple[str, list[str]]) -> Path:
+        return fit(job[0].replace(" ", "_").replace("/", ""), job[1], seed)
+
     with ThreadPoolExecutor(workers) as pool:
-        folders = list(
-            pool.map(
-                lambda job: fit(job[0].replace(" ", "_").replace("/", ""), job[1], seed),
-                jobs.items(),
-            )
-        )
-    rows = {}
-    for name, run in zip(jobs, folders, strict=True):
-        learned = LearnedForceField.load(run / "best.ckpt")
-        learned.net.double()
-        (test,) = (json.loads(path.read_text()) for path in run.glob("test-*.json"))
-        g = cast(Holstein, learned.hamiltonian).g
-        values = {wave: response(learned, learned.lattice, k, g) for wave, k in WAVES.items()}
-        cost = json.loads((run / "fit.json").read_text())
-        rows[name] = (
-            values
-            | {"mse": test["test/all/mse"]}
-            | {k: cost[k] for k in ("parameters", "cpu_minutes")}
-        )
-    lattice = learned.lattice
+        folders = list(pool.map(fitted, jobs.items()))
+    rows = {name: measured(run) for name, run in zip(jobs, folders, strict=True)}
+    lattice = LearnedForceField.load(folders[-1] / "best.ckpt").lattice
     exact = ExactForceField(Holstein(lattice), ExactDiagonalization(kT=0.1, mu=0.0))
     exact_rows = {
         f"exact diagonalization, {lattice.extent[0]} × {lattice.extent[1]}": {

@@ -30,10 +30,8 @@ from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.lattice import Lattice, square
 from lattgnn.serialize import versions
 
-SEED, N_FRAMES = (
-    20260105,
-    60,
-)  # a seed that is not used by any dataset; frames as in the configuration of the large quench
+# A seed that no dataset uses, and as many frames as in the configuration of the large quench.
+SEED, N_FRAMES = 20260105, 60
 INTEGRATOR = HeunLLG(dt=0.1, kT=0.01, alpha=0.1)  # as in that configuration
 QUENCH = Path(__file__).parents[1] / "configs/simulate/llg_quench.yaml"
 

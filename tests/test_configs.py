@@ -36,9 +36,8 @@ def tiny_sources(path: Path) -> str:
     """Sources that take no time, of the kind that the model of a config needs; no published file
     is there.
     """
-    data = yaml.safe_load(path.read_text()).get(
-        "data"
-    )  # of a fit: the config of the dataset, or its path
+    # Of a fit: the configuration of the dataset, or its path.
+    data = yaml.safe_load(path.read_text()).get("data")
     text = (path.parent / data).read_text() if isinstance(data, str) else path.read_text()
     kind = "SpinQuench" if "DoubleExchange" in text else "Quench"
     return f"[{', '.join(TINY % (kind, split) for split in ('train', 'val', 'test'))}]"

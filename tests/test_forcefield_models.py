@@ -100,9 +100,8 @@ def test_forces_are_minus_the_gradient_of_the_energy(model, solver, rng):
         mu = float(solver.solve(model, field).mu) if solver.filling is None else None
         filled = round(0.4 * model.n_states) if mu is None else int((levels < mu).sum())
         assert levels[filled] - levels[filled - 1] > 1e-3
-        filling = (
-            filled / model.n_states
-        )  # a whole number of electrons: the Fermi level lies in the gap
+        # A whole number of electrons: the Fermi level lies in the gap.
+        filling = filled / model.n_states
         solver = ExactDiagonalization(0.0, filling=filling) if mu is None else solver
         force_field = ExactForceField(model, solver)
     _, forces = force_field(field)

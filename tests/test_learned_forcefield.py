@@ -49,9 +49,8 @@ def test_a_network_for_another_field_is_refused_and_both_are_named():
     lattice = square(6)
     with pytest.raises(ValueError, match="that of Peierls on square, .*'vector'.* got .*'B1 . A1'"):
         LearnedForceField(orbit_network(lattice, field="B1 + A1"), Peierls(lattice), SOLVER)
-    vectors = LearnedForceField(
-        orbit_network(lattice, field="E"), Peierls(lattice), SOLVER
-    )  # another word for it
+    # "E" is another name of the same representation.
+    vectors = LearnedForceField(orbit_network(lattice, field="E"), Peierls(lattice), SOLVER)
     assert vectors(torch.zeros(36, 2))[1].shape == (36, 2)
 
 

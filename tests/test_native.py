@@ -48,6 +48,44 @@ def test_no_compiler_no_library(fresh, monkeypatch):
 
 
 @pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+def test_the_compiler_and_its_options_are_those_of_cxx(fresh, monkeypatch, tmp_path):
+    sources_of_one(tmp_path, monkeypatch)
+    monkeypatch.delenv("CXX", raising=False)
+    assert fresh().lattgnn_one() == 1
+    usual = native.compiler()
+    assert usual is not None
+    log = tmp_path / "calls"
+    wrapper = tmp_path / "my-cxx"
+    wrapper.write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {usual[0]} "$@"\n')
+    wrapper.chmod(0o700)
+    monkeypatch.setenv("CXX", f"{wrapper} -static-libgcc")
+    assert native.compiler() == [str(wrapper), "-static-libgcc"]
+    assert fresh().lattgnn_one() == 1
+    # An option that changes no macro still makes another library.
+    assert len(list((tmp_path / "lattgnn").iterdir())) == 2
+    assert "-static-libgcc" in log.read_text() and "one.cpp" in log.read_text()
+
+
+@pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+def test_a_compiler_that_is_not_there_is_told_once(monkeypatch, caplog):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    native._warn_about_name.cache_clear()
+    usual = native.compiler()
+    assert usual is not None and native.compiler() == usual
+    (record,) = caplog.records
+    assert "no-such-compiler, which is not installed" in record.getMessage()
+    assert f"{usual[0]} is used" in record.getMessage()
+
+
+def test_a_compiler_that_fails_is_named(fresh, monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("CXX", "false")
+    assert fresh() is None
+    (record,) = caplog.records
+    assert "false failed with exit status 1" in record.getMessage()
+    assert "Set CXX" in record.getMessage() and "\n" not in record.getMessage()
+
+
+@pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
 def test_what_does_not_compile_is_told_and_not_fatal(fresh, monkeypatch, tmp_path, caplog):
     (tmp_path / "broken.cpp").write_text("this is no C++\n")
     monkeypatch.setattr(native, "SOURCES", tmp_path)

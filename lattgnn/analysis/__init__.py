@@ -1,4 +1,4 @@
-"""Order, correlations and coarsening of classical fields, magnetic order of spins.
+"""Order, correlations and domain growth of classical fields, and magnetic order of spins.
 
 Arrays in, arrays and small results out.
 """

@@ -132,7 +132,7 @@ def _star(lattice: Lattice, wavevector: Array) -> tuple[list[int], list[Array]]:
     found = _arms(lattice, wavevector)
     arms, distances = list(found), np.stack(list(found.values()))
     zero = _distances(lattice, np.zeros(lattice.dim))
-    # How far each arm is from the others and from q = 0, which is no competitor of itself.
+    # How far each arm is from the others and from q = 0, which does not compete with itself.
     rivals = np.stack([*distances, zero])[:, arms]
     spacing = np.where(rivals > 1e-9 / lattice.neighbor_distance, rivals, np.inf).min()
     if not np.isfinite(spacing):  # q = 0 alone

@@ -40,11 +40,11 @@ class Order:
     Attributes:
         lattice: The lattice of the field.
         kind: "checkerboard", "uniform", or "wave".
-        center: Wavevector of the pattern, units 1/a. It is the origin for a checkerboard that is no
-            plane wave, as on the honeycomb lattice, where the staggered field is transformed
+        center: Wavevector of the pattern, units 1/a. It is the origin for a checkerboard that is
+            not a plane wave, as on the honeycomb lattice, where the staggered field is transformed
             instead of the field.
         subtracts_mean: Whether the mean of each replica is subtracted from the field first. A
-            uniform displacement is no order, a uniform magnetization is.
+            uniform displacement is not an order, but a uniform magnetization is.
     """
 
     lattice: Lattice
@@ -141,7 +141,7 @@ class Order:
         else:
             power, white = bloch_power(field, self), near.mean()
         total = np.square(self.centered(field)).sum(axis=(0, -1))
-        # Rounding errors of a uniform field are no pattern.
+        # Rounding errors of a uniform field are not a pattern.
         is_uniform = total <= 1e-20 * np.square(field).sum(axis=(0, -1))
         fraction = power[:, near].sum(axis=-1) / np.where(is_uniform, 1.0, total)
         return np.where(is_uniform, 0.0, (fraction - white) / (1 - white))

@@ -131,7 +131,7 @@ def _is_modulated(order: Order, power: Float[Array, "*extent"]) -> bool:
         return False  # there is no pattern that could be modulated
     mean = (weights * k).sum() / weights.sum()
     spread = math.sqrt((weights * (k - mean) ** 2).sum() / weights.sum())
-    # A lattice with two domains has one period, or √2 along a diagonal; that is no modulation.
+    # A lattice with two domains has one period, or √2 along a diagonal; that is not a modulation.
     period = k[k > 1e-9 * k.max()].min() if k.max() > 0 else math.inf
     return bool(mean > 1.5 * period and spread < MODULATED * mean)
 

@@ -1,6 +1,6 @@
 """Observables of classical spins: chirality, topological charge, vorticity, S(q) by component.
 
-Quantities of triangles stand in the order of `triangles(lattice)`. The corners 1, 2, 3 of a
+Quantities of triangles are in the order of `triangles(lattice)`. The corners 1, 2, 3 of a
 triangle are counterclockwise. Spins have unit length.
 """
 

@@ -36,6 +36,8 @@ class Triangles:
         cells: Index of the cell that each triangle belongs to.
         kinds: Which of the triangles of its cell each one is, from 0. Triangles of one kind are
             translations of each other.
+        points: Positions of the corners, units a. Triangles across a periodic boundary are not torn
+            apart: they stick out of the lattice.
         areas: Area of each triangle, units a².
         elementary: Whether all three sides are bonds of nearest neighbors.
     """
@@ -44,6 +46,7 @@ class Triangles:
     corners: Int[Array, "n_triangles 3"]
     cells: Int[Array, "n_triangles"]
     kinds: Int[Array, "n_triangles"]
+    points: Float[Array, "n_triangles 3 2"]
     areas: Float[Array, "n_triangles"]
     elementary: Bool[Array, "n_triangles"]
 
@@ -139,6 +142,7 @@ def triangles(lattice: Lattice) -> Triangles:
         corners=corners[exists],
         cells=np.repeat(np.arange(lattice.n_cells), len(found))[exists],
         kinds=kinds[exists],
+        points=(lattice.cell.cartesian(homes)[:, None, None] + points).reshape(-1, 3, 2)[exists],
         areas=areas[kinds][exists],
         elementary=is_elementary[kinds][exists],
     )

@@ -21,7 +21,7 @@ from lattgnn.audit.reference import (
     check_ensemble,
     default_solver,
 )
-from lattgnn.audit.result import Audit, samples_of, window_errors, worst_sites
+from lattgnn.audit.result import Audit, Sample, samples_of, window_errors, worst_sites
 from lattgnn.audit.sampling import Draw, Window, draw_patches, time_windows
 from lattgnn.audit.store import AuditStore, SolvedPatch, place
 from lattgnn.data.code_identity import code_identity
@@ -99,8 +99,7 @@ def audit_run(
     check_number("seed", seed, 0)
     trajectory = run if isinstance(run, Trajectory) else Trajectory.open(run)
     record = RunRecord(trajectory, trust)
-    solver = default_solver(record) if solver is None else solver
-    solver = solver.resolved(record.hamiltonian)
+    solver = (solver or default_solver(record)).resolved(record.hamiltonian)
     check_ensemble(record, solver)
     shape = patch_shape(record.hamiltonian, solver, core, halo)
     out = None if out is None else Path(out)
@@ -123,12 +122,22 @@ def audit_run(
         if out is not None and labels is not None:
             write_dataset(out, patches, shape, record.hamiltonian, labels)
     samples = samples_of(cut, draws, patches, n_replicas, shape.is_whole)
-    dt = float(trajectory.config["integrator"]["init_args"]["dt"])
-    is_exact = shape.is_whole and solver.is_exact
+    return _result(trajectory, samples, steps, shape.is_whole and solver.is_exact, config)
+
+
+def _result(
+    run: Trajectory,
+    samples: Sequence[Sample],
+    steps: np.ndarray,
+    is_exact: bool,
+    config: dict[str, Any],
+) -> Audit:
+    """The errors by window, of all windows together, and of the worst sites."""
+    dt = float(run.config["integrator"]["init_args"]["dt"])
     return Audit(
         windows=tuple(window_errors([sample], dt, is_exact) for sample in samples),
         total=window_errors(samples, dt, is_exact),
-        worst=worst_sites(samples, steps, dt, trajectory.lattice.positions),
+        worst=worst_sites(samples, steps, dt, run.lattice.positions),
         config=config,
     )
 

@@ -1,4 +1,4 @@
-"""How large the margin of a patch must be, and how large a core pays."""
+"""How large the margin of a patch must be, and how large a core is efficient."""
 
 from __future__ import annotations
 

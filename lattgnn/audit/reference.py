@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from lattgnn.audit.halo import on_lattice
 from lattgnn.audit.patches import Patch, PatchShape
-from lattgnn.disorder import DisorderedForceField
+from lattgnn.disorder import without_disorder
 from lattgnn.dynamics import Trajectory
 from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField, LearnedForceField
@@ -111,8 +111,7 @@ class RunForces:
         """The chemical potential of a frame, by the force field of the run."""
         if not self.needs_mu:
             return None
-        found = self.force_field
-        clean = found.clean if isinstance(found, DisorderedForceField) else found
+        clean = without_disorder(self.force_field)
         field = torch.from_numpy(seen)[None]
         if isinstance(clean, LearnedForceField):
             return float(clean.chemical_potential(field))

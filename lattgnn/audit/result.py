@@ -156,12 +156,8 @@ def window_errors(samples: Sequence[Sample], dt: float, is_exact: bool) -> Windo
         is_exact: Whether the reference has no error, so that none is estimated.
     """
     mean = _mean_force(samples)
-    errors = [[_components(p.run - p.reference) for p in s.patches] for s in samples]
-    totals = [[_components(p.reference + p.classical) for p in s.patches] for s in samples]
-    squares = [np.array([np.square(e).sum(0) for e in part]) for part in errors]
-    sizes = [np.array([np.square(f).sum() for f in part]) for part in totals]
-    spread = [np.array([np.square(f - mean).sum() for f in part]) for part in totals]
-    counts = [np.array([float(len(e)) for e in part]) for part in errors]
+    sums_by_window = zip(*(_sums(sample, mean) for sample in samples), strict=True)
+    squares, sizes, spread, counts = map(list, sums_by_window)
     n_components = squares[0].shape[1]
 
     def estimate(above: list[Array], below: list[Array]) -> Estimate:
@@ -192,6 +188,24 @@ def window_errors(samples: Sequence[Sample], dt: float, is_exact: bool) -> Windo
         reference_mse=reference_mse,
         n_checked=n_checked,
     )
+
+
+def _sums(sample: Sample, mean: Array) -> tuple[Array, Array, Array, Array]:
+    """Sums over the core of each patch: what the errors of a window are made of.
+
+    Returns:
+        Squared errors of each component [n_patches, n_components], squared forces [n_patches],
+        squared deviations of the forces from their mean [n_patches], and sites [n_patches].
+    """
+    squares, sizes, spread, counts = [], [], [], []
+    for patch in sample.patches:
+        error = _components(patch.run - patch.reference)
+        total = _components(patch.reference + patch.classical)
+        squares.append(np.square(error).sum(0))
+        sizes.append(np.square(total).sum())
+        spread.append(np.square(total - mean).sum())
+        counts.append(float(len(error)))
+    return np.array(squares), np.array(sizes), np.array(spread), np.array(counts)
 
 
 def worst_sites(
@@ -251,7 +265,7 @@ def _components(forces: Array) -> Array:
 
 
 def _mean_force(samples: Sequence[Sample]) -> Array:
-    """Mean total force of each component, from which R² measures."""
+    """Mean total force of each component, relative to which R² is measured."""
     above: Array | float = 0.0
     below = 0.0
     for sample in samples:

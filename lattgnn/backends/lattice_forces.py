@@ -69,13 +69,13 @@ class LatticeForces(nn.Module):
                 f"consist of tensor operations for any batch size, got: {reason} "
                 "Use lattgnn.forcefield.LearnedForceField in Python."
             ) from error
-        # A value that the code has computed outside of tensors would be the example's for ever.
+        # A value that the code computes outside of tensors would keep that of the example forever.
         for found, right in zip(program.module()(fields), expected, strict=True):
             if not (found - right).abs().max() <= 1e-4 * (1 + right.abs().max()):
                 raise InputError(
                     f"the exported program must give the forces of {type(self.net).__name__} and "
                     f"{type(self.hamiltonian).__name__}, but their code depends on values that "
-                    "are no tensors. Use lattgnn.forcefield.LearnedForceField in Python."
+                    "are not tensors. Use lattgnn.forcefield.LearnedForceField in Python."
                 )
         return program
 

@@ -46,7 +46,8 @@ def probed_classical(hamiltonian: Hamiltonian) -> tuple[tuple[Kernel, ...], ...]
         hamiltonian: The model.
 
     Returns:
-        1×1 kernels for each destination sublattice, or None if the classical force is another.
+        1×1 kernels for each destination sublattice, or None if the classical force is of another
+        kind.
     """
     if hamiltonian.field_type.n_components:
         return None

@@ -18,7 +18,7 @@ from lattgnn.nn.spin_basis import N_FUNCTIONS
 SPIN_CHANNELS = 5
 """Channels of the field of spins on each site, as in `csrc/spins.h`."""
 
-# The structures below mirror those of `csrc/stencil.cpp` field by field; the comments are there.
+# The structures below mirror those of `csrc/network.h` field by field; the comments are there.
 _int, _long, _float, _pointer = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
 
 

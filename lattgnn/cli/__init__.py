@@ -13,11 +13,10 @@ from lattgnn.cli.messages import (
     bug_report,
     debugging,
     is_out_of_memory,
-    one_line,
     out_of_memory,
     print_warning,
 )
-from lattgnn.errors import InputError, StoppedRunError, suggestion
+from lattgnn.errors import InputError, StoppedRunError, one_line, suggestion
 from lattgnn.signals import StoppedBySignal, exit_codes_of_signals
 
 # verb -> (function that takes [verb, *arguments], what the verb does)

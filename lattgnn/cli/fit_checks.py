@@ -81,7 +81,7 @@ def check_training_state(
 
 @contextmanager
 def errors_of_lightning() -> Iterator[None]:
-    """Turn errors of Lightning and torch that are no bugs into errors of one line.
+    """Turn errors of Lightning and torch that are not bugs into errors of one line.
 
     Raises:
         InputError: If an option of the trainer is wrong.

@@ -10,6 +10,8 @@ import traceback
 from pathlib import Path
 from typing import TextIO
 
+from lattgnn.errors import one_line
+
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -29,11 +31,6 @@ class Arguments(list[str]):
 def debugging() -> bool:
     """Whether every error keeps its traceback: LATTGNN_DEBUG is set, and not to 0."""
     return os.environ.get("LATTGNN_DEBUG", "0") not in ("", "0")
-
-
-def one_line(text: object) -> str:
-    """The text without line breaks and repeated spaces."""
-    return " ".join(str(text).split())
 
 
 def bug_report(verb: str, error: Exception) -> str:

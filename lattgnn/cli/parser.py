@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser, Namespace
 
 from lattgnn.cli.class_names import advice, kind_of, public_names
-from lattgnn.cli.messages import debugging, one_line
+from lattgnn.cli.messages import debugging
 from lattgnn.cli.yaml_files import install
-from lattgnn.errors import InputError, suggestion
+from lattgnn.errors import InputError, one_line, suggestion
 from lattgnn.serialize import describe
 
 # Parts of jsonargparse's messages, and what replaces them.

@@ -25,7 +25,7 @@ from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.pretrained import find_checkpoint
 from lattgnn.run_records import AnyForceField
-from lattgnn.serialize import describe
+from lattgnn.serialize import describe, in_words
 from lattgnn.solvers import Solver
 from lattgnn.spin_orders import SpinOrder
 
@@ -193,9 +193,10 @@ def _clean_force_field(
         return ExactForceField(model, solver, energy)
     learned = LearnedForceField.load(find_checkpoint(checkpoint), lattice, filling, device)
     if model is not None and not model.has_same_electrons(learned.hamiltonian):
+        trained, given = in_words(describe(learned.hamiltonian)), in_words(describe(model))
         raise InputError(
-            f"force_field.checkpoint {checkpoint!r} is for {_in_words(learned.hamiltonian)}, but"
-            f" force_field.hamiltonian is {_in_words(model)}. Use another checkpoint, or"
+            f"force_field.checkpoint {checkpoint!r} is for {trained}, but"
+            f" force_field.hamiltonian is {given}. Use another checkpoint, or"
             " --force_field.hamiltonian=null for the model of the checkpoint."
         )
     if solver is not None and solver.resolved(learned.hamiltonian) != learned.solver:
@@ -206,12 +207,6 @@ def _clean_force_field(
         )
     # The classical part was never learned, so other constants of it may be given.
     return learned if model is None else learned.with_hamiltonian(model)
-
-
-def _in_words(model: Hamiltonian) -> str:
-    spec = describe(model)
-    arguments = ", ".join(f"{key}={value}" for key, value in spec["init_args"].items())
-    return f"{spec['class_path'].rpartition('.')[2]}({arguments})"
 
 
 def model_parser(verb: str, description: str) -> Parser:

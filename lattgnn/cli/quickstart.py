@@ -278,9 +278,8 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_yaml(path: Path, config: dict[str, Any]) -> None:
-    plain = json.loads(
-        json.dumps(config)
-    )  # copies shared parts, for which YAML would write anchors
+    # A copy without shared parts, for which YAML would write anchors.
+    plain = json.loads(json.dumps(config))
     atomic_write_text(path, yaml.safe_dump(plain, sort_keys=False))
 
 

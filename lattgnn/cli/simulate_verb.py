@@ -1,29 +1,23 @@
 """The verb simulate: build the objects, make the start, run, and record how the run was made."""
 
 import hashlib
-import json
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
-import yaml
 from dask.system import CPU_COUNT
 
 from lattgnn import dynamics
-from lattgnn.cli.parser import Parser, instantiate
-from lattgnn.cli.physics_verbs import as_options, choose_force_field, model_parser
-from lattgnn.cli.simulate_records import (
-    earlier_provenance,
-    provenance,
-    resolved,
-    resolved_solver,
-)
-from lattgnn.data.code_identity import changed_classes, code_identity, warn_of_changed_code
+from lattgnn.cli.parser import instantiate
+from lattgnn.cli.physics_verbs import as_options, choose_force_field
+from lattgnn.cli.simulate_options import simulate_parser, start
+from lattgnn.cli.simulate_records import Records, code_of
+from lattgnn.data.code_identity import warn_of_changed_code
 from lattgnn.data.workers import threads
 from lattgnn.devices import usable_device
-from lattgnn.disorder import DisorderedForceField
+from lattgnn.disorder import without_disorder
 from lattgnn.dynamics import domains
 from lattgnn.dynamics.domains import Processes, n_processes, session
 from lattgnn.dynamics.domains.processes import local_rank, n_local_processes
@@ -34,10 +28,7 @@ from lattgnn.forcefield import LearnedForceField
 from lattgnn.lattice import Lattice
 from lattgnn.patch_forces import domain_force_field
 from lattgnn.pretrained import find_checkpoint
-from lattgnn.run_records import CONFIG, PROVENANCE, AnyForceField, describe_force_field
-from lattgnn.spin_orders import SpinOrder
-
-PerComponent = float | tuple[float, ...]
+from lattgnn.run_records import AnyForceField, describe_force_field
 
 
 def main(argv: Sequence[str]) -> None:
@@ -59,201 +50,74 @@ def _simulate(argv: Sequence[str], processes: Processes | None) -> None:
     parser = simulate_parser()
     parsed = parser.parse_args(list(argv[1:]))
     options = as_options(instantiate(parser, parsed))
-    initial, out = options.pop("initial"), options.pop("out")
-    old_code = options.pop("code")
-    initial["device"] = options.pop("device") or initial["device"]
-    if processes is not None:
-        initial["device"] = _own_device(initial["device"])
-    usable_device(initial["device"])
-    origin = initial.pop("from")
-    order = initial.pop("order")
-    if origin is not None and order is not None:
-        raise InputError(
-            f"initial must have only one of from and order, got both, from={origin!r}. Leave one"
-            " out."
-        )
-    initial["origin"] = order if origin is None else FromRun.parse(origin).resolved()
+    out, old_code = options.pop("out"), options.pop("code")
+    initial = _initial(options, processes)
     n_threads, dtype = options.pop("threads"), options.pop("dtype")
     chosen = options.pop("force_field")
     checkpoint = _checkpoint(chosen["checkpoint"], chosen.pop("sha256"))
-    lattice, cuts = options.pop("lattice"), options.pop("cuts")
-    if processes is None and cuts is not None and math.prod(cuts) != 1:
-        raise InputError(
-            f"cuts must be left out for one process, got {cuts}. Leave it out, or start "
-            f"{math.prod(cuts)} processes with torchrun."
-        )
+    lattice, cuts = options.pop("lattice"), _cuts(options.pop("cuts"), processes)
     with threads(1 if n_threads is None else n_threads):
         # Of a lattice in parts, no process needs the tables of the whole.
         example = lattice if processes is None else _small(lattice)
         force_field = choose_force_field(example, device=initial["device"], **chosen)
         # `simulate` checks it too, but this should come before errors of the initial state.
         check_integrator(options["integrator"], force_field)
-        compiled = _is_compiled(force_field)
-        # Spins stay in float64, where their length is kept to 1e-12, and on one thread: the
-        # operations of torch that rotate them may round in another way on more.
-        fast = compiled and not force_field.hamiltonian.field_type.is_spin
+        fast = _is_fast(force_field)
         if n_threads is None and fast:
             torch.set_num_threads(max(1, CPU_COUNT // n_local_processes()))
-        on_gpu = torch.device(initial["device"]).type != "cpu"
-        single = fast or (on_gpu and isinstance(force_field, LearnedForceField))
+        kind = torch.device(initial["device"]).type
+        single = fast or (kind != "cpu" and isinstance(force_field, LearnedForceField))
         dtype = dtype or ("float32" if single else "float64")
-
-        code = _code(force_field, options["integrator"], options["save"])
+        code = code_of(force_field, options["integrator"], options["save"])
         warn_of_changed_code(old_code, code)
-
-        def records(config: Mapping[str, Any]) -> dict[str, str]:
-            raw = parser.dump(parsed, skip_unset=False)
-            options_of_run = resolved(
-                yaml.safe_load(raw), config, dtype, initial["origin"], checkpoint
-            )
-            options_of_run["force_field"] |= resolved_solver(force_field)
-            found = provenance(argv, initial["seed"], compiled, checkpoint)
-            found["earlier"] = earlier_provenance(Path(out))
-            options_of_run["code"] = code or None
-            changed = changed_classes(old_code, code)
-            found["changed_code"] = {name: [old_code[name], code[name]] for name in changed}
-            text = yaml.safe_dump(options_of_run, sort_keys=False, allow_unicode=True)
-            return {CONFIG: text, PROVENANCE: json.dumps(found, indent=2) + "\n"}
-
-        options |= {"path": out, "records": records, "config": describe_force_field(force_field)}
+        options["config"] = describe_force_field(force_field)
+        options["records"] = Records(
+            command=argv,
+            resolved_options=partial(parser.dump, parsed, skip_unset=False),
+            dtype=dtype,
+            seed=initial["seed"],
+            origin=initial["origin"],
+            checkpoint=checkpoint,
+            force_field=force_field,
+            code=code,
+            old_code=old_code,
+        )
         of_dtype = getattr(torch, dtype)
         if processes is None:
             state = start(force_field, dtype=of_dtype, **initial)
-            dynamics.simulate(force_field, state=state, **options)
+            dynamics.simulate(force_field, state=state, path=out, **options)
         else:
-            kind = torch.device(initial["device"]).type
             part = domain_force_field(force_field, lattice, processes, cuts, kind)
             state = start(part, dtype=of_dtype, **initial)
-            domains.simulate(part, state=state, **options)
+            domains.simulate(part, state=state, path=out, **options)
     print(out)
 
 
-def simulate_parser() -> Parser:
-    """Make the parser of `lattgnn simulate`.
-
-    Returns:
-        The parser.
-    """
-    parser = model_parser(
-        "simulate",
-        "Run dynamics of fields or spins. Rerun the command to resume after an interruption.",
-    )
-    parser.add_argument("--lattice", type=Lattice, required=True, help="lattice of the field")
-    parser.add_function_arguments(choose_force_field, "force_field", skip={"lattice", "device"})
-    parser.add_argument(
-        "--force_field.sha256",
-        type=str | None,
-        help="SHA-256 that the file of the checkpoint must have; a recorded run sets it",
-    )
-    parser.add_argument(
-        "--integrator", type=dynamics.Integrator, required=True, help="time-stepping scheme"
-    )
-    parser.add_argument(
-        "--save", type=dynamics.SaveSchedule, required=True, help="which steps are saved"
-    )
-    parser.add_function_arguments(start, "initial", skip={"force_field", "dtype", "origin"})
-    # An option of its own, because `from` cannot be the name of a Python argument.
-    parser.add_argument(
-        "--initial.from",
-        type=str | None,
-        help="start from a frame of another run, RUN or RUN:FRAME, the last one by default",
-    )
-    parser.add_argument(
-        "--initial.order",
-        type=SpinOrder | None,
-        help="start from a perfect magnetic order, such as lattgnn.spin_orders.tetrahedral",
-    )
-    parser.add_argument(
-        "--device",
-        type=str | None,
-        help="device of the forces and the state, such as cuda; default: initial.device",
-    )
-    parser.add_argument(
-        "--dtype",
-        type=Literal["float32", "float64"] | None,
-        help="precision of the state; default: float32 for compiled forces, except those of spins, "
-        "and learned forces on a GPU, else float64",
-    )
-    parser.add_argument(
-        "--code",
-        type=dict[str, str] | None,
-        help="hashes of the source of your own classes; a recorded run sets them, and a run with "
-        "other code says so",
-    )
-    built: set[str | int] = {"force_field", "integrator", "state", "save", "path"}
-    parser.add_function_arguments(dynamics.simulate, skip=built | {"config", "records"})
-    parser.add_argument("--out", type=str, required=True, help="directory of the trajectory")
-    parser.add_argument(
-        "--threads",
-        type=int | None,
-        help="default: all cores for compiled forces, whose results do not depend on it, else 1",
-    )
-    parser.add_argument(
-        "--cuts",
-        type=list[int] | None,
-        help="under torchrun: number of processes along the first axes of the lattice, such as "
-        "[2, 2]; default: the mesh with the smallest halos",
-    )
-    parser.set_defaults({"progress": True})
-    return parser
-
-
-def start(
-    force_field: AnyForceField | domains.DomainForceField,
-    seed: int,
-    n_replicas: int | None = None,
-    field_std: PerComponent | None = None,
-    momentum_std: PerComponent | None = None,
-    dtype: torch.dtype = torch.float64,
-    device: str = "cpu",
-    origin: FromRun | SpinOrder | None = None,
-) -> dynamics.State:
-    """Make the initial state: random fields or spins, a perfect order, or a frame of a run.
-
-    Args:
-        force_field: The force field, whose model decides.
-        seed: Seed of the initial state and of the noise of the run.
-        n_replicas: Number of independent replicas; default: 1, or those of the run to start from.
-        field_std: Standard deviation of the field, or a list with that of each component.
-        momentum_std: Standard deviation of the momentum p = m v, or a list with that of each
-            component. Default: 0, or the momenta of the run to start from.
-        dtype: Precision of the state.
-        device: Device of the state.
-        origin: A frame of another run, or a perfect magnetic order, to start from.
-
-    Returns:
-        The state.
-
-    Raises:
-        InputError: If field_std or momentum_std is given for spins, field_std with a frame, or an
-            order for another field than spins.
-    """
-    is_spin = force_field.hamiltonian.field_type.is_spin
-    if is_spin and (field_std or momentum_std):
+def _initial(options: dict[str, Any], processes: Processes | None) -> dict[str, Any]:
+    """Take the arguments of `start` from the options: the device, and one origin."""
+    initial = options.pop("initial")
+    initial["device"] = options.pop("device") or initial["device"]
+    if processes is not None:
+        initial["device"] = _own_device(initial["device"])
+    usable_device(initial["device"])
+    origin, order = initial.pop("from"), initial.pop("order")
+    if origin is not None and order is not None:
         raise InputError(
-            f"initial must have neither field_std nor momentum_std for spins, got {field_std!r} "
-            f"and {momentum_std!r}. Leave them out."
+            f"initial must have only one of from and order, got both, from={origin!r}. Leave one"
+            " out."
         )
-    order = origin if isinstance(origin, SpinOrder) else None
-    if order is not None and not is_spin:
+    initial["origin"] = order if origin is None else FromRun.parse(origin).resolved()
+    return initial
+
+
+def _cuts(cuts: list[int] | None, processes: Processes | None) -> list[int] | None:
+    """The numbers of processes along the axes, which one process alone cannot have."""
+    if processes is None and cuts is not None and math.prod(cuts) != 1:
         raise InputError(
-            "initial.order needs a field of spins, but the model has another field. Leave it out."
+            f"cuts must be left out for one process, got {cuts}. Leave it out, or start "
+            f"{math.prod(cuts)} processes with torchrun."
         )
-    if isinstance(origin, FromRun):
-        if field_std:
-            raise InputError(
-                f"initial.field_std must not be given with initial.from, got {field_std!r}: the "
-                "field is that of the run. Leave it out."
-            )
-        return dynamics.state_from_run(
-            force_field, origin, seed, n_replicas, momentum_std, dtype, device
-        )
-    n_replicas = 1 if n_replicas is None else n_replicas
-    if is_spin:
-        return dynamics.initial_spins(force_field, seed, n_replicas, dtype, device, order)
-    return dynamics.initial_state(
-        force_field, seed, n_replicas, field_std or 0.0, momentum_std or 0.0, dtype, device
-    )
+    return cuts
 
 
 def _checkpoint(name: str | None, expected: str | None) -> dict[str, str] | None:
@@ -267,7 +131,7 @@ def _checkpoint(name: str | None, expected: str | None) -> dict[str, str] | None
     if expected is not None and sha256 != expected:
         raise InputError(
             f"force_field.checkpoint {name!r} has the SHA-256 {sha256}, but force_field.sha256 is "
-            f"{expected}: the file is another one than that of the recorded run. Use the old file, "
+            f"{expected}: the file is not that of the recorded run. Use the old file, "
             "or --force_field.sha256=null."
         )
     return {"name": name, "path": str(path.resolve()), "sha256": sha256}
@@ -287,13 +151,11 @@ def _small(lattice: Lattice) -> Lattice:
     return lattice.with_extent(*(min(length, most) for length in lattice.extent))
 
 
-def _is_compiled(force_field: AnyForceField) -> bool:
-    """Whether compiled code computes the electronic forces."""
-    clean = force_field.clean if isinstance(force_field, DisorderedForceField) else force_field
-    return clean.is_compiled
+def _is_fast(force_field: AnyForceField) -> bool:
+    """Whether the run uses float32 and all cores: with compiled forces, but not with spins.
 
-
-def _code(force_field: AnyForceField, *others: Any) -> dict[str, str]:
-    """Hashes of the source of all classes of a run that do not belong to lattgnn."""
-    clean = force_field.clean if isinstance(force_field, DisorderedForceField) else force_field
-    return code_identity(clean.hamiltonian, clean.solver, *others)
+    Spins stay in float64, where their length is kept to 1e-12, and on one thread: the operations of
+    torch that rotate them may round in another way on more.
+    """
+    is_compiled = without_disorder(force_field).is_compiled
+    return is_compiled and not force_field.hamiltonian.field_type.is_spin

@@ -1,14 +1,15 @@
 // Chebyshev recurrence on blocks of probing vectors: moments of the spectrum, and their gradient.
 //
-// T_{n+1} v = 2 H T_n v − T_{n−1} v with a sparse Hermitian H whose spectrum lies in [−1, 1]. A block holds a fixed
-// number of vectors; their values at one state are contiguous and fill the lanes of the processor. Blocks are
-// independent of each other, and their results are added in their order, so the bits do not depend on the threads.
+// T_{n+1} v = 2 H T_n v − T_{n−1} v with a sparse Hermitian H whose spectrum lies in [−1, 1]. A
+// block holds a fixed number of vectors; their values at one state are contiguous and fill the
+// lanes of the processor. Blocks are independent of each other, and their results are added in
+// their order, so the bits do not depend on the threads.
 //
-// On large matrices the vectors do not fit into the cache. So several steps of the recurrence go through the rows
-// together, each at least one bandwidth of the matrix behind the one before it.
+// On large matrices the vectors do not fit into the cache. So several steps of the recurrence go
+// through the rows together, each at least one bandwidth of the matrix behind the one before it.
 //
-// A real H does not mix the real and the imaginary part of a vector. So each part then holds a probing vector of
-// its own, and real and complex matrices share all of the code below.
+// A real H does not mix the real and the imaginary part of a vector. So each part then holds a
+// probing vector of its own, and real and complex matrices share all of the code below.
 
 #include <algorithm>
 #include <cstdint>
@@ -53,8 +54,9 @@ void add_product(Values& out, double re, double im, const Values& v) {
 
 }  // namespace
 
-// A matrix in compressed sparse row (CSR) form, columns ascending, and one probing vector for each color: it is
-// `phase` at the states of this color and 0 elsewhere. No element is farther from the diagonal than `bandwidth`.
+// A matrix in compressed sparse row (CSR) form, columns ascending, and one probing vector for each
+// color: it is `phase` at the states of this color and 0 elsewhere. No element is farther from the
+// diagonal than `bandwidth`.
 struct lattgnn_probed {
     const int64_t* starts;   // [n_states + 1]
     const int64_t* columns;  // [nnz]
@@ -64,7 +66,8 @@ struct lattgnn_probed {
     int64_t n_states, n_colors, is_complex, bandwidth;
 };
 
-// Coefficients of an energy Σ_n even_n ⟨v_n, v_n⟩ + odd_n Re⟨v_{n+1}, v_n⟩ of the vectors v_n = T_n v, n < n_steps.
+// Coefficients of an energy Σ_n even_n ⟨v_n, v_n⟩ + odd_n Re⟨v_{n+1}, v_n⟩ of the vectors
+// v_n = T_n v, n < n_steps.
 struct lattgnn_energy {
     const double *even, *odd;  // [n_steps]
 };
@@ -74,7 +77,11 @@ namespace {
 class Block {
    public:
     Block(const lattgnn_probed& m, int64_t n_steps)
-        : m(m), n_steps(n_steps), memory(4 * m.n_states + 1), moments(2 * n_steps), gradient(2 * m.starts[m.n_states]) {
+        : m(m),
+          n_steps(n_steps),
+          memory(4 * m.n_states + 1),
+          moments(2 * n_steps),
+          gradient(2 * m.starts[m.n_states]) {
         // Vectors begin on cache lines.
         Values* first = memory.data();
         for (int64_t k = 0; k < 4; k++) vectors[k] = first + k * m.n_states;
@@ -124,15 +131,18 @@ class Block {
         }
     }
 
-    // Some steps on all rows, in groups of rows. A step reads its own group and the two beside it. The step before it
-    // has done these, and the step after it, which overwrites what this one reads, has done none of them.
+    // Some steps on all rows, in groups of rows. A step reads its own group and the two beside it.
+    // The step before it has done these, and the step after it, which overwrites what this one
+    // reads, has done none of them.
     template <class Step>
     void sweep(int64_t together, Step step) {
-        const int64_t group = std::max<int64_t>(m.bandwidth, 64), n_groups = (m.n_states + group - 1) / group;
+        const int64_t group = std::max<int64_t>(m.bandwidth, 64),
+                      n_groups = (m.n_states + group - 1) / group;
         for (int64_t turn = 0; turn < n_groups + 2 * (together - 1); turn++)
             for (int64_t k = 0; k < together; k++) {
                 const int64_t begin = (turn - 2 * k) * group;
-                if (begin >= 0 && begin < m.n_states) step(k, begin, std::min(begin + group, m.n_states));
+                if (begin >= 0 && begin < m.n_states)
+                    step(k, begin, std::min(begin + group, m.n_states));
             }
     }
 
@@ -165,12 +175,13 @@ class Block {
         }
     }
 
-    // From (v_n, v_{n+1}) and (u_{n+1}, u_{n+2}) to v_{n−1} and u_n, which take the places of v_{n+1} and u_{n+2}. The
-    // vectors v_n are computed again, from the last two backward.
+    // From (v_n, v_{n+1}) and (u_{n+1}, u_{n+2}) to v_{n−1} and u_n, which take the places of
+    // v_{n+1} and u_{n+2}. The vectors v_n are computed again, from the last two backward.
     void step_back(int64_t n, const lattgnn_energy& e, int64_t begin, int64_t end) {
         const Values *v = vectors[n % 2], *u = vectors[2 + (n + 1) % 2];
         Values *v_other = vectors[(n + 1) % 2], *u_other = vectors[2 + n % 2];
-        const double factor = n ? 2 : 1, a = 2 * e.even[n], b = e.odd[n], before = n ? e.odd[n - 1] : 0;
+        const double factor = n ? 2 : 1, a = 2 * e.even[n], b = e.odd[n],
+                     before = n ? e.odd[n - 1] : 0;
         for (int64_t i = begin; i < end; i++) {
             Values hv = {}, hu = {};
             for (int64_t k = m.starts[i]; k < m.starts[i + 1]; k++) {
@@ -186,8 +197,10 @@ class Block {
             }
             if (!n) continue;
             const Values left = {2 * hv.re - v_other[i].re, 2 * hv.im - v_other[i].im};
-            u_other[i].re = 2 * hu.re - u_other[i].re + a * v[i].re + b * v_other[i].re + before * left.re;
-            u_other[i].im = 2 * hu.im - u_other[i].im + a * v[i].im + b * v_other[i].im + before * left.im;
+            u_other[i].re =
+                2 * hu.re - u_other[i].re + a * v[i].re + b * v_other[i].re + before * left.re;
+            u_other[i].im =
+                2 * hu.im - u_other[i].im + a * v[i].im + b * v_other[i].im + before * left.im;
             v_other[i] = left;
         }
     }
@@ -195,11 +208,13 @@ class Block {
 
 }  // namespace
 
-// The sums over all probing vectors of ⟨v_n, v_n⟩ and Re⟨v_{n+1}, v_n⟩, `moments` [n_steps, 2], and, unless `energy` is
-// null, twice the gradient of the energy, in `gradient` [nnz, 2]: its Hermitian matrix at the elements whose column is
-// not above their row, so that dE = ½ Σ over all elements of gradient · dH, with conjugates above the diagonal.
-extern "C" void lattgnn_chebyshev(const lattgnn_probed* matrix, int64_t n_steps, const lattgnn_energy* energy,
-                                  double* moments, double* gradient, int64_t n_threads) {
+// The sums over all probing vectors of ⟨v_n, v_n⟩ and Re⟨v_{n+1}, v_n⟩, `moments` [n_steps, 2],
+// and, unless `energy` is null, twice the gradient of the energy, in `gradient` [nnz, 2]: its
+// Hermitian matrix at the elements whose column is not above their row, so that dE = ½ Σ over all
+// elements of gradient · dH, with conjugates above the diagonal.
+extern "C" void lattgnn_chebyshev(const lattgnn_probed* matrix, int64_t n_steps,
+                                  const lattgnn_energy* energy, double* moments, double* gradient,
+                                  int64_t n_threads) {
     const int64_t per_block = matrix->is_complex ? WIDTH : 2 * WIDTH;
     const int64_t n_blocks = (matrix->n_colors + per_block - 1) / per_block;
     n_threads = std::max<int64_t>(1, std::min(n_threads, n_blocks));
@@ -211,14 +226,16 @@ extern "C" void lattgnn_chebyshev(const lattgnn_probed* matrix, int64_t n_steps,
     for (int64_t first = 0; first < n_blocks; first += n_threads) {
         const int64_t n = std::min(n_threads, n_blocks - first);
         std::vector<std::thread> others;
-        for (int64_t t = 1; t < n; t++) others.emplace_back([&, t] { workers[t].run(first + t, energy); });
+        for (int64_t t = 1; t < n; t++)
+            others.emplace_back([&, t] { workers[t].run(first + t, energy); });
         workers[0].run(first, energy);
         for (std::thread& other : others) other.join();
         // Block after block, whatever the number of threads.
         for (int64_t t = 0; t < n; t++) {
             for (int64_t k = 0; k < 2 * n_steps; k++) moments[k] += workers[t].moments[k];
             if (energy)
-                for (size_t k = 0; k < workers[t].gradient.size(); k++) gradient[k] += workers[t].gradient[k];
+                for (size_t k = 0; k < workers[t].gradient.size(); k++)
+                    gradient[k] += workers[t].gradient[k];
         }
     }
 }

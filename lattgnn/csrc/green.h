@@ -1,21 +1,21 @@
 // Green's functions by message passing: the frame around generated programs.
 //
-// The generated part of the source defines the programs of all stages: messages, shared inverses, blocks. A program
-// computes one row of cells, with consecutive cells in the lanes of a vector. Here a sweep goes over the rows of a
-// tile and runs the stages of one pole one after the other, each as far behind the stage before as it reads
-// ahead there:
+// The generated part of the source defines the programs of all stages: messages, shared inverses,
+// blocks. A program computes one row of cells, with consecutive cells in the lanes of a vector.
+// Here a sweep goes over the rows of a tile and runs the stages of one pole one after the other,
+// each as far behind the stage before as it reads ahead there:
 //
 //        row      t-3    t-2    t-1     t
 //     messages     .      .      .     [*]
 //     inverses     .      .      .     [*]
 //     block of     .     [*]     .      .      reads the rows t-3 ... t-1, say
 //
-// Each stage keeps only the rows that are still needed, in a ring buffer, so the working set stays in the cache.
-// What a stage needs beyond the edge of the tile is computed again, or, if the tile spans the whole axis, copied
-// from the other end.
+// Each stage keeps only the rows that are still needed, in a ring buffer, so the working set stays
+// in the cache. What a stage needs beyond the edge of the tile is computed again, or, if the tile
+// spans the whole axis, copied from the other end.
 //
-// Every cell is computed by the same operations, whatever its lane, tile or thread. Results therefore do not depend
-// on any of these, to the last bit.
+// Every cell is computed by the same operations, whatever its lane, tile or thread. Results
+// therefore do not depend on any of these, to the last bit.
 
 #include <algorithm>
 #include <atomic>
@@ -48,8 +48,8 @@ inline V load(const T* x) { return *reinterpret_cast<const Unaligned*>(x); }
 inline void store(T* x, V v) { *reinterpret_cast<Unaligned*>(x) = v; }
 inline V splat(T x) { return V{} + x; }
 
-// fma(a, x, y) = a + x y, fnma(a, x, y) = a - x y. The reciprocal of AVX-512 is an estimate of 14 bits, whose number
-// of right bits each Newton step doubles, in half the time of a division.
+// fma(a, x, y) = a + x y, fnma(a, x, y) = a - x y. The reciprocal of AVX-512 is an estimate of 14
+// bits, whose number of right bits each Newton step doubles, in half the time of a division.
 #if defined(__AVX512F__) && DOUBLE
 inline V fma(V a, V x, V y) { return (V)_mm512_fmadd_pd((__m512d)x, (__m512d)y, (__m512d)a); }
 inline V fnma(V a, V x, V y) { return (V)_mm512_fnmadd_pd((__m512d)x, (__m512d)y, (__m512d)a); }
@@ -79,21 +79,23 @@ inline V fnma(V a, V x, V y) { return a - x * y; }
 inline V reciprocal(V a) { return T(1) / a; }
 #endif
 
-// Rows of a buffer hold PAD numbers, the TILE cells of the tile, and PAD numbers. An array holds its planes one after
-// the other in each row.
+// Rows of a buffer hold PAD numbers, the TILE cells of the tile, and PAD numbers. An array holds
+// its planes one after the other in each row.
 constexpr long WIDTH = PAD + TILE + PAD;
-// Rows of a tile along the first axis, at most. More would leave the cache, fewer compute more margins.
+// Rows of a tile along the first axis, at most. More would leave the cache, fewer compute more
+// margins.
 constexpr long TILE_ROWS = 128;
 // Rows of a slab of a tile, where there are three axes, at most.
 constexpr long MIDDLE_ROWS = 32;
 
-// A row that a stage reads: number of the array (0 is the input, -1 the accumulator), how far it lies ahead along
-// the first two axes, and the offsets along the last axis.
+// A row that a stage reads: number of the array (0 is the input, -1 the accumulator), how far it
+// lies ahead along the first two axes, and the offsets along the last axis.
 struct Need {
     int array, d0, d1, low, high;
 };
 
-typedef void (*Run)(const T* const* rows, const T* parameters, T* scratch, T* out, long begin, long end);
+typedef void (*Run)(const T* const* rows, const T* parameters, T* scratch, T* out, long begin,
+                    long end);
 
 struct Stage {
     Run run;
@@ -115,7 +117,8 @@ struct Range {
 struct Margin {
     long low[3] = {0, 0, 0}, high[3] = {0, 0, 0};
     void include(const Margin& of, const Need& need) {
-        const int low_step[3] = {-need.d0, -need.d1, -need.low}, high_step[3] = {need.d0, need.d1, need.high};
+        const int low_step[3] = {-need.d0, -need.d1, -need.low},
+                  high_step[3] = {need.d0, need.d1, need.high};
         for (int axis = 0; axis < 3; axis++) {
             low[axis] = std::max(low[axis], of.low[axis] + low_step[axis]);
             high[axis] = std::max(high[axis], of.high[axis] + high_step[axis]);
@@ -123,7 +126,8 @@ struct Margin {
     }
 };
 
-// When each stage of a pipeline works, and on which cells. Entry 0 is the input, entry i stage i - 1.
+// When each stage of a pipeline works, and on which cells. Entry 0 is the input, entry i is
+// stage i - 1.
 struct Timing {
     std::vector<Margin> margin;
     std::vector<long> delay, depth;
@@ -154,9 +158,9 @@ struct Timing {
 
 long modulo(long a, long n) { return (a % n + n) % n; }
 
-// Rows of an array: a ring of slabs along the first axis, each with the rows along the second axis. The number of
-// slabs is a power of two, so that a slab is found by its last bits; a division for each row that is read would take
-// a quarter of the time.
+// Rows of an array: a ring of slabs along the first axis, each with the rows along the second axis.
+// The number of slabs is a power of two, so that a slab is found by its last bits; a division for
+// each row that is read would take a quarter of the time.
 struct Rows {
     std::vector<T> data;
     long mask = 0, slab_size = 0, row_size = 0, origin = 0;
@@ -167,7 +171,9 @@ struct Rows {
         origin = PAD - first_row * row_size;
         if (long(data.size()) < slabs * slab_size) data.assign(slabs * slab_size, T(1));
     }
-    T* at(long slab, long row) { return data.data() + ((slab & mask) * slab_size + row * row_size + origin); }
+    T* at(long slab, long row) {
+        return data.data() + ((slab & mask) * slab_size + row * row_size + origin);
+    }
 };
 
 }  // namespace
@@ -176,8 +182,8 @@ struct Rows {
 
 extern "C" {
 
-// A plane of the input: scale * source[first + step * position] + shift, where the position is index[cell], or the
-// number of the cell if there is no index.
+// A plane of the input: scale * source[first + step * position] + shift, where the position is
+// index[cell], or the number of the cell if there is no index.
 struct Plane {
     const int64_t* index;
     int64_t first, step;
@@ -216,7 +222,8 @@ class Job {
    public:
     Job(const Request& request, const Pipeline* pipelines, const T* source, T* out)
         : request(request), pipelines(pipelines), source(source), out(out) {
-        for (int k = 0; k < request.n_poles; k++) timing.emplace_back(pipelines[request.poles[k].pipeline]);
+        for (int k = 0; k < request.n_poles; k++)
+            timing.emplace_back(pipelines[request.poles[k].pipeline]);
         for (const Timing& one : timing)
             for (int axis = 0; axis < 3; axis++) {
                 margin.low[axis] = std::max(margin.low[axis], one.margin[0].low[axis]);
@@ -225,7 +232,8 @@ class Job {
         cut();
     }
 
-    // Tiles of all samples are shared by the threads. Returns whether all numbers of the source are finite.
+    // Tiles of all samples are shared by the threads. Returns whether all numbers of the source are
+    // finite.
     bool run(std::vector<std::unique_ptr<Work>>& free, std::mutex& lock) {
         std::atomic<long> next{0};
         std::atomic<bool> finite{true};
@@ -243,7 +251,8 @@ class Job {
             free.push_back(std::move(mine));
         };
         std::vector<std::thread> others;
-        for (long k = 1; k < std::min<long>(request.n_threads, n_tasks); k++) others.emplace_back(work);
+        for (long k = 1; k < std::min<long>(request.n_threads, n_tasks); k++)
+            others.emplace_back(work);
         work();
         for (std::thread& other : others) other.join();
         return finite;
@@ -262,7 +271,8 @@ class Job {
         const long n = (extent + most - 1) / most;
         const long size = ((extent + n - 1) / n + multiple - 1) / multiple * multiple;
         std::vector<Range> found;
-        for (long begin = 0; begin < extent; begin += size) found.push_back({begin, std::min(size, extent - begin)});
+        for (long begin = 0; begin < extent; begin += size)
+            found.push_back({begin, std::min(size, extent - begin)});
         return found;
     }
 
@@ -273,7 +283,8 @@ class Job {
         // As many tiles as threads, if one sample has to keep all of them busy.
         long n_rows = extent[1] > 1 ? TILE_ROWS / 4 : TILE_ROWS;
         const long others = long(columns.size()) * middles.size() * request.n_batch;
-        if (others < request.n_threads) n_rows = std::min(n_rows, extent[0] * others / request.n_threads + 1);
+        if (others < request.n_threads)
+            n_rows = std::min(n_rows, extent[0] * others / request.n_threads + 1);
         for (const Range& column : columns)
             for (const Range& middle : middles)
                 for (const Range& row : pieces(extent[0], std::max<long>(n_rows, 8), 1))
@@ -282,7 +293,8 @@ class Job {
 
     bool solve(const Tile& tile, long sample, Work& work) {
         const bool finite = fill(tile, source + sample * request.source_size, work);
-        work.sums.resize(std::max<size_t>(work.sums.size(), request.n_out * tile.rows.n * tile.middle.n * TILE));
+        work.sums.resize(
+            std::max<size_t>(work.sums.size(), request.n_out * tile.rows.n * tile.middle.n * TILE));
         for (int k = 0; k < request.n_poles; k++) sweep(k, tile, work);
         write(tile, out + sample * request.out_size, work);
         return finite;
@@ -294,16 +306,20 @@ class Job {
         const long n_slabs = tile.rows.n + margin.low[0] + margin.high[0];
         const long n_rows = tile.middle.n + margin.low[1] + margin.high[1];
         work.input.resize(request.n_input, n_slabs, -margin.low[1], n_rows);
-        const long first = tile.columns.begin - margin.low[2], last = tile.columns.begin + tile.columns.n + margin.high[2];
+        const long first = tile.columns.begin - margin.low[2],
+                   last = tile.columns.begin + tile.columns.n + margin.high[2];
         V bad = {};
         for (long y = -margin.low[0]; y < tile.rows.n + margin.high[0]; y++)
             for (long j = -margin.low[1]; j < tile.middle.n + margin.high[1]; j++) {
-                const long row = modulo(tile.rows.begin + y, extent[0]) * extent[1] + modulo(tile.middle.begin + j, extent[1]);
+                const long row = modulo(tile.rows.begin + y, extent[0]) * extent[1] +
+                                 modulo(tile.middle.begin + j, extent[1]);
                 T* to = work.input.at(y, j);
                 for (int p = 0; p < request.n_input; p++, to += WIDTH)
                     for (long x = first; x < last;) {
-                        const long column = modulo(x, extent[2]), n = std::min(last - x, extent[2] - column);
-                        copy(request.planes[p], from, row * extent[2] + column, n, to + x - tile.columns.begin, bad);
+                        const long column = modulo(x, extent[2]),
+                                   n = std::min(last - x, extent[2] - column);
+                        copy(request.planes[p], from, row * extent[2] + column, n,
+                             to + x - tile.columns.begin, bad);
                         x += n;
                     }
             }
@@ -312,7 +328,8 @@ class Job {
         return sum == 0;
     }
 
-    // Cells [cell, cell + n) of a plane. `bad` adds up x - x, which is 0 unless x is infinite or NaN.
+    // Cells [cell, cell + n) of a plane. `bad` adds up x - x, which is 0 unless x is infinite or
+    // NaN.
     static void copy(const Plane& plane, const T* from, long cell, long n, T* to, V& bad) {
         const T scale = plane.scale, shift = plane.shift;
         if (plane.index) {
@@ -357,7 +374,9 @@ class Job {
             begin = std::min(begin, time.delay[i] - m.low[0]);
             end = std::max(end, time.delay[i] + tile.rows.n + m.high[0]);
             const long n_rows = tile.middle.n + m.low[1] + m.high[1];
-            if (i < n) work.arrays[i].resize(pipeline.stages[i - 1].n_planes, time.depth[i], -m.low[1], n_rows);
+            if (i < n)
+                work.arrays[i].resize(pipeline.stages[i - 1].n_planes, time.depth[i], -m.low[1],
+                                      n_rows);
         }
         for (long t = begin; t < end; t++)
             for (int i = 1; i <= n; i++) {
@@ -365,7 +384,8 @@ class Job {
                 const long y = t - time.delay[i];
                 if (y < -m.low[0] || y >= tile.rows.n + m.high[0]) continue;
                 for (long j = -m.low[1]; j < tile.middle.n + m.high[1]; j++)
-                    compute(pipeline.stages[i - 1], i == n ? nullptr : &work.arrays[i], m, tile, y, j, parameters, work);
+                    compute(pipeline.stages[i - 1], i == n ? nullptr : &work.arrays[i], m, tile, y,
+                            j, parameters, work);
             }
     }
 
@@ -379,7 +399,8 @@ class Job {
                                         : work.arrays[need.array].at(y + need.d0, j + need.d1);
         }
         const long n = tile.columns.n;
-        if (!rows) return stage.run(from, parameters, work.scratch.data(), sums(tile, y, j, work), 0, n);
+        if (!rows)
+            return stage.run(from, parameters, work.scratch.data(), sums(tile, y, j, work), 0, n);
         T* to = rows->at(y, j);
         if (n < request.extent[2]) {
             stage.run(from, parameters, work.scratch.data(), to, -m.low[2], n + m.high[2]);
@@ -388,7 +409,8 @@ class Job {
         stage.run(from, parameters, work.scratch.data(), to, 0, n);
         for (int p = 0; p < stage.n_planes; p++, to += WIDTH) {
             for (long x = 0; x < m.high[2]; x += LANES) store(to + n + x, load(to + x));
-            for (long x = 0; x < m.low[2]; x += LANES) store(to - x - LANES, load(to + n - x - LANES));
+            for (long x = 0; x < m.low[2]; x += LANES)
+                store(to - x - LANES, load(to + n - x - LANES));
         }
     }
 
@@ -403,11 +425,13 @@ class Job {
                 const long row = (tile.rows.begin + y) * extent[1] + tile.middle.begin + j;
                 const T* from = sums(tile, y, j, work);
                 for (int p = 0; p < request.n_out; p++, from += TILE) {
-                    T* here = to + p * request.plane_step + (row * extent[2] + tile.columns.begin) * request.cell_step;
+                    T* here = to + p * request.plane_step +
+                              (row * extent[2] + tile.columns.begin) * request.cell_step;
                     if (request.cell_step == 1)
                         std::copy_n(from, tile.columns.n, here);
                     else
-                        for (long x = 0; x < tile.columns.n; x++) here[x * request.cell_step] = from[x];
+                        for (long x = 0; x < tile.columns.n; x++)
+                            here[x * request.cell_step] = from[x];
                 }
             }
     }

@@ -1,9 +1,10 @@
-// Noise of a counter-based generator, and updates of Langevin dynamics that use it, in one pass over memory.
+// Noise of a counter-based generator, and updates of Langevin dynamics that use it, in one pass
+// over memory.
 //
-// A random number depends only on (seed, step, purpose, replica, index in the replica), to the last bit. All
-// arithmetic must therefore be rounded the same way in a vector and in the scalar loop over the remaining
-// numbers. This is why the code says `multiply_add` and never a * b + c: a compiler may fuse the latter into
-// one rounding in one place and not in another.
+// A random number depends only on (seed, step, purpose, replica, index in the replica), to the last
+// bit. All arithmetic must therefore be rounded the same way in a vector and in the scalar loop
+// over the remaining numbers. This is why the code says `multiply_add` and never a * b + c: a
+// compiler may fuse the latter into one rounding in one place and not in another.
 
 #include <algorithm>
 #include <cmath>
@@ -15,7 +16,7 @@
 
 namespace {
 
-constexpr int CHUNK = 128;             // counters at a time: 512 numbers, which fit the first-level cache
+constexpr int CHUNK = 128;  // counters at a time: 512 numbers, which fit the first-level cache
 constexpr int64_t MIN_WORK = 1 << 16;  // fewest numbers for which another thread pays off
 
 inline double multiply_add(double a, double b, double c) {
@@ -43,9 +44,11 @@ inline double from_bits(uint64_t i) {
     std::memcpy(&x, &i, sizeof x);
     return x;
 }
-// The bits of i as the mantissa of 2^52 + i, minus 2^52: exact for i < 2^52. Unlike a conversion instruction it
-// needs no AVX-512 to be vectorized.
-inline double to_double(uint64_t i) { return from_bits(i | 0x4330000000000000) - 4503599627370496.0; }
+// The bits of i as the mantissa of 2^52 + i, minus 2^52: exact for i < 2^52. Unlike a conversion
+// instruction it needs no AVX-512 to be vectorized.
+inline double to_double(uint64_t i) {
+    return from_bits(i | 0x4330000000000000) - 4503599627370496.0;
+}
 
 // Philox4x32-10: Salmon, Moraes, Dror and Shaw, SC'11 (2011). Each word is the low half
 // of a 64-bit integer, so that products of two words are not truncated.
@@ -69,10 +72,11 @@ inline Words philox(Words x, uint64_t key) {
 // log((1 + s) / (1 - s)) = 2 s + s z P(z), z = s^2, with P within 4e-16.
 inline double radius(uint64_t word) {
     constexpr uint64_t ROOT_HALF = 0x3fe6a09e667f3bcd, ONE = uint64_t(1) << 52;
-    // Subtracting the bits of sqrt(1/2) moves the boundary between exponents there: the mantissa is then
-    // nearest to 1, where the series below converges fastest.
+    // Subtracting the bits of sqrt(1/2) moves the boundary between exponents there: the mantissa is
+    // then nearest to 1, where the series below converges fastest.
     const uint64_t x = bits(to_double(word) + 0.5);
-    const uint64_t above = (x - ROOT_HALF + ONE) >> 52;  // one more than the exponent, never negative
+    // One more than the exponent, so never negative.
+    const uint64_t above = (x - ROOT_HALF + ONE) >> 52;
     const double mantissa = from_bits(x - (above << 52) + ONE);
     const double exponent = to_double(above) - 33.0;
     const double s = (mantissa - 1.0) / (mantissa + 1.0), z = s * s;
@@ -87,8 +91,8 @@ inline double radius(uint64_t word) {
     return std::sqrt(-2.0 * multiply_add(exponent, 0.69314718055994531, log_mantissa));
 }
 
-// cos and sin of (word + 1/2) / 2^32 turns, times r: the nearest quarter turn, and polynomials within 5e-18
-// for the eighth of a turn on either side of it.
+// cos and sin of (word + 1/2) / 2^32 turns, times r: the nearest quarter turn, and polynomials
+// within 5e-18 for the eighth of a turn on either side of it.
 inline void on_circle(uint64_t word, double r, double* cosine, double* sine) {
     const uint64_t quarter = (word + (uint64_t(1) << 29)) >> 30;
     const double f = (to_double(word) + 0.5) * 0x1p-30 - to_double(quarter), z = f * f;  // exact
@@ -106,10 +110,11 @@ inline void on_circle(uint64_t word, double r, double* cosine, double* sine) {
     c = multiply_add(c, z, 0.2536695079010467);
     c = multiply_add(c, z, -1.2337005501361697);
     c = multiply_add(c, z, 1.0) * r;
-    const uint64_t odd = 0 - (quarter & 1);  // all ones in odd quarters: sine and cosine are exchanged
+    // All ones in odd quarters, where sine and cosine are exchanged.
+    const uint64_t odd = 0 - (quarter & 1);
     const uint64_t swapped = (bits(c) ^ bits(s)) & odd;
-    // Signs by quarter turn: the cosine is negative in quarters 1 and 2, the sine in 2 and 3. The bit of the
-    // quarter moves to bit 63, the sign of a double.
+    // Signs by quarter turn: the cosine is negative in quarters 1 and 2, the sine in 2 and 3. The
+    // bit of the quarter moves to bit 63, the sign of a double.
     *cosine = from_bits(bits(c) ^ swapped ^ (((quarter + 1) & 2) << 62));
     *sine = from_bits(bits(s) ^ swapped ^ ((quarter & 2) << 62));
 }
@@ -118,8 +123,9 @@ inline void on_circle(uint64_t word, double r, double* cosine, double* sine) {
 
 extern "C" {
 
-// Which numbers: those of indices first_index ... in replicas first_replica ..., `n_draws` steps summed. A part
-// of a lattice consists of rows of consecutive indices, which begin `row_stride` apart.
+// Which numbers: those of indices first_index ... in replicas first_replica ..., `n_draws` steps
+// summed. A part of a lattice consists of rows of consecutive indices, which begin `row_stride`
+// apart.
 struct NoiseRequest {
     uint64_t seed, step_and_purpose;  // the step in 56 bits, the purpose in the 8 above them
     uint64_t first_replica, first_index;
@@ -128,8 +134,9 @@ struct NoiseRequest {
     int64_t row_numbers, row_stride;
 };
 
-// p <- p + kick F; Q <- Q + drift p; p <- decay p + noise x; Q <- Q + drift_after p. A positive friction takes
-// the place of decay: p <- p - friction p + noise x, without rounding a small change away.
+// p <- p + kick F; Q <- Q + drift p; p <- decay p + noise x; Q <- Q + drift_after p. A positive
+// friction takes the place of decay: p <- p - friction p + noise x, without rounding a small change
+// away.
 struct Update {
     double kick, drift, decay, noise, drift_after, friction;
 };
@@ -138,9 +145,10 @@ struct Update {
 
 namespace {
 
-// The numbers 4 * first, 4 * first + 1, ... of a replica: four per counter, as two Box–Muller pairs.
-void normals(uint64_t seed, uint64_t step_and_purpose, uint64_t replica, uint64_t first, int n_counters,
-             double* numbers) {
+// The numbers 4 * first, 4 * first + 1, ... of a replica: four per counter, as two Box–Muller
+// pairs.
+void normals(uint64_t seed, uint64_t step_and_purpose, uint64_t replica, uint64_t first,
+             int n_counters, double* numbers) {
     const uint64_t low = step_and_purpose & 0xffffffff, high = step_and_purpose >> 32;
     for (int i = 0; i < n_counters; i++) {
         const Words words = philox({first + i, replica, low, high}, seed);
@@ -156,14 +164,16 @@ inline int64_t pieces_of_row(const NoiseRequest& request) {
     return (request.row_numbers + start + 4 * CHUNK - 1) / (4 * CHUNK);
 }
 
-// Call visit(offset, count, numbers) for the pieces first_piece ... last_piece - 1, of at most 4 * CHUNK
-// numbers.
+// Call visit(offset, count, numbers) for the pieces first_piece ... last_piece - 1, of at most
+// 4 * CHUNK numbers.
 template <typename Visit>
 void for_pieces(const NoiseRequest& request, int64_t first_piece, int64_t last_piece, Visit visit) {
     alignas(64) double numbers[4 * CHUNK] = {}, more[4 * CHUNK];
-    const int64_t n_rows = request.n_numbers / request.row_numbers, n_pieces = pieces_of_row(request);
+    const int64_t n_rows = request.n_numbers / request.row_numbers,
+                  n_pieces = pieces_of_row(request);
     for (int64_t piece = first_piece; piece < last_piece; piece++) {
-        const int64_t row = piece / n_pieces, place = piece % n_pieces * 4 * CHUNK;  // rows of all replicas
+        const int64_t row = piece / n_pieces,
+                      place = piece % n_pieces * 4 * CHUNK;  // rows of all replicas
         const int64_t replica = row / n_rows;
         const uint64_t first = request.first_index + row % n_rows * request.row_stride;
         const uint64_t start = first % 4;  // generated, but skipped: they precede the first number
@@ -173,8 +183,8 @@ void for_pieces(const NoiseRequest& request, int64_t first_piece, int64_t last_p
         const uint64_t counter = (first + begin) / 4;
         const int n_counters = (skip + count + 3) / 4;
         for (int32_t k = 0; k < request.n_draws; k++) {
-            normals(request.seed, request.step_and_purpose + k, request.first_replica + replica, counter,
-                    n_counters, k == 0 ? numbers : more);
+            normals(request.seed, request.step_and_purpose + k, request.first_replica + replica,
+                    counter, n_counters, k == 0 ? numbers : more);
             for (int i = 0; k > 0 && i < 4 * n_counters; i++) numbers[i] += more[i];
         }
         visit(row * request.row_numbers + begin, count, numbers + skip);
@@ -216,16 +226,19 @@ void update_piece(const Update& update, const Arrays<T>& x, int64_t offset, int6
     for (int64_t i = 0; i < count; i++) {
         const T kicked = multiply_add(forces[i], kick, momentum[i]);
         const T after = multiply_add(T(numbers[i]), noise, kicked * decay);
-        if (DRIFTS) new_field[i] = multiply_add(after, drift_after, multiply_add(kicked, drift, field[i]));
+        if (DRIFTS)
+            new_field[i] = multiply_add(after, drift_after, multiply_add(kicked, drift, field[i]));
         new_momentum[i] = after;
     }
 }
 
-// The constants that spread the words below: 2^32 over the golden ratio for steps, so that the words of
-// consecutive steps fill [0, 2^32) evenly, and odd constants of hash functions for indices and replicas.
+// The constants that spread the words below: 2^32 over the golden ratio for steps, so that the
+// words of consecutive steps fill [0, 2^32) evenly, and odd constants of hash functions for indices
+// and replicas.
 constexpr uint32_t PER_STEP = 0x9E3779B9, PER_INDEX = 0x85EBCA6B, PER_REPLICA = 0xC2B2AE35;
 
-// x in single precision, rounded up or down depending on a word, so that the mean over all words is x itself.
+// x in single precision, rounded up or down depending on a word, so that the mean over all words is
+// x itself.
 template <typename T>
 inline T rounded(double x, uint32_t word) {
     if (sizeof(T) == sizeof(double)) return x;
@@ -233,16 +246,19 @@ inline T rounded(double x, uint32_t word) {
     return T(x + spacing * ((to_double(word) + 0.5) * 0x1p-32 - 0.5));
 }
 
-// As update_piece, with friction in place of decay. In single precision a friction of 1e-7 is about one
-// rounding error. It is therefore applied in double precision, and the rounding does it justice in the mean.
+// As update_piece, with friction in place of decay. In single precision a friction of 1e-7 is about
+// one rounding error. It is therefore applied in double precision, and the rounding does it justice
+// in the mean.
 template <bool DRIFTS, typename T>
-void update_slowly(const Update& update, const NoiseRequest& request, const Arrays<T>& x, int64_t offset,
-                   int64_t count, const double* numbers) {
+void update_slowly(const Update& update, const NoiseRequest& request, const Arrays<T>& x,
+                   int64_t offset, int64_t count, const double* numbers) {
     const T kick = update.kick, drift = update.drift, drift_after = update.drift_after;
     const uint32_t replica = request.first_replica + offset / request.n_numbers;
     const int64_t place = offset % request.n_numbers, row = place / request.row_numbers;
-    const uint32_t first = request.first_index + row * request.row_stride + place % request.row_numbers;
-    const uint32_t word = uint32_t(request.step_and_purpose) * PER_STEP + replica * PER_REPLICA + first * PER_INDEX;
+    const uint32_t first =
+        request.first_index + row * request.row_stride + place % request.row_numbers;
+    const uint32_t word =
+        uint32_t(request.step_and_purpose) * PER_STEP + replica * PER_REPLICA + first * PER_INDEX;
     const T *momentum = x.momentum + offset, *forces = x.forces + offset;
     const T* field = DRIFTS ? x.field + offset : nullptr;
     T *new_momentum = x.new_momentum + offset, *new_field = DRIFTS ? x.new_field + offset : nullptr;
@@ -252,7 +268,8 @@ void update_slowly(const Update& update, const NoiseRequest& request, const Arra
         const double slowed = multiply_add(-update.friction, double(kicked), double(kicked));
         const double exact = multiply_add(numbers[i], update.noise, slowed);
         const T after = rounded<T>(exact, word + uint32_t(i) * PER_INDEX);
-        if (DRIFTS) new_field[i] = multiply_add(after, drift_after, multiply_add(kicked, drift, field[i]));
+        if (DRIFTS)
+            new_field[i] = multiply_add(after, drift_after, multiply_add(kicked, drift, field[i]));
         new_momentum[i] = after;
     }
 }
@@ -285,7 +302,8 @@ int32_t within(const T* values, int64_t n, double limit) {
 extern "C" {
 
 void langevin_philox(const uint32_t* counter, const uint32_t* key, uint32_t* words) {
-    const Words x = philox({counter[0], counter[1], counter[2], counter[3]}, key[0] | uint64_t(key[1]) << 32);
+    const Words x =
+        philox({counter[0], counter[1], counter[2], counter[3]}, key[0] | uint64_t(key[1]) << 32);
     words[0] = x.a, words[1] = x.b, words[2] = x.c, words[3] = x.d;
 }
 

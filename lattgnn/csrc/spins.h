@@ -1,7 +1,7 @@
 // What a network of spins reads: functions of x = S_i.S_j on the bonds j -> i, and their gradient.
 //
-// For each orbit of bonds that end on site i there are N_FUNCTIONS invariants, sum_j f_k(x), and as many vectors,
-// sum_j f_k(x) S_j. The first vector is S_i itself. See `lattgnn.nn.SpinBasis`.
+// For each orbit of bonds that end on site i there are N_FUNCTIONS invariants, sum_j f_k(x), and as
+// many vectors, sum_j f_k(x) S_j. The first vector is S_i itself. See `lattgnn.nn.SpinBasis`.
 
 #pragma once
 
@@ -11,13 +11,16 @@
 
 extern "C" {
 
-// The bonds of one sublattice, sorted by orbit. Shifts lead from the site of the sublattice to the other end.
+// The bonds of one sublattice, sorted by orbit. Shifts lead from the site of the sublattice to the
+// other end.
 struct SpinBonds {
     int32_t n_orbits, n_arriving, n_leaving;
-    const int64_t* n_bonds;   // [n_orbits]: arriving bonds of each orbit
-    const int64_t* arriving;  // [n_arriving, 3]: field channel of the source, shift in rows, shift in slots
-    // [n_leaving, 6]: field channel of the destination, shift in rows, shift in slots, gradient channels of the first
-    // invariant and of the x component of the first vector of this orbit, number of vectors
+    const int64_t* n_bonds;  // [n_orbits]: arriving bonds of each orbit
+    // [n_arriving, 3]: field channel of the source, shift in rows, shift in slots
+    const int64_t* arriving;
+    // [n_leaving, 6]: field channel of the destination, shift in rows, shift in slots, gradient
+    // channels of the first invariant and of the x component of the first vector of this orbit,
+    // number of vectors
     const int64_t* leaving;
 };
 }
@@ -58,13 +61,14 @@ inline void spin_slopes(vec x, vec hop, vec* slope) {
     slope[4] = reciprocal(4.0f * hop);
 }
 
-// All functions of a group of cells, as the channels [invariants | x | y | z]. `own` points to the spin of the first
-// cell and `sources[b]` to that at the other end of bond b; channels are `stride` floats apart. At open boundaries
-// the functions of bonds that do not exist are left out.
-inline void evaluate_spins(const SpinBonds& bonds, const float* own, const float* const* sources, int64_t stride,
-                           bool open, float* functions) {
+// All functions of a group of cells, as the channels [invariants | x | y | z]. `own` points to the
+// spin of the first cell and `sources[b]` to that at the other end of bond b; channels are `stride`
+// floats apart. At open boundaries the functions of bonds that do not exist are left out.
+inline void evaluate_spins(const SpinBonds& bonds, const float* own, const float* const* sources,
+                           int64_t stride, bool open, float* functions) {
     const int64_t n = N_FUNCTIONS * bonds.n_orbits;
-    float* vectors[3] = {functions + n * GROUP, functions + (2 * n + 1) * GROUP, functions + (3 * n + 2) * GROUP};
+    float* vectors[3] = {functions + n * GROUP, functions + (2 * n + 1) * GROUP,
+                         functions + (3 * n + 2) * GROUP};
     for (int64_t u = 0; u < GROUP; u += LANES) {
         const Vector s = load_vector(own + u, stride);
         store(vectors[0] + u, s.x), store(vectors[1] + u, s.y), store(vectors[2] + u, s.z);
@@ -92,12 +96,13 @@ inline void evaluate_spins(const SpinBonds& bonds, const float* own, const float
     }
 }
 
-// dE/dS_i of one vector of cells, from dE/d(functions) at both ends of its bonds. `gradient` points to the gradient of
-// the first function on the site itself, `spins[b]` to the spin at the other end of bond b, first all arriving bonds,
-// then the leaving ones; `evens[b]` and `odds[b]` to the gradients of the functions at the end of leaving bond b. These
-// are `step` floats apart.
-inline Vector spin_gradient(const SpinBonds& bonds, const float* own, const float* gradient, const float* const* spins,
-                            const float* const* evens, const float* const* odds, int64_t stride, int64_t step) {
+// dE/dS_i of one vector of cells, from dE/d(functions) at both ends of its bonds. `gradient` points
+// to the gradient of the first function on the site itself, `spins[b]` to the spin at the other end
+// of bond b, first all arriving bonds, then the leaving ones; `evens[b]` and `odds[b]` to the
+// gradients of the functions at the end of leaving bond b. These are `step` floats apart.
+inline Vector spin_gradient(const SpinBonds& bonds, const float* own, const float* gradient,
+                            const float* const* spins, const float* const* evens,
+                            const float* const* odds, int64_t stride, int64_t step) {
     const int64_t n = N_FUNCTIONS * bonds.n_orbits;
     const Vector s = load_vector(own, stride);
     const float* odd = gradient + n * step;
@@ -113,7 +118,8 @@ inline Vector spin_gradient(const SpinBonds& bonds, const float* own, const floa
             spin_slopes(x, f[N_FUNCTIONS - 1], slope);
             for (int k = 0; k < N_FUNCTIONS; k++) {
                 const int64_t at = (N_FUNCTIONS * orbit + k) * step;
-                by_x += slope[k] * (load(gradient + at) + load_vector(odd + at + step, next) * other);
+                const vec both = load(gradient + at) + load_vector(odd + at + step, next) * other;
+                by_x += slope[k] * both;
             }
             add_scaled(total, by_x, other);
         }

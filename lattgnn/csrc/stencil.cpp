@@ -1,26 +1,31 @@
 // Forces of an orbit network on a lattice, all layers in one sweep over the rows of cells.
 //
-// A row is all cells with one index along axis 0. In memory a row holds one array per channel, so neighbors
-// along the row are shifted loads and consecutive cells fill the lanes of a vector.
+// A row is all cells with one index along axis 0. In memory a row holds one array per channel, so
+// neighbors along the row are shifted loads and consecutive cells fill the lanes of a vector.
 //
-// A layer needs the rows of the layer below within the reach r of its bonds. It therefore works r rows behind
-// that layer, and each layer keeps only the rows that are still needed, in a ring buffer. Three layers, r = 1:
+// A layer needs the rows of the layer below within the reach r of its bonds. It therefore works r
+// rows behind that layer, and each layer keeps only the rows that are still needed, in a ring
+// buffer. Three layers, r = 1:
 //
 //        row    t-4    t-3    t-2    t-1     t
 //     field      .      .      .      .     [*]     loaded in this iteration
 //     layer 0    .      .      .      .     [*]     uses the field of the same row
 //     layer 1    .      .      .     [*]            uses rows t-2 ... t of layer 0
-//     layer 2    .      .     [*]                   uses rows t-3 ... t-1 of layer 1, gives forces of row t-2
+//     layer 2    .      .     [*]                   uses rows t-3 ... t-1 of layer 1
 //
-// The working set is a few rows per layer, which stay in the cache for any number of rows. For a network with
-// an energy the gradient follows in the same sweep: layer l of the way back works `backward_delay[l]` rows
-// behind the field, and the derivatives of the nonlinearities are kept until then.
+// The last layer gives the forces of row t-2.
 //
-// Functions of spins lie on bonds (spins.h). So layer 0 then works `field_reach` rows behind the field, and the forces
-// of a row come as many rows behind the gradient of the functions. Each spin gathers what it gets from all its bonds.
+// The working set is a few rows per layer, which stay in the cache for any number of rows. For a
+// network with an energy the gradient follows in the same sweep: layer l of the way back works
+// `backward_delay[l]` rows behind the field, and the derivatives of the nonlinearities are kept
+// until then.
 //
-// Every site is computed by the same instructions, whatever its lane, tile or thread. Forces therefore do not
-// depend on any of these, to the last bit.
+// Functions of spins lie on bonds (spins.h). So layer 0 then works `field_reach` rows behind the
+// field, and the forces of a row come as many rows behind the gradient of the functions. Each spin
+// gathers what it gets from all its bonds.
+//
+// Every site is computed by the same instructions, whatever its lane, tile or thread. Forces
+// therefore do not depend on any of these, to the last bit.
 
 #include <algorithm>
 #include <atomic>
@@ -29,190 +34,16 @@
 #include <memory>
 #include <mutex>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "lanes.h"
+#include "network.h"
+#include "rows.h"
 #include "spins.h"
-
-extern "C" {
-
-// The sum over terms t and channels c of weights[t, c, :] * (sum of x[c, row, slot] over the bonds of t).
-// Bonds that share a matrix are one term: their sources are added before the multiplication.
-struct Sum {
-    int32_t n_terms, n_out;
-    const int32_t* n_bonds;     // [n_terms]
-    const int32_t* n_channels;  // [n_terms]
-    const int64_t* bonds;       // [all bonds, 3]: first channel, shift in rows, shift in slots along the row
-    const float* weights;       // [all channels of all terms, n_out]
-};
-
-// Channels of one site that share a factor: h = x[channel] + square * (sum of x[member]^2), then SiLU(h) in place of
-// x[channel], and x[member] * sigmoid(h). Channels are counted from the first one of the sublattice.
-struct Gate {
-    int32_t channel, n_members;
-    const int32_t* members;  // [n_members]
-    float square;
-};
-
-// What the nonlinearity does with a channel; the channels of gates and their members are GATED.
-enum Kind : int32_t { IDENTITY, SILU, GATED };
-
-// x -> (x +) out_bias + mixing f(bias + convolution x) with a nonlinearity f.
-//
-// The channels of a sublattice form `n_parts` parts, one after the other: a scalar network has one, a network of spins
-// has four, the invariants and the x, y and z components of vectors. A linear map does not mix parts, and there is one
-// Sum for each. Part k of sublattice d has number n_parts * d + k. `back_` are the transposed sums of the gradient.
-struct Layer {
-    int32_t n_hidden, n_out;  // channels of a cell, over all sublattices
-    int32_t residual, reach;  // reach: rows that a bond spans
-    const int32_t *first_hidden, *first_out;  // [all parts + 1]
-    const float *bias, *out_bias;             // [n_hidden], [n_out]
-    const Sum *convolution, *mixing, *back_convolution, *back_mixing;  // [all parts]
-    const int32_t* kinds;       // [n_hidden]
-    const int32_t* first_gate;  // [n_sublattices + 1]
-    const Gate* gates;
-};
-
-struct Network {
-    int32_t n_sublattices, n_parts, n_layers, n_steps, n_bumps;
-    const float *steps, *bumps;  // 1 / width of each function of the field
-    float slope, bound;          // of the linear function; bound 0 is none
-    int32_t conservative, tangent, classical_reach;
-    int32_t field_reach;            // rows that the functions of the field span
-    const int32_t* first_function;  // [all parts + 1]: functions of the field, the input of layer 0
-    const Layer* layers;
-    const Sum* classical;    // [n_sublattices], n_out = 1, or null
-    const SpinBonds* spins;  // [n_sublattices], or null for scalars
-};
-
-// A part of a row, as `length` slots: its cells, those beyond its ends, and a margin on both sides that vectors
-// may touch. Slots [begin, end) are computed.
-struct Tile {
-    int64_t length, begin, end, n_copies;
-    const int32_t* cells;   // [length]: cell of the row in each slot, -1 for none
-    const int32_t* copies;  // [n_copies, 2]: slots beyond a periodic boundary, and the slots that they copy
-    const int32_t* core;    // [length]: 1 where the result belongs to this tile
-};
-
-struct Geometry {
-    int64_t n_rows, row_cells, n_tiles;
-    int32_t periodic_rows, open;  // open: whether any boundary is open
-    const Tile* tiles;
-};
-}
 
 namespace {
 
-// out[o] += the Sum for a group of cells, outputs first ... first + N - 1. x[b] points to the first channel of
-// bond b at the first cell, and channels are `stride` floats apart.
-//
-// N is a template argument so that all accumulators stay in registers: each weight is then used twice, and each
-// input N times, per load.
-template <int N>
-void add_products(const Sum& sum, int first, const float* const* x, int64_t stride, float* out) {
-    static_assert(UNROLL == 2);
-    vec left[N], right[N];  // in registers, because every loop over them is unrolled
-    out += first * GROUP;
-#pragma GCC unroll 16
-    for (int o = 0; o < N; o++) left[o] = load(out + o * GROUP), right[o] = load(out + o * GROUP + LANES);
-    const float* w = sum.weights + first;
-    for (int t = 0; t < sum.n_terms; t++) {
-        const int n = sum.n_bonds[t];
-        for (int64_t c = 0, end = sum.n_channels[t] * stride; c < end; c += stride, w += sum.n_out) {
-            vec a = load(x[0] + c), b = load(x[0] + c + LANES);
-            for (int k = 1; k < n; k++) a += load(x[k] + c), b += load(x[k] + c + LANES);
-#pragma GCC unroll 16
-            for (int o = 0; o < N; o++) left[o] += w[o] * a, right[o] += w[o] * b;
-        }
-        x += n;
-    }
-#pragma GCC unroll 16
-    for (int o = 0; o < N; o++) store(out + o * GROUP, left[o]), store(out + o * GROUP + LANES, right[o]);
-}
-
-// Call add_products<n> for a number n that is known only at run time.
-template <int N>
-void dispatch(int n, const Sum& sum, int first, const float* const* x, int64_t stride, float* out) {
-    if constexpr (N > 0) {
-        if (n == N) return add_products<N>(sum, first, x, stride, out);
-        dispatch<N - 1>(n, sum, first, x, stride, out);
-    }
-}
-
-// out += the Sum, with the outputs cut into equal chunks that fit into the registers.
-void add(const Sum& sum, const float* const* x, int64_t stride, float* out) {
-    const int n_chunks = (sum.n_out + MAX_OUT - 1) / MAX_OUT;
-    for (int k = 0, first = 0; k < n_chunks; k++) {
-        const int n = (sum.n_out - first + n_chunks - k - 1) / (n_chunks - k);
-        dispatch<MAX_OUT>(n, sum, first, x, stride, out);
-        first += n;
-    }
-}
-
-// A ring buffer with the last `depth` rows of some channels, [depth, n_channels, length]. Row r is at r mod
-// depth. Rows may be negative: a sweep starts before row 0.
-struct Rows {
-    std::vector<float> data;
-    int64_t n_channels = 0, length = 0, depth = 0;
-    void resize(int64_t channels, int64_t row_length, int64_t n) {
-        n_channels = channels, length = row_length, depth = n;
-        data.assign(channels * length * depth, 0.0f);
-    }
-    float* at(int64_t row, int64_t channel) {
-        const int64_t slot = ((row % depth) + depth) % depth;
-        return data.data() + (slot * n_channels + channel) * length;
-    }
-};
-
-// Addresses of the sources of all bonds of a Sum, for one destination row.
-struct Places {
-    std::vector<const float*> base, moved;
-    void find(const Sum& sum, Rows& rows, int64_t row) {
-        base.clear();
-        for (int64_t b = 0, n = count_bonds(sum); b < n; b++)
-            base.push_back(rows.at(row + sum.bonds[3 * b + 1], sum.bonds[3 * b]) + sum.bonds[3 * b + 2]);
-        moved.resize(base.size());
-    }
-    const float* const* at(int64_t p) {
-        for (size_t b = 0; b < base.size(); b++) moved[b] = base[b] + p;
-        return moved.data();
-    }
-    static int64_t count_bonds(const Sum& sum) {
-        int64_t n = 0;
-        for (int t = 0; t < sum.n_terms; t++) n += sum.n_bonds[t];
-        return n;
-    }
-};
-
-// Addresses of the spins at the other ends of all bonds of a sublattice, for one row, first arriving, then leaving
-// bonds; and at the ends of leaving bonds those of dE/d(functions), of the first invariant and the first vector.
-struct SpinPlaces {
-    std::vector<const float*> base, moved, even, odd, moved_even, moved_odd;
-    void find(const SpinBonds& bonds, Rows& field, int64_t row, Rows* gradient = nullptr) {
-        base.clear(), even.clear(), odd.clear();
-        for (int64_t b = 0; b < bonds.n_arriving; b++) {
-            const int64_t* bond = bonds.arriving + 3 * b;
-            base.push_back(field.at(row + bond[1], bond[0]) + bond[2]);
-        }
-        for (int64_t b = 0; gradient && b < bonds.n_leaving; b++) {
-            const int64_t* bond = bonds.leaving + 6 * b;
-            base.push_back(field.at(row + bond[1], bond[0]) + bond[2]);
-            even.push_back(gradient->at(row + bond[1], bond[3]) + bond[2]);
-            odd.push_back(gradient->at(row + bond[1], bond[4]) + bond[2]);
-        }
-    }
-    const float* const* at(int64_t p) { return shifted(base, p, moved); }
-    const float* const* evens_at(int64_t p) { return shifted(even, p, moved_even); }
-    const float* const* odds_at(int64_t p) { return shifted(odd, p, moved_odd); }
-    static const float* const* shifted(const std::vector<const float*>& from, int64_t p,
-                                       std::vector<const float*>& to) {
-        to.resize(from.size());
-        for (size_t b = 0; b < from.size(); b++) to[b] = from[b] + p;
-        return to.data();
-    }
-};
-
+// One thread at work: it sweeps over the rows of a tile, with ring buffers of all layers.
 struct Sweep {
     const Network& net;
     const Geometry& lattice;
@@ -233,11 +64,16 @@ struct Sweep {
     SpinPlaces spins;
 
     Sweep(const Network& net, const Geometry& lattice)
-        : net(net), lattice(lattice), n_parts(net.n_parts), n_components(net.spins ? 3 : 1), near(net.n_parts) {
+        : net(net),
+          lattice(lattice),
+          n_parts(net.n_parts),
+          n_components(net.spins ? 3 : 1),
+          near(net.n_parts) {
         const int n = net.n_layers;
         halo = net.field_reach;
         int64_t length = 0, most_hidden = 0, most_out = 0;
-        for (int k = 0; k < lattice.n_tiles; k++) length = std::max(length, lattice.tiles[k].length);
+        for (int k = 0; k < lattice.n_tiles; k++)
+            length = std::max(length, lattice.tiles[k].length);
         // Layer l needs rows of layer l - 1 up to its reach ahead: delays add up.
         for (int l = 0; l < n; l++) {
             halo += net.layers[l].reach;
@@ -250,18 +86,22 @@ struct Sweep {
             backward_delay[l] = halo = halo + net.layers[l + 1].reach;
         // The functions of spins lie on bonds: their gradient needs that of the neighbors.
         if (net.spins && net.conservative) halo += net.field_reach;
-        // A buffer is as deep as the delay between the writer of a row and its last reader, plus one.
+        // A buffer is as deep as the delay between the writer of a row and its last reader, plus
+        // one.
         const int64_t ahead = std::max(net.classical_reach, net.field_reach);
         field.resize(net.n_sublattices * (net.spins ? SPIN_CHANNELS : 1), length, halo + ahead + 1);
         if (net.spins && net.conservative) {
-            of_functions.resize(net.first_function[net.n_sublattices * n_parts], length, 2 * net.field_reach + 1);
+            of_functions.resize(net.first_function[net.n_sublattices * n_parts], length,
+                                2 * net.field_reach + 1);
             along.resize(net.n_sublattices, length, halo - forward_delay[n - 1] + 1);
         }
         x.resize(n), slope.resize(n), gradient.resize(n), pulled.resize(n);
         for (int l = 0; l < n; l++) {
             const Layer& layer = net.layers[l];
             const int64_t next = l + 1 < n ? net.layers[l + 1].reach : 0;
-            if (l + 1 < n) x[l].resize(layer.n_out, length, forward_delay[l + 1] + next - forward_delay[l] + 1);
+            if (l + 1 < n)
+                x[l].resize(layer.n_out, length,
+                            forward_delay[l + 1] + next - forward_delay[l] + 1);
             if (net.conservative) {
                 slope[l].resize(layer.n_hidden, length, backward_delay[l] - forward_delay[l] + 1);
                 pulled[l].resize(layer.n_hidden, length, 2 * layer.reach + 1);
@@ -281,21 +121,28 @@ struct Sweep {
         out.assign(std::max<int64_t>(most_out, 1) * GROUP, 0.0f);
     }
 
-    bool outside(int64_t row) const { return !lattice.periodic_rows && (row < 0 || row >= lattice.n_rows); }
+    bool outside(int64_t row) const {
+        return !lattice.periodic_rows && (row < 0 || row >= lattice.n_rows);
+    }
 
     // Number of channels on sublattice d, from the first channels of all parts.
-    int64_t count(const int32_t* first, int d) const { return first[(d + 1) * n_parts] - first[d * n_parts]; }
+    int64_t count(const int32_t* first, int d) const {
+        return first[(d + 1) * n_parts] - first[d * n_parts];
+    }
 
     void add_here(const Sum& sum, const float* x, float* result) { add(sum, &x, GROUP, result); }
 
-    // Add, for all parts of sublattice d, the sums of channels `in` to channels `result` of the same sites. `from` and
-    // `to` are the first channels of all parts.
-    void add_parts(const Sum* sums, int d, const int32_t* from, const float* in, const int32_t* to, float* result) {
+    // Add, for all parts of sublattice d, the sums of channels `in` to channels `result` of the
+    // same sites. `from` and `to` are the first channels of all parts.
+    void add_parts(const Sum* sums, int d, const int32_t* from, const float* in, const int32_t* to,
+                   float* result) {
         for (int q = d * n_parts, end = q + n_parts; q < end; q++)
-            add_here(sums[q], in + (from[q] - from[d * n_parts]) * GROUP, result + (to[q] - to[d * n_parts]) * GROUP);
+            add_here(sums[q], in + (from[q] - from[d * n_parts]) * GROUP,
+                     result + (to[q] - to[d * n_parts]) * GROUP);
     }
     // The same with sources on bonds, whose channels are `stride` floats apart.
-    void add_near(const Sum* sums, int d, int64_t p, int64_t stride, const int32_t* to, float* result) {
+    void add_near(const Sum* sums, int d, int64_t p, int64_t stride, const int32_t* to,
+                  float* result) {
         for (int k = 0, q = d * n_parts; k < n_parts; k++, q++)
             add(sums[q], near[k].at(p), stride, result + (to[q] - to[d * n_parts]) * GROUP);
     }
@@ -303,7 +150,8 @@ struct Sweep {
         for (int k = 0; k < n_parts; k++) near[k].find(sums[d * n_parts + k], rows, row);
     }
 
-    // Gather one row of the field from the order of sites (sublattices fastest) into one array per sublattice.
+    // Gather one row of the field from the order of sites (sublattices fastest) into one array per
+    // sublattice.
     void load_field(const float* values, int64_t row) {
         const int64_t source = ((row % lattice.n_rows) + lattice.n_rows) % lattice.n_rows;
         const float* from = values + source * lattice.row_cells * net.n_sublattices * n_components;
@@ -329,13 +177,15 @@ struct Sweep {
                 const int32_t cell = tile->cells[p];
                 const bool present = cell >= 0 && !outside(row);
                 const float* spin = from + 3 * (cell * net.n_sublattices + d);
-                const float x = present ? spin[0] : 0.0f, y = present ? spin[1] : 0.0f, z = present ? spin[2] : 0.0f;
+                const float x = present ? spin[0] : 0.0f, y = present ? spin[1] : 0.0f,
+                            z = present ? spin[2] : 0.0f;
                 const float length = __builtin_sqrtf(x * x + y * y + z * z);
                 bad |= (x - x) + (y - y) + (z - z) != 0.0f;
                 // The smallest length is that of `torch.nn.functional.normalize`.
                 const float inverse = 1.0f / std::max(length, 1e-12f);
                 float* slot = to + p;
-                slot[0] = x * inverse, slot[field.length] = y * inverse, slot[2 * field.length] = z * inverse;
+                slot[0] = x * inverse, slot[field.length] = y * inverse,
+                slot[2 * field.length] = z * inverse;
                 slot[LENGTH * field.length] = length, slot[PRESENT * field.length] = present;
             }
             finite &= !bad;
@@ -359,7 +209,8 @@ struct Sweep {
         float* f = functions.data();
         for (int u = 0; u < UNROLL; u++) {
             const vec value = load(q + u * LANES);
-            for (int k = 0; k < net.n_steps; k++) store(f + k * GROUP + u * LANES, tanh(value * net.steps[k]));
+            for (int k = 0; k < net.n_steps; k++)
+                store(f + k * GROUP + u * LANES, tanh(value * net.steps[k]));
             store(f + net.n_steps * GROUP + u * LANES, value * net.slope);
             for (int k = 0; k < net.n_bumps; k++) {
                 const vec y = value * net.bumps[k];
@@ -372,18 +223,22 @@ struct Sweep {
     void evaluate_field(int64_t row, int64_t p, int d) {
         if (!net.spins) return evaluate_functions(field.at(row, d) + p);
         const float* own = field.at(row, d * SPIN_CHANNELS) + p;
-        evaluate_spins(net.spins[d], own, spins.at(p), field.length, lattice.open, functions.data());
+        evaluate_spins(net.spins[d], own, spins.at(p), field.length, lattice.open,
+                       functions.data());
     }
 
-    // The nonlinearity of a layer on n channels of a group of cells. `kept` gets what the way back needs, with channels
-    // `stride` floats apart: the derivatives of single channels, the values of gates and their members.
+    // The nonlinearity of a layer on n channels of a group of cells. `kept` gets what the way back
+    // needs, with channels `stride` floats apart: the derivatives of single channels, the values of
+    // gates and their members.
     void apply(const Layer& layer, int d, int64_t n, float* h, float* kept, int64_t stride) {
         const int32_t* kinds = layer.kinds + layer.first_hidden[d * n_parts];
         for (int64_t k = 0; k < n; k++) {
             if (kinds[k] == GATED) continue;
             for (int u = 0; u < UNROLL; u++) {
-                // SiLU is a * sigmoid(a); its derivative is sigmoid(a) * (1 + a * (1 - sigmoid(a))).
-                const vec a = load(h + k * GROUP + u * LANES), sig = kinds[k] == SILU ? sigmoid(a) : splat(1.0f);
+                // SiLU is a * sigmoid(a); its derivative is sigmoid(a) * (1 + a * (1 -
+                // sigmoid(a))).
+                const vec a = load(h + k * GROUP + u * LANES),
+                          sig = kinds[k] == SILU ? sigmoid(a) : splat(1.0f);
                 store(h + k * GROUP + u * LANES, a * sig);
                 if (kept) store(kept + k * stride + u * LANES, sig * (1.0f + a * (1.0f - sig)));
             }
@@ -410,7 +265,8 @@ struct Sweep {
     }
 
     // The way back through `apply`: from dE/d(its results), in h, to dE/d(its input), in h too.
-    void apply_back(const Layer& layer, int d, int64_t n, float* h, const float* kept, int64_t stride) {
+    void apply_back(const Layer& layer, int d, int64_t n, float* h, const float* kept,
+                    int64_t stride) {
         const int32_t* kinds = layer.kinds + layer.first_hidden[d * n_parts];
         for (int64_t k = 0; k < n; k++) {
             if (kinds[k] == GATED) continue;
@@ -428,34 +284,39 @@ struct Sweep {
                                load(kept + gate.members[m] * stride + u * LANES);
                 float* at = h + gate.channel * GROUP + u * LANES;
                 const vec a = load(kept + gate.channel * stride + u * LANES), sig = sigmoid(a);
-                const vec of_gate = sig * (load(at) * (1.0f + a * (1.0f - sig)) + product * (1.0f - sig));
+                const vec of_gate =
+                    sig * (load(at) * (1.0f + a * (1.0f - sig)) + product * (1.0f - sig));
                 store(at, of_gate);
                 const vec factor = 2.0f * gate.square * of_gate;
                 for (int m = 0; m < gate.n_members; m++) {
                     float* x = h + gate.members[m] * GROUP + u * LANES;
-                    store(x, load(x) * sig + factor * load(kept + gate.members[m] * stride + u * LANES));
+                    store(x, load(x) * sig +
+                                 factor * load(kept + gate.members[m] * stride + u * LANES));
                 }
             }
         }
     }
 
-    // Layer l for a group of cells at slot p of sublattice d. The output stays in `out`, and in x[l] for the
-    // next layer; slope[l] keeps what the way back through the nonlinearity needs.
+    // Layer l for a group of cells at slot p of sublattice d. The output stays in `out`, and in
+    // x[l] for the next layer; slope[l] keeps what the way back through the nonlinearity needs.
     void forward(int l, int64_t row, int64_t p, int d) {
         const Layer& layer = net.layers[l];
         const int n_hidden = count(layer.first_hidden, d), n_out = count(layer.first_out, d);
-        const int first_hidden = layer.first_hidden[d * n_parts], first_out = layer.first_out[d * n_parts];
+        const int first_hidden = layer.first_hidden[d * n_parts],
+                  first_out = layer.first_out[d * n_parts];
         float* h = hidden.data();
         for (int k = 0; k < n_hidden; k++)
             for (int u = 0; u < UNROLL; u++)
                 store(h + k * GROUP + u * LANES, splat(layer.bias[first_hidden + k]));
         if (l == 0) {
             evaluate_field(row, p, d);
-            add_parts(layer.convolution, d, net.first_function, functions.data(), layer.first_hidden, h);
+            add_parts(layer.convolution, d, net.first_function, functions.data(),
+                      layer.first_hidden, h);
         } else {
             add_near(layer.convolution, d, p, x[l - 1].length, layer.first_hidden, h);
         }
-        apply(layer, d, n_hidden, h, net.conservative ? slope[l].at(row, first_hidden) + p : nullptr, slope[l].length);
+        apply(layer, d, n_hidden, h,
+              net.conservative ? slope[l].at(row, first_hidden) + p : nullptr, slope[l].length);
         fetch(layer.residual ? &x[l - 1] : nullptr, row, first_out, p, n_out);
         for (int k = 0; k < n_out; k++)
             for (int i = 0; i < GROUP; i++) out[k * GROUP + i] += layer.out_bias[first_out + k];
@@ -467,24 +328,28 @@ struct Sweep {
     void fetch(Rows* rows, int64_t row, int64_t channel, int64_t p, int n) {
         if (!rows) return void(std::fill_n(out.data(), n * GROUP, 0.0f));
         const float* from = rows->at(row, channel) + p;
-        for (int k = 0; k < n; k++) std::memcpy(out.data() + k * GROUP, from + k * rows->length, 4 * GROUP);
+        for (int k = 0; k < n; k++)
+            std::memcpy(out.data() + k * GROUP, from + k * rows->length, 4 * GROUP);
     }
     // Copy a group of cells from `out` to ring buffer rows.
     void keep(Rows& rows, int64_t row, int64_t channel, int64_t p, int n) {
         float* to = rows.at(row, channel) + p;
-        for (int k = 0; k < n; k++) std::memcpy(to + k * rows.length, out.data() + k * GROUP, 4 * GROUP);
+        for (int k = 0; k < n; k++)
+            std::memcpy(to + k * rows.length, out.data() + k * GROUP, 4 * GROUP);
     }
 
     // From dE/d(output) of layer l, in `out`, to dE/d(input of f), in `hidden` and pulled[l].
     void pull_through(int l, int64_t row, int64_t p, int d) {
         const Layer& layer = net.layers[l];
-        const int n_hidden = count(layer.first_hidden, d), first_hidden = layer.first_hidden[d * n_parts];
+        const int n_hidden = count(layer.first_hidden, d),
+                  first_hidden = layer.first_hidden[d * n_parts];
         float* h = hidden.data();
         std::fill_n(h, n_hidden * GROUP, 0.0f);
         add_parts(layer.back_mixing, d, layer.first_out, out.data(), layer.first_hidden, h);
         apply_back(layer, d, n_hidden, h, slope[l].at(row, first_hidden) + p, slope[l].length);
         float* to = pulled[l].at(row, first_hidden) + p;
-        for (int k = 0; k < n_hidden; k++) std::memcpy(to + k * pulled[l].length, h + k * GROUP, 4 * GROUP);
+        for (int k = 0; k < n_hidden; k++)
+            std::memcpy(to + k * pulled[l].length, h + k * GROUP, 4 * GROUP);
     }
 
     // dE/d(output) of layer l from that of layer l + 1, then through its own nonlinearity.
@@ -502,7 +367,8 @@ struct Sweep {
         if (net.classical) add(net.classical[d], classical.at(p), field.length, result);
     }
 
-    // Scatter a group of forces to the order of sites; cells outside the core belong to another tile.
+    // Scatter a group of forces to the order of sites; cells outside the core belong to another
+    // tile.
     void write(const float* result, int64_t row, int64_t p, int d, float* forces) {
         const int64_t step = net.n_sublattices * n_components;
         float* to = forces + row * lattice.row_cells * step + d * n_components;
@@ -511,18 +377,20 @@ struct Sweep {
                 if (tile->core[p + i]) to[tile->cells[p + i] * step] = result[i];
     }
 
-    // Forces of a direct head, from the last layer's output: bound * tanh(y) and the classical force.
+    // Forces of a direct head, from the last layer's output: bound * tanh(y) and the classical
+    // force.
     void give_direct(int64_t row, int64_t p, int d, float* forces) {
         float* y = out.data();
         if (net.spins) return give_direct_spins(row, p, d, forces);
         if (net.bound > 0)
-            for (int u = 0; u < UNROLL; u++) store(y + u * LANES, net.bound * tanh(load(y + u * LANES)));
+            for (int u = 0; u < UNROLL; u++)
+                store(y + u * LANES, net.bound * tanh(load(y + u * LANES)));
         add_classical(p, d, y);
         write(y, row, p, d, forces);
     }
 
-    // The same for spins, y / sqrt(1 + |y|^2 / bound^2), of which perhaps only the part perpendicular to the spin is
-    // wanted.
+    // The same for spins, y / sqrt(1 + |y|^2 / bound^2), of which perhaps only the part
+    // perpendicular to the spin is wanted.
     void give_direct_spins(int64_t row, int64_t p, int d, float* forces) {
         const float* own = field.at(row, d * SPIN_CHANNELS) + p;
         for (int u = 0; u < GROUP; u += LANES) {
@@ -559,8 +427,9 @@ struct Sweep {
         add_core(total, p, energy);
     }
 
-    // The same for spins, y + (1 - |S|^2) z / 2 - bound * sqrt(|S|^2 + 1). There is no z if only forces perpendicular
-    // to the spin were learned. `out` becomes dE/d(output), and z is kept for the force along the spin.
+    // The same for spins, y + (1 - |S|^2) z / 2 - bound * sqrt(|S|^2 + 1). There is no z if only
+    // forces perpendicular to the spin were learned. `out` becomes dE/d(output), and z is kept for
+    // the force along the spin.
     void add_spin_energy(int64_t row, int64_t p, int d, double& energy, bool wanted) {
         float total[GROUP];
         const float* length = field.at(row, d * SPIN_CHANNELS + LENGTH) + p;
@@ -585,13 +454,16 @@ struct Sweep {
         float* g = functions_gradient.data();
         const int64_t n = count(net.first_function, d);
         std::fill_n(g, n * GROUP, 0.0f);
-        add_parts(net.layers[0].back_convolution, d, net.layers[0].first_hidden, hidden.data(), net.first_function, g);
+        add_parts(net.layers[0].back_convolution, d, net.layers[0].first_hidden, hidden.data(),
+                  net.first_function, g);
         float* to = of_functions.at(row, net.first_function[d * n_parts]) + p;
-        for (int64_t k = 0; k < n; k++) std::memcpy(to + k * of_functions.length, g + k * GROUP, 4 * GROUP);
+        for (int64_t k = 0; k < n; k++)
+            std::memcpy(to + k * of_functions.length, g + k * GROUP, 4 * GROUP);
     }
 
-    // Forces of spins on one row: the gradient with respect to the direction of each spin is projected on its tangent
-    // plane, and the terms of the energy with |S| give the part along the spin.
+    // Forces of spins on one row: the gradient with respect to the direction of each spin is
+    // projected on its tangent plane, and the terms of the energy with |S| give the part along the
+    // spin.
     void spin_row(int64_t row, float* forces) {
         for (int d = 0; d < net.n_sublattices; d++) {
             const SpinBonds& bonds = net.spins[d];
@@ -601,9 +473,10 @@ struct Sweep {
             for (int64_t p = tile->begin; p < tile->end; p += GROUP) {
                 float result[3 * GROUP];
                 for (int64_t u = 0, at = p; u < GROUP; u += LANES, at += LANES) {
-                    const float *const *evens = spins.evens_at(at), *const *odds = spins.odds_at(at);
-                    Vector f = spin_gradient(bonds, own + at, gradient + at, spins.at(at), evens, odds, field.length,
-                                             of_functions.length);
+                    const float* const* evens = spins.evens_at(at);
+                    const float* const* odds = spins.odds_at(at);
+                    Vector f = spin_gradient(bonds, own + at, gradient + at, spins.at(at), evens,
+                                             odds, field.length, of_functions.length);
                     const Vector s = load_vector(own + at, field.length);
                     const vec length = load(own + at + LENGTH * field.length), along_spin = f * s;
                     const vec inverse = -1.0f / larger(length, splat(1e-12f));
@@ -611,17 +484,21 @@ struct Sweep {
                     vec radial = -along_spin * inverse;
                     if (!net.tangent) {
                         radial += length * load(along.at(row, d) + at);
-                        if (net.bound > 0) radial += net.bound * length / sqrt(length * length + 1.0f);
+                        if (net.bound > 0)
+                            radial += net.bound * length / sqrt(length * length + 1.0f);
                     }
                     add_scaled(f, radial, s);
-                    store(result + u, f.x), store(result + u + GROUP, f.y), store(result + u + 2 * GROUP, f.z);
+                    store(result + u, f.x);
+                    store(result + u + GROUP, f.y);
+                    store(result + u + 2 * GROUP, f.z);
                 }
                 write(result, row, p, d, forces);
             }
         }
     }
 
-    // Forces of an energy head: chain rule through the functions of the field, from `hidden` of layer 0.
+    // Forces of an energy head: chain rule through the functions of the field, from `hidden` of
+    // layer 0.
     void give_gradient(int64_t row, int64_t p, int d, float* forces) {
         const int n = net.n_steps + 1 + net.n_bumps;
         const float* q = field.at(row, d) + p;
@@ -700,17 +577,20 @@ struct Sweep {
     void run(const Tile& piece, int64_t first, int64_t last, const float* values, float* forces,
              double* energies) {
         tile = &piece;
-        // Rows in the halo on both sides are computed again by each thread, as far as a later row needs them.
+        // Rows in the halo on both sides are computed again by each thread, as far as a later row
+        // needs them.
         for (int64_t t = first - halo; t < last + halo; t++) {
             load_field(values, t);
             for (int l = 0; l < net.n_layers; l++) {
                 const int64_t row = t - forward_delay[l];
-                if (row < first - halo + forward_delay[l] || row >= last + halo - forward_delay[l]) continue;
+                if (row < first - halo + forward_delay[l] || row >= last + halo - forward_delay[l])
+                    continue;
                 forward_row(l, row, forces, energies, row >= first && row < last);
             }
             for (int l = net.n_layers - 2; net.conservative && l >= 0; l--) {
                 const int64_t row = t - backward_delay[l];
-                if (row >= first - halo + backward_delay[l] && row < last + halo - backward_delay[l])
+                if (row >= first - halo + backward_delay[l] &&
+                    row < last + halo - backward_delay[l])
                     backward_row(l, row, forces);
             }
             const int64_t row = t - halo;
@@ -737,31 +617,34 @@ void* lattgnn_plan(const Network* net, const Geometry* lattice) {
 
 void lattgnn_free_plan(void* plan) { delete static_cast<Plan*>(plan); }
 
-// Forces [batch, sites] of fields [batch, sites], and energies [batch, tiles, rows] if the network has
-// energies. Returns whether all fields are finite.
-int32_t lattgnn_forces(void* handle, const float* fields, float* forces, double* energies, int64_t batch,
-                       int32_t n_threads) {
+// Forces [batch, sites] of fields [batch, sites], and energies [batch, tiles, rows] if the network
+// has energies. Returns whether all fields are finite.
+int32_t lattgnn_forces(void* handle, const float* fields, float* forces, double* energies,
+                       int64_t batch, int32_t n_threads) {
     Plan& plan = *static_cast<Plan*>(handle);
     const std::lock_guard<std::mutex> lock(plan.busy);
     const Geometry& g = plan.lattice;
     const int64_t n_components = plan.net.spins ? 3 : 1, units = batch * g.n_tiles;
     const int64_t n_values = g.n_rows * g.row_cells * plan.net.n_sublattices * n_components;
     if (plan.sweeps.empty()) plan.sweeps.push_back(std::make_unique<Sweep>(plan.net, plan.lattice));
-    // A unit is one tile of one sample. Where units do not divide evenly among threads, rows are cut as well,
-    // but not into pieces shorter than twice the halo: those would mostly repeat work of their neighbors.
-    const int64_t most = std::max<int64_t>(1, g.n_rows / std::max<int64_t>(1, 2 * plan.sweeps[0]->halo));
+    // A unit is one tile of one sample. Where units do not divide evenly among threads, rows are
+    // cut as well, but not into pieces shorter than twice the halo: those would mostly repeat work
+    // of their neighbors.
+    const int64_t most =
+        std::max<int64_t>(1, g.n_rows / std::max<int64_t>(1, 2 * plan.sweeps[0]->halo));
     const int64_t pieces = units % n_threads == 0 ? 1 : std::min<int64_t>(n_threads, most);
     const int64_t total = units * pieces, used = std::min<int64_t>(n_threads, total);
     while (static_cast<int64_t>(plan.sweeps.size()) < used)
         plan.sweeps.push_back(std::make_unique<Sweep>(plan.net, plan.lattice));
     std::atomic<int64_t> next{0};
     auto work = [&](Sweep* sweep) {
-        // Threads take the next piece when they are free, so that a slow one does not hold up the others.
+        // Threads take the next piece when they are free, so that a slow one does not hold up the
+        // others.
         for (int64_t k; (k = next++) < total;) {
             const int64_t unit = k / pieces, piece = k % pieces, sample = unit / g.n_tiles;
-            sweep->run(g.tiles[unit % g.n_tiles], g.n_rows * piece / pieces, g.n_rows * (piece + 1) / pieces,
-                       fields + sample * n_values, forces + sample * n_values,
-                       energies ? energies + unit * g.n_rows : nullptr);
+            sweep->run(g.tiles[unit % g.n_tiles], g.n_rows * piece / pieces,
+                       g.n_rows * (piece + 1) / pieces, fields + sample * n_values,
+                       forces + sample * n_values, energies ? energies + unit * g.n_rows : nullptr);
         }
     };
     std::vector<std::thread> threads;

@@ -45,7 +45,7 @@ def code_identity(*objects: Any) -> dict[str, str]:
 
 
 def changed_classes(recorded: Mapping[str, str] | None, present: Mapping[str, str]) -> list[str]:
-    """Classes whose source is another one than that of a recorded run.
+    """Classes whose source differs from that of a recorded run.
 
     Args:
         recorded: What `code_identity` found for that run; None if it is not known.
@@ -93,7 +93,7 @@ def made_by_other_code(root: str | Path, name: str, config: Mapping[str, Any]) -
         try:
             other = json.loads(manifest.read_text(encoding="utf-8"))["config"]
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # a damaged dataset of another name is no business of this one
+            continue  # a damaged dataset of another name does not matter here
         if isinstance(other, dict) and _without_code(other) == wanted and other != config:
             found.append(manifest)
     return max(found, key=lambda path: path.stat().st_mtime).parent if found else None

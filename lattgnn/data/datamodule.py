@@ -1,4 +1,4 @@
-"""Lightning data module: makes the dataset that a config describes and serves it in batches."""
+"""Lightning data module: makes the dataset that a config describes and provides it in batches."""
 
 import logging
 from collections.abc import Callable
@@ -65,7 +65,7 @@ class LatticeDataModule(L.LightningDataModule):
         model_check: Check the model before its first label, see `generate`.
         symmetry_check: Check that the model has the symmetry of the lattice, which networks assume.
         fixed_filling: Whether to fit labels at fixed filling although the field couples to the
-            density, so that labels at fixed μ would serve every filling.
+            density, so that labels at fixed μ would do for every filling.
 
     Raises:
         InputError: If a batch size is below 1; see also `generate`.

@@ -17,7 +17,7 @@ from lattgnn.forcefield import ExactForceField
 # Relative difference that other versions of LAPACK and other processors explain, with a margin.
 TOLERANCE = 1e-6
 
-# The comparison stops after so many seconds, and is left out if one label may take as long.
+# The comparison stops after this many seconds, and is left out if one label may take that long.
 _SECONDS, _MOST_STATES = 10.0, 2000
 
 _LOGGER = logging.getLogger("lattgnn")

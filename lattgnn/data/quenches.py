@@ -191,8 +191,8 @@ def source_identity(source: Source) -> dict[str, Any]:
     """What identifies a source in the name of a dataset.
 
     It is the description of the source, except that the arguments of its standard kind of
-    integrator stand beside the source's own. Datasets were named so before the integrator could be
-    chosen, and they keep their names.
+    integrator are listed beside the source's own. Datasets were named this way before the
+    integrator could be chosen, and they keep their names.
     """
     found = describe(source)
     if isinstance(source, Trajectories) and type(source.stepper) is type(

@@ -65,6 +65,6 @@ def _other_datasets(dataset: LatticeDataset) -> Iterator[tuple[Path, Sequence[Ma
             is_same = all(other["config"][key] == dataset.config[key] for key in _SAME)
             parts = [{key: part[key] for key in _PART} for part in other["parts"]]
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # a damaged dataset of another name is no business of this one
+            continue  # a damaged dataset of another name does not matter here
         if is_same:
             yield manifest.parent, parts

@@ -1,4 +1,4 @@
-"""Time: states, integrators, and the loop that saves trajectories."""
+"""Time: states, integrators of fields and spins, the loop over steps, and saved trajectories."""
 
 from lattgnn.dynamics.frames import Frames
 from lattgnn.dynamics.langevin import BAOAB, OverdampedLangevin, VerletLangevin

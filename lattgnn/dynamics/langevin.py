@@ -17,13 +17,14 @@ and rounded without bias (`lattgnn.dynamics.update`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
+from lattgnn.dynamics.components import PerComponent, as_tuple, by_component
 from lattgnn.dynamics.langevin_kernels import Update
 from lattgnn.dynamics.philox import noise_request
 from lattgnn.dynamics.state import ForceField, Integrator, State, evaluate
@@ -31,8 +32,6 @@ from lattgnn.dynamics.temperature import TemperatureProtocol, check_temperature,
 from lattgnn.dynamics.update import advance, advance_components
 from lattgnn.errors import InputError
 
-#: One number, or one for each component of the field.
-PerComponent = float | tuple[float, ...]
 Temperature = float | tuple[float, ...] | TemperatureProtocol
 
 #: Below this γ dt, friction is applied as p − (1 − a) p. The rounding of a itself to single
@@ -192,7 +191,7 @@ class OverdampedLangevin(Integrator):
 
     def __post_init__(self) -> None:
         _check(self)
-        if 0 in _values(self.gamma):
+        if 0 in as_tuple(self.gamma):
             raise InputError(
                 "gamma must be positive for overdamped dynamics, got 0. Use VerletLangevin."
             )
@@ -259,40 +258,7 @@ def _updates(
 ) -> list[Update]:
     """One update, or those of the components if a parameter differs between them."""
     parameters = {"kT": kT, "gamma": gamma, "mass": mass}
-    return [coefficients(*some) for some in _of_components(parameters, field_shape)]
-
-
-def check_components(parameters: Mapping[str, Any], field_shape: Sequence[int]) -> None:
-    """Refuse parameters of components that the field does not have.
-
-    Args:
-        parameters: Values by name; tuples hold one number for each component.
-        field_shape: Shape of one field, (n_sites,) or (n_sites, n_components).
-
-    Raises:
-        InputError: If the numbers of parameters and components differ.
-    """
-    n = field_shape[1] if len(field_shape) == 2 else 0
-    for name, value in parameters.items():
-        if isinstance(value, tuple) and len(value) != n:
-            kind = f"{n} components" if n else "no components"
-            raise InputError(
-                f"{name} has {len(value)} numbers, one for each component, but the field has "
-                f"{kind}. Use one number, or as many as there are components."
-            )
-
-
-def _of_components(
-    parameters: dict[str, float | tuple[float, ...]], field_shape: Sequence[int]
-) -> list[tuple[float, ...]]:
-    """The parameters once if all are numbers, otherwise those of each component of the field."""
-    given = {name: value for name, value in parameters.items() if isinstance(value, tuple)}
-    if not given:
-        return [tuple(parameters.values())]  # type: ignore[arg-type]
-    check_components(given, field_shape)
-    n = field_shape[1]
-    columns = [value if isinstance(value, tuple) else (value,) * n for value in parameters.values()]
-    return list(zip(*columns, strict=True))
+    return [coefficients(*some) for some in by_component(parameters, field_shape)]
 
 
 def _ornstein_uhlenbeck(dt: float, kT: float, gamma: float, mass: float) -> dict[str, float]:
@@ -307,11 +273,6 @@ def _ornstein_uhlenbeck(dt: float, kT: float, gamma: float, mass: float) -> dict
     return {"decay": decay, "noise": math.sqrt((1 - decay**2) * mass * kT)}
 
 
-def _values(value: PerComponent) -> tuple[float, ...]:
-    """One number or those of the components, as a tuple."""
-    return value if isinstance(value, tuple) else (value,)
-
-
 def _check(integrator: VerletLangevin | BAOAB | OverdampedLangevin) -> None:
     """Refuse parameters out of range; lists of parameters become tuples."""
     for name in ("kT", "gamma", "mass"):
@@ -319,7 +280,7 @@ def _check(integrator: VerletLangevin | BAOAB | OverdampedLangevin) -> None:
         if isinstance(value, list):
             object.__setattr__(integrator, name, tuple(value))
     mass = getattr(integrator, "mass", 1.0)
-    for name, numbers in (("dt", (integrator.dt,)), ("mass", _values(mass))):
+    for name, numbers in (("dt", (integrator.dt,)), ("mass", as_tuple(mass))):
         for number in numbers:
             if not (math.isfinite(number) and number > 0):
                 raise InputError(
@@ -327,7 +288,7 @@ def _check(integrator: VerletLangevin | BAOAB | OverdampedLangevin) -> None:
                     f"{0.05 if name == 'dt' else 1.0} or so."
                 )
     check_temperature(integrator.kT)
-    for number in _values(integrator.gamma):
+    for number in as_tuple(integrator.gamma):
         if not (math.isfinite(number) and number >= 0):
             raise InputError(
                 f"gamma must be finite and not negative, got {number!r}. Use 0 for none."

@@ -8,7 +8,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from lattgnn.dynamics.langevin import check_components
+from lattgnn.dynamics.components import check_components
 from lattgnn.dynamics.plan import Plan, Records, open_run
 from lattgnn.dynamics.runaway import FIELD_LIMIT, advance_checked
 from lattgnn.dynamics.schedule import SaveSchedule

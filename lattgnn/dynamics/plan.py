@@ -79,7 +79,7 @@ class Plan:
     def _sha256(self) -> str:
         """SHA-256 of the start."""
         state, digest = self.state, hashlib.sha256()
-        # If there is no description of the force field, the initial forces tell it from other ones.
+        # If there is no description of the force field, the initial forces identify it.
         forces = [state.forces] if self.force_field is None else []
         for tensor in (state.field, state.momentum, *forces):
             digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())

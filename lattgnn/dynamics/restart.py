@@ -1,4 +1,4 @@
-"""A new run that starts from a frame of another one."""
+"""A new run that starts from a frame of another run."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def state_from_run(
     dtype: torch.dtype = torch.float64,
     device: str | torch.device = "cpu",
 ) -> State:
-    """Make the initial state of a new run from a frame of another one.
+    """Make the initial state of a new run from a frame of another run.
 
     The new run begins at step 0 with noise of its own, so its temperature, integrator and time step
     can be others. To continue the old run with its own noise, use `Trajectory.state`.
@@ -75,7 +75,7 @@ def state_from_run(
     Args:
         force_field: Force field of the new run, on the lattice of the old one.
         origin: The frame.
-        seed: Seed of the new run, other than that of the old one.
+        seed: Seed of the new run, different from that of the old one.
         n_replicas: Number of replicas: a multiple of those of the old run, which are then repeated
             in turns and part through their noise. None for those of the old run.
         momentum_std: Standard deviation of new Gaussian momenta, or that of each component. None

@@ -207,7 +207,7 @@ def open_store(path: Path, mode: str = "r") -> Trajectory:
         ValueError: if there is no trajectory, or it has another format version.
     """
     if not (path / "zarr.json").is_file():
-        fault = "is no run of `lattgnn simulate`" if path.exists() else "does not exist"
+        fault = "is not a run of `lattgnn simulate`" if path.exists() else "does not exist"
         raise InputError(f"{str(path)!r} {fault}. Give the folder of a run.")
     again = f"Remove {str(path)!r} and run the simulation again."
     try:
@@ -215,7 +215,7 @@ def open_store(path: Path, mode: str = "r") -> Trajectory:
         attributes = dict(group.attrs)
         arrays = {name: group[name] for name in _ARRAYS if name in group}
     except (*DAMAGE, AssertionError) as error:
-        raise InputError(f"{path} is no readable trajectory ({error}). {again}") from error
+        raise InputError(f"{path} is not a readable trajectory ({error}). {again}") from error
     if attributes.get("format") != FORMAT:
         raise InputError(f"{path} must hold a {FORMAT}, got format {attributes.get('format')!r}.")
     if (version := attributes.get("format_version")) != FORMAT_VERSION:

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from lattgnn.errors import InputError, InputTypeError
+from lattgnn.hamiltonians import Hamiltonian
 
 
 def check_tensor(field: object) -> None:
@@ -21,4 +22,26 @@ def check_out(field: Tensor, out: Tensor) -> None:
             f"out must be a contiguous {list(field.shape)} tensor of {field.dtype} on "
             f"{field.device}, got {list(out.shape)} of {out.dtype} on {out.device}. "
             "Use torch.empty_like(field)."
+        )
+
+
+def check_without_waiting(hamiltonian: Hamiltonian, field: Tensor) -> None:
+    """Refuse a field of another shape, and on the CPU one that is not finite.
+
+    On a GPU, checking the values would make the host wait for the device at every call. `simulate`
+    checks them there, and for other callers NaN in the field gives NaN forces.
+    """
+    if field.device.type == "cpu":
+        hamiltonian.check_field(field)
+    else:
+        hamiltonian.check_shape(field)
+
+
+def check_same_electrons(learned: Hamiltonian, given: Hamiltonian) -> None:
+    """Refuse a model whose electrons are not those that a network has learned."""
+    if not given.has_same_electrons(learned):
+        free = ", ".join(learned.classical_parameters) or "nothing"
+        raise InputError(
+            "hamiltonian must have the electrons that the network learned, those of a "
+            f"{type(learned).__name__}, got another {type(given).__name__}. Change at most {free}."
         )

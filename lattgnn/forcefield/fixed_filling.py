@@ -76,7 +76,7 @@ class FixedFilling:
         return energy, forces
 
     def shifts(self, field: Tensor) -> list[float]:
-        """Chemical potential at which each field has so many electrons, from that of the labels."""
+        """Chemical potential of each field at this filling, measured from that of the labels."""
         # One root search per field, which does not start from an earlier solution: results do not
         # depend on the other fields of the batch, and a restarted run gives the same bits.
         return [

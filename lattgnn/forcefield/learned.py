@@ -7,11 +7,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lattgnn.backends import Backend
-from lattgnn.checkpoint import load_model, save_model
-from lattgnn.checkpoint_checks import check_field_type
+from lattgnn.checkpoint import check_field_type, load_model, save_model
 from lattgnn.errors import InputError
 from lattgnn.field_statistics import FieldStatistics
-from lattgnn.forcefield.field_checks import check_out, check_tensor
+from lattgnn.forcefield.field_checks import (
+    check_out,
+    check_same_electrons,
+    check_tensor,
+    check_without_waiting,
+)
 from lattgnn.forcefield.fixed_filling import FixedFilling
 from lattgnn.forcefield.inference_mode import outside_inference_mode
 from lattgnn.hamiltonians import Hamiltonian
@@ -93,14 +97,13 @@ class LearnedForceField:
             filling: Electrons per state, see the class.
             device: Device of the network.
             fast: See the class.
-            trust: Names of modules that the file may import, True for all. Without it these are
-                lattgnn, the parts of its dependencies that networks are made of, and modules that
-                your program has imported; see `lattgnn.trust`.
+            trust: Names of further modules that the file may import, True for all; see
+                `lattgnn.trust`.
 
         Raises:
-            InputError: The file is no checkpoint, has another format version or other weights than
-                the network, names a module that is not trusted, or the network was trained on
-                another lattice.
+            InputError: The file is not a checkpoint, has an unknown format version or the weights
+                of another network, or names a module that is not trusted; or the network was
+                trained on another lattice.
         """
         net, hamiltonian, solver, statistics = load_model(path, lattice, device, trust)
         return cls(net, hamiltonian, solver, filling, fast, statistics)
@@ -117,30 +120,25 @@ class LearnedForceField:
         """A force field that is part of the package.
 
         Each one holds only for fields like those of its training, whose statistics are in
-        `field_statistics`; `simulate` warns of others:
-
-        - The Holstein networks were fitted on quenches and on random fields of the standard
-          deviation of their start, 5.3. For weak fields (uniform ones near Q = 0, or a standard
-          deviation below 1) their errors exceed the largest electronic force.
-        - The Peierls network was fitted on 80 published snapshots of quenches, with displacements
-          of standard deviation 0.16.
-        - The network of the Kondo lattice was fitted on random spins, not on ordered ones.
-        - The network of the triangular lattice was fitted on quenches into the tetrahedral order,
-          on other orders with noise, and on random spins. It has no effective field along a spin.
+        `field_statistics`; `simulate` warns of others.
 
         Args:
             name: One of these:
 
                 - "holstein-square": Holstein model, t = 1, g = 3.5, k0 = 1, k1 = 0.18, electrons at
-                  kT = 0.1 and μ = 0.
+                  kT = 0.1 and μ = 0. For quenches from random fields of standard deviation 5.3. In
+                  weak fields (standard deviation below 1, or uniform near Q = 0) its errors exceed
+                  the largest electronic force.
                 - "holstein-square-small": The same with a fifth of the weights and 3.5 times the
                   mean square error.
                 - "holstein-square-energy": The same with an energy, at twice the cost.
-                - "peierls-square": Peierls model of arXiv:2510.20659, T = 0, half filling.
+                - "peierls-square": Peierls model of arXiv:2510.20659, T = 0, half filling. For
+                  quenches like the published ones, displacements of standard deviation 0.16.
                 - "kondo-square": `DoubleExchange`, t = 1, J = 3.5, kT = 0, filling 0.48, with an
-                  energy.
+                  energy. For random spins, not for ordered ones.
                 - "tetrahedral-triangular": `DoubleExchange` on the triangular lattice, t = 1,
-                  J = 3, kT = 0.1, μ = −3.3, with an energy.
+                  J = 3, kT = 0.1, μ = −3.3, with an energy. For the tetrahedral order and
+                  quenches into it; without the part of the effective field along a spin.
             lattice: The lattice to be simulated, see :meth:`load`.
             filling: Electrons per state, see the class.
             device: Device of the network.
@@ -162,13 +160,7 @@ class LearnedForceField:
         """
         if hamiltonian == self.hamiltonian:
             return self
-        if not hamiltonian.has_same_electrons(self.hamiltonian):
-            free = ", ".join(self.hamiltonian.classical_parameters) or "nothing"
-            raise InputError(
-                "hamiltonian must have the electrons that the network learned, those of a "
-                f"{type(self.hamiltonian).__name__}, got another "
-                f"{type(hamiltonian).__name__}. Change at most {free}."
-            )
+        check_same_electrons(self.hamiltonian, hamiltonian)
         return LearnedForceField(
             self.net,
             hamiltonian,
@@ -268,12 +260,7 @@ class LearnedForceField:
         Returns:
             As for a call.
         """
-        # On a GPU, checking the values would make the host wait for the device at every call.
-        # `simulate` checks them there, and for other callers NaN in the field gives NaN forces.
-        if field.device.type == "cpu":
-            self.hamiltonian.check_field(field)
-        else:
-            self.hamiltonian.check_shape(field)
+        check_without_waiting(self.hamiltonian, field)
         flat = field.detach().reshape(-1, *self.field_shape)
         energy, forces = (self._fixed_filling or self._grand)(flat)
         return self._like(field, energy, forces)

@@ -45,7 +45,7 @@ def spin_matrix(operation: Operation) -> np.ndarray:
     """Matrix [3, 3] of an operation on axial vectors, such as spins and DM vectors.
 
     It is det(g) g. In fewer than three dimensions g leaves the other directions in place, so that
-    the reflections of a lattice in the plane are those at planes that contain z.
+    a reflection of a planar lattice is a reflection in a plane that contains z.
 
     Args:
         operation: Operation of the space group.

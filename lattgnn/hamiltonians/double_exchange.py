@@ -38,12 +38,12 @@ class DoubleExchange(Hamiltonian):
         rashba: Strength λ of the Rashba coupling iλ Σ_⟨ij⟩ (c†_i (σ × d_ij)_z c_j + h.c.), with
             d_ij the unit vector from j to i; in the same forms as t. Spin and space are then
             coupled.
-        flux: Magnetic flux per unit cell of a lattice in the plane, in flux quanta; a number or a
-            text such as "1/7". The hopping around a cell, counterclockwise, gains the phase 2π
+        flux: Magnetic flux per unit cell of a two-dimensional lattice, in flux quanta; a number or
+            a text such as "1/7". The hopping around a cell, counterclockwise, gains the phase 2π
             flux. A periodic lattice must hold a whole number of flux quanta.
         classical: Classical terms of the spins, such as exchange, Dzyaloshinskii–Moriya terms,
             anisotropy and a magnetic field; None for none. They are exact and never learned, so
-            that one network serves any of them.
+            that one network works for any of them.
 
     Raises:
         InputError: If the lattice does not have the bonds, or the flux does not fit on it.

@@ -48,8 +48,8 @@ class Holstein(Hamiltonian):
             once.
         on_site_energy: Energy ε_i for each site label of the lattice, such as {"A": 0.5, "B":
             -0.5}; None for no such term.
-        flux: Magnetic flux per unit cell of a lattice in the plane, in flux quanta; a number or a
-            text such as "1/7". The hopping around a cell, counterclockwise, gains the phase 2π
+        flux: Magnetic flux per unit cell of a two-dimensional lattice, in flux quanta; a number or
+            a text such as "1/7". The hopping around a cell, counterclockwise, gains the phase 2π
             flux. A periodic lattice must hold a whole number of flux quanta.
 
     Reference:

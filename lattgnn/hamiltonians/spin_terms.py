@@ -37,8 +37,8 @@ class SpinTerms:
             skyrmions.
         dm_vectors: DM vector D_ij = [x, y, z] of the bond that the symmetry table prints for an
             orbit, from i to j: {"orbit 0": [0, 0, 0.1]}. The other bonds follow by symmetry, and
-            the reversed ones have −D_ij. D is an axial vector, and reflections of a lattice in the
-            plane are those at planes that contain z.
+            the reversed ones have −D_ij. D is an axial vector. A reflection of a
+            planar lattice is a reflection in a plane that contains z.
         anisotropy: Single-ion anisotropy K.
         axis: Axis n of the anisotropy, of any length.
         magnetic_field: Zeeman field h.
@@ -213,7 +213,7 @@ def _tables(
 
     Returns:
         Neighbors [n_slots, n_sites], exchange [n_slots, n_sites] and DM vectors [n_slots, n_sites,
-        3]; None for what there is not. A slot with one value for all sites holds it once.
+        3]; None for what is absent. A slot with one value for all sites holds it once.
     """
     if not len(first):
         return None, None, None

@@ -60,7 +60,7 @@ def _double_cover(bonds: np.ndarray, n_sites: int) -> np.ndarray:
     """Connected components [2, n_sites] of the double cover of a graph with bonds [2, n_bonds].
 
     Each site has two copies, and each bond joins copies of opposite sign. Both copies of a site are
-    connected exactly if the site is on a loop of odd length, which forbids alternating signs.
+    connected exactly when the site is on a loop of odd length, which forbids alternating signs.
     """
     ones = np.ones(bonds.shape[1], dtype=np.int8)
     cover = coo_array((ones, (bonds[0], bonds[1] + n_sites)), (2 * n_sites, 2 * n_sites))

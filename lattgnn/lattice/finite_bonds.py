@@ -16,6 +16,7 @@ import numpy as np
 from lattgnn.errors import InputError
 from lattgnn.lattice.labels import Bond
 from lattgnn.lattice.orbits import Orbit, orbits_within
+from lattgnn.lattice.read_only import read_only
 from lattgnn.lattice.unit_cell import IntVector, UnitCell
 from lattgnn.memory import require_memory
 
@@ -52,17 +53,17 @@ class Bonds:
     @cached_property
     def orbit(self) -> np.ndarray:
         """Orbit of each bond, int64 [n_bonds]."""
-        return _read_only(self.cell_bond_orbit[self.cell_bond])
+        return read_only(self.cell_bond_orbit[self.cell_bond])
 
     @cached_property
     def label(self) -> np.ndarray:
         """Label of each bond, an empty text for bonds without one, [n_bonds]."""
-        return _read_only(self.cell_bond_label[self.cell_bond])
+        return read_only(self.cell_bond_label[self.cell_bond])
 
     @cached_property
     def displacement(self) -> np.ndarray:
         """Cartesian vector from source to destination, float64 [n_bonds, dim]."""
-        return _read_only(self.cell_bond_displacement[self.cell_bond])
+        return read_only(self.cell_bond_displacement[self.cell_bond])
 
 
 def list_bonds(
@@ -96,13 +97,13 @@ def list_bonds(
     source, destination, cell_bond = _sorted_bonds(cell, extent, periodic, cell_bonds)
     vectors = [cell.cartesian(cell.separation(*bond)) for bond, _ in cell_bonds]
     return Bonds(
-        _read_only(source),
-        _read_only(destination),
-        _read_only(cell_bond),
+        read_only(source),
+        read_only(destination),
+        read_only(cell_bond),
         tuple(bond for bond, _ in cell_bonds),
-        _read_only(np.array([orbit for _, orbit in cell_bonds], dtype=np.int64)),
-        _read_only(np.array(vectors).reshape(-1, cell.dim)),
-        _read_only(np.array([cell.bond_label.get(bond, "") for bond, _ in cell_bonds], dtype=str)),
+        read_only(np.array([orbit for _, orbit in cell_bonds], dtype=np.int64)),
+        read_only(np.array(vectors).reshape(-1, cell.dim)),
+        read_only(np.array([cell.bond_label.get(bond, "") for bond, _ in cell_bonds], dtype=str)),
     )
 
 
@@ -250,8 +251,3 @@ def shifted_cells(
         number = (number[:, None] * n + shifted % n).reshape(-1)
         present = (present[:, None] & inside).reshape(-1)
     return number, present
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    array.setflags(write=False)
-    return array

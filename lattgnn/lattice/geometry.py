@@ -16,6 +16,7 @@ from lattgnn.lattice.coloring import alternating_signs
 from lattgnn.lattice.finite_bonds import Bonds, list_bonds
 from lattgnn.lattice.labels import Bond, values_by_label
 from lattgnn.lattice.orbits import neighbor_shells
+from lattgnn.lattice.read_only import read_only
 from lattgnn.lattice.unit_cell import UnitCell
 from lattgnn.memory import require_memory
 from lattgnn.serialize import describe
@@ -162,18 +163,18 @@ class Lattice:
         require_memory(n_bytes, f"a lattice of {self.n_sites:,} sites", "Use a smaller extent.")
         axes = np.meshgrid(*map(np.arange, self.extent), indexing="ij")
         cells = np.stack(axes, -1).reshape(-1, self.dim)
-        return _read_only(np.repeat(cells, self.n_sublattices, axis=0))
+        return read_only(np.repeat(cells, self.n_sublattices, axis=0))
 
     @cached_property
     def sublattices(self) -> np.ndarray:
         """Sublattice of each site, int64 [n_sites]."""
-        return _read_only(np.tile(np.arange(self.n_sublattices), self.n_cells))
+        return read_only(np.tile(np.arange(self.n_sublattices), self.n_cells))
 
     @cached_property
     def positions(self) -> np.ndarray:
         """Cartesian position of each site, float64 [n_sites, dim]."""
         basis = np.array(self.cell.basis, dtype=np.float64)
-        return _read_only(self.cell.cartesian(self.cells + basis[self.sublattices]))
+        return read_only(self.cell.cartesian(self.cells + basis[self.sublattices]))
 
     def with_extent(self, *extent: int) -> "Lattice":
         """The same crystal and boundaries with another number of cells.
@@ -286,11 +287,6 @@ class Lattice:
             1.4142 4
             2.0000 4
         """
-        if n < 1 or not 0 <= sublattice < self.n_sublattices:
-            raise InputError(
-                f"shells need n >= 1 and a sublattice of 0..{self.n_sublattices - 1},"
-                f" got {n!r} and {sublattice!r}. Use shells(3)."
-            )
         return neighbor_shells(self.cell, n, sublattice)
 
     @cached_property
@@ -324,7 +320,7 @@ class Lattice:
                 f" {self.name} of extent {self.extent}, periodic={self.periodic}."
                 " Use even extents on a lattice without odd loops."
             )
-        return _read_only(signs)
+        return read_only(signs)
 
     def to_dict(self) -> dict:
         """The lattice as plain JSON types, which `from_dict` reads."""
@@ -334,8 +330,3 @@ class Lattice:
     def from_dict(cls, data: Mapping) -> "Lattice":
         """The lattice that `to_dict` wrote."""
         return cls(**data)
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    array.setflags(write=False)
-    return array

@@ -82,7 +82,7 @@ def normal_bond_labels(
         dim: Dimension of space.
 
     Raises:
-        InputError: If this is no such mapping, a bond does not exist, or a bond has two labels.
+        InputError: If this is not such a mapping, a bond does not exist, or a bond has two labels.
 
     Examples:
         >>> normal_bond_labels({"strong": [[1, 0, [0]]]}, n_sublattices=2, dim=1)

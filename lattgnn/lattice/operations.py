@@ -15,6 +15,7 @@ import numpy as np
 import spglib
 
 from lattgnn.errors import InputError
+from lattgnn.lattice.read_only import read_only
 from lattgnn.lattice.reduction import LENGTH_TOLERANCE
 from lattgnn.lattice.unit_cell import IntVector, UnitCell, Vector
 
@@ -242,8 +243,7 @@ def _exact_operation(
             return None
         shifts.append(tuple(round(x) for x in move))
     vectors = np.array(cell.primitive_vectors)
-    cartesian = vectors.T @ rotation @ np.linalg.inv(vectors.T)
-    cartesian.setflags(write=False)
+    cartesian = read_only(vectors.T @ rotation @ np.linalg.inv(vectors.T))
     return Operation(matrix, exact, tuple(int(s) for s in sublattices), tuple(shifts), cartesian)
 
 

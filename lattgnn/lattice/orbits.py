@@ -142,11 +142,19 @@ def neighbor_shells(cell: UnitCell, n: int, sublattice: int) -> list[tuple[float
         n: Number of shells.
         sublattice: Sublattice of the central site.
 
+    Raises:
+        InputError: If n is below 1 or there is no such sublattice.
+
     Examples:
         >>> from lattgnn.lattice import square
         >>> neighbor_shells(square(8).cell, n=2, sublattice=0)
         [(1.0, 4), (1.4142135623730951, 4)]
     """
+    if n < 1 or not 0 <= sublattice < cell.n_sublattices:
+        raise InputError(
+            f"shells need n >= 1 and a sublattice of 0..{cell.n_sublattices - 1},"
+            f" got {n!r} and {sublattice!r}. Use shells(3)."
+        )
     # Widen the cutoff until there are enough shells.
     cutoff = shortest_vector(np.array(cell.primitive_vectors))
     while True:

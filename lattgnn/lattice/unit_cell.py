@@ -24,6 +24,7 @@ from lattgnn.lattice.labels import (
     normal_site_labels,
     reversed_bond,
 )
+from lattgnn.lattice.read_only import read_only
 from lattgnn.lattice.reduction import obtuse_superbase
 
 Vector = tuple[Fraction, ...]
@@ -171,9 +172,7 @@ class UnitCell:
 
         Computations with lengths use this cell, where rounding errors are smallest.
         """
-        matrix = obtuse_superbase(np.array(self.primitive_vectors))[:-1]
-        matrix.setflags(write=False)
-        return matrix
+        return read_only(obtuse_superbase(np.array(self.primitive_vectors))[:-1])
 
     @cached_property
     def reduced_gram(self) -> tuple[Vector, ...]:
@@ -246,7 +245,7 @@ class UnitCell:
 def _check_independent(vectors: np.ndarray, given: Any) -> None:
     """Refuse primitive vectors that are infinite or span no volume; errors show `given`."""
     lengths = np.linalg.norm(vectors, axis=1)
-    # Squares and volumes of lengths far beyond these limits are no floats any more.
+    # Squares and volumes of lengths far beyond these limits are no longer floats.
     if np.isfinite(lengths).all() and not (1e-90 < lengths.min() <= lengths.max() < 1e90):
         raise InputError(
             "primitive_vectors must be vectors of lengths between 1e-90 and 1e90, got"

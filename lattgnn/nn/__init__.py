@@ -1,4 +1,8 @@
-"""Networks: plain ``torch.nn``, and layers of PyG."""
+"""Networks, from a field on the lattice to the energy and the forces of its electrons.
+
+`OrbitNetwork` has the symmetry of the lattice by construction. `GraphNetwork` is made of any layers
+of PyG, and `baselines` are networks of the literature.
+"""
 
 from lattgnn.nn.features import EVEN, ODD, SPIN, Block, Features, Internal, features, scalars
 from lattgnn.nn.field_basis import FieldBasis, FieldComponents, field_blocks

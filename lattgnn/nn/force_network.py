@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -70,6 +71,20 @@ class ForceNetwork(nn.Module, ABC):
             "without. Use forward."
         )
 
+    def energy_constants(self) -> list[Tensor]:
+        """The parameters, or views of them, that are added to the energies of sites; maybe none."""
+        return []
+
+    def shift_energy(self, per_site: float) -> None:
+        """Add a constant to the energy of each site, in place, if the network has such parameters.
+
+        Args:
+            per_site: The constant, in units of the energy.
+        """
+        with torch.no_grad():
+            for constant in self.energy_constants():
+                constant += per_site
+
     def frozen_copy(self) -> "ForceNetwork":
         """A private copy for production, whose layers may cache their kernels.
 
@@ -78,7 +93,7 @@ class ForceNetwork(nn.Module, ABC):
         net = copy.deepcopy(self).requires_grad_(False).eval()
         for module in net.modules():
             if hasattr(module, "is_frozen"):
-                setattr(module, "is_frozen", True)  # noqa: B010  a plain attribute, no tensor
+                setattr(module, "is_frozen", True)  # noqa: B010  a plain attribute, not a tensor
         return net
 
 

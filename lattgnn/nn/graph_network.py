@@ -183,6 +183,11 @@ class GraphNetwork(ForceNetwork):
             return super().site_energies(field, graph)
         return self._outputs(field, graph).view(field.shape[:2])
 
+    def energy_constants(self) -> list[Tensor]:
+        """The bias of the last layer, if it has one."""
+        bias = getattr(self.convs[-1], "bias", None)
+        return [bias] if self.conservative and isinstance(bias, nn.Parameter) else []
+
     def _outputs(self, field: Tensor, graph: LatticeGraph) -> Float[Tensor, "batch_sites outputs"]:
         x = field.reshape(field.shape[0] * field.shape[1], -1) / self.field_scale
         edges, inputs = self._edges(graph, len(field))

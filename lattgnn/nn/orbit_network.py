@@ -234,6 +234,10 @@ class OrbitNetwork(ForceNetwork):
         bound = self.field_type.force_bound
         return energies if bound is None else energies - bound * torch.sqrt(square + 1)
 
+    def energy_constants(self) -> list[Tensor]:
+        """One for each class of sites."""
+        return [b[:1] for b in self.readout.mix.biases.values()] if self.conservative else []
+
     def _layer(
         self, lattice: Lattice, inputs: Features, hidden: Features, outputs: Features, kind: Kind
     ) -> NonlinearLayer:

@@ -2,7 +2,7 @@
 
 A force field can be cut into patches if the force on a site depends on the field in its
 neighborhood only. Networks state their receptive field, `GreenFunction` and `DomainDiagonalization`
-their reach, and the reach of the classical forces is found by a trial. Whatever depends on the
+their reach, and the reach of the classical forces is found by trial. Whatever depends on the
 field of the whole lattice is refused: exact diagonalization, and a chemical potential that keeps
 the filling.
 """

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lattgnn.disorder import DisorderedForceField
+from lattgnn.disorder import DisorderedForceField, without_disorder
 from lattgnn.dynamics.domains import Domain, DomainForceField, Processes, domain_of
 from lattgnn.dynamics.state import evaluate
 from lattgnn.errors import InputError
@@ -41,7 +41,7 @@ class LocalForces:
         widen: Callable[[Sequence[float], Sequence[float]], tuple[list[float], list[float]]],
     ) -> None:
         self.domain, self.whole_field_shift = domain, cast(Any, 0.0)
-        clean = _clean(force_field)
+        clean = without_disorder(force_field)
         model = replace(clean.hamiltonian, lattice=domain.patch)
         object.__setattr__(model, "combine_bounds", widen)
         found: Clean | DisorderedForceField = _clean_on_patch(clean, model, domain)
@@ -102,10 +102,10 @@ def domain_force_field(
         The force field on the block of this process.
 
     Raises:
-        InputError: If a force depends on the whole lattice, or the lattice is too small for so many
+        InputError: If a force depends on the whole lattice, or the lattice is too small for all
             processes.
     """
-    clean = _clean(force_field)
+    clean = without_disorder(force_field)
     halo, unit = reach(clean), None
     if isinstance(clean, ExactForceField) and isinstance(clean.solver, DomainDiagonalization):
         unit = solver_cores(clean.solver, lattice)
@@ -118,10 +118,6 @@ def domain_force_field(
         return [-value for value in found[len(high) :]], found[: len(high)]
 
     return DomainForceField(domain, LocalForces(force_field, domain, widen), processes, device)
-
-
-def _clean(force_field: Clean | DisorderedForceField) -> Clean:
-    return force_field.clean if isinstance(force_field, DisorderedForceField) else force_field
 
 
 def _clean_on_patch(clean: Clean, model: Hamiltonian, domain: Domain) -> Clean:

@@ -12,7 +12,7 @@ from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
-from lattgnn.solvers import DomainDiagonalization, GreenFunction
+from lattgnn.solvers import DomainDiagonalization, GreenFunction, NoElectrons
 from lattgnn.solvers.reach import cells_per_hop, solver_reach
 
 #: Largest extent of the lattice on which the reach of classical forces is tried, by dimension.
@@ -37,7 +37,7 @@ def reach(force_field: ExactForceField | LearnedForceField) -> tuple[int, ...]:
 
 
 def classical_reach(model: Hamiltonian) -> tuple[int, ...]:
-    """Cells along each axis that the classical force on a site depends on, found by a trial.
+    """Cells along each axis that the classical force on a site depends on, found by trial.
 
     In a random field, the field of one cell is changed. The cells whose forces change are within
     reach.
@@ -85,7 +85,7 @@ def _network_reach(force_field: LearnedForceField) -> tuple[int, ...]:
             f"{type(net).__name__} does not state its receptive field, so that the lattice cannot "
             "be cut. Use one process."
         )
-    # The gradient of the energy of one site reaches as far again.
+    # The gradient of the energy of one site reaches twice as far.
     return tuple((1 + net.conservative) * cells for cells in net.receptive_field)
 
 
@@ -93,6 +93,8 @@ def _exact_reach(force_field: ExactForceField) -> tuple[int, ...]:
     solver = force_field.solver
     name = type(solver).__name__
     cells = solver_reach(solver, force_field.hamiltonian)
+    if isinstance(solver, NoElectrons):
+        cells = (0,) * force_field.lattice.dim
     if cells is None:
         raise InputError(
             f"{name} depends on the field of the whole lattice, which cannot be cut. Use "

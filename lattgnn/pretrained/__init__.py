@@ -46,7 +46,7 @@ def find_checkpoint(name: str | Path) -> Path:
         The path, which need not exist.
 
     Raises:
-        InputError: If it is no path, and no force field has this name.
+        InputError: If it is not a path, and no force field has this name.
     """
     path = Path(name)
     is_path = path.name != str(name) or path.suffix or path.is_file()

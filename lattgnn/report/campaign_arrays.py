@@ -14,6 +14,7 @@ import xarray
 
 from lattgnn.report.fit_report import FitRun, read_fit
 from lattgnn.report.quench_arrays import LENGTHS
+from lattgnn.report.spin_numbers import SERIES
 from lattgnn.serialize import versions
 
 Labels = Mapping[str, float | str]
@@ -24,6 +25,7 @@ CURVES = (
     *("order_parameter", "order_share", "neighbor_correlation"),
     *(f"length_{name}" for name in LENGTHS.values()),
     *("potential_energy", "kinetic_energy", "kinetic_temperature"),
+    *SERIES,  # of spins
 )
 _LAST_DIMENSIONS = ("seed", "replica", "component", "time")
 # Of a scan that fills a smaller part of the grid of its values, the points form one dimension.

@@ -17,6 +17,7 @@ from lattgnn.report.plots import curves_plot
 from lattgnn.report.quench_arrays import write_dataset
 from lattgnn.report.quench_numbers import with_error
 from lattgnn.report.scan_plots import ScanCurve, scan_plot
+from lattgnn.report.spin_numbers import EITHER_SIGN, magnetic_systems_table
 from lattgnn.report.style import COLORS, save_figures
 
 Array = np.ndarray
@@ -31,6 +32,16 @@ _NUMBERS = {
     "final_order_share": "final share of the order",
     "final_order_parameter": r"final order parameter $|m|$",
     "final_potential_energy": r"final $E_\mathrm{pot}/N\;(t_\mathrm{hop})$",
+    "final_magnetization": "final mean spin $|m|$",
+    "final_scalar_chirality": r"final scalar chirality $|\chi|$",
+    "final_chirality_strength": r"final $\chi_\mathrm{rms}$",
+    "final_vector_chirality": r"final vector chirality $\kappa$",
+    "final_topological_charge": "final |topological charge|",
+    "final_skyrmions": "final number of skyrmions",
+    "final_star_weight": "final share of the strongest star of $S(q)$",
+    "final_effective_arms": "final effective number of arms $n_Q$",
+    "final_chirality_length": "final length of chirality domains $(a)$",
+    "growth_exponent_chirality": "growth exponent, L of chirality",
     "fit_validation_mse": "validation MSE",
     "fit_test_mse": "test MSE",
 }
@@ -41,6 +52,13 @@ _CURVES = {
     "order_share": ("share of the order", False),
     "potential_energy": (r"$E_\mathrm{pot}/N\;(t_\mathrm{hop})$", False),
     "kinetic_temperature": (r"$T_\mathrm{kin}\;(t_\mathrm{hop}/k_B)$", True),
+    "magnetization": ("mean spin $|m|$", False),
+    "scalar_chirality": (r"scalar chirality $|\chi|$", False),
+    "chirality_strength": (r"$\chi_\mathrm{rms}$", False),
+    "vector_chirality": (r"vector chirality $\kappa$", False),
+    "topological_charge": ("|topological charge|", False),
+    "star_weight": ("share of the strongest star of $S(q)$", False),
+    "chirality_length": ("length of chirality domains $(a)$", True),
 }
 
 
@@ -120,6 +138,8 @@ def _curve(row: ScanPoint, name: str) -> tuple[Array, Array] | None:
     values = row.data[name]
     if "component" in values.dims:
         values = values.mean("component")
+    if name in EITHER_SIGN:
+        values = abs(values)
     values = values.stack(sample=("seed", "replica")).transpose("time", "sample")
     found = values.values[:, ~np.isnan(values.values).all(axis=0)]
     shown = np.isfinite(found).all(axis=1) & (values.time.values > 0)
@@ -161,6 +181,9 @@ def _tables(rows: Sequence[ScanPoint], folders: Folders, out: Path) -> list[Sect
     metrics = {row.name() or "all": row.metrics for row in rows if row.metrics is not None}
     if metrics:
         sections.append(Section("Points", "", systems_table(metrics)))
+    magnetic = magnetic_systems_table(metrics)
+    if magnetic is not None:
+        sections.append(Section("Magnetic order", "", magnetic))
     fits = sorted({folder for (stage, _, _), folder in folders.items() if stage == "fit"})
     if fits:
         compare_fits(fits, out / "fits")

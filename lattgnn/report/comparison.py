@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray
 from matplotlib.figure import Figure
 
 from lattgnn.analysis import QuenchAnalysis
@@ -19,6 +20,7 @@ from lattgnn.report.plots import curves_plot
 from lattgnn.report.provenance import run_warnings
 from lattgnn.report.quench_numbers import with_error
 from lattgnn.report.quench_report import analyze_trajectory, write_quench_report
+from lattgnn.report.spin_numbers import magnetic_systems_table
 from lattgnn.report.style import save_figures
 
 Curve = tuple[np.ndarray, np.ndarray]
@@ -30,6 +32,14 @@ COLUMNS = {
     "L from S(q) (a)": "final_length_from_structure_factor",
     "T_kin (t_hop)": "kinetic_temperature",
     "E_pot/N (t_hop)": "final_potential_energy",
+}
+
+# Curves of spins: name in arrays.nc, heading, and label.
+MAGNETIC = {
+    "magnetization": ("Mean spin", r"$|m|$"),
+    "scalar_chirality": ("Scalar chirality", r"$|\chi|$"),
+    "vector_chirality": ("Vector chirality", r"$\kappa$"),
+    "topological_charge": ("Topological charge", "|topological charge|"),
 }
 
 
@@ -60,23 +70,29 @@ def write_comparison(
     groups = group_runs(runs)
     if len(groups) < 2:
         raise InputError("runs must be of at least two systems. Use write_quench_report.")
-    out, metrics, results = Path(out), {}, {}
+    out, metrics, results, folders = Path(out), {}, {}, {}
     for values, ensemble in groups:
         name = ", ".join(f"{key}={_plain(value)}" for key, value in values.items())
-        folder = out / _folder_name(name)
+        if name in metrics:  # long values that begin alike
+            name = f"{name} ({len(metrics) + 1})"
+        folder = folders[name] = out / _folder_name(name)
         metrics[name] = write_quench_report(ensemble, folder, f"{title}: {name}", window, **options)
         results[name] = analyze_trajectory(ensemble, window)
     ensembles = dict(zip(results, [ensemble for _, ensemble in groups], strict=True))
-    figures = _overlays(ensembles, results)
+    figures = _overlays(ensembles, results) | _magnetic_overlays(folders)
     save_figures(figures, out)
     headings = {
         "length_overlay": "Length of the domains",
         "order_overlay": "Share of the order",
         "temperature_overlay": "Kinetic temperature",
         "energy_overlay": "Potential energy",
+        **{f"{name}_overlay": heading for name, (heading, _) in MAGNETIC.items()},
     }
     text = "Means over replicas with their standard errors. Definitions are on the page of each."
     sections = [Section("Systems", "", systems_table(metrics))]
+    magnetic = magnetic_systems_table(metrics)
+    if magnetic is not None:
+        sections.append(Section("Magnetic order", "", magnetic))
     sections += [Section(headings[name], text, figure) for name, figure in figures.items()]
     warnings = [line for ensemble in ensembles.values() for line in run_warnings(ensemble.runs)]
     if warnings:
@@ -125,6 +141,23 @@ def _overlays(
     return figures
 
 
+def _magnetic_overlays(folders: Mapping[str, Path]) -> dict[str, Figure]:
+    """One picture per magnetic quantity, from what the reports of the systems have saved."""
+    curves: dict[str, dict[str, Curve]] = {name: {} for name in MAGNETIC}
+    for system, folder in folders.items():
+        with xarray.open_dataset(folder / "arrays.nc", engine="scipy") as arrays:
+            for name in MAGNETIC:
+                if name in arrays:
+                    values = np.abs(arrays[name].transpose("time", "replica").values)
+                    curves[name][system] = (arrays.time.values, values)
+    figures = {}
+    for name, (_, label) in MAGNETIC.items():
+        # Rounding errors of coplanar spins are no chirality.
+        if any(values.max() > 1e-9 for _, values in curves[name].values()):
+            figures[f"{name}_overlay"] = curves_plot(curves[name], label, False)
+    return figures
+
+
 def systems_table(metrics: dict[str, dict[str, Any]]) -> Table:
     """A table with one row for each system.
 
@@ -160,4 +193,4 @@ def _folder_name(system: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)[:24]
+    return f"{value:g}" if isinstance(value, float) else str(value)[:40]

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import yaml
 from jaxtyping import Float, Int
 
 from lattgnn import dynamics
@@ -13,6 +14,7 @@ from lattgnn.analysis import Thermalization, thermalization
 from lattgnn.dynamics import Trajectory
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
+from lattgnn.run_records import CONFIG
 from lattgnn.serialize import build
 
 Array = np.ndarray
@@ -54,13 +56,13 @@ class Ensemble:
     runs: tuple[Trajectory, ...]
 
     def __post_init__(self) -> None:
-        first = self.runs[0]
+        first = _system(self.runs[0])
         for run in self.runs[1:]:
-            different = [key for key in SYSTEM if run.config.get(key) != first.config.get(key)]
+            different = [key for key, value in _system(run).items() if value != first[key]]
             if different:
                 raise InputError(
-                    f"{_name(run)} and {_name(first)} must be runs of one system, but differ in "
-                    f"{', '.join(different)}. Use compare_quenches."
+                    f"{_name(run)} and {_name(self.runs[0])} must be runs of one system, but differ"
+                    f" in {', '.join(different)}. Use write_comparison."
                 )
         _check_noise(self.runs)
         if not len(self.steps):
@@ -171,25 +173,24 @@ def as_ensemble(runs: "Trajectory | Ensemble | Sequence[Trajectory]") -> Ensembl
 
 
 def group_runs(runs: Sequence[Trajectory]) -> list[tuple[dict[str, Any], Ensemble]]:
-    """Group runs by what was simulated.
+    """Group runs by what was simulated, and by the perfect order that they started from.
 
     Args:
         runs: Runs of one or several systems.
 
     Returns:
-        For each system the parameters in which the systems differ, such as {"kT": 0.1}, and its
-        runs. They are sorted by these parameters.
+        For each system the parameters in which the systems differ, such as {"kT": 0.1} or
+        {"order": "tetrahedral"}, and its runs. They are sorted by these parameters.
     """
     groups: list[list[Trajectory]] = []
     for run in runs:
-        system = [run.config.get(key) for key in SYSTEM]
         for group in groups:
-            if system == [group[0].config.get(key) for key in SYSTEM]:
+            if _system(run) == _system(group[0]):
                 group.append(run)
                 break
         else:
             groups.append([run])
-    flat = [_flatten({key: group[0].config.get(key) for key in SYSTEM}) for group in groups]
+    flat = [_flatten(_system(group[0])) for group in groups]
     different = [
         key
         for key in dict.fromkeys(key for parameters in flat for key in parameters)
@@ -200,6 +201,26 @@ def group_runs(runs: Sequence[Trajectory]) -> list[tuple[dict[str, Any], Ensembl
         values = {key: parameters.get(key) for key in different}
         found.append((_short_names(values), Ensemble(tuple(group))))
     return sorted(found, key=lambda pair: [_sort_key(value) for value in pair[0].values()])
+
+
+def _system(run: Trajectory) -> dict[str, Any]:
+    """What was simulated. Replicas of one perfect order are no replicas of another one."""
+    return {key: run.config.get(key) for key in SYSTEM} | {"order": _order(run)}
+
+
+def _order(run: Trajectory) -> str:
+    """The perfect order that a run of `lattgnn simulate` started from, or "none"."""
+    file = None if run.path is None else run.path / CONFIG
+    if file is None or not file.is_file():
+        return "none"
+    options = yaml.safe_load(file.read_text(encoding="utf-8"))
+    order = (options.get("initial") or {}).get("order")
+    if order is None:
+        return "none"
+    arguments = order.get("init_args") or {}
+    text = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    name = order["class_path"].rpartition(".")[2]
+    return f"{name}({text})" if text else name
 
 
 def _sort_key(value: Any) -> tuple[bool, Any]:

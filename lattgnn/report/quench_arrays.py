@@ -49,7 +49,7 @@ DEFINITIONS = {
     ),
     "structure_factor": (
         "S(q)",
-        "|Σ_i φ_i exp(−iq·r_i)|²/N, with s_i φ_i for φ_i where the checkerboard is no plane wave",
+        "|Σ_i φ_i exp(−iq·r_i)|²/N, with s_i φ_i for φ_i if the checkerboard is not a plane wave",
         "(unit of the field)²",
     ),
     "structure_factor_cut": (

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from lattgnn.analysis import Cut, QuenchAnalysis, domain_length, local_order, structure_factor_cut
 from lattgnn.analysis.correlations import shortest_side
+from lattgnn.analysis.order import Order
 from lattgnn.analysis.quench import FINITE_SIZE, components
 from lattgnn.dynamics import Trajectory
-from lattgnn.lattice import Lattice
 from lattgnn.report.ensemble import Ensemble, as_ensemble
 from lattgnn.report.growth_plots import length_plot, slope_plot
 from lattgnn.report.plots import time_series
@@ -38,9 +38,9 @@ def analysis_figures(
     figures = {}
     if lattice.dim == 2:
         fields = np.stack([ensemble.fields[int(n)][0] for n in shown])
-        maps = order_maps(fields, lattice, ensemble.subtracts_mean)
-        label = map_label(lattice, is_spin=not ensemble.subtracts_mean)
-        figures["snapshots"] = snapshot_panel(maps, lattice, times[shown], label)
+        order = shown_order(result)
+        maps = order_maps(fields, order)
+        figures["snapshots"] = snapshot_panel(maps, lattice, times[shown], map_label(order))
     figures |= _growth_figures(result)
     if result.correlation.any():
         figures["correlation"] = _correlation_figure(result)
@@ -84,46 +84,50 @@ def structure_cuts(
     return cuts, errors
 
 
-def order_maps(
-    fields: Array, lattice: Lattice, subtracts_mean: bool = True
-) -> Float[Array, "n_frames n_sites"]:
+def shown_order(result: QuenchAnalysis) -> Order:
+    """The pattern that pictures show: the one with the largest share in the last frame.
+
+    It is the pattern of the analysis wherever that is present.
+
+    Args:
+        result: The analysis.
+    """
+    return result.candidates[0][0]
+
+
+def order_maps(fields: Array, order: Order) -> Float[Array, "n_frames n_sites"]:
     """Reduce fields to one scalar per site that shows the order, for pictures.
 
-    It is the local checkerboard order or, where there is no checkerboard, the field minus its mean.
-    Of a vector field, the component along the axis that carries most of the order in the last frame
-    is taken.
+    It is the local order for a checkerboard. For another pattern it is the field, minus its mean if
+    the order `subtracts_mean`. Of a vector field, the component along the axis that carries most of
+    the order in the last frame is taken.
 
     Args:
         fields: Frames of one replica, [frame, site] or [frame, site, component].
-        lattice: The lattice of the fields.
-        subtracts_mean: Whether the mean is subtracted where there is no checkerboard; false for
-            spins.
+        order: The pattern.
 
     Returns:
         The scalars, in units of the field.
     """
     field = components(fields)
-    if lattice.is_bipartite:
-        order = local_order(field, lattice)
-    else:
-        order = field - field.mean(axis=-1, keepdims=True) if subtracts_mean else field
+    is_checkerboard = order.is_checkerboard
+    values = local_order(field, order.lattice) if is_checkerboard else order.centered(field)
     # Principal axis of the last frame: the eigenvector of the largest eigenvalue. Its sign is
     # arbitrary; the largest component is made positive, so that pictures can be compared.
-    axis = np.linalg.eigh(order[:, -1] @ order[:, -1].T)[1][:, -1]
-    return np.tensordot(axis * np.sign(axis[np.abs(axis).argmax()]), order, axes=1)
+    axis = np.linalg.eigh(values[:, -1] @ values[:, -1].T)[1][:, -1]
+    return np.tensordot(axis * np.sign(axis[np.abs(axis).argmax()]), values, axes=1)
 
 
-def map_label(lattice: Lattice, is_spin: bool = False) -> str:
+def map_label(order: Order) -> str:
     """Label of the color bar of `order_maps`.
 
     Args:
-        lattice: The lattice.
-        is_spin: Whether the fields are spins.
+        order: The pattern.
     """
-    if is_spin:
+    if not order.subtracts_mean:  # spins
         component = "spin component along the order"
-        return rf"local order $\phi_i$ ({component})" if lattice.is_bipartite else component
-    if lattice.is_bipartite:
+        return rf"local order $\phi_i$ ({component})" if order.is_checkerboard else component
+    if order.is_checkerboard:
         return r"local order $\phi_i$ (units of the field)"
     return r"field minus mean (units of the field)"
 

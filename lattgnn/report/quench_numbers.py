@@ -172,7 +172,7 @@ def growth_table(result: QuenchAnalysis) -> Table | None:
     caption = (
         "Exponent α of L ~ t^α. The half width of the interval is the root of the sum of squares "
         "of two parts: statistics (jackknife over replicas, Student's distribution) and the choice "
-        "of the window, from the exponents in its parts, which stand in the columns on the right "
+        "of the window, from the exponents in its parts, which are in the columns on the right "
         "(last time: slope at the end of the window, from a parabola). Drift: change of the slope "
         "over the window."
     )

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.collections import EllipseCollection, QuadMesh
+from matplotlib.collections import EllipseCollection, PolyCollection, QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
+from lattgnn.report.cells import Polygons, draw_polygons, is_rectangular, wigner_seitz_cells
 from lattgnn.report.style import DIVERGING, DPI, FAINT, PAGE, styled, time_colors
 
 Array = np.ndarray
@@ -82,20 +83,22 @@ def _rings(distances: Array, values: Array, first: float = 5.0) -> tuple[Array, 
 
 @styled
 def snapshot_panel(
-    fields: Float[Array, "n_times n_sites"],
+    fields: Float[Array, "n_times n_values"],
     lattice: Lattice,
     times: Sequence[float] | Float[Array, "n_times"],
     label: str = r"local order $\phi_i$",
     columns: int = 4,
+    polygons: Polygons | None = None,
 ) -> Figure:
     """Draw domains at several times side by side, on the color scale of the last one.
 
     Args:
-        fields: One scalar per site and time, such as `local_order`.
+        fields: One scalar per site (or polygon) and time, such as `local_order`.
         lattice: A lattice in two dimensions.
         times: Time of each panel.
         label: Label of the color bar, with the unit.
         columns: Number of panels per row.
+        polygons: Corners of what each scalar belongs to, such as triangles. Default: the sites.
 
     Raises:
         InputError: If the lattice is not two-dimensional.
@@ -108,11 +111,17 @@ def snapshot_panel(
     rows = -(-len(times) // columns)
     width, height = np.ptp(lattice.positions, axis=0) + lattice.neighbor_distance
     panel = 0.89 * PAGE / columns * float(np.clip(height / width, 0.4, 2.5))
-    figure = Figure(figsize=(PAGE, rows * (panel + 0.22)), dpi=DPI, layout="constrained")
+    # At least as high as the label of the color bar is long.
+    figure_height = max(2.3, rows * (panel + 0.22))
+    figure = Figure(figsize=(PAGE, figure_height), dpi=DPI, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     norm = order_scale(fields[-1])
     for axes, values, t in zip(panels, fields, times, strict=False):
-        mesh = draw_field(axes, values, lattice, norm)
+        if polygons is None:
+            mesh = draw_field(axes, values, lattice, norm)
+        else:
+            axes.set(aspect="equal", xticks=[], yticks=[])
+            mesh = draw_polygons(axes, polygons, values, norm)
         axes.set_title(rf"$t={t:.4g}$", pad=3)
     for axes in panels[len(times) :]:
         axes.remove()
@@ -137,8 +146,8 @@ def order_scale(values: Float[Array, "n_sites"]) -> Normalize:
 
 def draw_field(
     axes: Axes, values: Float[Array, "n_sites"], lattice: Lattice, norm: Normalize
-) -> QuadMesh | EllipseCollection:
-    """Draw one scalar per site, as colored unit cells on a Bravais lattice and as discs otherwise.
+) -> QuadMesh | PolyCollection | EllipseCollection:
+    """Draw one scalar per site, as Wigner–Seitz cells on a Bravais lattice and as discs otherwise.
 
     Args:
         axes: Where to draw. Its ticks are removed.
@@ -150,6 +159,8 @@ def draw_field(
         The drawn object, for a color bar.
     """
     axes.set(aspect="equal", xticks=[], yticks=[])
+    if lattice.n_sublattices == 1 and not is_rectangular(lattice):
+        return draw_polygons(axes, wigner_seitz_cells(lattice), values, norm)
     if lattice.n_sublattices == 1:
         edges = [np.arange(n + 1) - 0.5 for n in lattice.extent]
         xy = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1) @ np.asarray(

@@ -9,8 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lattgnn.analysis import QuenchAnalysis, analyze_quench
+from lattgnn.analysis.order import Order
 from lattgnn.dynamics import Trajectory
 from lattgnn.files import atomic_write_text
+from lattgnn.report.averages import average_metrics, averages_table
 from lattgnn.report.ensemble import Ensemble, as_ensemble
 from lattgnn.report.movie import write_movie, write_spin_movie
 from lattgnn.report.page import Movie, Section, Table, write_report
@@ -21,6 +23,7 @@ from lattgnn.report.quench_figures import (
     map_label,
     order_maps,
     picture_frames,
+    shown_order,
 )
 from lattgnn.report.quench_numbers import (
     growth_reasons,
@@ -30,11 +33,11 @@ from lattgnn.report.quench_numbers import (
     summary_table,
 )
 from lattgnn.report.quench_texts import GROWTH, picture_text
+from lattgnn.report.spin_numbers import spin_metrics
 from lattgnn.report.spin_report import (
     analyze_spin_runs,
     spin_arrays,
     spin_figures,
-    spin_metrics,
     spin_sections,
 )
 from lattgnn.report.style import save_figures
@@ -78,6 +81,7 @@ def write_quench_report(
     title: str = "Quench",
     window: tuple[float, float] | None = None,
     movie: Literal["webp", "gif", "mp4", "none"] = "webp",
+    average: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Analyze runs of one system and write report.html, metrics.json, arrays.nc and the pictures.
 
@@ -90,27 +94,30 @@ def write_quench_report(
             window in which the local slope is constant.
         movie: Format of the movie of the first replica, on a lattice in two dimensions. It is part
             of the page. mp4 needs the extra `movie`.
+        average: First and last time of the averages over frames, such as [50,100]. Default: the
+            last half of the time.
 
     Returns:
         The metrics.
 
     Raises:
-        InputError: If the runs do not belong together, or the window has too few frames.
+        InputError: If the runs do not belong together, or a window has too few frames.
         MissingExtraError: If an mp4 movie is requested and imageio is not installed.
     """
     out, ensemble = Path(out), as_ensemble(runs)
     result = analyze_trajectory(ensemble, window)
     spins = analyze_spin_runs(ensemble, window)
     metrics = quench_metrics(ensemble, result) | spin_metrics(spins)
+    metrics |= average_metrics(ensemble, result, spins, average)
     figures, magnetic = analysis_figures(ensemble, result), spin_figures(ensemble, spins)
     save_figures(figures | magnetic, out)
     dataset = quench_dataset(ensemble, result).merge(spin_arrays(spins))
     write_dataset(dataset, out / "arrays.nc")
     film = None
     if movie != "none" and ensemble.lattice.dim == 2 and len(ensemble.times) > 1:
-        film = _write_film(ensemble, out / f"quench.{movie}")
-    order = spin_sections(spins, magnetic)
-    sections = quench_sections(ensemble, result, figures, film, order)
+        film = _write_film(ensemble, shown_order(result), out / f"quench.{movie}")
+    more = [*spin_sections(spins, magnetic), Section("Averages", "", averages_table(metrics))]
+    sections = quench_sections(ensemble, result, figures, film, more)
     write_report(out / "report.html", title, sections, _subtitle(ensemble))
     atomic_write_text(out / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     return metrics
@@ -121,7 +128,7 @@ def quench_sections(
     result: QuenchAnalysis,
     figures: dict[str, Figure],
     movie: Movie | None = None,
-    magnetic: Sequence[Section] = (),
+    more: Sequence[Section] = (),
 ) -> list[Section]:
     """Make the sections of the report, which may be joined with others on one page.
 
@@ -130,7 +137,7 @@ def quench_sections(
         result: What `analyze_trajectory` returned for it.
         figures: What `analysis_figures` returned.
         movie: A movie of the run.
-        magnetic: Sections on the magnetic order of a run of spins.
+        more: Further sections, such as those on magnetic order.
 
     Returns:
         The sections in order; the first one is the summary.
@@ -142,15 +149,15 @@ def quench_sections(
         sections.append(Section("Warnings", "\n\n".join(warnings)))
     sections.append(Section("Order", "", order_table(result)))
     text = f"{GROWTH}\n\n{growth_reasons(result)}"
-    sections += [Section("Growth law", text, growth_table(result)), *magnetic]
-    draws_spins = not (ensemble.subtracts_mean or ensemble.lattice.is_bipartite)
-    drawn = "spins" if draws_spins else result.order.kind
+    sections += [Section("Growth law", text, growth_table(result)), *more]
+    order = shown_order(result)
+    drawn = order.kind if order.subtracts_mean or order.is_checkerboard else "spins"
     for name, figure in figures.items():
         heading, text = picture_text(name, drawn, result.fraction)
         sections.append(Section(heading, text, figure))
         if name == "snapshots" and movie is not None:
             film = "movie" if ensemble.subtracts_mean else "spin_movie"
-            heading, text = picture_text(film, result.order.kind, result.fraction)
+            heading, text = picture_text(film, order.kind, result.fraction)
             sections.append(Section(heading, text, movie))
     rows = definition_rows(quench_dataset(ensemble, result))
     sections.append(
@@ -167,15 +174,15 @@ def quench_sections(
     return sections + provenance_sections(ensemble.runs)
 
 
-def _write_film(ensemble: Ensemble, path: Path) -> Movie:
+def _write_film(ensemble: Ensemble, order: Order, path: Path) -> Movie:
     """A movie of the first replica, with frames spread evenly over those that are saved."""
     n = len(ensemble.times)
     frames = np.unique(np.linspace(0, n - 1, MOVIE_FRAMES).round().astype(int))
     fields = np.stack([ensemble.fields[int(frame)][0] for frame in frames])
     lattice, times = ensemble.lattice, ensemble.times[frames]
     if ensemble.subtracts_mean:
-        maps = order_maps(fields, lattice)
-        write_movie(path, maps, lattice, times, label=map_label(lattice), dpi=120)
+        maps = order_maps(fields, order)
+        write_movie(path, maps, lattice, times, label=map_label(order), dpi=120)
     else:
         write_spin_movie(path, fields, lattice, times, dpi=120)
     return Movie(path)

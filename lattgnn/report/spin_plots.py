@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.collections import EllipseCollection, QuadMesh
+from matplotlib.collections import EllipseCollection, PolyCollection, QuadMesh
 from matplotlib.figure import Figure
 
 from lattgnn.errors import InputError
@@ -82,8 +82,8 @@ def spin_panel(
 
 def draw_spins(
     axes: Axes, spins: Float[Array, "n_sites 3"], lattice: Lattice
-) -> QuadMesh | EllipseCollection:
-    """Draw the color of each spin, as unit cells on a Bravais lattice and as discs otherwise.
+) -> QuadMesh | PolyCollection | EllipseCollection:
+    """Draw the color of each spin in its Wigner–Seitz cell, or as a disc on a lattice with a basis.
 
     Args:
         axes: Where to draw. Its ticks are removed.
@@ -100,7 +100,9 @@ def draw_spins(
 
 
 def recolor(
-    drawn: QuadMesh | EllipseCollection, spins: Float[Array, "n_sites 3"], lattice: Lattice
+    drawn: QuadMesh | PolyCollection | EllipseCollection,
+    spins: Float[Array, "n_sites 3"],
+    lattice: Lattice,
 ) -> None:
     """Give the sites of a picture the colors of other spins.
 

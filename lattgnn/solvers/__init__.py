@@ -1,4 +1,4 @@
-"""From a Hamiltonian matrix to a density matrix."""
+"""Solvers: from a Hamiltonian to the density matrix of its electrons, exactly or at linear cost."""
 
 from lattgnn.solvers.chebyshev.solver import Chebyshev
 from lattgnn.solvers.domain import DomainDiagonalization

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 from itertools import count
 from typing import Any, cast
@@ -24,7 +25,7 @@ _N_FIELDS = 20
 # model.
 REFERENCE_STD = 5.0
 
-# Up to so many states the reference is exact: half a second for each field.
+# Up to this many states the reference is exact: half a second for each field.
 MOST_EXACT_STATES = 1600
 
 
@@ -66,7 +67,22 @@ def reference_fields(hamiltonian: TightBinding, std: float, n_fields: int = _N_F
     shape = (n_fields, *hamiltonian.field_shape)
     fields = torch.randn(shape, generator=generator, dtype=torch.float64)
     is_spin = getattr(getattr(hamiltonian, "field_type", None), "is_spin", False)
-    return normalize(fields, dim=-1) if is_spin else std * fields
+    if is_spin:
+        return normalize(fields, dim=-1)
+    if std == REFERENCE_STD and len(hamiltonian.field_shape) > 1:
+        _warn_about_strength(hamiltonian)
+    return std * fields
+
+
+def _warn_about_strength(hamiltonian: TightBinding) -> None:
+    """Say that the default strength is that of another model."""
+    warnings.warn(
+        f"the tolerance is calibrated in random fields of standard deviation {REFERENCE_STD:g}, "
+        "which suits the scalar fields of the Holstein model. Those of "
+        f"{type(hamiltonian).__name__} are usually weaker, and errors are larger there. Set "
+        "reference_std to the strength of your fields.",
+        stacklevel=2,
+    )
 
 
 def density_error(solver: Solver, hamiltonian: TightBinding, fields: Tensor) -> float:

@@ -12,8 +12,8 @@ from torch import Tensor
 from lattgnn.errors import InputError
 from lattgnn.solvers.solver import Solver, TightBinding
 
-# Errors of neighboring sites go together. Standard errors therefore come from the means of so many
-# groups of consecutive sites in each field.
+# Errors of neighboring sites are correlated. Standard errors therefore come from the means of this
+# many groups of consecutive sites in each field.
 _N_GROUPS = 16
 
 
@@ -79,7 +79,7 @@ def estimate_error(
         Differences between the solver and its refinement.
 
     Raises:
-        InputError: If the solver has no refinement, or there are not so many fields.
+        InputError: If the solver has no refinement, or there are too few fields.
 
     Examples:
         >>> from lattgnn.hamiltonians import Holstein

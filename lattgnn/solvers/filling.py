@@ -11,7 +11,7 @@ from lattgnn.errors import InputError
 
 # The search for a bracket ends this far from the guess, in units of t.
 _FARTHEST = 1e3
-# The secant method gives up after so many trials, or at a step that is longer than this, in units
+# The secant method gives up after this many trials, or at a step that is longer than this, in units
 # of t.
 _MOST_SECANTS, _FARTHEST_SECANT = 10, 1.0
 

@@ -47,7 +47,7 @@ def _green_reach(
     longest = np.zeros(lattice.dim, dtype=np.int64)
     for block, rounds in map(parse_entry, entries):
         # A message into the block comes from one hop beyond it, and each round adds a hop. One more
-        # is for the elements between two neighbors, of which each has a block of its own.
+        # is for the elements between two neighbors, each of which has its own block.
         around = hops * (rounds + 2)
         for group in block_groups(lattice, graph, block):
             cells = lattice.cells[group.sites.numpy()]

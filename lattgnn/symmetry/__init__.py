@@ -7,11 +7,9 @@ from lattgnn.symmetry.field_type import FieldType
 from lattgnn.symmetry.local_frames import SiteClass, local_element, site_class_index, site_classes
 from lattgnn.symmetry.point_group import PointGroup, site_point_group
 from lattgnn.symmetry.representation_text import parse_representation
-from lattgnn.symmetry.representations import (
-    Representation,
+from lattgnn.symmetry.representations import Representation, direct_sum, irreps
+from lattgnn.symmetry.standard_representations import (
     axial,
-    direct_sum,
-    irreps,
     permutation,
     pseudoscalar,
     pseudovector,

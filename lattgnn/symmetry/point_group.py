@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from lattgnn.errors import InputError
 from lattgnn.lattice.operations import space_group
+from lattgnn.lattice.read_only import read_only
 from lattgnn.lattice.unit_cell import UnitCell
 
 # Hermann-Mauguin names, looked up by the order of the group {det(R) R} and the largest order of its
@@ -114,7 +115,7 @@ class PointGroup:
     @cached_property
     def determinants(self) -> np.ndarray:
         """+1 for each rotation, −1 for each reflection or rotoinversion, int64 [order]."""
-        return _read_only(np.linalg.det(self.rotations).round().astype(np.int64))
+        return read_only(np.linalg.det(self.rotations).round().astype(np.int64))
 
     @cached_property
     def table(self) -> np.ndarray:
@@ -128,12 +129,12 @@ class PointGroup:
         # tr(Rᵀ P) is largest, namely dim, where R = P.
         nearest = (products @ flat.T).argmax(1)
         found = np.abs(products - flat[nearest]).max(1) <= 1e-6
-        return _read_only(np.where(found, nearest, -1).reshape(self.order, self.order))
+        return read_only(np.where(found, nearest, -1).reshape(self.order, self.order))
 
     @cached_property
     def inverse(self) -> np.ndarray:
         """Index of the inverse of each element, int64 [order]."""
-        return _read_only((self.table == 0).argmax(1))
+        return read_only((self.table == 0).argmax(1))
 
     @cached_property
     def classes(self) -> tuple[tuple[int, ...], ...]:
@@ -271,8 +272,3 @@ def _distinct(matrices: np.ndarray) -> np.ndarray:
     """The distinct matrices, in the order of their first occurrence."""
     same = np.abs(matrices[:, None] - matrices).max((2, 3)) <= 1e-6
     return matrices[same.argmax(1) == np.arange(len(matrices))]
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    array.setflags(write=False)
-    return array

@@ -8,11 +8,9 @@ from difflib import get_close_matches
 
 from lattgnn.errors import InputError
 from lattgnn.symmetry.point_group import PointGroup
-from lattgnn.symmetry.representations import (
-    Representation,
+from lattgnn.symmetry.representations import Representation, direct_sum, irreps
+from lattgnn.symmetry.standard_representations import (
     axial,
-    direct_sum,
-    irreps,
     pseudoscalar,
     pseudovector,
     regular,
@@ -20,7 +18,7 @@ from lattgnn.symmetry.representations import (
     vector,
 )
 
-_GENERIC: dict[str, Callable[[PointGroup], Representation]] = {
+_STANDARD: dict[str, Callable[[PointGroup], Representation]] = {
     "trivial": trivial,
     "vector": vector,
     "axial": axial,
@@ -107,12 +105,12 @@ def _factor(tokens: list[tuple[str, str]], group: PointGroup) -> tuple[Represent
 
 def _named(name: str, group: PointGroup) -> Representation:
     """The irrep or generic representation of a name."""
-    if name in _GENERIC:
-        return _GENERIC[name](group)
+    if name in _STANDARD:
+        return _STANDARD[name](group)
     known = {irrep.name: irrep for irrep in irreps(group)}
     if name in known:
         return known[name]
-    names = [*known, *_GENERIC]
+    names = [*known, *_STANDARD]
     # Names are case-sensitive, but the wrong case is the most likely mistake.
     close = get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.4)
     hint = "Use one of these."

@@ -1,4 +1,4 @@
-"""Training force networks on exact labels with Lightning."""
+"""Training: the fit of a network to exact labels, with Lightning."""
 
 from lattgnn.training.lit_module import LitForceField
 from lattgnn.training.loggers import OfflineWandbLogger

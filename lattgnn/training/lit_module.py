@@ -13,22 +13,25 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lattgnn.checkpoint import (
+    check_field_type,
+    check_hamiltonian,
+    check_network,
     checkpoint_header,
     field_statistics,
     load_weights,
     read_header,
 )
-from lattgnn.checkpoint_checks import check_field_type, check_hamiltonian, check_network
 from lattgnn.checks import check_particle_hole
 from lattgnn.data import LatticeDataModule
 from lattgnn.data.dataset import WINDOW_NAMES
-from lattgnn.errors import InputError, StoppedRunError
+from lattgnn.errors import InputError, StoppedRunError, check_number
 from lattgnn.field_statistics import FieldStatistics
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork, tangent_part
 from lattgnn.solvers import Solver
 from lattgnn.symmetry import FieldType
+from lattgnn.training.energy_constant import set_energy_constant
 from lattgnn.training.learning_rate import learning_rate_factor
 from lattgnn.training.metrics import ForceErrors, SampleSums
 from lattgnn.training.optimizer_settings import optimizer_name, restore_settings
@@ -68,7 +71,8 @@ class LitForceField(LightningModule):
         solver: The solver that computed the labels; stored in the checkpoint.
         lr: Peak learning rate.
         energy_weight: Weight of the squared error of the energy per site. Above 0 it needs a
-            network with an energy, and an energy in every training frame.
+            network with an energy, and an energy in every training frame. At 0, only the constant
+            of the energy is set, to the mean of the labels, before each validation.
         particle_hole: Whether to train on Q or −Q at random, with F or −F. This provides additional
             data at no cost if the symmetry is exact: at μ = 0 on a bipartite lattice.
         tangent_weight: Additional weight of the squared error of the effective fields tangent to
@@ -98,7 +102,9 @@ class LitForceField(LightningModule):
         init_from: str | None = None,
     ):
         super().__init__()
-        _check_weights(lr=lr, energy_weight=energy_weight, tangent_weight=tangent_weight)
+        check_number("lr", lr, minimum=0)
+        check_number("energy_weight", energy_weight, minimum=0)
+        check_number("tangent_weight", tangent_weight, minimum=0)
         if particle_hole and not (hamiltonian.lattice.is_bipartite and solver.mu == 0):
             raise InputError(
                 "particle_hole needs a bipartite lattice and mu=0.0, got "
@@ -169,6 +175,11 @@ class LitForceField(LightningModule):
         options: Any = {"on_step": False, "on_epoch": True, "prog_bar": True, "sync_dist": True}
         self.log("train_loss", loss.detach(), batch_size=n_frames, **options)
         return loss
+
+    def on_validation_start(self) -> None:
+        """Without a weight of the energy, set its constant, which forces leave open."""
+        if self.net.conservative and self.energy_weight == 0:
+            set_energy_constant(self.net, self.hamiltonian.lattice, self.trainer)
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         """Collect the errors of one batch, by window of the quench."""
@@ -291,10 +302,3 @@ def _check_particle_hole(hamiltonian: Hamiltonian, solver: Solver) -> None:
         raise InputError(
             f"{type(hamiltonian).__name__} has no particle-hole symmetry. {found.message}"
         )
-
-
-def _check_weights(**values: float) -> None:
-    """Refuse a learning rate or a weight of the loss that is negative or not finite."""
-    for name, value in values.items():
-        if not 0 <= value < math.inf:
-            raise InputError(f"{name} must be finite and not negative, got {value!r}.")

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from lattgnn.errors import InputError
 from lattgnn.serialize import describe
 
-# The Lightning module sets the learning rate in each step; parameters are no setting.
+# The Lightning module sets the learning rate in each step; parameters are not a setting.
 _NO_SETTINGS = {"self", "params", "lr", "kwargs"}
 
 

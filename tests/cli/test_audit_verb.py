@@ -63,7 +63,7 @@ def test_a_run_is_audited_with_table_json_pictures_page_and_labels(audit, tmp_pa
     ("options", "message"),
     [
         (["nowhere"], "does not exist"),
-        (["."], "is no run of"),
+        (["."], "is not a run of"),
         (["run", "--n_patches=0"], "n_patches"),
         (["run", "--windows=x"], "windows"),
         (["run", "--halo=-1"], "halo"),

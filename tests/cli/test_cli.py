@@ -10,39 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lattgnn import cli
 from lattgnn.dynamics import Trajectory
-
-CONFIGS = Path(__file__).parents[2] / "configs"
-QUENCH = [
-    "simulate",
-    f"--config={CONFIGS / 'simulate/quench.yaml'}",
-    "--lattice.init_args.extent=[6,6]",
-]
-QUENCH += [
-    "--n_steps=20",
-    "--save=lattgnn.dynamics.Regular",
-    "--save.init_args.every=10",
-    "--progress=false",
-]
-
-
-def run(*arguments: str) -> int:
-    """The exit code of `lattgnn ARGUMENTS`."""
-    try:
-        return cli.main(list(arguments))
-    except SystemExit as stop:
-        return int(stop.code or 0)
-
-
-def refused(capsys, *arguments: str) -> str:
-    """The one line that a mistake gets."""
-    assert run(*arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1, err
-    assert ": error: " in err
-    return err
+from tests.command_line import CONFIGS, QUENCH, refused, run
 
 
 def test_help_answers_within_half_a_second():
@@ -243,92 +212,6 @@ def test_an_extent_too_small_for_the_bonds_writes_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-OWN = """
-from dataclasses import dataclass
-
-from lattgnn.dynamics import VerletLangevin
-from lattgnn.errors import InputError
-from lattgnn.hamiltonians import Holstein
-from lattgnn.solvers import ExactDiagonalization
-
-
-@dataclass(frozen=True)
-class WrongModel(Holstein):
-    def __post_init__(self):
-        1 + "one"
-
-
-@dataclass(frozen=True)
-class WrongSolver(ExactDiagonalization):
-    def __post_init__(self):
-        self.nothing
-
-
-@dataclass(frozen=True)
-class WrongIntegrator(VerletLangevin):
-    def __post_init__(self):
-        int("one")
-
-
-@dataclass(frozen=True)
-class ColdSolver(ExactDiagonalization):
-    def __post_init__(self):
-        raise InputError("kT must be above 1, got 0.1. Use 2.")
-"""
-
-
-@pytest.fixture
-def own_module(monkeypatch, tmp_path):
-    """A directory on the path with a user's own modules, one of which cannot be imported."""
-    folder = tmp_path / "own"
-    folder.mkdir()
-    (folder / "own_classes.py").write_text(OWN)
-    (folder / "own_broken.py").write_text('1 + "one"\nclass Model: pass\n')
-    (folder / "own_needs.py").write_text("import no_such_package\nclass Model: pass\n")
-    monkeypatch.syspath_prepend(folder)
-    yield folder
-    for name in ("own_classes", "own_broken", "own_needs"):
-        sys.modules.pop(name, None)
-
-
-@pytest.mark.parametrize(
-    ("option", "last"),
-    [
-        ("--force_field.hamiltonian=own_classes.WrongModel", "TypeError: unsupported operand"),
-        ("--force_field.solver=own_classes.WrongSolver", "AttributeError: 'WrongSolver' object"),
-        ("--integrator=own_classes.WrongIntegrator", "ValueError: invalid literal for int()"),
-        ("--force_field.hamiltonian=own_broken.Model", "TypeError: unsupported operand"),
-    ],
-)
-def test_a_bug_in_a_class_of_the_user_shows_its_traceback(
-    capsys, tmp_path, own_module, option, last
-):
-    assert run(*QUENCH, f"--out={tmp_path / 'run'}", option) == 1
-    out, err = capsys.readouterr()
-    *traceback, exception, advice = err.splitlines()
-    assert out == "" and traceback[0].startswith("Traceback")
-    assert any(str(own_module) in line for line in traceback)
-    assert exception.startswith(last)
-    assert "this is a bug in lattgnn or in a class of your own" in advice
-    file = "own_broken.py, line 1" if "own_broken" in option else "own_classes.py, line "
-    assert f"Your code was running at {own_module}/{file}" in advice
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("option", "part"),
-    [
-        ("--force_field.solver=own_classes.ColdSolver", "error: kT must be above 1, got 0.1. Use"),
-        ("--force_field.solver=own_classes.ColdSolvr", "Did you mean 'ColdSolver'?"),
-        ("--force_field.hamiltonian=not_there.Model", "PYTHONPATH"),
-        ("--force_field.hamiltonian=own_needs.Model", "No module named 'no_such_package'"),
-    ],
-)
-def test_wrong_input_to_a_class_of_the_user_is_one_line(capsys, tmp_path, own_module, option, part):
-    assert part in refused(capsys, *QUENCH, f"--out={tmp_path / 'run'}", option)
-    assert not (tmp_path / "run").exists()
-
-
 def test_an_interrupt_is_exit_code_130(monkeypatch, capsys):
     def interrupt(argv):
         raise KeyboardInterrupt
@@ -373,58 +256,6 @@ sources:
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_lattice_prints_the_table_and_draws(capsys, tmp_path):
-    picture = tmp_path / "square.png"
-    assert (
-        run("lattice", "square", "--extent", "8", "8", "--cutoff", "2.3", "--plot", str(picture))
-        == 0
-    )
-    table = capsys.readouterr().out
-    assert "8 operations" in table
-    assert "4 orbits, 4 distinct lengths" in table
-    assert picture.read_bytes().startswith(b"\x89PNG")
-
-
-def test_lattice_shows_labels_and_lattices_of_the_user(capsys, tmp_path, monkeypatch):
-    assert run("lattice", "shastry_sutherland", "--cutoff", "1.5") == 0
-    assert "itself   dimer" in capsys.readouterr().out
-    text = """
-from lattgnn.lattice import Lattice
-
-def ionic(extent) -> Lattice:
-    return Lattice([[2]], [[0], ["1/2"]], extent, site_labels=["Na", "Cl"])
-"""
-    (tmp_path / "own_lattices.py").write_text(text)
-    monkeypatch.syspath_prepend(tmp_path)
-    assert run("lattice", "own_lattices.ionic", "--extent", "6", "--open", "0") == 0
-    table = capsys.readouterr().out
-    assert "open boundaries" in table and "Na" in table and "Cl" in table
-
-
-@pytest.mark.parametrize(
-    ("arguments", "part"),
-    [
-        (["sqare"], "Did you mean 'square'?"),
-        (["no_such_module.lattice"], "Put the folder of its file on PYTHONPATH."),
-        (["square", "--extent", "3"], "Use (5, 5)"),
-        (["square", "--extent", "x"], "expected int"),
-        (["square", "--open", "5"], "open"),
-        (["square", "--plot", "a.xyz"], "plot must end in .png"),
-        (["square", "--cutof", "2"], "Did you mean '--cutoff'?"),
-    ],
-)
-def test_lattice_refuses(capsys, arguments, part):
-    assert part in refused(capsys, "lattice", *arguments)
-
-
-def test_lattice_needs_no_torch():
-    code = (
-        "import sys; from lattgnn import cli;"
-        "cli.main(['lattice', 'lieb']); exit('torch' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
 def test_doctor_tells_versions_and_plan(capsys, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.delenv("LATTGNN_NATIVE", raising=False)
@@ -445,15 +276,3 @@ def test_a_bug_of_lattgnn_blames_no_class_of_the_user(capsys, tmp_path, monkeypa
     )
     advice = capsys.readouterr().err.splitlines()[-1]
     assert "this is a bug in lattgnn; please report it" in advice
-
-
-def test_the_recorded_command_keeps_the_imported_modules(capsys, tmp_path, own_module):
-    out = tmp_path / "run"
-    assert run(*QUENCH, "--import", "own_classes", f"--out={out}") == 0
-    command = json.loads((out / "provenance.json").read_text())["command"]
-    assert "--import own_classes" in command and command.startswith("lattgnn simulate")
-
-
-def test_a_function_without_return_annotation_is_told_what_to_write(capsys, own_module):
-    (own_module / "own_classes.py").write_text("def strip(n): ...\n")
-    assert "def strip(...) -> Lattice." in refused(capsys, "lattice", "own_classes.strip")

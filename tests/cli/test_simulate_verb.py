@@ -176,7 +176,7 @@ def test_another_checkpoint_under_the_same_name_is_noticed(simulate, capsys) -> 
     content["state_dict"][next(iter(content["state_dict"]))] += 1
     torch.save(content, "mine.ckpt")
     assert simulate("a/config.yaml", "--out=b") == 2
-    assert "the file is another one than that of the recorded run" in capsys.readouterr().err
+    assert "the file is not that of the recorded run" in capsys.readouterr().err
     assert not Path("b").exists()
 
 

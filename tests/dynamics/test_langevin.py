@@ -83,8 +83,9 @@ def test_order_of_overdamped_dynamics_without_noise(harmonic) -> None:
 
 
 def linear_map(force_field, integrator: Integrator) -> tuple[np.ndarray, np.ndarray]:
-    """One step of a harmonic site is x → M x + G ξ; M from two starts without noise, G from x =
-    0.
+    """M and G of a step x → M x + G ξ of a harmonic site.
+
+    M comes from two starts without noise, G from x = 0.
     """
     cold = underdamped(type(integrator), integrator.dt, 0.0)
 
@@ -110,9 +111,8 @@ def test_stationary_order_of_a_harmonic_site(harmonic, kind: type) -> None:
     stiffness, dts = 1.3, [0.4, 0.2, 0.1, 0.05]
     force_field = harmonic(1, stiffness)
     found = [covariance(force_field, underdamped(kind, dt)) for dt in dts]
-    exact, inexact = (
-        (0, 1) if kind is BAOAB else (1, 0)
-    )  # BAOAB has ⟨Q²⟩ right at any dt, Verlet ⟨p²⟩
+    # BAOAB has the right ⟨Q²⟩ at any dt, Verlet the right ⟨p²⟩.
+    exact, inexact = (0, 1) if kind is BAOAB else (1, 0)
     expected = [KT / stiffness, MASS * KT]
     assert max(abs(c[exact, exact] - expected[exact]) for c in found) < 1e-12
     errors = [abs(c[inexact, inexact] - expected[inexact]) for c in found]
@@ -139,9 +139,7 @@ def test_weak_order_at_a_fixed_time(harmonic, kind: type) -> None:
 
 
 def test_overdamped_step_is_leimkuhler_matthews(harmonic) -> None:
-    """Of a harmonic site Q → a Q + s (ξ_n + ξ_{n+1}); its stationary ⟨Q²⟩ = 2 s² / (1 − a) is
-    kT/k.
-    """
+    """A harmonic site obeys Q → a Q + s (ξ_n + ξ_{n+1}), with ⟨Q²⟩ = 2 s² / (1 − a) = kT/k."""
     stiffness, dt = 1.3, 0.4
     force_field = harmonic(1, stiffness)
     integrator = OverdampedLangevin(dt, KT, GAMMA)
@@ -189,10 +187,10 @@ def test_stationary_order_of_a_quartic_site(harmonic, kind: type) -> None:
 
 
 def test_stationary_order_of_an_overdamped_quartic_site(harmonic) -> None:
-    """⟨Q²⟩ of the discrete process without sampling, in which a rare kick may diverge with such a
-    force.
+    """⟨Q²⟩ of the discrete process without sampling, in which a rare kick could diverge.
 
-    Of Q = y + s ξ_n the next y is Q + (dt/γ) F(Q) + s ξ_n, a Markov chain. Its density on a grid.
+    With Q = y + s ξ_n the next y is Q + (dt/γ) F(Q) + s ξ_n, a Markov chain, whose density is
+    computed on a grid.
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
     grid = np.linspace(-4, 4, 2401)
@@ -241,9 +239,8 @@ def test_equipartition_in_every_mode(springs, kind: type) -> None:
             n_samples += 1
     q = 2 * np.pi * np.arange(n_sites) / n_sites
     expected = KT / (springs.stiffness + 2 * springs.coupling * np.cos(q))
-    ratio = (
-        (power.numpy() / n_samples / expected).reshape(16, -1).mean(1)
-    )  # over modes of like wave number
+    # The mean over modes of similar wave number.
+    ratio = (power.numpy() / n_samples / expected).reshape(16, -1).mean(1)
     assert np.allclose(ratio, 1, atol=0.04)
     if not overdamped:
         assert kinetic / n_samples == pytest.approx(MASS * KT, rel=0.01)

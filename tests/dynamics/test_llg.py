@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,19 +12,25 @@ from numpy.polynomial import legendre
 from torch import Tensor
 
 from lattgnn.dynamics import HeunLLG, MidpointLLG, Regular, State, initial_spins, simulate
-from lattgnn.lattice import Lattice, chain
+from lattgnn.forcefield import ExactForceField
+from lattgnn.hamiltonians import DoubleExchange
+from lattgnn.lattice import Lattice, chain, square
+from lattgnn.solvers import ExactDiagonalization
 
 SCHEMES = (MidpointLLG, HeunLLG)
+# The same schemes without the part of the effective field along the spin.
+TANGENT_SCHEMES = (partial(MidpointLLG, tangent=True), partial(HeunLLG, tangent=True))
 
 
 @dataclass(frozen=True)
 class Zeeman:
-    """E = −h·Σ S − Σ_i S_i·S_{i+1} × exchange − anisotropy Σ S_z²."""
+    """E = −h·Σ S − Σ_i S_i·S_{i+1} × exchange − anisotropy Σ S_z² − along/2 Σ S²."""
 
     lattice: Lattice
     h: tuple[float, float, float] = (0.0, 0.0, 1.0)
     exchange: float = 0.0
     anisotropy: float = 0.0
+    along: float = 0.0  # a field along each spin, which has no effect
 
     @property
     def field_shape(self) -> tuple[int, ...]:
@@ -34,7 +41,8 @@ class Zeeman:
         neighbors = field.roll(1, -2) + field.roll(-1, -2)
         energy = -(field * (h + 0.5 * self.exchange * neighbors)).sum((-1, -2))
         energy = energy - self.anisotropy * field[..., 2].square().sum(-1)
-        return energy, h + self.exchange * neighbors + 2 * self.anisotropy * field * z
+        forces = h + self.exchange * neighbors + 2 * self.anisotropy * field * z
+        return energy - 0.5 * self.along * field.shape[-2], forces + self.along * field
 
 
 def run(force_field, integrator, state: State, n_steps: int) -> State:
@@ -101,7 +109,7 @@ def test_spins_keep_their_length(scheme, dtype):
     assert state.field.dtype == state.forces.dtype == dtype and not state.momentum.any()
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", [*SCHEMES, *TANGENT_SCHEMES])
 @pytest.mark.parametrize("alpha", [0.0, 0.4])
 def test_order_without_noise(scheme, alpha):
     """Three coupled spins at t = 3, against an accurate solution."""
@@ -125,6 +133,30 @@ def test_order_without_noise(scheme, alpha):
     assert slope(dts, errors) == pytest.approx(2, abs=0.1)
 
 
+@pytest.mark.parametrize("scheme", TANGENT_SCHEMES)
+def test_a_field_along_the_spins_is_not_seen_by_tangent_schemes(scheme):
+    without, along = Zeeman(chain(6), exchange=0.8), Zeeman(chain(6), exchange=0.8, along=20.0)
+    ends = [
+        run(force_field, scheme(0.3, 0.2, 0.4), initial_spins(force_field, 3), 50).field
+        for force_field in (without, along)
+    ]
+    torch.testing.assert_close(*ends, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_tangent_schemes_take_longer_steps_in_a_metal(scheme):
+    """Double exchange: ten times the step, and still a smaller error after the same time."""
+    electrons = ExactDiagonalization(kT=0.1, mu=-3.5)
+    force_field = ExactForceField(DoubleExchange(square(4), t=1.0, J=3.5), electrons)
+    tangent = partial(scheme, kT=0.0, alpha=0.1, tangent=True)
+    first = run(force_field, tangent(0.5), initial_spins(force_field, 1), 10)
+    exact = run(force_field, tangent(0.1), first, 40)
+    plain = run(force_field, scheme(0.1, 0.0, 0.1), first, 40)
+    long = run(force_field, tangent(1.0), first, 4)
+    errors = [float((end.field - exact.field).norm(dim=-1).max()) for end in (plain, long)]
+    assert errors[1] < errors[0] < 0.1
+
+
 def langevin(x: float) -> float:
     """⟨S_z⟩ of a classical paramagnet at x = h/kT."""
     return 1 / np.tanh(x) - 1 / x
@@ -142,7 +174,7 @@ def test_paramagnet(scheme):
     assert np.mean(values) == pytest.approx(langevin(1 / kT), abs=0.015)
 
 
-def stationary_magnetization(monkeypatch, scheme: type, dt: float, kT: float) -> float:
+def stationary_magnetization(monkeypatch, scheme: Callable, dt: float, kT: float) -> float:
     """⟨S_z⟩ of the discrete process in a field along z, no sampling.
 
     By symmetry the density depends on z alone. One step from nodes z_k, its noise on a
@@ -187,6 +219,19 @@ def test_stationary_averages_of_a_paramagnet(monkeypatch):
     assert abs(errors[HeunLLG][1]) < 1.5e-3 and abs(errors[HeunLLG][2]) < 2e-4
 
 
+def test_stationary_averages_of_tangent_schemes(monkeypatch):
+    """As good as those of the schemes without `tangent`, with the same orders."""
+    dts, kT = [0.2, 0.1, 0.05], 0.8
+    midpoint, heun = (
+        [stationary_magnetization(monkeypatch, scheme, dt, kT) / langevin(1 / kT) - 1 for dt in dts]
+        for scheme in TANGENT_SCHEMES
+    )
+    assert slope(dts, midpoint) == pytest.approx(MidpointLLG.stationary_order, abs=0.15)
+    assert midpoint[1] == pytest.approx(0.034, abs=0.002)
+    assert slope(dts[:2], np.abs(heun[:2])) > HeunLLG.stationary_order
+    assert abs(heun[1]) < 1.5e-3 and abs(heun[2]) < 2e-4
+
+
 def test_other_noise_than_fluctuation_dissipation_is_noticed(monkeypatch):
     """The same check fails where b has the variance of the Landau–Lifshitz form, 2 alpha kT (1 +
     alpha²).
@@ -196,7 +241,7 @@ def test_other_noise_than_fluctuation_dissipation_is_noticed(monkeypatch):
     assert abs(wrong / langevin(1 / kT) - 1) > 0.2
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", [*SCHEMES, *TANGENT_SCHEMES])
 def test_a_restart_keeps_every_bit(scheme, tmp_path):
     force_field, integrator = Zeeman(chain(12), exchange=0.5), scheme(0.1, 0.7, 0.3)
     state = initial_spins(force_field, 4, 2)

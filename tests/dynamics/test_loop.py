@@ -1,6 +1,7 @@
+"""The time loop: saved frames, runs that are resumed or made longer, and runs that are refused."""
+
 import dataclasses
 import math
-import pickle
 import signal
 import subprocess
 import sys
@@ -19,7 +20,6 @@ from lattgnn.dynamics import (
     LogSpaced,
     OverdampedLangevin,
     Regular,
-    RunawayFieldError,
     State,
     Trajectory,
     VerletLangevin,
@@ -32,6 +32,7 @@ from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein
 from lattgnn.lattice import square
 from lattgnn.solvers import ExactDiagonalization
+from tests.mortal_force_field import Mortal, Stopped
 
 INTEGRATORS = (
     VerletLangevin(dt=0.1, kT=0.5, gamma=0.3, mass=2.0),
@@ -50,26 +51,6 @@ def contents(path: Path) -> dict[str, bytes]:
     return {
         str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()
     }
-
-
-class Stopped(Exception):
-    """A kill, as far as one process can play it."""
-
-
-class Mortal:
-    """A force field that raises at its n-th call, or answers what `at_the_end` says."""
-
-    def __init__(self, force_field, n_calls: int, at_the_end=None) -> None:
-        self.force_field, self.left, self.at_the_end = force_field, n_calls, at_the_end
-        self.lattice, self.field_shape = force_field.lattice, force_field.field_shape
-
-    def __call__(self, field):
-        self.left -= 1
-        if self.left >= 0:
-            return self.force_field(field)
-        if self.at_the_end is None:
-            raise Stopped
-        return self.at_the_end(field)
 
 
 @pytest.mark.parametrize("integrator", INTEGRATORS)
@@ -226,66 +207,6 @@ def test_no_store_appears_if_its_creation_fails(harmonic, tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_nan_stops_the_run_loudly(harmonic, tmp_path, bad) -> None:
-    def broken(field):
-        forces = torch.zeros_like(field)
-        forces[1, 3] = bad
-        return None, forces
-
-    force_field, integrator = harmonic(), INTEGRATORS[1]
-    state = initial_state(force_field, 1, 2, 1.0)
-    with pytest.raises(RunawayFieldError, match="at step 8, replica 1, site 3") as caught:
-        simulate(
-            Mortal(force_field, 7, broken), integrator, state, 20, Regular(3), tmp_path / "run"
-        )
-    error = caught.value
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # a worker process can send it
-    assert isinstance(error, ArithmeticError)
-    assert (error.step, error.replica, error.site) == (8, 1, 3)
-    assert error.value == bad or math.isnan(bad)
-    assert Trajectory.open(tmp_path / "run").steps.tolist() == [0, 3, 6]
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_an_energy_that_is_not_finite_stops_the_run(harmonic, tmp_path, bad) -> None:
-    force_field, integrator = harmonic(), INTEGRATORS[0]
-
-    def broken(field):
-        energy, forces = force_field(field)
-        energy[1] = bad
-        return energy, forces
-
-    state = initial_state(force_field, 1, 2, 1.0)
-    broken_late = Mortal(force_field, 4, broken)
-    with pytest.raises(
-        RunawayFieldError, match=r"energy must stay finite, got (nan|inf) at step 5, replica 1\. "
-    ) as caught:
-        simulate(broken_late, integrator, state, 20, Regular(2), tmp_path / "run")
-    assert caught.value.site is None
-    assert Trajectory.open(tmp_path / "run").steps.tolist() == [0, 2, 4]
-
-
-def test_runaway_field_is_stopped_before_the_force_field_sees_it(harmonic) -> None:
-    force_field = harmonic(8, -4.0)  # an inverted parabola
-    integrator = VerletLangevin(dt=0.1, kT=0.0, gamma=0.0, mass=1.0)
-    seen = []
-
-    def spy(field):
-        seen.append(field.abs().max().item())
-        return force_field(field)
-
-    state = initial_state(force_field, 1, 1, 1.0)
-    with pytest.raises(
-        RunawayFieldError, match=r"field must stay finite and within ±100, got"
-    ) as caught:
-        simulate(
-            Mortal(force_field, 0, spy), integrator, state, 1000, Regular(10), field_limit=100.0
-        )
-    assert max(seen) <= 100 < abs(caught.value.value)
-    assert caught.value.step == len(seen) + 1
-
-
 def test_an_integrator_for_another_kind_of_field_is_refused(tmp_path) -> None:
     solver = ExactDiagonalization(kT=0.1, mu=0.0)
     spins = ExactForceField(DoubleExchange(square(4)), solver)
@@ -301,13 +222,6 @@ def test_an_integrator_for_another_kind_of_field_is_refused(tmp_path) -> None:
     assert not path.exists()
 
 
-def test_a_bad_start_is_refused(harmonic, tmp_path) -> None:
-    state = initial_state(harmonic(), 1)
-    state.momentum[0, 2] = math.nan
-    with pytest.raises(RunawayFieldError, match="momentum .* at step 0, replica 0, site 2"):
-        simulate(harmonic(), INTEGRATORS[0], state, 10, Regular(1))
-
-
 def test_a_force_field_without_energy(harmonic, tmp_path) -> None:
     force_field = Mortal(harmonic(), 0, lambda field: (None, -field))
     state = initial_state(force_field, 1, 2, 1.0)
@@ -317,7 +231,7 @@ def test_a_force_field_without_energy(harmonic, tmp_path) -> None:
         assert trajectory.state().energy is None
 
 
-def test_several_components_a_site(harmonic, tmp_path) -> None:
+def test_several_components_per_site(harmonic, tmp_path) -> None:
     class Vector:
         lattice, field_shape = harmonic(5).lattice, (5, 3)
 

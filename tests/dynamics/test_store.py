@@ -177,7 +177,7 @@ def test_an_empty_folder_is_as_good_as_none(again, tmp_path) -> None:
     assert again("empty").complete
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="is no run of"):
+    with pytest.raises(InputError, match="is not a run of"):
         again("full")
     assert [file.name for file in (tmp_path / "full").iterdir()] == ["notes.txt"]
 

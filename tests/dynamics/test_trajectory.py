@@ -123,7 +123,7 @@ def lose_steps(path: Path) -> None:
         (lambda path: shutil.rmtree(path / "momentum"), r"is truncated: \['momentum'\] missing"),
         (break_version, "must have format version 1, got 99"),
         (break_format, "must hold a lattgnn trajectory, got format 'something else'"),
-        (break_json, "is no readable trajectory"),
+        (break_json, "is not a readable trajectory"),
         (lose_config, "is truncated: .*config"),
         (lose_steps, "is truncated: it holds no whole frame"),
     ],

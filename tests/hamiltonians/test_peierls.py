@@ -35,9 +35,8 @@ def test_matrix_against_the_definition(lattice, rng):
         bonds.destination, bonds.source, torch.tensor(bonds.displacement), strict=True
     ):
         if d.norm() < near + 1e-9:
-            expected[i, j] = (
-                -2.0 + 1.5 * (u[i] - u[j]) @ d / near
-            )  # stretch of the bond from j to i
+            # The stretch of the bond from j to i.
+            expected[i, j] = -2.0 + 1.5 * (u[i] - u[j]) @ d / near
         else:
             assert d.norm() == pytest.approx(second)
             expected[i, j] = -0.3

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lattgnn.checkpoint_checks import check_field_type
+from lattgnn.checkpoint import check_field_type
 from lattgnn.errors import InputError
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.graph import apply_operation

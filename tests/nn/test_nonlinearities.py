@@ -98,9 +98,8 @@ def test_products_contain_what_the_product_of_characters_contains():
     names = [block.type.representation.name for block in module.outputs]
     assert names == ["E", "A1", "B1", "B2"]
     pair = TensorProduct(blocks("E + vector + B1"))
-    assert (
-        len(pair.blocks) == 2
-    )  # E and vector are one representation by value, with twice the channels
+    # E and vector are one representation by value, with twice the channels.
+    assert len(pair.blocks) == 2
     product = parse_representation("E * B1", SITES.group)
     assert [(irrep.name, n) for irrep, n in product.irreps()] == [("E", 1)]
 

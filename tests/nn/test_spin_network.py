@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lattgnn.checkpoint_checks import check_field_type
+from lattgnn.checkpoint import check_field_type
 from lattgnn.dynamics import HeunLLG, State
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.hamiltonians import DoubleExchange

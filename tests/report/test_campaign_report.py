@@ -8,7 +8,15 @@ import pytest
 import xarray
 from matplotlib.collections import LineCollection
 
-from lattgnn.report import ScanCurve, campaign_dataset, scan_plot, write_campaign_report
+from lattgnn.dynamics import Trajectory
+from lattgnn.lattice import triangular
+from lattgnn.report import (
+    ScanCurve,
+    campaign_dataset,
+    scan_plot,
+    write_campaign_report,
+    write_quench_report,
+)
 from lattgnn.report.quench_arrays import write_dataset
 
 TIMES = np.array([0.0, 1.0, 2.0, 4.0])
@@ -56,6 +64,39 @@ def test_results_are_arrays_over_parameters_and_seeds(tmp_path):
     assert np.isnan(length.sel(g=3, kT=0.1)).all()  # and so has this point
     assert data.growth_interval_from_correlation_high.sel(g=2, kT=0.1) == 0.5
     assert data.kT.attrs["options"] == "simulate.a, simulate.b"
+
+
+@pytest.mark.slow
+def test_results_of_spins_have_their_magnetic_numbers(tmp_path):
+    """From the files that `analyze` writes for two temperatures, one seed each."""
+    folders = {}
+    for number in (0, 1):
+        run, report = tmp_path / f"simulate/{number}/seed-0", tmp_path / f"analyze/{number}"
+        write_quench_report(spin_run(run, number), report, movie="none")
+        folders |= {("simulate", number, 0): run, ("analyze", number, 0): report}
+    points = [{"kT": 0.1}, {"kT": 0.2}]
+    data = campaign_dataset(points, 1, folders)
+    assert data.topological_charge.dims == ("kT", "seed", "replica", "time")
+    for name in ("magnetization", "scalar_chirality", "star_weight", "topological_charge"):
+        assert np.isfinite(data[f"final_{name}"]).all() and np.isfinite(data[f"mean_{name}"]).all()
+    write_campaign_report(tmp_path, "Spins", points, 1, folders)
+    page = (tmp_path / "report.html").read_text()
+    assert "Magnetic order" in page and "Final star weight against kT" in page
+    assert (tmp_path / "figures" / "scalar_chirality.png").exists()
+
+
+def spin_run(path: Path, seed: int) -> Trajectory:
+    """Two frames of random spins."""
+    lattice = triangular(4)
+    init_args = {"dt": 0.1, "kT": 0.01, "alpha": 0.1}
+    config = {
+        "lattice": lattice.to_dict(),
+        "integrator": {"class_path": "lattgnn.dynamics.HeunLLG", "init_args": init_args},
+    }
+    field = np.random.default_rng(seed).normal(size=(2, 2, lattice.n_sites, 3))
+    field /= np.linalg.norm(field, axis=-1, keepdims=True)
+    arrays = {"field": field, "momentum": field, "forces": field, "step": np.array([0, 10])}
+    return Trajectory(arrays, config, path)
 
 
 def test_a_sparse_scan_keeps_its_points(tmp_path):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray
+import yaml
 
 from lattgnn.cli import main
 from lattgnn.dynamics import (
@@ -108,3 +109,20 @@ def test_warnings_of_a_run_are_on_the_page(tmp_path):
     (tmp_path / "run" / "training_range.json").write_text(record)
     (warning,) = run_warnings((trajectory,))
     assert "frame 7" in warning and "25 % of the values" in warning
+
+
+def test_runs_from_different_orders_are_different_systems(tmp_path):
+    """Also with the same seed, as without noise; replicas of one order stay together."""
+    runs = []
+    for number, order in enumerate(["tetrahedral", "tetrahedral", "Spiral", None]):
+        path = tmp_path / str(number)
+        runs.append(run(number % 2, path=path, n_steps=1))
+        start = None if order is None else {"class_path": f"lattgnn.spin_orders.{order}"}
+        (path / "config.yaml").write_text(yaml.safe_dump({"initial": {"order": start}}))
+    groups = group_runs(runs)
+    assert [list(parameters.values()) for parameters, _ in groups] == [
+        ["Spiral"], ["none"], ["tetrahedral"]
+    ]  # fmt: skip
+    assert [len(ensemble.runs) for _, ensemble in groups] == [1, 1, 2]
+    with pytest.raises(ValueError, match="differ in order"):
+        Ensemble((runs[0], runs[2]))

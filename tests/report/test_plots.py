@@ -5,7 +5,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from lattgnn.analysis import growth_exponent
-from lattgnn.lattice import cubic, honeycomb, square
+from lattgnn.lattice import Lattice, cubic, honeycomb, square, triangular
 from lattgnn.report import (
     correlation_plot,
     dynamics_comparison,
@@ -18,6 +18,7 @@ from lattgnn.report import (
     time_series,
     window_errors,
 )
+from lattgnn.report.cells import wigner_seitz_cells
 from lattgnn.report.plots import curves_plot
 from lattgnn.report.style import figure_png
 
@@ -56,13 +57,32 @@ def test_accuracy_pictures():
             assert text in texts(figure)
 
 
-@pytest.mark.parametrize("lattice", [square(8, 6), honeycomb(4)], ids=lambda x: x.name)
+@pytest.mark.parametrize(
+    "lattice", [square(8, 6), honeycomb(4), triangular(4)], ids=lambda x: x.name
+)
 def test_maps(lattice):
     fields = rng.normal(size=(3, lattice.n_sites))
     assert figure_png(snapshot_panel(fields, lattice, [1.0, 2.0, 3.0])).startswith(PNG)
     structure = rng.random((2, *lattice.extent))
     figure = structure_factor_map(structure, lattice, [1.0, 2.0], (np.pi, np.pi))
     assert "\\pi" in texts(figure)
+
+
+@pytest.mark.parametrize(
+    ("lattice", "n_corners"),
+    [(triangular(4, 3), 6), (Lattice([[1, 0], [1, 1]], [[0, 0]], (3, 3)), 4)],
+    ids=["triangular", "sheared square"],
+)
+def test_sites_are_drawn_as_the_region_nearest_to_them(lattice, n_corners):
+    cells = wigner_seitz_cells(lattice)
+    assert cells.shape == (lattice.n_sites, n_corners, 2)
+    np.testing.assert_allclose(cells.mean(axis=1), lattice.positions, atol=1e-12)
+    # Half of the way to the neighbors, and of the area of a cell: the cells cover the plane once.
+    sides = (cells + np.roll(cells, 1, axis=1)) / 2 - lattice.positions[:, None]
+    np.testing.assert_allclose(np.linalg.norm(sides, axis=-1), 0.5)
+    x, y = cells[0].T
+    area = 0.5 * (x * np.roll(y, -1) - y * np.roll(x, -1)).sum()
+    np.testing.assert_allclose(area, np.linalg.det(np.array(lattice.primitive_vectors, float)))
 
 
 def test_structure_factor_map_puts_every_wavevector_in_its_place():

@@ -1,6 +1,4 @@
-"""The script's exact answers against each other, and its measure on a network that is blind to
-direction.
-"""
+"""The exact answers of the script agree, and it sees that a network is blind to direction."""
 
 import importlib.util
 from pathlib import Path

@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -17,7 +18,7 @@ from lattgnn.solvers import (
     calibration,
     estimate_error,
 )
-from lattgnn.solvers.calibration import density_error, reference_fields
+from lattgnn.solvers.calibration import REFERENCE_STD, density_error, reference_fields
 from lattgnn.solvers.error_estimate import compare_solvers
 
 # Domains that stay cut when their buffer grows by two, and other solvers whose errors are far above
@@ -150,3 +151,13 @@ def test_a_tolerance_without_an_exact_reference_is_refused(monkeypatch):
 def test_either_buffer_or_tolerance_is_given(arguments):
     with pytest.raises(InputError, match="exactly one of buffer and tolerance"):
         DomainDiagonalization(0.1, 0.0, **arguments)
+
+
+def test_the_default_strength_of_reference_fields_is_not_silent_for_displacements():
+    """Errors in the weak fields of other models than Holstein's are larger."""
+    with pytest.warns(UserWarning, match="standard deviation 5.*Peierls.*Set reference_std"):
+        reference_fields(Peierls(square(4)), REFERENCE_STD, 1)
+    for model, std in ((Peierls(square(4)), 0.2), (Holstein(square(4)), REFERENCE_STD)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            reference_fields(model, std, 1)

@@ -195,8 +195,7 @@ def test_what_is_no_representation_is_refused():
         Representation(square_group, np.eye(2), "E")
     with pytest.raises(ValueError, match="multiply as D4 does"):
         Representation(square_group, np.roll(e.matrices, 1, axis=0), "E")
-    with pytest.raises(
-        ValueError, match="multiply as D4 does"
-    ):  # a representation, but not orthogonal
+    # A representation, but not orthogonal.
+    with pytest.raises(ValueError, match="multiply as D4 does"):
         skew = np.array([[1.0, 0.5], [0.0, 1.0]])
         Representation(square_group, skew @ e.matrices @ np.linalg.inv(skew), "E")

@@ -79,23 +79,32 @@ class Board:
         return sum(state in ("running", "waiting") for state in self.states.values())
 
     def seconds_left(self) -> float | None:
-        """Time to the end: mean time of a task of each verb; None before one has finished."""
-        total = 0.0
-        left = Counter(
-            self.verbs[name] for name, s in self.states.items() if s in ("running", "waiting")
-        )
-        for verb, n in (left + self.coming).items():
-            times = self._seconds[verb]
-            if not times:
-                return None
-            total += n * sum(times) / len(times)
-        return total / max(self.n_workers, 1)
+        """Time to the end: mean time of a task of each verb; None before any has finished.
+
+        A verb of which no task has finished counts as zero.
+        """
+        mean = {verb: sum(times) / len(times) for verb, times in self._seconds.items() if times}
+        total = sum(n * mean.get(verb, 0.0) for verb, n in self._verbs_left().items())
+        return total / max(self.n_workers, 1) if mean or not self.left() else None
+
+    def _verbs_left(self) -> Counter[str]:
+        """Number of tasks of each verb that have not ended."""
+        left = (name for name, state in self.states.items() if state in ("running", "waiting"))
+        return Counter(self.verbs[name] for name in left) + self.coming
+
+    def time_left(self) -> str:
+        """Time to the end in words; "at least" while it is unknown for some verb."""
+        seconds = self.seconds_left()
+        if seconds is None:
+            return "unknown time"
+        known = all(self._seconds[verb] for verb in self._verbs_left())
+        return f"{'' if known else 'at least '}{timedelta(seconds=round(seconds))}"
 
     def line(self) -> str:
         """All counts in one line."""
         counts = Counter(self.states.values())
         shown = ", ".join(f"{counts[state]} {state}" for state in STATES)
-        return f"{len(self.states)} tasks: {shown}; {_duration(self.seconds_left())} left"
+        return f"{len(self.states)} tasks: {shown}; {self.time_left()} left"
 
     def table(self) -> Any:
         """A table with one row for each verb."""
@@ -109,7 +118,7 @@ class Board:
             times = self._seconds[verb]
             mean = f"{sum(times) / len(times):.1f}" if times else "–"
             table.add_row(verb, *(str(counts[state]) for state in STATES), mean)
-        table.caption = f"time left: {_duration(self.seconds_left())}"
+        table.caption = f"time left: {self.time_left()}"
         return table
 
     @contextmanager
@@ -127,7 +136,3 @@ class Board:
 
         with Live(get_renderable=self.table, console=self.console, refresh_per_second=2):
             yield
-
-
-def _duration(seconds: float | None) -> str:
-    return "unknown time" if seconds is None else str(timedelta(seconds=round(seconds)))

@@ -40,7 +40,7 @@ def read_parameters(
 
     Args:
         parameters: Option, or list of options, by the name of the parameter.
-        grids: The grids. A key that is no name of a parameter is a dotted option itself, and its
+        grids: The grids. A key that is not the name of a parameter is itself a dotted option, whose
             last part becomes the name.
         where: The key of the configuration that has the grids, for messages.
 

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def read_stage(verb: str, given: Any, folder: Path) -> Config:
         The options. The `data` of a fit are a mapping too, and never the path of a file.
 
     Raises:
-        InputError: If a file is missing or is no mapping.
+        InputError: If a file is missing or is not a mapping.
     """
     if isinstance(given, str):
         given = {"config": given}
@@ -96,6 +97,66 @@ def set_option(stages: Mapping[str, Config], option: str, value: Any) -> None:
         elif isinstance(node, dict) and node.get(place) is None:
             node[place] = {}
         node = node[place]
+
+
+def override_option(stages: Mapping[str, Config], option: str, value: Any) -> None:
+    """Set a dotted option as a later configuration would: of a mapping, only the options in it.
+
+    Args:
+        stages: The configurations by stage, changed in place.
+        option: The option.
+        value: Its value.
+
+    Raises:
+        InputError: As `set_option`.
+    """
+    old = get_option(stages, option)
+    if isinstance(old, dict) and isinstance(value, dict):
+        value = merged(old, value)
+    set_option(stages, option, value)
+
+
+def options_within(option: str, value: Any) -> list[str]:
+    """The dotted options that a value sets: the option itself, or those inside a mapping.
+
+    Args:
+        option: The option.
+        value: Its value.
+    """
+    if not isinstance(value, dict):
+        return [option]
+    names = []
+    for key, inner in value.items():
+        names += options_within(f"{option}.{key}", inner)
+    return names
+
+
+def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, Any]]]:
+    """Take options such as --simulate.n_steps=100 out of the arguments.
+
+    jsonargparse would replace all options beside a nested one.
+
+    Args:
+        argv: Arguments of the command line.
+
+    Returns:
+        The other arguments, and the options with their values.
+
+    Raises:
+        InputError: If a value is not YAML.
+    """
+    kept, overrides, remaining = [], [], iter(argv)
+    for argument in remaining:
+        option, has_value, value = argument.partition("=")
+        if re.match(rf"--({'|'.join(STAGES)}|search)\.", option):
+            text = value if has_value else next(remaining, "")
+            try:
+                overrides.append((option[2:], checked_load(text)))
+            except yaml.YAMLError as error:
+                raise InputError(f"{option} must have a value in YAML, got {text!r}.") from error
+        else:
+            kept.append(argument)
+    return kept, overrides
 
 
 def get_option(stages: Mapping[str, Config], option: str) -> Any:

@@ -1,6 +1,5 @@
 """The verb campaign: read the stages and the scan, run the tasks, collect the results."""
 
-import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import yaml
 
 from lattgnn import cli
+from lattgnn.cli.campaign.options import campaign_parser
 from lattgnn.cli.campaign.plan import Plan, check_no_seeds, empty_plan, make_plan
 from lattgnn.cli.campaign.schedule import (
     Schedule,
@@ -22,12 +22,19 @@ from lattgnn.cli.campaign.schedule import (
     run_schedule,
 )
 from lattgnn.cli.campaign.search import JOURNAL, Trials, open_study, read_search
-from lattgnn.cli.campaign.stages import STAGES, Config, check_stages, read_stage, set_option
+from lattgnn.cli.campaign.stages import (
+    STAGES,
+    Config,
+    check_stages,
+    options_within,
+    override_option,
+    read_stage,
+    split_overrides,
+)
 from lattgnn.cli.campaign.tasks import Task
-from lattgnn.cli.parser import Parser, instantiate
+from lattgnn.cli.parser import instantiate
 from lattgnn.cli.physics_verbs import generate_parser
-from lattgnn.cli.simulate_verb import simulate_parser
-from lattgnn.cli.yaml_files import checked_load
+from lattgnn.cli.simulate_options import simulate_parser
 from lattgnn.errors import InputError, StoppedRunError, errors_about
 from lattgnn.files import atomic_write_text, run_lock
 
@@ -43,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
     Args:
         argv: The verb and its options.
     """
-    arguments, overrides = _split_overrides(argv[1:])
+    arguments, overrides = split_overrides(argv[1:])
     parsed = campaign_parser().parse_args(arguments)
     folder = Path(parsed.config[-1].absolute).parent if parsed.config else Path.cwd()
     stages: dict[str, Config] = {}
@@ -54,8 +61,9 @@ def main(argv: Sequence[str]) -> None:
         stages.pop("analyze", None)
     check_stages(list(stages))
     for option, value in overrides:
-        set_option(stages | {"search": parsed.search or {}}, option, value)
-    check_no_seeds([option for option, _ in overrides], stages, parsed.seed_options)
+        override_option(stages | {"search": parsed.search or {}}, option, value)
+    given = [name for option, value in overrides for name in options_within(option, value)]
+    check_no_seeds(given, stages, parsed.seed_options)
     out = Path(parsed.out).resolve()
     cli.import_own_modules([f"--import={module}" for module in parsed.modules])
     recorded = {verb: stages.get(verb) for verb in STAGES}
@@ -111,72 +119,6 @@ def _run_search(parsed: Any, stages: dict[str, Config], recorded: Config, out: P
             print(trials.summary())
 
 
-def campaign_parser() -> Parser:
-    """Make the parser of `lattgnn campaign`.
-
-    Returns:
-        The parser.
-    """
-    parser = Parser(
-        prog="lattgnn campaign",
-        description="Run simulations, fits or whole chains for a grid of parameters and seeds, on "
-        "all cores or on the dask cluster of DASK_SCHEDULER_ADDRESS. Rerun the command to continue "
-        "after an interruption. Dotted options of a stage override its configuration, such as "
-        "--simulate.n_steps=100.",
-    )
-    parser.add_argument("--config", action="config", help="YAML file of the campaign")
-    for verb in STAGES:
-        parser.add_argument(
-            f"--{verb}",
-            type=_plain,
-            default={"movie": "none"} if verb == "analyze" else None,
-            help=f"options of `lattgnn {verb}`: a file, or a mapping that may name files under the "
-            "key config; null leaves this stage out",
-        )
-    parser.add_argument(
-        "--parameters",
-        type=_plain,
-        help="name of a scanned parameter: the dotted option, or list of options, that it sets",
-    )
-    parser.add_argument(
-        "--scan",
-        type=_plain,
-        default={},
-        help="parameter or dotted option: its values. The points are the product; those of several "
-        "such mappings in a list are joined. A key such as 'g, kT' has pairs of values.",
-    )
-    parser.add_argument(
-        "--search",
-        type=_plain,
-        help="instead of a scan, let optuna choose the points: keys metric, space (a parameter or "
-        "dotted option: a list of values, or a range low, high with log or step), n_trials, "
-        "direction, seed",
-    )
-    parser.add_argument("--n_seeds", type=int, default=1, help="number of seeds of each point")
-    parser.add_argument(
-        "--seed_options",
-        type=list[str] | None,
-        help="options that a seed sets; default: the seed of the last stage, such as "
-        "simulate.initial.seed",
-    )
-    parser.add_argument("--out", type=str, required=True, help="folder of the campaign")
-    parser.add_argument(
-        "--n_workers", type=int | None, help="local processes of one thread; default: one per core"
-    )
-    parser.add_argument(
-        "--modules",
-        type=list[str],
-        default=[],
-        help="modules of your own that every task imports, as with --import",
-    )
-    parser.add_argument("--title", type=str, default="Campaign", help="title of the report")
-    parser.add_argument("--progress", type=bool, default=True, help="show the table of tasks")
-    parser.add_argument(
-        "--dry_run", action="store_true", help="check the options of all tasks and list the tasks"
-    )
-    return parser
-
-
 def _earlier(out: Path) -> Config | None:
     """The configuration of the campaign that the folder holds, if there is one."""
     file = out / CONFIG
@@ -192,14 +134,6 @@ def _recorded_plan(recorded: Config, out: Path) -> Plan:
 def _write_config(recorded: Config, out: Path) -> None:
     text = yaml.safe_dump(recorded | {"out": str(out)}, sort_keys=False, allow_unicode=True)
     atomic_write_text(out / CONFIG, text)
-
-
-def _plain(value: Any) -> Any:
-    """A value of the command line or of a file, without a look at the classes that it names.
-
-    The parser of each verb does that for its own options.
-    """
-    return checked_load(value) if isinstance(value, str) else value
 
 
 def _run(schedule: Schedule, n_workers: int | None, progress: bool, title: str) -> None:
@@ -232,25 +166,6 @@ def _run(schedule: Schedule, n_workers: int | None, progress: bool, title: str) 
         f"{len(schedule.errors)} of {len(states)} tasks have failed, and {skipped} that need them "
         f"were skipped. The lines above name them. {again}"
     )
-
-
-def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, Any]]]:
-    """Take options such as --simulate.n_steps=100 out of the arguments.
-
-    jsonargparse would replace all options beside a nested one.
-    """
-    kept, overrides, remaining = [], [], iter(argv)
-    for argument in remaining:
-        option, has_value, value = argument.partition("=")
-        if re.match(rf"--({'|'.join(STAGES)}|search)\.", option):
-            text = value if has_value else next(remaining, "")
-            try:
-                overrides.append((option[2:], checked_load(text)))
-            except yaml.YAMLError as error:
-                raise InputError(f"{option} must have a value in YAML, got {text!r}.") from error
-        else:
-            kept.append(argument)
-    return kept, overrides
 
 
 def _check_options(plan: Plan) -> None:

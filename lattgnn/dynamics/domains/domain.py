@@ -69,7 +69,7 @@ class Domain:
         mesh: Number of processes along each axis.
         rank: Number of the process; processes are numbered row-major in the mesh.
         halo: Width of the halo along each axis that is cut, in cells.
-        unit: Blocks are multiples of so many cells along each axis.
+        unit: Blocks are multiples of this number of cells along each axis.
     """
 
     lattice: Lattice
@@ -187,7 +187,7 @@ def cut(
         lattice: The lattice.
         n: Number of processes.
         halo: Cells along each axis that the force on a site depends on.
-        unit: Blocks are multiples of so many cells along each axis; default: 1.
+        unit: Blocks are multiples of this number of cells along each axis; default: 1.
         cuts: Number of processes along the first axes, such as (2, 2).
 
     Raises:

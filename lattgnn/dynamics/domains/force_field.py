@@ -151,7 +151,7 @@ def domain_of(
         processes: All processes.
         lattice: The whole lattice.
         halo: Cells along each axis that the force on a site depends on.
-        unit: Blocks are multiples of so many cells along each axis.
+        unit: Blocks are multiples of this number of cells along each axis.
         cuts: Number of processes along the first axes.
     """
     return cut(lattice, processes.size, halo, unit, cuts).of(processes.rank)

@@ -1,4 +1,4 @@
-"""Frames that many processes write together and read again, also in another number.
+"""Frames that many processes write together, and read again in any number of processes.
 
 Each chunk of an array is written by one process. In a new run, the chunks are the rows of cells of
 one row of processes. If a run is continued by another number of processes, a chunk can lie on

@@ -11,7 +11,7 @@ from typing import TextIO
 import torch.distributed as dist
 
 from lattgnn.dynamics.domains.processes import LostProcessError, Processes, join
-from lattgnn.errors import InputError, StoppedRunError
+from lattgnn.errors import InputError, StoppedRunError, one_line
 from lattgnn.signals import StoppedBySignal, handle_signals
 
 #: Seconds that a process waits for the reason of a failure, and for the first process to print it.
@@ -67,7 +67,7 @@ def _leave_after_own(processes: Processes, error: BaseException) -> None:
     """
     code = _code(error)
     with suppress(Exception):
-        processes.say_failure(" ".join(str(error).split()) or type(error).__name__, code)
+        processes.say_failure(one_line(error) or type(error).__name__, code)
     if _another_prints(processes):
         raise SystemExit(code)
     raise error

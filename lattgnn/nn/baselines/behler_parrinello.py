@@ -158,6 +158,12 @@ class BehlerParrinello(ForceNetwork):
         )
         return self.site_energy(self.invariants(f)).squeeze(-1).T
 
+    def energy_constants(self) -> list[Tensor]:
+        """The bias of the last layer."""
+        bias = self.site_energy[-1].bias
+        assert isinstance(bias, nn.Parameter)
+        return [bias]
+
 
 def _soft(v: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
     return torch.sqrt(1 + v.square().sum(-1))

@@ -113,6 +113,10 @@ class EnergyMPNN(ForceNetwork):
             x = layer(x, graph)
         return self.site_energy(x, graph).T
 
+    def energy_constants(self) -> list[Tensor]:
+        """The bias of the last layer."""
+        return [self.site_energy.residual.bias]
+
 
 def _message(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(

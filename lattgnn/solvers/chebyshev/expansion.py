@@ -137,7 +137,7 @@ def _jackson(order: int) -> Float[np.ndarray, " order"]:
 
 def _warm(mu: float, kT: float, order: int) -> tuple[np.ndarray, np.ndarray]:
     """Undamped coefficients at kT > 0 by Gauss–Chebyshev quadrature."""
-    # 12/kT terms would converge to rounding: with so many points the terms that are left out do
+    # 12/kT terms would converge to rounding: with this many points the terms that are left out do
     # not alias to lower ones.
     n_points = cast(int, next_fast_len(max(2 * order, math.ceil(12 / kT)), real=True))
     distance = (np.cos(np.pi * (np.arange(n_points) + 0.5) / n_points) - mu) / kT

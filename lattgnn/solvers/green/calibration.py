@@ -28,7 +28,7 @@ LADDER = (
 )
 # Blocks with more states take too long to calibrate and to use.
 _MOST_BLOCK_STATES = 130
-# The error is measured at so many sites of each field.
+# The error is measured at this many sites of each field.
 _N_SITES = 200
 # The measured error must be smaller than the tolerance by this factor, because errors are
 # heavy-tailed: rare sites that the sample misses make them larger.

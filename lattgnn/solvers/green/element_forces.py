@@ -15,8 +15,8 @@ from lattgnn.solvers.green.stencil import Stencil, find_stencil
 from lattgnn.solvers.green.stencil_greens import Kinds, StencilGreens, usable_stencil
 from lattgnn.solvers.solver import Solver
 
-# In float32 the search for μ ends at so many electrons too many or too few per state, where
-# rounding errors of a density are about as large.
+# In float32 the search for μ ends within this many electrons per state, which is about the
+# size of the rounding errors of a density.
 _ELECTRONS, _ELECTRONS_PER_STATE = 1e-8, 1e-7
 
 

@@ -23,8 +23,8 @@ from lattgnn.solvers.solver import Solver, bounds_of_all
 Schedules = Callable[[float], tuple[Pole, ...]]
 """Gives the poles for the largest distance of a level from μ."""
 
-# The search for μ ends at so many electrons too many or too few, in float32 per state, where
-# rounding errors of a density are about as large.
+# The search for μ ends within this many electrons, in float32 per state, which is about the
+# size of the rounding errors of a density.
 _ELECTRONS, _ELECTRONS_PER_STATE = 1e-8, 1e-7
 
 
@@ -213,7 +213,7 @@ class FastForces:
         self._programs(small, exact.dtype, False)(double, exact, mu, schedule)
         assert stencil.coupling is not None
         error = float((single - exact).abs().max() / abs(stencil.coupling))
-        # Rounding of the classical force, which may be large, is no fault of the electrons.
+        # Rounding of the classical force, which may be large, is not an error of the electrons.
         check_rounding(error, ROUNDING + 1e-6 * float(exact.abs().max() / abs(stencil.coupling)))
         self._is_compared = True
 

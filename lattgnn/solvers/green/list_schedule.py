@@ -33,8 +33,8 @@ def scheduled(instructions: Sequence[Instruction], window: int) -> list[Instruct
 
     Args:
         instructions: In an order in which they can be done. Their sources may lie before them all.
-        window: Only so many of the next ones are looked at, so that not too many results wait for
-            their use.
+        window: Number of next instructions that are looked at. A small one keeps few results
+            waiting for their use.
 
     Returns:
         The same without loads, parameters and constants that nobody uses; loads stand right before

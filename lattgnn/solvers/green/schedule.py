@@ -88,7 +88,7 @@ def parse_entry(text: str) -> tuple[Block, int]:
     """Block and rounds of an entry of a schedule, such as "ring1:2", or "mean" without rounds.
 
     Raises:
-        InputError: If the text is no such entry.
+        InputError: If the text is not such an entry.
     """
     name, colon, rounds = text.partition(":")
     block = Block.parse(name)

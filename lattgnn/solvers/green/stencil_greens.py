@@ -23,13 +23,14 @@ from lattgnn.solvers.subsystems import transposed_elements
 Kinds = tuple[tuple[Block, int], ...]
 """Block and rounds of messages of all poles that may come."""
 
-# With fewer states, dense blocks take less time than a compiler for a good number of fields, and
-# hardly more than tensor operations, of which programs need thousands. Dense blocks with several
-# states per site are larger, so compiled programs then pay at fewer states in the same proportion.
+# With fewer states, dense blocks take less time than compiling a program, even for many fields.
+# They also take hardly more time than the thousands of tensor operations of a program. Dense blocks
+# with several states per site are larger, so programs are worth compiling at fewer states in the
+# same proportion.
 _WORTH_A_PROGRAM = 1024
 # The elimination of larger blocks takes minutes to write out.
 _MOST_STATES = 300
-# Programs of more rounds are long; where so many are needed, they should end by themselves.
+# Programs of more rounds are long. Where more are needed, the rounds should end by themselves.
 _MOST_ROUNDS = 8
 
 

@@ -13,12 +13,14 @@ def test_the_time_left_is_the_mean_time_of_each_verb_over_the_workers():
     board = Board(VERBS, done=[])
     board.n_workers = 2
     board.start("a")
-    assert board.seconds_left() is None  # nothing has finished yet
+    # Nothing has finished yet.
+    assert board.seconds_left() is None and board.time_left() == "unknown time"
     board.end("a", "done", 10.0)
     board.end("b", "done", 20.0)
-    assert board.seconds_left() is None  # no analysis has finished yet
-    board.end("d", "done", 4.0)
     assert board.seconds_left() == 15.0 / 2
+    assert board.time_left() == "at least 0:00:08"  # no analysis has finished yet
+    board.end("d", "done", 4.0)
+    assert board.seconds_left() == 15.0 / 2 and board.time_left() == "0:00:08"
     board.end("c", "failed", 1.0)
     assert board.seconds_left() == 0.0 and board.left() == 0
 

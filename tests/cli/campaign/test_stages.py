@@ -2,7 +2,16 @@
 
 import pytest
 
-from lattgnn.cli.campaign.stages import get_option, labels_of_fit, merged, read_stage, set_option
+from lattgnn.cli.campaign.stages import (
+    get_option,
+    labels_of_fit,
+    merged,
+    options_within,
+    override_option,
+    read_stage,
+    set_option,
+    split_overrides,
+)
 from lattgnn.errors import InputError
 
 
@@ -64,3 +73,27 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, text, message):
         read_stage("simulate", "wrong.yaml", tmp_path)
     with pytest.raises(InputError, match="there is no file 'missing.yaml'"):
         read_stage("simulate", "missing.yaml", tmp_path)
+
+
+def test_a_mapping_on_the_command_line_changes_only_its_own_options():
+    run: dict = {"initial": {"n_replicas": 4, "field_std": 5.0}, "save": {"class_path": "a.B"}}
+    stages: dict = {"simulate": run}
+    kept, overrides = split_overrides(
+        ["--n_seeds=2", "--simulate.initial={field_std: 1.0}", "--simulate.save", "{every: 2}"]
+    )
+    assert kept == ["--n_seeds=2"]
+    for option, value in overrides:
+        override_option(stages, option, value)
+    assert run["initial"] == {"n_replicas": 4, "field_std": 1.0}
+    assert run["save"] == {"class_path": "a.B", "every": 2}
+    override_option(stages, "simulate.save", {"class_path": "a.C"})  # another class has others
+    assert run["save"] == {"class_path": "a.C"}
+    set_option(stages, "simulate.initial", {"seed": 1})  # a value of a scan is the whole value
+    assert run["initial"] == {"seed": 1}
+
+
+def test_options_within_a_mapping():
+    assert options_within("simulate.initial", {"seed": 1, "a": {"b": 2}}) == [
+        "simulate.initial.seed",
+        "simulate.initial.a.b",
+    ]

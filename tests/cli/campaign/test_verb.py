@@ -81,6 +81,7 @@ def test_a_scan_may_grow_but_keeps_what_is_finished(campaign, capsys):
         ([], {"scan": {"g": [2], "kT": [-1.0]}}, ["kT=-1", "kT must be finite"]),
         ([], {"modules": ["no_such_module"]}, ["no_such_module"]),
         (["--simulate.initial.seed=3"], {}, ["initial.seed must not be given", "--n_seeds"]),
+        (["--simulate.initial={seed: 3}"], {}, ["initial.seed must not be given", "--n_seeds"]),
         (["--n_seed=2"], {}, ["Did you mean '--n_seeds'"]),
     ],
 )

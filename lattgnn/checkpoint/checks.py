@@ -8,7 +8,7 @@ from lattgnn.errors import InputError
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.nn import ForceNetwork
-from lattgnn.serialize import build, config_differences, describe
+from lattgnn.serialize import build, config_differences, describe, in_words
 from lattgnn.symmetry import field_representation
 
 
@@ -24,8 +24,8 @@ def check_hamiltonian(
     free = {f"init_args.{name}" for name in hamiltonian.classical_parameters}
     if not differences.keys() <= free:
         raise InputError(
-            f"{name} must belong to the chosen Hamiltonian, {_text(describe(hamiltonian))}, got "
-            f"one trained for {_text(header['hamiltonian'])}. Use its Hamiltonian, or train on "
+            f"{name} must belong to the chosen Hamiltonian, {in_words(describe(hamiltonian))}, got "
+            f"one trained for {in_words(header['hamiltonian'])}. Use its Hamiltonian, or train on "
             "this one."
         )
 
@@ -107,8 +107,3 @@ def check_field_type(net: ForceNetwork, hamiltonian: Hamiltonian) -> None:
             f"{hamiltonian.lattice.name}, {wanted}, got {found}. Make the network with "
             "hamiltonian.field_type."
         )
-
-
-def _text(spec: dict[str, Any]) -> str:
-    arguments = ", ".join(f"{key}={value}" for key, value in spec["init_args"].items())
-    return f"{spec['class_path'].rpartition('.')[2]}({arguments})"
