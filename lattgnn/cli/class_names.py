@@ -64,7 +64,7 @@ def advice(message: str, kind: type) -> str | None:
 
 
 def names_of_kind(module_path: str, kind: type) -> list[str]:
-    """The public classes of a module that are subclasses of one, and functions that return it.
+    """The public classes of a module that are subclasses of one, and functions that return one.
 
     Args:
         module_path: The module.
@@ -118,5 +118,7 @@ def _is_kind(value: Any, kind: type) -> bool:
         return issubclass(value, kind) and not inspect.isabstract(value)
     if not inspect.isfunction(value):
         return False
-    # An annotation is a text where the module has `from __future__ import annotations`.
-    return inspect.signature(value).return_annotation in (kind, kind.__name__)
+    returned = inspect.signature(value).return_annotation
+    if isinstance(returned, str):  # where the module has `from __future__ import annotations`
+        returned = value.__globals__.get(returned)
+    return inspect.isclass(returned) and issubclass(returned, kind)

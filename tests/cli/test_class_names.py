@@ -9,6 +9,7 @@ from lattgnn.dynamics import Integrator
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.solvers import Solver
+from lattgnn.spin_orders import SpinOrder
 
 
 def test_names_of_a_kind_are_its_classes_and_the_functions_that_return_it():
@@ -18,6 +19,9 @@ def test_names_of_a_kind_are_its_classes_and_the_functions_that_return_it():
     lattices = names_of_kind("lattgnn.lattice", Lattice)
     assert {"Lattice", "square", "kagome"} <= set(lattices)
     assert not {"bond_orbits", "UnitCell"} & set(lattices)
+    # These functions return a subclass.
+    orders = names_of_kind("lattgnn.spin_orders", SpinOrder)
+    assert {"Spiral", "tetrahedral", "stripes", "double_q", "triple_q"} <= set(orders)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +41,11 @@ def test_names_of_a_kind_are_its_classes_and_the_functions_that_return_it():
             "module 'lattgnn.solvers' has no attribute 'Chebishev'",
             Solver,
             "Did you mean 'Chebyshev'?",
+        ),
+        (
+            "module 'lattgnn.spin_orders' has no attribute 'Tetrahedral'",
+            SpinOrder,
+            "Did you mean 'tetrahedral'?",
         ),
         ("Option 'kt' is not accepted", Solver, None),
     ],
