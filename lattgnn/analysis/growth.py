@@ -114,14 +114,7 @@ def growth_exponent(
         >>> print(f"{fit.exponent:.3f}, {fit.prefactor:.3f}")
         0.500, 2.000
     """
-    if not 0 <= window[0] < window[1]:
-        raise InputError(f"window must be two ascending times, got {window!r}. Use (10, 100).")
-    inside = (times >= window[0]) & (times <= window[1]) & (times > 0)
-    if inside.sum() < 3:
-        raise InputError(
-            f"window must contain at least 3 frames with t > 0, got {int(inside.sum())} in "
-            f"{window!r}. Widen it."
-        )
+    inside = frames_inside(times, window)
     if not (np.isfinite(lengths[inside]).all() and (lengths[inside] > 0).all()):
         raise InputError(
             f"lengths must be finite and positive in the window, got {window!r}, where a run has "
@@ -147,6 +140,36 @@ def growth_exponent(
         drift_error=float(quantile * jackknife_error(drifts)),
         sensitivity=sensitivity,
     )
+
+
+def frames_inside(
+    times: Float[Array, "n_frames"], window: tuple[float, float]
+) -> Bool[Array, "n_frames"]:
+    """Which frames lie in the window of a fit.
+
+    Args:
+        times: Time of each frame, ascending.
+        window: First and last time of the fit.
+
+    Returns:
+        True for the frames in the window, its ends included, without t = 0.
+
+    Raises:
+        InputError: If the window is not ascending or has fewer than three frames.
+
+    Example:
+        >>> frames_inside(np.array([0.0, 1.0, 2.0, 3.0, 4.0]), (0, 3)).tolist()
+        [False, True, True, True, False]
+    """
+    if not 0 <= window[0] < window[1]:
+        raise InputError(f"window must be two ascending times, got {window!r}. Use (10, 100).")
+    inside = (times >= window[0]) & (times <= window[1]) & (times > 0)
+    if inside.sum() < 3:
+        raise InputError(
+            f"window must contain at least 3 frames with t > 0, got {int(inside.sum())} in "
+            f"{window!r}. Widen it."
+        )
+    return inside
 
 
 def local_slope(

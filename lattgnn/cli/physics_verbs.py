@@ -70,6 +70,27 @@ def analyze_verb(argv: Sequence[str]) -> None:
     # matplotlib only where there is something to draw
     from lattgnn.report import group_runs, write_comparison, write_quench_report
 
+    options = parse(analyze_parser(), argv)
+    paths, out = [Path(run) for run in options.pop("runs")], options.pop("out")
+    runs = [Trajectory.open(path) for path in paths]
+    if out is None:
+        others = f"and-{len(runs) - 1}-more-" if len(runs) > 1 else ""
+        out = beside(paths[0], f"{others}report")
+    write = write_quench_report if len(group_runs(runs)) == 1 else write_comparison
+    with run_lock(out):
+        metrics = write(runs, Path(out), **options)
+    print(json.dumps(metrics, indent=2))
+    print(Path(out) / "report.html")
+
+
+def analyze_parser() -> Parser:
+    """Make the parser of `lattgnn analyze`, with arguments of `write_quench_report`.
+
+    Returns:
+        The parser.
+    """
+    from lattgnn.report import write_quench_report
+
     parser = model_parser(
         "analyze",
         "Report order, structure factor, growth of domains and temperature of one or several runs.",
@@ -85,18 +106,7 @@ def analyze_verb(argv: Sequence[str]) -> None:
         "--out", type=str | None, help="directory of the report; default: RUN-report"
     )
     parser.add_function_arguments(write_quench_report, skip={"runs", "out"})
-
-    options = parse(parser, argv)
-    paths, out = [Path(run) for run in options.pop("runs")], options.pop("out")
-    runs = [Trajectory.open(path) for path in paths]
-    if out is None:
-        others = f"and-{len(runs) - 1}-more-" if len(runs) > 1 else ""
-        out = beside(paths[0], f"{others}report")
-    write = write_quench_report if len(group_runs(runs)) == 1 else write_comparison
-    with run_lock(out):
-        metrics = write(runs, Path(out), **options)
-    print(json.dumps(metrics, indent=2))
-    print(Path(out) / "report.html")
+    return parser
 
 
 def export_verb(argv: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """The options of the verb simulate, and the initial state that they describe."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -10,6 +10,7 @@ from lattgnn.cli.physics_verbs import choose_force_field, model_parser
 from lattgnn.dynamics import domains
 from lattgnn.dynamics.components import PerComponent
 from lattgnn.dynamics.restart import FromRun
+from lattgnn.dynamics.start import check_replicas, check_std
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.run_records import AnyForceField
@@ -99,6 +100,28 @@ def _add_machine(parser: Parser) -> None:
         help="under torchrun: number of processes along the first axes of the lattice, such as "
         "[2, 2]; default: the mesh with the smallest halos",
     )
+
+
+def check_initial(initial: dict[str, Any]) -> None:
+    """Refuse an initial state that is wrong for every model.
+
+    Args:
+        initial: The parsed options `initial`.
+
+    Raises:
+        InputError: If it has two origins, no replicas, or a standard deviation below zero.
+    """
+    origin, n_replicas = initial["from"], initial["n_replicas"]
+    if origin is not None and initial["order"] is not None:
+        raise InputError(
+            f"initial must have only one of from and order, got both, from={origin!r}. Leave one"
+            " out."
+        )
+    if n_replicas is not None:
+        check_replicas(n_replicas)
+    for name in ("field_std", "momentum_std"):
+        if initial[name] is not None:
+            check_std(name, initial[name])
 
 
 def start(

@@ -12,7 +12,7 @@ from dask.system import CPU_COUNT
 from lattgnn import dynamics
 from lattgnn.cli.parser import instantiate
 from lattgnn.cli.physics_verbs import as_options, choose_force_field
-from lattgnn.cli.simulate_options import simulate_parser, start
+from lattgnn.cli.simulate_options import check_initial, simulate_parser, start
 from lattgnn.cli.simulate_records import Records, code_of
 from lattgnn.data.code_identity import warn_of_changed_code
 from lattgnn.data.workers import threads
@@ -21,7 +21,7 @@ from lattgnn.disorder import without_disorder
 from lattgnn.dynamics import domains
 from lattgnn.dynamics.domains import Processes, n_processes, session
 from lattgnn.dynamics.domains.processes import local_rank, n_local_processes
-from lattgnn.dynamics.loop import check_integrator
+from lattgnn.dynamics.loop import check_integrator, check_limits
 from lattgnn.dynamics.restart import FromRun
 from lattgnn.errors import InputError
 from lattgnn.forcefield import LearnedForceField
@@ -45,17 +45,33 @@ def main(argv: Sequence[str]) -> None:
         _simulate(argv, processes)
 
 
+def check_options(options: dict[str, Any], processes: Processes | None = None) -> None:
+    """Refuse options that are wrong for every model, before anything is built.
+
+    Args:
+        options: The parsed options.
+        processes: The processes of torchrun, if there are several.
+
+    Raises:
+        InputError: If one of them is wrong.
+    """
+    check_initial(options["initial"])
+    check_limits(options["n_steps"], options["field_limit"])
+    _check_cuts(options["cuts"], processes)
+
+
 def _simulate(argv: Sequence[str], processes: Processes | None) -> None:
     """Run dynamics in this process, or in one of several ones."""
     parser = simulate_parser()
     parsed = parser.parse_args(list(argv[1:]))
     options = as_options(instantiate(parser, parsed))
+    check_options(options, processes)
     out, old_code = options.pop("out"), options.pop("code")
     initial = _initial(options, processes)
     n_threads, dtype = options.pop("threads"), options.pop("dtype")
     chosen = options.pop("force_field")
     checkpoint = _checkpoint(chosen["checkpoint"], chosen.pop("sha256"))
-    lattice, cuts = options.pop("lattice"), _cuts(options.pop("cuts"), processes)
+    lattice, cuts = options.pop("lattice"), options.pop("cuts")
     with threads(1 if n_threads is None else n_threads):
         # Of a lattice in parts, no process needs the tables of the whole.
         example = lattice if processes is None else _small(lattice)
@@ -101,23 +117,17 @@ def _initial(options: dict[str, Any], processes: Processes | None) -> dict[str, 
         initial["device"] = _own_device(initial["device"])
     usable_device(initial["device"])
     origin, order = initial.pop("from"), initial.pop("order")
-    if origin is not None and order is not None:
-        raise InputError(
-            f"initial must have only one of from and order, got both, from={origin!r}. Leave one"
-            " out."
-        )
     initial["origin"] = order if origin is None else FromRun.parse(origin).resolved()
     return initial
 
 
-def _cuts(cuts: list[int] | None, processes: Processes | None) -> list[int] | None:
-    """The numbers of processes along the axes, which one process alone cannot have."""
+def _check_cuts(cuts: list[int] | None, processes: Processes | None) -> None:
+    """Refuse numbers of processes along the axes for one process alone."""
     if processes is None and cuts is not None and math.prod(cuts) != 1:
         raise InputError(
             f"cuts must be left out for one process, got {cuts}. Leave it out, or start "
             f"{math.prod(cuts)} processes with torchrun."
         )
-    return cuts
 
 
 def _checkpoint(name: str | None, expected: str | None) -> dict[str, str] | None:

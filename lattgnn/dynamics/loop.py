@@ -111,6 +111,19 @@ def check_run(
         InputError: See `simulate`.
     """
     check_integrator(integrator, force_field)
+    check_limits(n_steps, field_limit)
+
+
+def check_limits(n_steps: int, field_limit: float) -> None:
+    """Refuse a length and a limit that no run has.
+
+    Args:
+        n_steps: Number of steps.
+        field_limit: Largest |field| allowed.
+
+    Raises:
+        InputError: See `simulate`.
+    """
     check_number("n_steps", n_steps, 0, _MOST_STEPS)
     if not field_limit > 0:
         raise InputError(f"field_limit must be above 0, got {field_limit!r}.")

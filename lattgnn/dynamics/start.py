@@ -187,8 +187,7 @@ def std_factor(name: str, std: float | Sequence[float], shape: Sequence[int]) ->
         InputError: If a standard deviation is negative or not finite, or the numbers of standard
             deviations and components differ.
     """
-    for value in std if isinstance(std, Sequence) else [std]:
-        check_number(name, value, 0)
+    check_std(name, std)
     if not isinstance(std, Sequence):
         return std
     if len(shape) != 3 or len(std) != shape[2]:
@@ -199,10 +198,36 @@ def std_factor(name: str, std: float | Sequence[float], shape: Sequence[int]) ->
     return torch.tensor(std, dtype=torch.float64)
 
 
-def _batch_shape(force_field: ForceField, n_replicas: int) -> tuple[int, ...]:
-    """Shape of the tensors of a state."""
+def check_std(name: str, std: float | Sequence[float]) -> None:
+    """Refuse standard deviations that no field has.
+
+    Args:
+        name: Name of the argument, for errors.
+        std: One number, or one for each component.
+
+    Raises:
+        InputError: If one of them is negative or not finite.
+    """
+    for value in std if isinstance(std, Sequence) else [std]:
+        check_number(name, value, 0)
+
+
+def check_replicas(n_replicas: int) -> None:
+    """Refuse a state without replicas.
+
+    Args:
+        n_replicas: Number of replicas.
+
+    Raises:
+        InputError: If it is below 1.
+    """
     if n_replicas < 1:
         raise InputError(f"n_replicas must be at least 1, got {n_replicas!r}. Use 1.")
+
+
+def _batch_shape(force_field: ForceField, n_replicas: int) -> tuple[int, ...]:
+    """Shape of the tensors of a state."""
+    check_replicas(n_replicas)
     shape = (n_replicas, *force_field.field_shape)
     # Field, momentum and forces of the state and of two workspaces, in float32 at least.
     n_bytes = 9 * 4 * math.prod(shape)

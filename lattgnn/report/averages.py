@@ -35,7 +35,7 @@ def average_metrics(
     Raises:
         InputError: If there is no frame between these times.
     """
-    chosen = _frames(result.times, average)
+    chosen = averaged_frames(result.times, average)
     times = result.times[chosen]
     metrics: dict[str, Any] = {
         "average_window": [float(times[0]), float(times[-1])],
@@ -84,8 +84,21 @@ def _observables(
     return found
 
 
-def _frames(times: Float[Array, "n_frames"], average: Span) -> Bool[Array, "n_frames"]:
-    """Which frames lie in the window; its ends count, up to rounding errors of the times."""
+def averaged_frames(
+    times: Float[Array, "n_frames"], average: Span = None
+) -> Bool[Array, "n_frames"]:
+    """Which frames are averaged; the ends count, up to rounding errors of the times.
+
+    Args:
+        times: Time of each frame, ascending.
+        average: First and last time of the frames. Default: the last half of the time.
+
+    Returns:
+        True for the frames between these times.
+
+    Raises:
+        InputError: If there is none.
+    """
     low, high = (times[-1] / 2, times[-1]) if average is None else average
     slack = 1e-9 * max(abs(low), abs(high))
     chosen = (times >= low - slack) & (times <= high + slack)

@@ -9,10 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lattgnn.analysis import QuenchAnalysis, analyze_quench
+from lattgnn.analysis.growth import frames_inside
 from lattgnn.analysis.order import Order
 from lattgnn.dynamics import Trajectory
 from lattgnn.files import atomic_write_text
-from lattgnn.report.averages import average_metrics, averages_table
+from lattgnn.report.averages import average_metrics, averaged_frames, averages_table
 from lattgnn.report.ensemble import Ensemble, as_ensemble
 from lattgnn.report.movie import write_movie, write_spin_movie
 from lattgnn.report.page import Movie, Section, Table, write_report
@@ -105,6 +106,7 @@ def write_quench_report(
         MissingExtraError: If an mp4 movie is requested and imageio is not installed.
     """
     out, ensemble = Path(out), as_ensemble(runs)
+    check_windows(ensemble.times, window, average)
     result = analyze_trajectory(ensemble, window)
     spins = analyze_spin_runs(ensemble, window)
     metrics = quench_metrics(ensemble, result) | spin_metrics(spins)
@@ -121,6 +123,26 @@ def write_quench_report(
     write_report(out / "report.html", title, sections, _subtitle(ensemble))
     atomic_write_text(out / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     return metrics
+
+
+def check_windows(
+    times: np.ndarray,
+    window: tuple[float, float] | None = None,
+    average: tuple[float, float] | None = None,
+) -> None:
+    """Refuse windows without enough frames before anything is analyzed.
+
+    Args:
+        times: Time of each frame [n_frames], ascending.
+        window: See `write_quench_report`.
+        average: See `write_quench_report`.
+
+    Raises:
+        InputError: If a window is not ascending or has too few frames.
+    """
+    if window is not None:
+        frames_inside(times, window)
+    averaged_frames(times, average)
 
 
 def quench_sections(

@@ -32,9 +32,9 @@ from lattgnn.cli.campaign.stages import (
     split_overrides,
 )
 from lattgnn.cli.campaign.tasks import Task
-from lattgnn.cli.parser import instantiate
-from lattgnn.cli.physics_verbs import generate_parser
+from lattgnn.cli.physics_verbs import analyze_parser, generate_parser, parse
 from lattgnn.cli.simulate_options import simulate_parser
+from lattgnn.cli.simulate_verb import check_options
 from lattgnn.errors import InputError, StoppedRunError, errors_about
 from lattgnn.files import atomic_write_text, run_lock
 
@@ -169,37 +169,54 @@ def _run(schedule: Schedule, n_workers: int | None, progress: bool, title: str) 
 
 
 def _check_options(plan: Plan) -> None:
-    """Let each verb parse its options, once for each point, before anything is started.
+    """Let each verb check its options, once for each point, before anything is started.
 
     Raises:
         InputError: If a verb refuses them.
     """
-    checked = set()
+    parsed: dict[str, Config] = {}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(len(plan.points)):
             for verb in STAGES:
                 name = plan.runs.get((verb, number, 0))
-                if name is not None and name not in checked:
-                    checked.add(name)
-                    _check_task(replace(plan.tasks[name], campaign=Path(folder)))
+                if name is None or name in parsed:
+                    continue
+                parsed[name] = _parsed_options(replace(plan.tasks[name], campaign=Path(folder)))
+                with errors_about(name):
+                    if verb == "simulate":
+                        check_options(parsed[name])
+                    elif verb == "analyze":
+                        run = plan.runs["simulate", number, 0]
+                        _check_analysis(parsed[name], plan.tasks[run], parsed[run])
 
 
-def _check_task(task: Task) -> None:
-    """Parse the options of a task, and build the objects that they describe."""
+def _parsed_options(task: Task) -> Config:
+    """The options of a task with the objects that they describe; for a fit, they are only read."""
     task.write()
-    parsers = {"simulate": simulate_parser, "generate": generate_parser}
+    parsers = {"simulate": simulate_parser, "generate": generate_parser, "analyze": analyze_parser}
     printed = StringIO()
     try:
         with redirect_stdout(StringIO()), redirect_stderr(printed), errors_about(task.name):
             if task.verb in parsers:
-                parser = parsers[task.verb]()
-                instantiate(parser, parser.parse_args([f"--config={task.file}"]))
-            else:
-                cli.main([task.verb, f"--config={task.file}", "--print_config"])
+                return parse(parsers[task.verb](), [task.verb, f"--config={task.file}"])
+            cli.main([task.verb, f"--config={task.file}", "--print_config"])
     except SystemExit as stop:
         if stop.code:
             message = printed.getvalue().strip().split(": error: ", 1)[-1]
             raise InputError(f"{task.name}: {message}") from None
+    return {}
+
+
+def _check_analysis(analysis: Config, task: Task, run: Config) -> None:
+    """Refuse windows of time that the frames of a run will not fill.
+
+    A run that has begun is left to `analyze`: if it is extended, it keeps frames of its old plan.
+    """
+    from lattgnn.report.quench_report import check_windows  # it imports matplotlib
+
+    if not task.output.exists():
+        times = run["save"].steps(run["n_steps"]) * run["integrator"].dt
+        check_windows(times, analysis["window"], analysis["average"])
 
 
 def _listing(schedule: Schedule) -> str:

@@ -82,6 +82,13 @@ def test_a_scan_may_grow_but_keeps_what_is_finished(campaign, capsys):
         ([], {"modules": ["no_such_module"]}, ["no_such_module"]),
         (["--simulate.initial.seed=3"], {}, ["initial.seed must not be given", "--n_seeds"]),
         (["--simulate.initial={seed: 3}"], {}, ["initial.seed must not be given", "--n_seeds"]),
+        (["--simulate.n_steps=-1"], {}, [RUN[4:], "n_steps must be", ">= 0"]),
+        (["--simulate.cuts=[2,1]"], {}, [RUN[4:], "cuts must be left out for one process"]),
+        (["--simulate.initial={field_std: -2.0}"], {}, [RUN[4:], "field_std must be", ">= 0"]),
+        (["--simulate.initial={n_replicas: 0}"], {}, [RUN[4:], "n_replicas must be at least 1"]),
+        (["--analyze.window=[8,1]"], {"analyze": {}}, ["analyze/", "two ascending times"]),
+        (["--analyze.window=[1,8]"], {"analyze": {}}, ["analyze/", "at least 3 frames", "got 0"]),
+        (["--analyze.average=[1,8]"], {"analyze": {}}, ["analyze/", "must contain a saved time"]),
         (["--n_seed=2"], {}, ["Did you mean '--n_seeds'"]),
     ],
 )
