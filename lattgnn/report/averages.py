@@ -33,7 +33,7 @@ def average_metrics(
         `mean_NAME_error`; None for a number that does not exist in one of the frames.
 
     Raises:
-        InputError: If there is no frame between these times.
+        InputError: If the times do not ascend, or there is no frame between them.
     """
     chosen = _frames(result.times, average)
     times = result.times[chosen]
@@ -87,6 +87,10 @@ def _observables(
 def _frames(times: Float[Array, "n_frames"], average: Span) -> Bool[Array, "n_frames"]:
     """Which frames lie in the window; its ends count, up to rounding errors of the times."""
     low, high = (times[-1] / 2, times[-1]) if average is None else average
+    if not (np.isfinite([low, high]).all() and low <= high):
+        raise InputError(
+            f"average must be two ascending times, got [{low:g}, {high:g}]. Use [50,100]."
+        )
     slack = 1e-9 * max(abs(low), abs(high))
     chosen = (times >= low - slack) & (times <= high + slack)
     if not chosen.any():
