@@ -61,7 +61,7 @@ def analyze_trajectory(
         The observables, see `lattgnn.analysis.analyze_quench`.
 
     Raises:
-        InputError: If a window is given that has too few frames with domains.
+        InputError: If a window is given that does not ascend, or lies outside the run.
     """
     ensemble = as_ensemble(runs)
     return analyze_quench(
@@ -101,7 +101,8 @@ def write_quench_report(
         The metrics.
 
     Raises:
-        InputError: If the runs do not belong together, or a window has too few frames.
+        InputError: If the runs do not belong together, or a window does not ascend or has no
+            place in the run.
         MissingExtraError: If an mp4 movie is requested and imageio is not installed.
     """
     out, ensemble = Path(out), as_ensemble(runs)

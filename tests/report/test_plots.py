@@ -18,7 +18,6 @@ from lattgnn.report import (
     parity_plot,
     snapshot_panel,
     structure_factor_map,
-    temperature_plot,
     time_series,
     window_errors,
 )
@@ -146,11 +145,8 @@ def test_legends_lie_beside_the_curves_and_are_not_cut():
 def test_time_labels_of_less_than_a_decade_are_plain_and_apart():
     short = np.linspace(0.0, 0.5, 11)
     values = -1 + 0.1 * rng.random((11, 3))
-    kinetic = 0.1 + 0.01 * rng.random((11, 1))
-    bath = np.full((11, 1), np.nan)
     for figure in (
-        energy_plot(short, {"potential": values, "kinetic": values + 2}),
-        temperature_plot(short, kinetic, 0.1 * kinetic, bath),
+        energy_plot(short, {"potential": values}),
         dynamics_comparison(short, values, values * 1.001),
     ):
         axis = figure.axes[-1].xaxis
