@@ -105,8 +105,8 @@ def growth_exponent(
         The fit. Its interval is NaN for a single replica.
 
     Raises:
-        InputError: If the window is not ascending or has fewer than three frames, or a length in it
-            is not finite and positive.
+        InputError: If the window is not two finite, ascending times, or has fewer than three
+            frames, or a length in it is not finite and positive.
 
     Example:
         >>> times = np.geomspace(1, 100, 20)
@@ -114,12 +114,11 @@ def growth_exponent(
         >>> print(f"{fit.exponent:.3f}, {fit.prefactor:.3f}")
         0.500, 2.000
     """
-    inside = frames_inside(times, window)
-    if not (np.isfinite(lengths[inside]).all() and (lengths[inside] > 0).all()):
-        raise InputError(
-            f"lengths must be finite and positive in the window, got {window!r}, where a run has "
-            "no order yet or a single domain. Use a narrower window."
-        )
+    check_window(window)
+    reason = why_no_fit(times, lengths, window)
+    if reason:
+        raise InputError(f"{reason} Use another window.")
+    inside = _frames_inside(times, window)
     log_t, samples = np.log(times[inside]), log_mean_samples(lengths[inside])
     quantile = student_quantile(level, lengths.shape[1])
     slopes, offsets, drifts = fit_line(log_t, samples)
@@ -142,34 +141,68 @@ def growth_exponent(
     )
 
 
-def frames_inside(
-    times: Float[Array, "n_frames"], window: tuple[float, float]
-) -> Bool[Array, "n_frames"]:
-    """Which frames lie in the window of a fit.
+def check_window(
+    window: tuple[float, float], times: Float[Array, "n_frames"] | None = None
+) -> None:
+    """Refuse a window that is not two finite, ascending times, or lies outside a run.
+
+    Args:
+        window: First and last time.
+        times: Time of each frame, ascending. Without it, any times are accepted.
+
+    Raises:
+        InputError: If it is not.
+
+    Example:
+        >>> check_window((10.0, 100.0))
+    """
+    if not 0 <= window[0] < window[1] < np.inf:
+        raise InputError(
+            f"window must be two ascending times, finite and not negative, got {window!r}. Use "
+            "(10, 100)."
+        )
+    if times is not None and (window[0] > times[-1] or window[1] < times[0]):
+        raise InputError(
+            f"window must overlap with the run, got {window!r}. The frames are from"
+            f" t = {times[0]:g} to {times[-1]:g}."
+        )
+
+
+def why_no_fit(
+    times: Float[Array, "n_frames"],
+    lengths: Float[Array, "n_frames n_replicas"],
+    window: tuple[float, float],
+) -> str:
+    """Say why no line can be fitted to ln ⟨L⟩ against ln t in a window.
 
     Args:
         times: Time of each frame, ascending.
-        window: First and last time of the fit.
+        lengths: Domain length of each frame and replica.
+        window: First and last time.
 
     Returns:
-        True for the frames in the window, its ends included, without t = 0.
-
-    Raises:
-        InputError: If the window is not ascending or has fewer than three frames.
+        The reason, or "" if there is none.
 
     Example:
-        >>> frames_inside(np.array([0.0, 1.0, 2.0, 3.0, 4.0]), (0, 3)).tolist()
-        [False, True, True, True, False]
+        >>> times = np.array([0.0, 1.0, 2.0, 3.0])
+        >>> print(why_no_fit(times, times[:, None], (1.0, 2.0)))
+        No fit from t = 1 to 2: it needs at least 3 frames with t > 0, and the window contains 2.
     """
-    if not 0 <= window[0] < window[1]:
-        raise InputError(f"window must be two ascending times, got {window!r}. Use (10, 100).")
-    inside = (times >= window[0]) & (times <= window[1]) & (times > 0)
-    if inside.sum() < 3:
-        raise InputError(
-            f"window must contain at least 3 frames with t > 0, got {int(inside.sum())} in "
-            f"{window!r}. Widen it."
+    inside = _frames_inside(times, window)
+    n, usable = int(inside.sum()), int(usable_frames(times, lengths)[inside].sum())
+    start = f"No fit from t = {window[0]:.4g} to {window[1]:.4g}:"
+    if n < 3:
+        return f"{start} it needs at least 3 frames with t > 0, and the window contains {n}."
+    if usable < n:
+        return (
+            f"{start} every replica must have a length in each of the {n} frames, and does in "
+            f"{usable}. Before there is order, and in a single domain, there is no length."
         )
-    return inside
+    return ""
+
+
+def _frames_inside(times: Array, window: tuple[float, float]) -> Bool[Array, "n_frames"]:
+    return (times >= window[0]) & (times <= window[1]) & (times > 0)
 
 
 def local_slope(

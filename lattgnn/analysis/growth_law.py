@@ -13,9 +13,11 @@ from scipy.stats import t as student
 from lattgnn.analysis.growth import (
     GrowthFit,
     LocalSlope,
+    check_window,
     growth_exponent,
     local_slope,
     usable_frames,
+    why_no_fit,
 )
 from lattgnn.analysis.log_fits import (
     fit_line,
@@ -82,11 +84,16 @@ def find_growth_law(
             infinite for a single domain.
         largest_length: Length above which the finite size of the lattice matters, units a.
         window: First and last time of the fit. None chooses the window as above. In a given window
-            the exponent is always returned, and `reason` says what speaks against it.
+            the exponent is returned wherever a line can be fitted, and `reason` says what speaks
+            against it.
         level: Confidence level.
 
     Returns:
         The local slope, and the fit or the reason why there is none.
+
+    Raises:
+        InputError: If a window is given that is not two finite, ascending times, or lies outside
+            the run.
 
     Example:
         >>> times = np.geomspace(1, 1000, 61)
@@ -99,8 +106,7 @@ def find_growth_law(
     """
     slope = local_slope(times, lengths, level=level)
     if window is not None:
-        fit = growth_exponent(times, lengths, window, level)
-        return GrowthLaw(slope, fit, _doubts(fit))
+        return _law_in(window, times, lengths, slope)
     free = _before_saturation(times, lengths, largest_length)
     reason = _too_short(times, free, lengths, largest_length)
     if reason:
@@ -113,6 +119,18 @@ def find_growth_law(
     fit = growth_exponent(times, lengths, chosen, level)
     doubts = _doubts(fit)
     return GrowthLaw(slope, None if doubts else fit, doubts)
+
+
+def _law_in(
+    window: tuple[float, float], times: Array, lengths: Array, slope: LocalSlope
+) -> GrowthLaw:
+    """The fit in a given window with what speaks against it, or why there can be no fit."""
+    check_window(window, times)
+    reason = why_no_fit(times, lengths, window)
+    if reason:
+        return GrowthLaw(slope, None, reason)
+    fit = growth_exponent(times, lengths, window, slope.level)
+    return GrowthLaw(slope, fit, _doubts(fit))
 
 
 def _before_saturation(times: Array, lengths: Array, largest: float) -> Bool[Array, "n_frames"]:

@@ -119,7 +119,7 @@ def analyze_quench(
         The observables and the fits.
 
     Raises:
-        InputError: If a window is given that has fewer than three frames with domains.
+        InputError: If a window is given that does not ascend, or lies outside the run.
     """
     last = components(fields[len(times) - 1])
     order = find_order(last, lattice, subtracts_mean)

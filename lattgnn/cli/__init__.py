@@ -105,17 +105,18 @@ def main(argv: list[str] | None = None) -> int:
     with warnings.catch_warnings():
         if not sys.warnoptions:  # python -W and PYTHONWARNINGS have priority
             warnings.showwarning = print_warning
-        return _run(verb, rest)
+        # Messages belong to the block: a signal must not end the process before they are printed.
+        with exit_codes_of_signals():
+            return _run(verb, rest)
 
 
 def _run(verb: str, arguments: list[str]) -> int:
     """Import and call the function of a verb; the exit code as in `main`."""
     module, function = _VERBS[verb][0].split(":")
     try:
-        with exit_codes_of_signals():
-            others = import_own_modules(arguments)
-            call = Arguments([verb, *others], typed=[verb, *arguments])
-            getattr(importlib.import_module(module), function)(call)
+        others = import_own_modules(arguments)
+        call = Arguments([verb, *others], typed=[verb, *arguments])
+        getattr(importlib.import_module(module), function)(call)
     except KeyboardInterrupt:
         return 130
     except StoppedBySignal as stop:

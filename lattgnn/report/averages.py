@@ -33,7 +33,7 @@ def average_metrics(
         `mean_NAME_error`; None for a number that does not exist in one of the frames.
 
     Raises:
-        InputError: If there is no frame between these times.
+        InputError: If the times do not ascend, or there is no frame between them.
     """
     chosen = averaged_frames(result.times, average)
     times = result.times[chosen]
@@ -100,6 +100,10 @@ def averaged_frames(
         InputError: If there is none.
     """
     low, high = (times[-1] / 2, times[-1]) if average is None else average
+    if not (np.isfinite([low, high]).all() and low <= high):
+        raise InputError(
+            f"average must be two ascending times, got [{low:g}, {high:g}]. Use [50,100]."
+        )
     slack = 1e-9 * max(abs(low), abs(high))
     chosen = (times >= low - slack) & (times <= high + slack)
     if not chosen.any():

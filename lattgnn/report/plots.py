@@ -182,6 +182,7 @@ def dynamics_comparison(
     bottom.set(xlabel=TIME, ylabel="deviation (%)")
     largest = max(float(np.abs(deviation).max()), 100 * (tolerance or 0.0))
     bottom.set_ylim(-1.3 * largest, 1.3 * largest)
+    plain_log_ticks(bottom, "x")  # the axis of both panels
     figure.align_ylabels()
     return figure
 
@@ -199,10 +200,11 @@ def energy_errors(
     """
     figure, axes = new_axes()
     for color, (name, values) in zip(COLORS, errors.items(), strict=False):
-        positive = values > 0
-        axes.plot(times[positive], values[positive], color=color, label=name)
+        # An error of zero, as at t = 0, leaves a gap.
+        axes.plot(times, np.where(values > 0, values, np.nan), color=color, label=name)
     axes.set(yscale="log", xlabel=TIME, ylabel=r"rms energy error per site $(t_\mathrm{hop})$")
     axes.margins(x=0.02)
+    plain_log_ticks(axes)
     axes.legend()
     return figure
 

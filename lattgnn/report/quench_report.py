@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lattgnn.analysis import QuenchAnalysis, analyze_quench
-from lattgnn.analysis.growth import frames_inside
+from lattgnn.analysis.growth import check_window
 from lattgnn.analysis.order import Order
 from lattgnn.dynamics import Trajectory
 from lattgnn.files import atomic_write_text
@@ -62,7 +62,7 @@ def analyze_trajectory(
         The observables, see `lattgnn.analysis.analyze_quench`.
 
     Raises:
-        InputError: If a window is given that has too few frames with domains.
+        InputError: If a window is given that does not ascend, or lies outside the run.
     """
     ensemble = as_ensemble(runs)
     return analyze_quench(
@@ -102,7 +102,8 @@ def write_quench_report(
         The metrics.
 
     Raises:
-        InputError: If the runs do not belong together, or a window has too few frames.
+        InputError: If the runs do not belong together, or a window does not ascend or has no
+            place in the run.
         MissingExtraError: If an mp4 movie is requested and imageio is not installed.
     """
     out, ensemble = Path(out), as_ensemble(runs)
@@ -130,7 +131,7 @@ def check_windows(
     window: tuple[float, float] | None = None,
     average: tuple[float, float] | None = None,
 ) -> None:
-    """Refuse windows without enough frames before anything is analyzed.
+    """Refuse windows outside the run before anything is analyzed.
 
     Args:
         times: Time of each frame [n_frames], ascending.
@@ -138,10 +139,11 @@ def check_windows(
         average: See `write_quench_report`.
 
     Raises:
-        InputError: If a window is not ascending or has too few frames.
+        InputError: If a window does not ascend or lies outside the run, or an average has no
+            frame.
     """
     if window is not None:
-        frames_inside(times, window)
+        check_window(window, times)
     averaged_frames(times, average)
 
 

@@ -60,7 +60,7 @@ TEXTS = {
     "structure_cut": (
         "Structure factor along lines of high symmetry",
         "S(q) at the wavevectors of the lattice nearest to the path, averaged over the paths that "
-        "are equivalent by symmetry. " + MEAN,
+        "are equivalent by symmetry. Gaps are values that are zero up to rounding. " + MEAN,
     ),
     "order": (
         "Order over time",

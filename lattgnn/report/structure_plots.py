@@ -22,6 +22,8 @@ from lattgnn.report.style import (
 )
 
 Array = np.ndarray
+# S(q) below this fraction of its peak is a rounding error in float64.
+ROUNDING = 1e-12
 
 
 @styled
@@ -109,16 +111,17 @@ def cut_plot(
     figure, axes = new_axes(COLUMN, 3.0)
     for color, cut, error, t in zip(time_colors(len(cuts)), cuts, errors, times, strict=True):
         label = rf"${t:.4g}$"
-        # The mean is subtracted, so that S(0) is a rounding error.
-        positive = cut.structure > 1e-12 * cut.structure.max()
-        x, y = cut.position[positive], cut.structure[positive]
-        axes.plot(x, y, color=color, label=label, linewidth=1.0)
+        # Values this far below the peak are rounding errors: S(0) of a field without its mean, and
+        # all of S(q) but the peaks of a perfect order, of which S(0) can be one. They leave a gap,
+        # and the dots show a peak between two gaps.
+        shown = cut.structure > ROUNDING * cut.structure.max()
+        x, y = cut.position, np.where(shown, cut.structure, np.nan)
+        dots = {"marker": "o", "markersize": 2.0, "clip_on": False}
+        axes.plot(x, y, color=color, label=label, linewidth=1.0, **dots)
         if np.isfinite(error).all():
-            half = error[positive]
             # On a logarithmic scale the lower end of an error bar must stay positive.
-            axes.fill_between(
-                x, np.maximum(y - half, 0.05 * y), y + half, color=color, alpha=0.2, linewidth=0
-            )
+            low, high = np.maximum(y - error, 0.05 * y), y + error
+            axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
     path, corners = cuts[0].path, cuts[0].corners
     for corner in corners[1:-1]:
         axes.axvline(corner, color=FAINT, linewidth=0.6)

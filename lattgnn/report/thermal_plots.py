@@ -90,12 +90,15 @@ def temperature_plot(
         axes.set_ylim(low / (high / low) ** 0.3, high * 1.3)  # space for the legend
         plain_log_ticks(axes)
     axes.set(ylabel=r"$T_\mathrm{kin}\;(t_\mathrm{hop}/k_B)$")
-    _time_axis(axes, times)
     axes.margins(x=0.02)
+    _time_axis(axes, times)
     axes.legend(loc="lower left")
     return figure
 
 
 def _time_axis(axes: Axes, times: Array) -> None:
     """Label the time axis; it is logarithmic if at least two frames have t > 0."""
-    axes.set(xlabel=TIME, xscale="log" if (times > 0).sum() > 1 else "linear")
+    is_logarithmic = (times > 0).sum() > 1
+    axes.set(xlabel=TIME, xscale="log" if is_logarithmic else "linear")
+    if is_logarithmic:
+        plain_log_ticks(axes, "x")

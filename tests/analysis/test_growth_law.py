@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lattgnn.analysis import find_growth_law
+from lattgnn.errors import InputError
 
 TIMES = np.geomspace(0.5, 1000, 60)
 POWER = 1.3 * TIMES**0.4
@@ -101,3 +102,29 @@ def test_a_given_window_is_used_and_doubted():
     law = find_growth_law(TIMES, noisy(CROSSOVER, 8, 0.005, 0), window=(1.0, 1000.0))
     assert law.fit is not None and law.fit.n_frames == (TIMES >= 1).sum()
     assert law.reason.startswith("Not a power law")
+
+
+@pytest.mark.parametrize(
+    ("window", "lengths", "reason"),
+    [
+        ((20.0, 120.0), np.full((60, 3), np.inf), "every replica must have a length .* in 0"),
+        ((999.0, 2000.0), noisy(POWER, 3, 0.01, 0), "at least 3 frames with t > 0, .* contains 1"),
+    ],
+)
+def test_a_given_window_that_cannot_be_fitted_has_a_reason(window, lengths, reason):
+    law = find_growth_law(TIMES, lengths, window=window)
+    assert law.fit is None and re.search(reason, law.reason), law.reason
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        ((120.0, 20.0), "two ascending times"),
+        ((np.nan, 20.0), "two ascending times"),
+        ((20.0, np.inf), "two ascending times"),
+        ((1500.0, 2000.0), "The frames are from t = 0.5 to 1000"),
+    ],
+)
+def test_a_window_that_is_wrong_input_is_refused(window, message):
+    with pytest.raises(InputError, match=message):
+        find_growth_law(TIMES, noisy(POWER, 3, 0.01, 0), window=window)

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from lattgnn.report import (
     correlation_plot,
     dynamics_comparison,
     energy_errors,
+    energy_plot,
     length_plot,
     loss_curves,
     parity_plot,
@@ -137,3 +140,24 @@ def test_legends_lie_beside_the_curves_and_are_not_cut():
         box = legend.get_window_extent()
         assert all(not box.overlaps(axes.get_window_extent()) for axes in drawn.axes)
         assert drawn.bbox.contains(box.x0, box.y0) and drawn.bbox.contains(box.x1, box.y1)
+
+
+def test_time_labels_of_less_than_a_decade_are_plain_and_apart():
+    short = np.linspace(0.0, 0.5, 11)
+    values = -1 + 0.1 * rng.random((11, 3))
+    for figure in (
+        energy_plot(short, {"potential": values}),
+        dynamics_comparison(short, values, values * 1.001),
+    ):
+        axis = figure.axes[-1].xaxis
+        labels = [*axis.get_ticklabels(), *axis.get_ticklabels(minor=True)]
+        shown = [label for label in labels if label.get_text()]
+        assert len(shown) > 1 and all(float(label.get_text()) > 0 for label in shown)
+        boxes = sorted((label.get_window_extent() for label in shown), key=lambda box: box.x0)
+        assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_an_energy_error_of_zero_leaves_a_gap():
+    figure = energy_errors(np.arange(4.0), {"exact": np.array([0.0, 1e-6, 0.0, 2e-6])})
+    drawn = np.asarray(figure.axes[0].lines[0].get_ydata(), dtype=np.float64)
+    np.testing.assert_array_equal(drawn, [np.nan, 1e-6, np.nan, 2e-6])

@@ -143,6 +143,9 @@ def test_averages_are_those_of_the_frames_of_the_window():
     assert metrics["average_window"] == [100, 100]  # frames are at 0, 1, 10 and 100
     with pytest.raises(InputError, match="from t = 0 to 100"):
         average_metrics(ensemble, result, spins, (200.0, 300.0))
+    for nonsense in ((100.0, 1.0), (1.0, np.inf), (np.nan, 100.0)):
+        with pytest.raises(InputError, match="average must be two ascending times"):
+            average_metrics(ensemble, result, spins, nonsense)
 
 
 def test_pictures_of_spins_on_lattices_with_a_basis(tmp_path):

@@ -15,7 +15,7 @@ from lattgnn.errors import InputError, StoppedRunError, one_line
 from lattgnn.signals import StoppedBySignal, handle_signals
 
 #: Seconds that a process waits for the reason of a failure, and for the first process to print it.
-_WAIT_FOR_REASON, _WAIT_FOR_FIRST = 2.0, 15.0
+_WAIT_FOR_REASON, _WAIT_FOR_FIRST = 2.0, 5.0
 #: Seconds that a process stays after that: `torchrun` ends the others as soon as one is gone.
 _LINGER = 0.3
 
@@ -33,27 +33,30 @@ def session() -> Iterator[Processes]:
     """Join the processes that `torchrun` has started, and stop together with them.
 
     Only the first process prints. If one fails, its message becomes the error of the first process,
-    and the others exit in silence with the same code.
+    and the others exit in silence with the same code. If the first one is gone, another one prints.
 
     Yields:
         The processes.
     """
     processes = join()
     try:
-        with _silence(processes):
-            yield processes
-            processes.meet()
-    except LostProcessError as lost:
-        _leave_after_another(processes, lost)
-    except StoppedBySignal as stop:
+        try:
+            with _silence(processes):
+                yield processes
+                processes.meet()
+        except StoppedBySignal:
+            raise
+        except LostProcessError as lost:
+            _leave_after_another(processes, lost)
+        except (InputError, StoppedRunError, OSError, SystemExit) as error:
+            _leave_after_own(processes, error)
+        except Exception as bug:
+            # Its traceback is printed by this process, whichever it is.
+            with suppress(Exception):
+                processes.say_failure(f"process {processes.rank}: {type(bug).__name__}: {bug}", 1)
+            raise
+    except StoppedBySignal as stop:  # it may also arrive when the process has begun to leave
         raise StoppedBySignal(stop.number, told=_another_prints(processes)) from None
-    except (InputError, StoppedRunError, OSError, SystemExit) as error:
-        _leave_after_own(processes, error)
-    except Exception as bug:
-        # Its traceback is printed by this process, whichever it is.
-        with suppress(Exception):
-            processes.say_failure(f"process {processes.rank}: {type(bug).__name__}: {bug}", 1)
-        raise
     finally:
         with suppress(Exception):
             dist.destroy_process_group()
@@ -90,30 +93,19 @@ def _leave_after_another(processes: Processes, lost: LostProcessError) -> None:
 
 
 def _another_prints(processes: Processes) -> bool:
-    """Leave the group; whether another process prints why.
-
-    That is the first process, or the fastest of the others if the first one is gone.
-    """
+    """Leave the group; whether another process prints why: the first one, if it is still there."""
     # `torchrun` sends SIGTERM as soon as one process is gone. This one is leaving already.
     handle_signals(lambda number, frame: None)
-    with suppress(Exception):  # without the store nobody knows, and each process prints
+    with suppress(Exception):
         # The others wait for messages of this one, and notice that it is gone.
         dist.destroy_process_group()
-        if processes.is_first:
-            processes.store.set("told", "")
-            return False
-        return _first_has_told(processes) or processes.store.add("tellers", 1) > 1
-    return False
-
-
-def _first_has_told(processes: Processes) -> bool:
-    """Wait until the first process prints the reason; False if it is gone."""
-    end = time.monotonic() + _WAIT_FOR_FIRST
-    while time.monotonic() < end:
-        if processes.store.check(["told"]):
+    with suppress(Exception):  # without the store nobody knows, and each process prints
+        end = time.monotonic() + (0 if processes.is_first else _WAIT_FOR_FIRST)
+        while time.monotonic() < end and processes.store.add("tellers", 0) == 0:
+            time.sleep(0.05)
+        if processes.store.add("tellers", 1) > 1:
             time.sleep(_LINGER)
             return True
-        time.sleep(0.05)
     return False
 
 
