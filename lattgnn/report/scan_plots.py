@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from lattgnn.report.style import COLORS, FAINT, MARKERS, new_axes, plain_log_ticks, styled
+from lattgnn.report.style import COLORS, FAINT, MARKERS, new_axes, styled
 
 Array = np.ndarray
 
@@ -65,7 +65,19 @@ def scan_plot(
     values = np.concatenate([curve.x for curve in curves.values()])
     if values.min() > 0 and values.max() >= 10 * values.min():
         axes.set_xscale("log")
-        plain_log_ticks(axes, "x")
+        ticks = _apart(np.unique(values))
+        axes.set_xticks(ticks, [f"{value:g}" for value in ticks])
+        axes.set_xticks([], minor=True)
     if guide is not None or any(curves):
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def _apart(values: Array) -> list[float]:
+    """Those of the scanned values whose labels do not overlap on a logarithmic axis."""
+    closest = (values[-1] / values[0]) ** 0.1  # a tenth of the axis
+    kept = [float(values[0])]
+    for value in values[1:]:
+        if value >= closest * kept[-1]:
+            kept.append(float(value))
+    return kept
