@@ -42,6 +42,9 @@ class SpinAnalysis:
         vector_chirality: Length of the mean of κ over triangles of one kind, mean over kinds
             [frame, replica]; of elementary triangles only where there are some. 1 for the 120°
             order.
+        vector_chirality_strength: Root of the mean of κ² over the same triangles [frame, replica].
+            It is near 1 where the order is that of 120°, even if its plane turns from place to
+            place.
         topological_charge: Charge of the whole lattice [frame, replica].
         vortices: Number of vortices and antivortices of the in-plane direction, per site
             [frame, replica].
@@ -64,6 +67,7 @@ class SpinAnalysis:
     scalar_chirality: Float[Array, "n_frames n_replicas"]
     chirality_strength: Float[Array, "n_frames n_replicas"]
     vector_chirality: Float[Array, "n_frames n_replicas"]
+    vector_chirality_strength: Float[Array, "n_frames n_replicas"]
     topological_charge: Float[Array, "n_frames n_replicas"]
     vortices: Float[Array, "n_frames n_replicas"]
     skyrmions: Float[Array, "n_frames n_replicas"]
@@ -150,11 +154,13 @@ def _observe(
     chirality = scalar_chirality(spins, lattice)
     magnetization = np.linalg.norm(spins.mean(axis=1), axis=-1)
     number, radius = _count_skyrmions(spins, lattice, magnetization)
+    order, strength = _vector_order(spins, lattice)
     return {
         "magnetization": magnetization,
         "scalar_chirality": chirality.mean(axis=-1),
         "chirality_strength": np.sqrt(np.square(chirality).mean(axis=-1)),
-        "vector_chirality": _vector_order(spins, lattice),
+        "vector_chirality": order,
+        "vector_chirality_strength": strength,
         "topological_charge": charge_density(spins, lattice).sum(axis=-1),
         "vortices": np.abs(vorticity(spins, lattice)).sum(axis=-1) / lattice.n_sites,
         "skyrmions": number,
@@ -164,8 +170,8 @@ def _observe(
     }
 
 
-def _vector_order(spins: Array, lattice: Lattice) -> Float[Array, "n_replicas"]:
-    """|⟨κ⟩| of the triangles of each kind, mean over kinds.
+def _vector_order(spins: Array, lattice: Lattice) -> tuple[Array, Array]:
+    """|⟨κ⟩| of the triangles of each kind, mean over kinds; and the root of ⟨κ²⟩ [replica].
 
     In the 120° order of the triangular lattice, κ has opposite signs on its two kinds of triangles,
     which would cancel in a common mean.
@@ -174,7 +180,8 @@ def _vector_order(spins: Array, lattice: Lattice) -> Float[Array, "n_replicas"]:
     counted = found.elementary if found.elementary.any() else np.ones(len(found), dtype=bool)
     kinds = np.unique(found.kinds[counted])
     means = [chirality[:, found.kinds == kind].mean(axis=1) for kind in kinds]
-    return np.linalg.norm(means, axis=-1).mean(axis=0)
+    square = np.square(chirality[:, counted]).sum(axis=-1)
+    return np.linalg.norm(means, axis=-1).mean(axis=0), np.sqrt(square.mean(axis=1))
 
 
 def _count_skyrmions(spins: Array, lattice: Lattice, magnetization: Array) -> tuple[Array, Array]:

@@ -22,6 +22,12 @@ DEFINITIONS = {
         "each other, mean over their kinds; elementary triangles only, where there are some",
         "1",
     ),
+    "vector_chirality_strength": (
+        "κ_rms",
+        "root of the mean of the square of 2/(3√3) (S_1×S_2 + S_2×S_3 + S_3×S_1) over triangles; "
+        "elementary triangles only, where there are some",
+        "1",
+    ),
     "topological_charge": (
         "topological charge",
         "Σ Ω/4π over triangles, tan(Ω/2) = S_1·(S_2×S_3)/(1 + S_1·S_2 + S_2·S_3 + S_3·S_1)",
@@ -62,8 +68,8 @@ DEFINITIONS = {
 # Those of one number per frame and replica.
 SERIES = (
     *("magnetization", "scalar_chirality", "chirality_strength", "vector_chirality"),
-    *("topological_charge", "vortices", "skyrmions", "skyrmion_radius", "effective_arms"),
-    *("star_weight", "chirality_length"),
+    *("vector_chirality_strength", "topological_charge", "vortices", "skyrmions"),
+    *("skyrmion_radius", "effective_arms", "star_weight", "chirality_length"),
 )
 # Without a field or spin–orbit coupling both signs are equally likely, so replicas would cancel.
 EITHER_SIGN = ("scalar_chirality", "topological_charge")

@@ -140,6 +140,7 @@ def _curves(result: SpinAnalysis) -> dict[str, Figure]:
         r"$|\chi|$": np.abs(result.scalar_chirality),
         r"$\chi_\mathrm{rms}$": result.chirality_strength,
         r"$\kappa$": result.vector_chirality,
+        r"$\kappa_\mathrm{rms}$": result.vector_chirality_strength,
     }
     figures = {"magnetic_order": time_series(times, curves, "magnetic order")}
     arms = {rf"$Q_{n + 1}$": result.arm_weights[..., n] for n in range(len(result.wavevectors))}

@@ -122,6 +122,7 @@ def test_orders_of_a_run_are_told_apart():
     spins = np.stack([order.spins(lattice) for order in orders])[:, None]
     result = analyze_spins(np.arange(3.0), spins, lattice)
     np.testing.assert_allclose(result.vector_chirality[0], 1)
+    np.testing.assert_allclose(result.vector_chirality_strength[0], 1)
     np.testing.assert_allclose(np.abs(result.topological_charge[:, 0]), [0, 8, 4], atol=1e-12)
     assert np.isnan(result.skyrmions[0, 0]) and result.skyrmions[2, 0] == 4
     assert 1 < result.skyrmion_radius[2, 0] < 3
@@ -131,3 +132,16 @@ def test_orders_of_a_run_are_told_apart():
 def test_runs_in_other_dimensions_are_refused():
     with pytest.raises(InputError, match="two dimensions"):
         analyze_spins(np.zeros(1), np.ones((1, 1, 4, 3)), chain(4))
+
+
+def test_regions_of_120_degree_order_in_different_planes_are_local_order():
+    """Left half in the x-y plane, right half in the y-z plane: their κ are perpendicular."""
+    lattice = triangular(24)
+    one = Spiral(["1/3", "-1/3"]).spins(lattice)
+    other = Spiral(["1/3", "-1/3"], axis=(1, 0, 0), reference=(0, 1, 0)).spins(lattice)
+    spins = np.where(lattice.cells[:, :1] < 12, one, other)
+    result = analyze_spins(np.arange(1.0), spins[None, None], lattice)
+    # The mean of two perpendicular unit vectors has the length 1/√2. The walls, two of 24 rows,
+    # lower both numbers.
+    assert result.vector_chirality[0, 0] == pytest.approx(0.5**0.5, abs=0.05)
+    assert result.vector_chirality_strength[0, 0] == pytest.approx(1, abs=0.05)
