@@ -222,6 +222,22 @@ def test_pretrained_effective_fields_are_close_to_exact_ones_near_the_tetrahedra
     assert error.square().mean() < 0.1 * exact_torque.square().mean()
 
 
+def test_pretrained_forces_and_energies_are_close_to_exact_ones_around_the_120_degree_order(rng):
+    lattice = triangular(15)  # another size than that of the training
+    learned = LearnedForceField.pretrained("order-120-triangular", lattice)
+    exact = ExactForceField(learned.hamiltonian, learned.solver)
+    order = torch.from_numpy(Spiral(["1/3", "-1/3"]).spins(lattice))
+    noise = torch.randn(2, *order.shape, generator=rng, dtype=torch.float64)
+    # Near the order, and random spins.
+    spins = torch.stack([order + 0.15 * noise[0], noise[1]])
+    spins = torch.nn.functional.normalize(spins, dim=-1)
+    (energy, fields), (exact_energy, exact_fields) = learned(spins), exact(spins)
+    torques = tangent_part(exact_fields, spins).square().mean(dim=(1, 2))
+    errors = tangent_part(fields - exact_fields, spins).square().mean(dim=(1, 2))
+    assert (errors < 0.01 * torques).all()
+    assert energy is not None and (energy - exact_energy).abs().max() < 2e-3 * lattice.n_sites
+
+
 def test_pretrained_names_are_listed_when_wrong():
     with pytest.raises(ValueError, match="holstein-square"):
         LearnedForceField.pretrained("holstein-cube")

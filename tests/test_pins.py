@@ -24,6 +24,7 @@ DATASETS = {
     "holstein_square_fresh": "holstein-square-fresh-0cf73557f68b",
     "holstein_weak": "holstein-weak-ea07b74048a8",
     "jahn_teller_square": "jahn-teller-square-241a77916396",
+    "order_120": "order_120-cb70aa3c55f2",
     "peierls_square": "peierls-square-4a65b77297ea",
     "tetrahedral": "tetrahedral-c276f9a308dc",
 }

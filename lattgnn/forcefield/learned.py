@@ -139,6 +139,8 @@ class LearnedForceField:
                 - "tetrahedral-triangular": `DoubleExchange` on the triangular lattice, t = 1,
                   J = 3, kT = 0.1, μ = −3.3, with an energy. For the tetrahedral order and
                   quenches into it; without the part of the effective field along a spin.
+                - "order-120-triangular": The same with J = 6, kT = 0.1, μ = −1.5, which is half
+                  filling. For the 120° order and quenches into it.
             lattice: The lattice to be simulated, see :meth:`load`.
             filling: Electrons per state, see the class.
             device: Device of the network.

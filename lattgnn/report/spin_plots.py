@@ -45,7 +45,7 @@ def spin_panel(
     spins: Float[Array, "n_times n_sites 3"],
     lattice: Lattice,
     times: Sequence[float] | Float[Array, "n_times"],
-    columns: int = 4,
+    columns: int | None = None,
 ) -> Figure:
     """Draw spins at several times side by side, with a key of the colors.
 
@@ -53,7 +53,7 @@ def spin_panel(
         spins: Spins at each time.
         lattice: A lattice in two dimensions.
         times: Time of each panel.
-        columns: Number of panels per row.
+        columns: Number of panels per row. Default: 4, or 2 if the lattice is much wider than high.
 
     Returns:
         The figure.
@@ -65,11 +65,13 @@ def spin_panel(
         raise InputError(
             f"lattice must have two dimensions for pictures of its spins, got {lattice.dim}."
         )
+    width, height = np.ptp(lattice.positions, axis=0) + lattice.neighbor_distance
+    if columns is None:
+        columns = 2 if width > 1.3 * height else 4
     columns = min(columns, len(times))
     rows = -(-len(times) // columns)
-    width, height = np.ptp(lattice.positions, axis=0) + lattice.neighbor_distance
     panel = 0.84 * PAGE / columns * float(np.clip(height / width, 0.4, 2.5))
-    figure = Figure(figsize=(PAGE, rows * (panel + 0.22)), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(PAGE, rows * (panel + 0.3)), dpi=DPI, layout="constrained")
     # The last column holds the key.
     grid = figure.add_gridspec(rows, columns + 1, width_ratios=[1.0] * columns + [0.3])
     for n, (values, t) in enumerate(zip(spins, times, strict=True)):
