@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lattgnn.cli.physics_verbs import parse
@@ -34,17 +35,29 @@ def test_all_orders_fit_on_the_lattice(order_energies, path):
         assert order.spins(options["lattice"]).shape == (options["lattice"].n_sites, 3)
 
 
-def test_the_table_is_sorted_by_exact_energies(order_energies, capsys):
+def grand_potential_of_spiral(q: float) -> float:
+    """The closed form per site at 4 × 4 sites, with t = 1, J = 3, μ = −3.3 and kT = 0.2."""
+    x, y = np.meshgrid(*[2 * np.pi * np.arange(4) / 4] * 2)
+    near, far = (-2 * (np.cos(u) + np.cos(y) + np.cos(u - y)) for u in (x, x + 2 * np.pi * q))
+    root = np.sqrt((near - far) ** 2 / 4 + 9)
+    levels = np.stack([(near + far) / 2 - root, (near + far) / 2 + root])
+    return float(-0.2 * np.logaddexp(0, -(levels + 3.3) / 0.2).sum() / 16)
+
+
+def test_the_table_holds_exact_energies_the_lowest_first(order_energies, capsys):
     arguments = [
         f"--config={ROOT / 'configs/orders/tetrahedral.yaml'}",
         f"--orders={TWO}",
         "--checkpoint=null",
     ]
-    small = "--lattice.init_args.extent=[4,4]"
-    options = parse(order_energies.parser(), ["order_energies", *arguments, small])
+    small = ["--lattice.init_args.extent=[4,4]", "--solver.init_args.kT=0.2"]
+    options = parse(order_energies.parser(), ["order_energies", *arguments, *small])
     order_energies.main(**options)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" | ")[0] for line in lines[2:4]] == ["| stripes", "| ferromagnet"]
+    found = {cells[0]: float(cells[1]) for cells in (row[2:].split(" | ") for row in lines[2:4])}
+    exact = {"ferromagnet": grand_potential_of_spiral(0), "stripes": grand_potential_of_spiral(0.5)}
+    assert found == pytest.approx(exact, abs=6e-6)
+    assert list(found) == sorted(exact, key=lambda name: exact[name])
     assert lines[-1] == "0 pairs in the wrong order; largest error 0.0e+00 per site."
 
 
