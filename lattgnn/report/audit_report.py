@@ -211,7 +211,8 @@ def _component_table(audit: Audit) -> Table | None:
         return None
     columns = ("steps", *(f"rms error of component {n}" for n in range(n_components)))
     rows = []
-    for name, window in [*((_steps(w), w) for w in audit.windows), ("all frames", audit.total)]:
+    for window in (*audit.windows, audit.total):
+        name = "all frames" if window is audit.total else _steps(window)
         cells = []
         for mse in window.mse_of_component:
             rms = mse.root()
