@@ -57,7 +57,8 @@ def _init_args(path: Path) -> dict:
 
 def test_no_config_is_left_out():
     folders = {"generate", "fit", "benchmark", "simulate", "science", "campaign", "sweeps"}
-    assert {path.name for path in CONFIGS.iterdir()} == folders
+    # tests/scripts/test_order_energies.py covers the lists of orders.
+    assert {path.name for path in CONFIGS.iterdir()} == folders | {"orders"}
     assert all(files(folder) for folder in folders)
 
 
