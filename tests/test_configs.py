@@ -22,6 +22,8 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 SLOW = {
     *("simulate/quench_green", "fit/holstein_square", "fit/holstein_weak", "fit/tetrahedral"),
     "fit/skyrmion",
+    "fit/kondo_square",
+    "fit/phase_separation",
     *("benchmark/irreps_product", "benchmark/regular", "benchmark/gcn_eighth"),
     *("benchmark/orbit_sums", "benchmark/orbit_sums_energy", "benchmark/orbit_sums_energy_large"),
     *("benchmark/orbit_sums_odd", "benchmark/orbit_sums_small"),
