@@ -82,8 +82,8 @@ def measure(kT: float, step: float, n_frames: int, n_replicas: int) -> dict:
 
 def main(
     kT: Sequence[float] = (0.4, 0.8, 1.6),
-    step: float = 0.02,
-    n_frames: int = 400,
+    step: float = 0.01,
+    n_frames: int = 800,
     n_replicas: int = 32,
     out: str = "docs/benchmarks/spin_equilibrium.json",
 ) -> None:

@@ -14,6 +14,7 @@ from lattgnn.forcefield import LearnedForceField
 from lattgnn.hamiltonians import Holstein
 from lattgnn.solvers import ExactDiagonalization
 from tests.orbit_networks import orbit_network
+from tests.patience import PATIENCE
 
 HAS_COMPILER = shutil.which("g++") is not None
 needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason="needs g++")
@@ -59,7 +60,7 @@ def export(learned, path, kind, **options):
 def compile_package(checkpoint, path):
     """Run the command in a subprocess, because importing the compiler of torch raises warnings."""
     command = [sys.executable, "-m", "lattgnn", "export", str(checkpoint), f"--out={path}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{path}\n", "")
 
 
@@ -83,7 +84,7 @@ def run_elsewhere(path, kind, fields, tmp_path):
         check=True,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     with np.load(tmp_path / "results.npz") as archive:
         return json.loads(done.stdout.splitlines()[-1]), dict(archive)

@@ -21,7 +21,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 # The first calibrates its solver. The others differ in numbers alone from one that is fast.
 SLOW = {
     *("simulate/quench_green", "fit/holstein_square", "fit/holstein_weak", "fit/tetrahedral"),
-    "fit/order_120",
+    *("fit/order_120", "fit/skyrmion", "fit/kondo_square", "fit/phase_separation"),
     *("benchmark/irreps_product", "benchmark/regular", "benchmark/gcn_eighth"),
     *("benchmark/orbit_sums", "benchmark/orbit_sums_energy", "benchmark/orbit_sums_energy_large"),
     *("benchmark/orbit_sums_odd", "benchmark/orbit_sums_small"),

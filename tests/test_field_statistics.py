@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from lattgnn import pretrained
 from lattgnn.checkpoint import field_statistics
 from lattgnn.dynamics import Regular, VerletLangevin, initial_state, simulate
+from lattgnn.errors import InputError
 from lattgnn.field_statistics import FieldStatistics
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.lattice import honeycomb, square
@@ -95,6 +97,16 @@ def test_shipped_force_fields_know_their_training_fields():
         assert all(learned.field_statistics.periodic)
         assert learned.field_statistics.n_components == learned.hamiltonian.field_type.n_components
     assert field_statistics({}, "elsewhere/holstein-square.ckpt") is None
+
+
+@pytest.mark.parametrize("text", [None, "{"])
+def test_a_shipped_force_field_without_its_record_says_so_in_one_line(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    if text is not None:
+        (tmp_path / "mine.json").write_text(text)
+    with pytest.raises(InputError, match=r"mine.ckpt needs its record mine.json beside it") as info:
+        field_statistics({}, tmp_path / "mine.ckpt")
+    assert "\n" not in str(info.value)
 
 
 def test_statistics_survive_saving(tmp_path):

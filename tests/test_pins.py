@@ -24,6 +24,8 @@ DATASETS = {
     "holstein_square_fresh": "holstein-square-fresh-0cf73557f68b",
     "holstein_weak": "holstein-weak-ea07b74048a8",
     "jahn_teller_square": "jahn-teller-square-241a77916396",
+    "kondo_square": "kondo-square-d54377412e9f",
+    "kondo_square_fresh": "kondo-square-fresh-a1782a7ddc6e",
     "order_120": "order_120-cb70aa3c55f2",
     "peierls_square": "peierls-square-4a65b77297ea",
     "tetrahedral": "tetrahedral-c276f9a308dc",
@@ -40,7 +42,7 @@ FORCES = {
         0,
         [1.0571295842864004, 1.7316728626463929, -1.7427741322846206],
     ),
-    "kondo-square": (1.0, 3, [-0.06426097736397181, -2.521762547036232, -0.08191878680113487]),
+    "kondo-square": (1.0, 3, [-0.06600884631200885, -2.5070567101059984, -0.0749247019503546]),
     "peierls-square": (0.2, 2, [-0.37427064425876133, -0.07084442225115402, 0.224436547506742]),
 }
 

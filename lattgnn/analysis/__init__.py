@@ -3,6 +3,7 @@
 Arrays in, arrays and small results out.
 """
 
+from lattgnn.analysis.alignment import AlignmentShares, alignment_shares, spin_alignment
 from lattgnn.analysis.coarsening import (
     domain_length,
     structure_factor_length,
@@ -87,6 +88,9 @@ __all__ = [
     "multi_q",
     "Skyrmions",
     "find_skyrmions",
+    "AlignmentShares",
+    "alignment_shares",
+    "spin_alignment",
     "SpinAnalysis",
     "analyze_spins",
     "charge_density",

@@ -2,8 +2,8 @@
 
 import numpy as np
 from jaxtyping import Complex, Float, Shaped
-from scipy.sparse import coo_array
 
+from lattgnn.analysis.neighbors import neighbor_mean
 from lattgnn.analysis.structure_factor import Wavevector
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
@@ -128,17 +128,11 @@ def local_order(
         Local order, units of the field.
 
     Raises:
-        InputError: If the lattice, with its boundary conditions, has no two-coloring.
+        InputError: If the lattice, with its boundary conditions, has no two-coloring, or a site has
+            no neighbor.
 
     Reference:
         The local order parameter of arXiv 2601.04104, times ½.
     """
     field = np.asarray(field, dtype=np.float64)
-    bonds = lattice.bonds(lattice.neighbor_distance)
-    ones = np.ones(len(bonds))
-    neighbors = coo_array(
-        (ones, (bonds.destination, bonds.source)), shape=(lattice.n_sites,) * 2
-    ).tocsr()
-    flat = field.reshape(-1, lattice.n_sites)
-    mean = (neighbors @ flat.T).T / np.bincount(bonds.destination, minlength=lattice.n_sites)
-    return 0.5 * lattice.bipartite_signs * (flat - mean).reshape(field.shape)
+    return 0.5 * lattice.bipartite_signs * (field - neighbor_mean(field, lattice))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from lattgnn.analysis.alignment import alignment_shares, spin_alignment
 from lattgnn.analysis.coarsening import domain_length
 from lattgnn.analysis.correlations import radial_correlation, shortest_side
 from lattgnn.analysis.growth_law import GrowthLaw, find_growth_law
@@ -26,6 +27,7 @@ from lattgnn.lattice import Lattice
 Array = np.ndarray
 # Below this mean spin there is no background in which single skyrmions could be counted.
 LEAST_BACKGROUND = 0.05
+ALIGNMENT_BINS = 20  # between −1 and 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +59,15 @@ class SpinAnalysis:
         chirality_length: Length of chirality domains [frame, replica]: NaN in frames without
             chiral order, infinite where one domain fills the lattice.
         chirality_growth: Power law of this length, or why there is none.
-        structure_frames: Indices of the frames for which S(q) is kept.
+        parallel_share: Share of sites with a mean S_i·S_j over neighbors above 1/2
+            [frame, replica].
+        antiparallel_share: Share of those with a mean below −1/2 [frame, replica].
+        alignment_length: Size of regions of equal alignment [frame, replica]; NaN where it is the
+            same on all sites.
+        structure_frames: Indices of the frames for which S(q) and the histogram are kept.
         structure: S(q) of each spin component in those frames, mean over replicas.
+        alignment_histogram: Share of sites by mean S_i·S_j over neighbors, in 20 bins from −1 to 1
+            [kept frame, bin], mean over replicas.
     """
 
     times: Float[Array, "n_frames"]
@@ -76,8 +85,12 @@ class SpinAnalysis:
     arm_weights: Float[Array, "n_frames n_replicas n_arms"]
     chirality_length: Float[Array, "n_frames n_replicas"]
     chirality_growth: GrowthLaw
+    parallel_share: Float[Array, "n_frames n_replicas"]
+    antiparallel_share: Float[Array, "n_frames n_replicas"]
+    alignment_length: Float[Array, "n_frames n_replicas"]
     structure_frames: Int[Array, "n_kept"]
     structure: Float[Array, "n_kept 3 *extent"]
+    alignment_histogram: Float[Array, "n_kept n_bins"]
 
     @property
     def n_q(self) -> Float[Array, "n_frames n_replicas"]:
@@ -89,6 +102,11 @@ class SpinAnalysis:
     def charge_per_cell(self) -> Float[Array, "n_frames n_replicas"]:
         """Topological charge per unit cell of the lattice."""
         return self.topological_charge / self.lattice.n_cells
+
+    @property
+    def intermediate_share(self) -> Float[Array, "n_frames n_replicas"]:
+        """Share of sites that are neither parallel nor antiparallel to their neighbors."""
+        return 1.0 - self.parallel_share - self.antiparallel_share
 
 
 def analyze_spins(
@@ -107,7 +125,7 @@ def analyze_spins(
         lattice: A lattice in two dimensions.
         window: First and last time of the growth fit. Default: chosen by `find_growth_law`.
         fraction: Value of C(r)/C(0) that defines the length of chirality domains.
-        structure_frames: Frames for which S(q) is kept. Default: the last one.
+        structure_frames: Frames for which S(q) and the histogram are kept. Default: the last one.
 
     Returns:
         The observables and the growth law of chirality domains.
@@ -137,6 +155,7 @@ def analyze_spins(
         chirality_growth=find_growth_law(times, stacked["chirality_length"], largest, window),
         structure_frames=kept,
         structure=np.stack(structures),
+        alignment_histogram=np.stack([_histogram(_spins(fields, int(n)), lattice) for n in kept]),
     )
 
 
@@ -155,6 +174,7 @@ def _observe(
     magnetization = np.linalg.norm(spins.mean(axis=1), axis=-1)
     number, radius = _count_skyrmions(spins, lattice, magnetization)
     order, strength = _vector_order(spins, lattice)
+    aligned = alignment_shares(spin_alignment(spins, lattice), lattice, fraction)
     return {
         "magnetization": magnetization,
         "scalar_chirality": chirality.mean(axis=-1),
@@ -167,7 +187,17 @@ def _observe(
         "skyrmion_radius": radius,
         "arm_weights": multi_q(spins, lattice, wavevector).weights,
         "chirality_length": _domain_length(chirality, lattice, fraction),
+        "parallel_share": aligned.parallel,
+        "antiparallel_share": aligned.antiparallel,
+        "alignment_length": aligned.length,
     }
+
+
+def _histogram(spins: Array, lattice: Lattice) -> Float[Array, "n_bins"]:
+    """Share of the sites in each bin of their alignment."""
+    # Rounding may carry a perfect order across the ends of the range.
+    values = spin_alignment(spins, lattice).clip(-1.0, 1.0)
+    return np.histogram(values, ALIGNMENT_BINS, (-1.0, 1.0))[0] / values.size
 
 
 def _vector_order(spins: Array, lattice: Lattice) -> tuple[Array, Array]:

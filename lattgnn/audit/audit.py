@@ -139,6 +139,7 @@ def _result(
         total=window_errors(samples, dt, is_exact),
         worst=worst_sites(samples, steps, dt, run.lattice.positions),
         config=config,
+        tangent=all(bool(patch.tangent) for sample in samples for patch in sample.patches),
     )
 
 
@@ -240,14 +241,29 @@ def _solved(draw: Draw, frame: FrameForces, references: Sequence[Reference]) -> 
         wide = other.shape.cut(draw.start)
         better = other.solve(frame, wide).forces[wide.core]
     core = patch.core_sites
+    compared = {
+        "run": frame.electronic[core],
+        "reference": labels.forces[patch.core],
+        "classical": frame.classical[core],
+        "refined": better,
+    }
+    if frame.tangent:
+        compared = _tangent_parts(compared, frame.field[core])
     return SolvedPatch(
         place=np.array(place(draw)),
         core=core,
-        run=frame.electronic[core],
-        reference=labels.forces[patch.core],
-        classical=frame.classical[core],
         field=labels.field,
         forces=labels.forces,
         energy=np.array(labels.energy),
-        refined=better,
+        tangent=np.array(frame.tangent),
+        **compared,
     )
+
+
+def _tangent_parts(effective_fields: dict[str, np.ndarray], spins: np.ndarray) -> dict[str, Any]:
+    """The parts perpendicular to the spins; an empty array stays empty."""
+    found = {}
+    for name, vectors in effective_fields.items():
+        along = (vectors * spins).sum(-1, keepdims=True) if len(vectors) else 0.0
+        found[name] = vectors - along * spins[: len(vectors)]
+    return found

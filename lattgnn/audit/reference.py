@@ -33,12 +33,15 @@ class FrameForces:
         electronic: Electronic forces of the run, float64, shaped like the field.
         classical: Classical forces, which are exact.
         mu: Chemical potential of the frame if the reference needs it, else None.
+        tangent: Whether the electronic forces are effective fields without the part along the
+            spins, as those of a network with `tangent: true`.
     """
 
     field: Float[np.ndarray, " n_sites *components"]
     electronic: Float[np.ndarray, " n_sites *components"]
     classical: Float[np.ndarray, " n_sites *components"]
     mu: float | None
+    tangent: bool = False
 
 
 class RunForces:
@@ -105,7 +108,12 @@ class RunForces:
         classical = self.record.hamiltonian.classical_forces(exact)[0].numpy()
         seen = exact[0].numpy() + self._shift
         electronic = forces[0].double().numpy() - classical
-        return FrameForces(seen, electronic, classical, self._mu(seen))
+        tangent = self._has_spins and _is_tangent(electronic, classical, seen)
+        return FrameForces(seen, electronic, classical, self._mu(seen), tangent)
+
+    @property
+    def _has_spins(self) -> bool:
+        return self.record.is_learned and self.record.hamiltonian.field_type.is_spin
 
     def _mu(self, seen: Array) -> float | None:
         """The chemical potential of a frame, by the force field of the run."""
@@ -116,6 +124,17 @@ class RunForces:
         if isinstance(clean, LearnedForceField):
             return float(clean.chemical_potential(field))
         return float(clean.solver.solve(clean.hamiltonian, field).mu)
+
+
+def _is_tangent(electronic: Array, classical: Array, spins: Array) -> bool:
+    """Whether effective fields are perpendicular to the spins.
+
+    A run records the hash of its network and not its arguments, so the forces tell. In a metal, the
+    part along the spins is by far the largest one.
+    """
+    # A run in single precision has rounded the sum of both forces.
+    rounding = 1e-5 * float(np.abs(electronic + classical).max())
+    return bool(np.abs((electronic * spins).sum(-1)).max() <= rounding)
 
 
 @dataclass(frozen=True)

@@ -112,12 +112,15 @@ class Audit:
         total: Errors of all saved frames, each with the same weight.
         worst: The sites with the largest errors, largest first.
         config: What determines the audit: run, solver, core, extent, windows, seed.
+        tangent: Whether all forces are the parts of effective fields perpendicular to the spins,
+            because the network of the run gives no other part.
     """
 
     windows: tuple[WindowErrors, ...]
     total: WindowErrors
     worst: tuple[WorstSite, ...]
     config: dict[str, Any]
+    tangent: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -126,6 +129,7 @@ class Audit:
             "windows": [window.to_dict() for window in self.windows],
             "worst_sites": [asdict(site) for site in self.worst],
             "config": self.config,
+            "tangent": self.tangent,
         }
 
 

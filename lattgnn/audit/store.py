@@ -9,6 +9,7 @@ train.npz, val.npz, test.npz, dataset.yaml      the labels, for `lattgnn fit`
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 import zlib
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from lattgnn.audit.sampling import Draw
 from lattgnn.errors import InputError
@@ -46,6 +47,8 @@ class SolvedPatch:
         forces: Electronic forces of the reference on the whole patch.
         energy: Electronic energy of the patch.
         refined: Electronic forces on the core by a better reference; empty if there was none.
+        tangent: Whether run, reference, classical and refined are the parts of effective fields
+            that are perpendicular to the spins.
     """
 
     place: Int[np.ndarray, " n"]
@@ -57,6 +60,7 @@ class SolvedPatch:
     forces: Float[np.ndarray, " n_sites *components"]
     energy: Float[np.ndarray, ""]
     refined: Float[np.ndarray, " n_refined *components"]
+    tangent: Bool[np.ndarray, ""] = dataclasses.field(default_factory=lambda: np.array(False))
 
 
 class AuditStore:
@@ -150,7 +154,7 @@ class AuditStore:
             patch: Its forces.
         """
         if self.path is not None:
-            arrays = {field.name: getattr(patch, field.name) for field in fields(patch)}
+            arrays = {part.name: getattr(patch, part.name) for part in fields(patch)}
             with atomic_file(self.path / PATCHES / f"{draw.name}.npz") as temporary:
                 np.savez(temporary, **arrays)
         self._solved[draw.name] = patch

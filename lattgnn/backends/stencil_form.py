@@ -129,7 +129,8 @@ def _layers(
         mixing = tuple(own.matrix @ back for (own,), back in zip(second, inverses, strict=True))
         return [StencilLayer(tuple(kernels), tuple(bias), mixing, out_bias, residual, gates=gates)]
     assert not residual
-    identities, nothing = (tuple(f(len(b)) for b in out_bias) for f in (np.eye, np.zeros))
+    identities = tuple(np.eye(len(b)) for b in out_bias)
+    nothing = tuple(np.zeros(len(b)) for b in out_bias)
     between = tuple(np.zeros(len(back)) for back in inverses)
     return [
         StencilLayer(tuple(kernels), tuple(bias), tuple(inverses), between, False, gates=gates),

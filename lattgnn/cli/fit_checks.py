@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lattgnn.data.workers import check_threads
 from lattgnn.errors import InputError, StoppedRunError
+from lattgnn.training.lost_processes import MESSAGE
 
 PRECISIONS = (None, 32, "32", "32-true", 64, "64", "64-true")
 """Settings of trainer.precision that are supported."""
@@ -95,10 +96,7 @@ def errors_of_lightning() -> Iterator[None]:
         if str(error).startswith("Early stopping conditioned on metric"):
             raise InputError(str(error)) from error
         if re.search("gloo/transport|closed by peer|reset by peer|NCCL", str(error)):
-            raise StoppedRunError(
-                "another process of this fit has ended, so this one stops too. Its own message says"
-                " why, unless it was killed. Repeat the command to continue from last.ckpt."
-            ) from error
+            raise StoppedRunError(MESSAGE) from error
         raise
 
 

@@ -217,10 +217,10 @@ def print_table(metrics: dict[str, Any], out: Path) -> None:
     from lattgnn.cli.quickstart_report import COLUMNS, summary_rows
 
     console = Console()
-    rows = [
-        (name, result, *("" if x is None else f"{x:.1f}" for x in seconds))
-        for name, result, *seconds in summary_rows(metrics)
-    ]
+    rows = []
+    for name, result, *seconds in summary_rows(metrics):
+        times = ["" if x is None else f"{x:.1f}" for x in seconds]
+        rows.append((name, result, *times))
     if console.is_terminal:
         table = Table(title="lattgnn quickstart", title_justify="left")
         for column in COLUMNS:

@@ -58,6 +58,8 @@ def check_options(options: dict[str, Any], processes: Processes | None = None) -
     check_initial(options["initial"])
     check_limits(options["n_steps"], options["field_limit"])
     _check_cuts(options["cuts"], processes)
+    if processes is not None:
+        domains.check_local(options["integrator"])
 
 
 def _simulate(argv: Sequence[str], processes: Processes | None) -> None:

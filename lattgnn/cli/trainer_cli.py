@@ -30,6 +30,7 @@ from lattgnn.training.checkpoints import (
     last_checkpoint,
 )
 from lattgnn.training.loggers import OfflineWandbLogger
+from lattgnn.training.lost_processes import ProcessWatch
 from lattgnn.training.stop_signals import StopSignals
 
 logger = logging.getLogger(__name__)
@@ -138,6 +139,8 @@ class TrainerCLI(LightningCLI):
             # Lightning would save a checkpoint of its own at SIGUSR1, in the middle of a step, and
             # start the next fit from it, even if last.ckpt is newer. StopSignals does it.
             environment.auto_requeue = False
+        if trainer.strategy.launcher is not None:
+            ProcessWatch(trainer.strategy.launcher, str(self.subcommand))
         return trainer
 
     def fit(self, **kwargs: Any) -> None:

@@ -1,7 +1,7 @@
 """Sources of independent random fields and spins."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -84,18 +84,29 @@ class RandomFields(RandomSamples):
 
 @dataclass(frozen=True)
 class RandomSpins(RandomSamples):
-    """Uncorrelated spins, uniform on the sphere: infinite temperature.
+    """Uncorrelated spins, by default uniform on the sphere: infinite temperature.
 
     Args:
         split: See `Source`.
         n_samples: Number of configurations.
         block_size: Number of configurations per task.
+        uniform_angles: Whether to draw the polar angle θ uniformly from [0, π] and the azimuth from
+            [0, 2π). There are then more spins near the z axis than on the sphere: the mean square
+            of S_z is 1/2 instead of 1/3. The snapshots published with ecnn4klm are of this kind.
     """
+
+    uniform_angles: bool = field(default=False, metadata={"describe": "changed"})
 
     makes_spins = True
 
     def draw(self, samples: Int[np.ndarray, " n"], exact: ExactForceField, seed: int) -> np.ndarray:
-        """Normalized Gaussian vectors, which are uniform on the sphere."""
+        """Normalized Gaussian vectors, which are uniform on the sphere, or uniform angles."""
         generator = np.random.Generator(np.random.PCG64(seed))
+        if self.uniform_angles:
+            shape = (len(samples), exact.field_shape[0])
+            theta = generator.uniform(0.0, np.pi, shape)
+            phi = generator.uniform(0.0, 2 * np.pi, shape)
+            across = np.sin(theta)
+            return np.stack([across * np.cos(phi), across * np.sin(phi), np.cos(theta)], axis=-1)
         vectors = generator.standard_normal((len(samples), *exact.field_shape))
         return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+import dask
 import torch
 from dask.system import CPU_COUNT
 from threadpoolctl import threadpool_limits
@@ -27,6 +28,9 @@ from lattgnn.forcefield import ExactForceField
 T = TypeVar("T")
 R = TypeVar("R")
 _CONNECT_SECONDS = 30.0
+# Local processes may be too busy to answer for minutes. If one of them has ended, its connection is
+# closed, so none of this time is waited for.
+_PATIENT = {f"distributed.comm.timeouts.{name}": "600s" for name in ("connect", "tcp")}
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,7 @@ def _client(address: str | None, n_workers: int) -> Iterator[Any]:
                 ) from None
             yield stack.enter_context(client)
             return
+        stack.enter_context(dask.config.set(_PATIENT))
         # It would report the start and end of every worker.
         stack.enter_context(_quiet("distributed", logging.ERROR))
         with _hidden_main():

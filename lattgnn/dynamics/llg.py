@@ -87,6 +87,10 @@ class LandauLifshitzGilbert(SpinIntegrator):
         effective = forces * self.dt + noise_field
         return (effective - self.alpha * torch.linalg.cross(spins, effective)) / (1 + self.alpha**2)
 
+    def _drift(self, spins: Spins, forces: Spins) -> Spins:
+        """The rotation vector A(S) dt without noise."""
+        return self._rotation(spins, forces, forces.new_zeros(()))
+
     def _noise_density(self, kT: float) -> float:
         """2 alpha kT, by the fluctuation–dissipation theorem."""
         return 2 * self.alpha * kT

@@ -12,6 +12,7 @@ from lattgnn.dynamics.components import check_components
 from lattgnn.dynamics.plan import Plan, Records, open_run
 from lattgnn.dynamics.runaway import FIELD_LIMIT, advance_checked
 from lattgnn.dynamics.schedule import SaveSchedule
+from lattgnn.dynamics.spin_integrator import warn_of_large_turns
 from lattgnn.dynamics.state import ForceField, Integrator, State
 from lattgnn.dynamics.store import FrameWriter, missing_frames, new_arrays
 from lattgnn.dynamics.training_range import compare_with_training, warn_of_open_boundary
@@ -170,6 +171,7 @@ def compute_frames(
     prepare = getattr(force_field, "prepare", None)
     if prepare is not None:
         prepare()  # builds the tables of compiled forces, or renews them for changed weights
+    warn_of_large_turns(integrator, force_field, state)
     first, last, to_write = 0, missing[-1], set(missing)
     if missing[0] > 0:
         saved, state = writer.restart_state(missing[0], state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, cast
@@ -18,6 +19,10 @@ from lattgnn.dynamics.temperature import TemperatureProtocol, check_temperature,
 from lattgnn.errors import InputError
 
 Spins = Float[Tensor, "replicas n_sites 3"]
+
+LARGEST_TURN = 1.0
+"""Angle in radians that one step may turn a spin without a warning. The schemes are accurate for
+angles far below 1."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,25 @@ class SpinIntegrator(Integrator):
     def _noise_density(self, kT: float) -> float:
         """Strength c of the noise field, ⟨b(t) b(t')⟩ = c δ(t − t')."""
 
+    @abstractmethod
+    def _drift(self, spins: Spins, forces: Spins) -> Spins:
+        """The rotation vector of each spin in one step without noise.
+
+        Args:
+            spins: Spins S.
+            forces: Their effective fields.
+        """
+
+    def largest_turn(self, force_field: ForceField, state: State) -> Float[Tensor, ""]:
+        """Largest angle by which the effective fields turn a spin in the next step, radians.
+
+        Args:
+            force_field: The force field, which is not called.
+            state: State before the step.
+        """
+        _, driven = self._driven(force_field, state)
+        return self._drift(driven.field, driven.forces).norm(dim=-1).max()
+
     def _driven(self, force_field: ForceField, state: State) -> tuple[ForceField, State]:
         """Force field and state with all effective fields that turn the spins."""
         return force_field, state
@@ -88,6 +112,27 @@ class SpinIntegrator(Integrator):
             device=state.field.device,
         )
         return strength * numbers.to(state.field)
+
+
+def warn_of_large_turns(integrator: Integrator, force_field: ForceField, state: State) -> None:
+    """Warn before a run whose first step turns a spin by more than `LARGEST_TURN`.
+
+    Args:
+        integrator: The scheme of the steps. Schemes that are not for spins never warn.
+        force_field: The force field.
+        state: Initial state.
+    """
+    if not isinstance(integrator, SpinIntegrator):
+        return
+    turn = integrator.largest_turn(force_field, state)
+    combine = getattr(force_field, "largest_of_all", None)  # over all processes of a run
+    angle = float(turn if combine is None else combine(turn))
+    if angle > LARGEST_TURN:
+        warnings.warn(
+            f"the first step turns a spin by {angle:.3g} rad, more than {LARGEST_TURN:g} rad: dt is"
+            f" too large to follow the motion. Use dt={0.5 * integrator.dt / angle:.1g} or so.",
+            stacklevel=4,
+        )
 
 
 def cayley(spins: Spins, rotation: Spins) -> Spins:

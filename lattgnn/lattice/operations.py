@@ -258,9 +258,11 @@ def _keeps_bond_labels(cell: UnitCell, operation: Operation) -> bool:
 
 def _product(matrix: tuple[IntVector, ...], vector: Vector) -> Vector:
     """Exact product of an integer matrix and a vector of fractions."""
-    return tuple(
-        sum((r * x for r, x in zip(row, vector, strict=True)), Fraction(0)) for row in matrix
-    )
+    found = []
+    for row in matrix:
+        products = (r * x for r, x in zip(row, vector, strict=True))
+        found.append(sum(products, Fraction(0)))
+    return tuple(found)
 
 
 def _add(vector: tuple, cell: IntVector) -> tuple:

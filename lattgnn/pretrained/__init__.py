@@ -54,8 +54,19 @@ def find_checkpoint(name: str | Path) -> Path:
 
 
 def shipped_record(path: str | Path) -> dict[str, Any]:
-    """The record beside a checkpoint of the package; empty for any other file."""
+    """The record beside a checkpoint of the package; empty for any other file.
+
+    Raises:
+        InputError: If it is missing or damaged.
+    """
     path = Path(path)
     if path.resolve().parent != FOLDER.resolve():
         return {}
-    return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    record = path.with_suffix(".json")
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise InputError(
+            f"{path} needs its record {record.name} beside it, which is missing or damaged. "
+            "Install lattgnn again; if the checkpoint is your own, move it to another folder."
+        ) from error

@@ -42,7 +42,7 @@ def audit_table(audit: Audit) -> str:
     for row in rows:
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join([*lines, "", reference_text(audit)])
+    return "\n".join([*lines, "", *([_TANGENT] if audit.tangent else []), reference_text(audit)])
 
 
 def reference_text(audit: Audit) -> str:
@@ -126,8 +126,9 @@ def write_audit_report(audit: Audit, run: Trajectory, out: str | Path) -> None:
     """
     out, figure = Path(out), audit_plot(audit)
     save_figures({"errors": figure}, out)
+    meaning = f"{_ERRORS} {_TANGENT}" if audit.tangent else _ERRORS
     sections = [
-        Section("Errors", _ERRORS, Table(COLUMNS, _rows(audit), reference_text(audit))),
+        Section("Errors", meaning, Table(COLUMNS, _rows(audit), reference_text(audit))),
         Section("Errors against time", _PICTURE, figure),
         Section("Worst sites", _WORST, _worst_table(audit)),
     ]
@@ -155,6 +156,10 @@ _ERRORS = (
     "of 100 audits such an interval contains the error of all sites and frames of the window. "
     "“Of rms force” is the ratio to the rms of the total force, R² that of the total force, and "
     "“reference” the estimated rms error of the reference itself."
+)
+_TANGENT = (
+    "The network gives the part of the effective field perpendicular to the spin alone, so all "
+    "errors and forces are those of this part."
 )
 _PICTURE = "An interval without a cap ends outside the picture; its end is in the table."
 _WORST = "The sites with the largest errors among those that were drawn. Forces are electronic."
@@ -206,7 +211,8 @@ def _component_table(audit: Audit) -> Table | None:
         return None
     columns = ("steps", *(f"rms error of component {n}" for n in range(n_components)))
     rows = []
-    for name, window in [*((_steps(w), w) for w in audit.windows), ("all frames", audit.total)]:
+    for window in (*audit.windows, audit.total):
+        name = "all frames" if window is audit.total else _steps(window)
         cells = []
         for mse in window.mse_of_component:
             rms = mse.root()

@@ -164,14 +164,11 @@ def _fitted(number: int, n_seeds: int, folders: Folders) -> dict[str, Any]:
     }
     if not rows:
         return {}
-    names = next(iter(rows.values()))
-    return {
-        name: xarray.DataArray(
-            [rows[seed][name] if seed in rows else np.nan for seed in range(n_seeds)],
-            {"seed": range(n_seeds)},
-        )
-        for name in names
-    }
+    seeds, found = range(n_seeds), {}
+    for name in next(iter(rows.values())):
+        values = [rows[seed][name] if seed in rows else np.nan for seed in seeds]
+        found[name] = xarray.DataArray(values, {"seed": seeds})
+    return found
 
 
 def _over_parameters(joined: xarray.Dataset, names: Sequence[str]) -> xarray.Dataset:

@@ -21,11 +21,13 @@ class ScanPoint:
         labels: The scanned parameters.
         metrics: The numbers of its analysis, if there is one.
         data: Its part of the results.
+        unnamed: Parameters that its name leaves out.
     """
 
     labels: Labels
     metrics: dict[str, Any] | None
     data: xarray.Dataset
+    unnamed: frozenset[str] = frozenset()
 
     def name(self, without: str | None = None, only: str | None = None) -> str:
         """Text such as "g=3.5, kT=0.1".
@@ -36,7 +38,7 @@ class ScanPoint:
         """
         shown = []
         for key, value in self.labels.items():
-            if key != without and only in (None, key):
+            if key not in (without, *self.unnamed) and only in (None, key):
                 shown.append(f"{key}={_as_text(value)}")
         return ", ".join(shown)
 
@@ -86,6 +88,10 @@ def scan_points(
         points: The scanned parameters of each point.
         folders: Output folders of the tasks that are finished.
     """
+    # What no grid scans has the label of the base configuration everywhere, which says nothing.
+    unnamed = frozenset(
+        name for name in points[0] if all(labels[name] == "base" for labels in points)
+    )
     rows = []
     for number, labels in enumerate(points):
         part = data
@@ -94,7 +100,7 @@ def scan_points(
         elif labels:
             texts = {name: data[name].dtype.kind in "UO" for name in labels}
             part = data.sel({n: _as_text(v) if texts[n] else v for n, v in labels.items()})
-        rows.append(ScanPoint(labels, point_metrics(number, folders), part))
+        rows.append(ScanPoint(labels, point_metrics(number, folders), part, unnamed))
     return rows
 
 

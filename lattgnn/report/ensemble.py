@@ -191,11 +191,14 @@ def group_runs(runs: Sequence[Trajectory]) -> list[tuple[dict[str, Any], Ensembl
         else:
             groups.append([run])
     flat = [_flatten(_system(group[0])) for group in groups]
-    different = [
-        key
-        for key in dict.fromkeys(key for parameters in flat for key in parameters)
-        if len({repr(parameters.get(key)) for parameters in flat}) > 1
-    ]
+    keys: dict[str, None] = {}  # in the order in which they first appear
+    for parameters in flat:
+        keys |= dict.fromkeys(parameters)
+    different = []
+    for key in keys:
+        texts = {repr(parameters.get(key)) for parameters in flat}
+        if len(texts) > 1:
+            different.append(key)
     found = []
     for group, parameters in zip(groups, flat, strict=True):
         values = {key: parameters.get(key) for key in different}

@@ -54,11 +54,11 @@ def plot_lattice(lattice: Lattice, cutoff: float) -> Figure:
         _draw_background(axes, lattice, site, cutoff)
         _draw_bonds(axes, lattice, site, arriving, colors)
         _legend(axes, arriving, colors)
-        names = [
-            str(s)
-            for s in range(lattice.n_sublattices)
-            if site in {g.sublattices[s] for g in operations}
-        ]
+        names = []
+        for sublattice in range(lattice.n_sublattices):
+            images = {operation.sublattices[sublattice] for operation in operations}
+            if site in images:
+                names.append(str(sublattice))
         axes.set_title(f"bonds to sublattice {', '.join(names)}", fontsize=10)
         axes.set_axis_off()
         if lattice.dim == 3:

@@ -246,7 +246,7 @@ def curves_plot(
     """Draw one observable of several systems over time, each with its own times.
 
     Args:
-        curves: Times and values [frame, replica] by name of the system.
+        curves: Times and values [frame, replica] by name of the system; "" for a single one.
         label: Label of the vertical axis, with its unit.
         is_logarithmic: Whether the vertical axis is logarithmic, if all values are positive.
     """
@@ -263,7 +263,8 @@ def curves_plot(
         axes.set_yscale("log")
         plain_log_ticks(axes)
     plain_log_ticks(axes, "x")
-    figure.legend(loc="outside lower left")
+    if any(names):  # a single system has no name
+        figure.legend(loc="outside lower left")
     return figure
 
 

@@ -93,6 +93,21 @@ TEXTS = {
         "Topological charge of each cell of the first replica: the solid angle that the spins of "
         "its triangles enclose, over 4π. Its sum over the lattice is an integer.",
     ),
+    "alignment": (
+        "Alignment of neighbors",
+        "Mean of S_i·S_j over the nearest neighbors of each site, first replica. Red is "
+        "ferromagnetic, blue antiferromagnetic; where both appear, two phases coexist.",
+    ),
+    "alignment_histogram": (
+        "Histogram of the alignment",
+        "Share of sites by the mean of S_i·S_j over their nearest neighbors, mean over replicas. "
+        "Two peaks, at 1 and −1, are two phases.",
+    ),
+    "alignment_shares": (
+        "Shares of the phases over time",
+        "Share of sites whose mean of S_i·S_j over neighbors is above 1/2 (parallel), below −1/2 "
+        "(antiparallel), or neither, as in boundaries. " + MEAN,
+    ),
     "magnetic_order": (
         "Magnetic order over time",
         "Length of the mean spin; modulus of the mean scalar chirality, and root of its mean "

@@ -50,6 +50,24 @@ DEFINITIONS = {
         "first distance at which the correlation of the chirality of cells has fallen to one half",
         "a",
     ),
+    "parallel_share": (
+        "f_↑↑",
+        "share of sites whose mean of S_i·S_j over nearest neighbors j is above 1/2",
+        "1",
+    ),
+    "antiparallel_share": ("f_↑↓", "share of sites whose mean is below −1/2", "1"),
+    "intermediate_share": ("f_0", "share of the other sites, such as boundaries of phases", "1"),
+    "alignment_length": (
+        "L of alignment",
+        "first distance at which the correlation of this mean, less its average over sites, has "
+        "fallen to one half",
+        "a",
+    ),
+    "alignment_histogram": (
+        "P(A)",
+        "share of sites by A, the mean of S_i·S_j over nearest neighbors j; mean over replicas",
+        "1",
+    ),
     "arm_weight": (
         "w",
         "share of Σ|S_i|² at the wavevectors near Q and −Q, up to half of the way to the next arm "
@@ -70,6 +88,7 @@ SERIES = (
     *("magnetization", "scalar_chirality", "chirality_strength", "vector_chirality"),
     *("vector_chirality_strength", "topological_charge", "vortices", "skyrmions"),
     *("skyrmion_radius", "effective_arms", "star_weight", "chirality_length"),
+    *("parallel_share", "antiparallel_share", "intermediate_share", "alignment_length"),
 )
 # Without a field or spin–orbit coupling both signs are equally likely, so replicas would cancel.
 EITHER_SIGN = ("scalar_chirality", "topological_charge")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from lattgnn.errors import InputError
 from lattgnn.lattice import Lattice
 from lattgnn.report.quench_plots import draw_field, order_scale
-from lattgnn.report.style import DPI, PAGE, styled
+from lattgnn.report.style import DPI, PAGE, new_axes, styled, time_colors
 
 Array = np.ndarray
 BACKGROUND = "0.8"  # gray, which no spin has: white and black are spins along z
@@ -79,6 +79,26 @@ def spin_panel(
         draw_spins(axes, values, lattice)
         axes.set_title(rf"$t={t:.4g}$", pad=3)
     draw_color_key(figure.add_subplot(grid[0, columns]))
+    return figure
+
+
+@styled
+def alignment_histogram_plot(
+    shares: Float[Array, "n_times n_bins"], times: Sequence[float] | Float[Array, "n_times"]
+) -> Figure:
+    """Draw histograms of the mean S_i·S_j over neighbors, one line for each time.
+
+    Args:
+        shares: Share of the sites in each of the equal bins from −1 to 1.
+        times: Time of each histogram.
+    """
+    figure, axes = new_axes()
+    edges = np.linspace(-1.0, 1.0, shares.shape[1] + 1)
+    for color, t, values in zip(time_colors(len(times)), times, shares, strict=True):
+        axes.stairs(values, edges, color=color, label=rf"${t:.4g}$", linewidth=1.2)
+    label = r"mean of $S_i\cdot S_j$ over neighbors"
+    axes.set(xlabel=label, ylabel="share of sites", xlim=(-1, 1))
+    axes.legend(title=r"time $t$")
     return figure
 
 

@@ -14,6 +14,7 @@ from lattgnn.analysis import (
     analyze_spins,
     charge_density,
     scalar_chirality,
+    spin_alignment,
     triangles,
     wavevectors,
 )
@@ -27,7 +28,7 @@ from lattgnn.report.quench_figures import picture_frames
 from lattgnn.report.quench_plots import snapshot_panel
 from lattgnn.report.quench_texts import picture_text
 from lattgnn.report.spin_numbers import DEFINITIONS, SERIES, spin_series, spin_table
-from lattgnn.report.spin_plots import spin_panel
+from lattgnn.report.spin_plots import alignment_histogram_plot, spin_panel
 
 Array = np.ndarray
 
@@ -72,7 +73,11 @@ def spin_arrays(result: SpinAnalysis | None) -> xarray.Dataset:
     kept = ("shown_time", "spin_component", *axes)
     data["spin_structure_factor"] = (kept, result.structure)
     data["spin_wavevector"] = ((*axes, "direction"), wavevectors(result.lattice))
-    dataset = xarray.Dataset(data)
+    histogram = result.alignment_histogram
+    edges = np.linspace(-1.0, 1.0, histogram.shape[1] + 1)
+    middles = {"alignment_bin": 0.5 * (edges[1:] + edges[:-1])}
+    data["alignment_histogram"] = (("shown_time", "alignment_bin"), histogram)
+    dataset = xarray.Dataset(data, middles)
     for name, (symbol, definition, unit) in DEFINITIONS.items():
         dataset[name].attrs |= {"long_name": symbol, "definition": definition, "units": unit}
     return dataset
@@ -109,6 +114,11 @@ def spin_figures(runs: Trajectory | Ensemble, result: SpinAnalysis | None) -> di
             figures[name] = snapshot_panel(
                 colored, lattice, times[shown], label, polygons=cells.points
             )
+    aligned = spin_alignment(spins, lattice)
+    label = r"mean of $S_i\cdot S_j$ over neighbors"
+    figures["alignment"] = snapshot_panel(aligned, lattice, times[shown], label)
+    histogram = alignment_histogram_plot(result.alignment_histogram, times[shown])
+    figures["alignment_histogram"] = histogram
     return figures | _curves(result)
 
 
@@ -143,6 +153,12 @@ def _curves(result: SpinAnalysis) -> dict[str, Figure]:
         r"$\kappa_\mathrm{rms}$": result.vector_chirality_strength,
     }
     figures = {"magnetic_order": time_series(times, curves, "magnetic order")}
+    shares = {
+        "parallel": result.parallel_share,
+        "antiparallel": result.antiparallel_share,
+        "neither": result.intermediate_share,
+    }
+    figures["alignment_shares"] = time_series(times, shares, "share of sites")
     arms = {rf"$Q_{n + 1}$": result.arm_weights[..., n] for n in range(len(result.wavevectors))}
     # |m|² is the share of the mean spin in Σ|S|², which belongs to no arm but to q = 0.
     if np.linalg.norm(result.wavevectors, axis=-1).min() > 1e-9:

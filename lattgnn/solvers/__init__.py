@@ -8,6 +8,7 @@ from lattgnn.solvers.fermi import chemical_potential, fermi_function, grand_pote
 from lattgnn.solvers.filling import find_mu
 from lattgnn.solvers.green.green_function import GreenFunction
 from lattgnn.solvers.no_electrons import NoElectrons
+from lattgnn.solvers.repeated import RepeatedDiagonalization
 from lattgnn.solvers.solver import ElectronicState, Solver, TightBinding
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ExactDiagonalization",
     "GreenFunction",
     "NoElectrons",
+    "RepeatedDiagonalization",
     "Solver",
     "TightBinding",
     "chemical_potential",

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning import LightningModule
@@ -23,7 +23,6 @@ from lattgnn.checkpoint import (
 )
 from lattgnn.checks import check_particle_hole
 from lattgnn.data import LatticeDataModule
-from lattgnn.data.dataset import WINDOW_NAMES
 from lattgnn.errors import InputError, StoppedRunError, check_number
 from lattgnn.field_statistics import FieldStatistics
 from lattgnn.hamiltonians import Hamiltonian
@@ -33,22 +32,14 @@ from lattgnn.solvers import Solver
 from lattgnn.symmetry import FieldType
 from lattgnn.training.energy_constant import set_energy_constant
 from lattgnn.training.learning_rate import learning_rate_factor
-from lattgnn.training.metrics import ForceErrors, SampleSums
 from lattgnn.training.optimizer_settings import optimizer_name, restore_settings
 from lattgnn.training.shares import n_frames_of_step, random_signs
+from lattgnn.training.window_errors import WindowErrors
 
 logger = logging.getLogger(__name__)
 
 LOSS_INTERVAL_ON_GPU = 100
 """Steps between two checks of the loss on a GPU, because each check waits for the GPU."""
-
-WINDOWS = ("all", "quench", *WINDOW_NAMES)
-"""Groups of samples for which errors are reported.
-
-These are all samples, all quench steps, each window of quench steps, and random fields.
-"""
-TANGENT = "tangent"
-"""Errors of the part tangent to the spheres of the spins, over all samples; spin models only."""
 
 
 class LitForceField(LightningModule):
@@ -131,17 +122,12 @@ class LitForceField(LightningModule):
         if init_from is not None:
             load_weights(init_from, self.net, hamiltonian)
         self.field_statistics: FieldStatistics | None = None
-        self.windows = (*WINDOWS, TANGENT) if self.has_spins else WINDOWS
-        names = [f"{stage}_{window}" for stage in ("val", "test") for window in self.windows]
-        self.errors = nn.ModuleDict({name: ForceErrors() for name in names})
+        self.is_tangent: bool = getattr(self.net, "tangent", False)
+        self.errors = WindowErrors(self.has_spins, self.is_tangent)
 
     def configure_optimizers(self) -> Optimizer:
         """The optimizer of the network's parameters."""
         return self.optimizer(self.net.parameters())
-
-    def metric(self, stage: str, window: str) -> ForceErrors:
-        """Errors collected in a window of a stage, `val` or `test`."""
-        return cast(ForceErrors, self.errors[f"{stage}_{window}"])
 
     def model_step(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Loss and predicted electronic forces [batch, n_sites] of one batch."""
@@ -170,10 +156,11 @@ class LitForceField(LightningModule):
         n_own = len(batch["field"])
         n_frames = n_frames_of_step(self.trainer, n_own)
         # DistributedDataParallel averages over the processes, whatever their shares of the batch.
-        loss = loss * (n_own * self.trainer.world_size / n_frames)
+        share = n_own * self.trainer.world_size / n_frames
+        loss, shown = loss * share, (loss.detach() - self._unlearned(batch)) * share
         # The size of the whole batch: Lightning would round the mean of different shares.
         options: Any = {"on_step": False, "on_epoch": True, "prog_bar": True, "sync_dist": True}
-        self.log("train_loss", loss.detach(), batch_size=n_frames, **options)
+        self.log("train_loss", shown, batch_size=n_frames, **options)
         return loss
 
     def on_validation_start(self) -> None:
@@ -252,6 +239,16 @@ class LitForceField(LightningModule):
                 "energy_weight=0.0, or labels with energies."
             )
 
+    def _unlearned(self, batch: dict[str, Tensor]) -> Tensor | float:
+        """The constant part of the loss of a network that gives the tangent part alone.
+
+        It is the mean square of what the exact forces have along the spins.
+        """
+        if not self.is_tangent:
+            return 0.0
+        exact = batch["forces"]
+        return (exact - tangent_part(exact, batch["field"])).square().mean()
+
     def _check_loss(self, loss: Tensor) -> None:
         """Stop a fit whose loss is not finite, before the next checkpoint."""
         if loss.is_cuda and self.global_step % LOSS_INTERVAL_ON_GPU:
@@ -275,24 +272,11 @@ class LitForceField(LightningModule):
             return  # there are fewer frames than processes
         _, forces = self.model_step(batch)
         elastic = self.hamiltonian.classical_forces(batch["field"])
-        sums = SampleSums.of(forces, batch["forces"], elastic)
-        self.metric(stage, "all").update(sums)
-        for index, name in enumerate(WINDOW_NAMES):
-            # Even if no sample is chosen: all processes must update the same metrics.
-            chosen = batch["window"] == index
-            self.metric(stage, name).update(sums, chosen)
-            if name != "random":
-                self.metric(stage, "quench").update(sums, chosen)
-        if self.has_spins:
-            vectors = (tangent_part(v, batch["field"]) for v in (forces, batch["forces"], elastic))
-            self.metric(stage, TANGENT).update(SampleSums.of(*vectors))
+        self.errors.collect(stage, batch, forces, elastic)
 
     def _log_errors(self, stage: str) -> None:
-        for window in self.windows:
-            metric = self.metric(stage, window)
-            for figure, value in metric.compute().items():
-                self.log(f"{stage}/{window}/{figure}", value, rank_zero_only=True)
-            metric.reset()
+        for name, value in self.errors.take(stage):
+            self.log(name, value, rank_zero_only=True)
 
 
 def _check_particle_hole(hamiltonian: Hamiltonian, solver: Solver) -> None:

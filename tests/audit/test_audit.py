@@ -14,17 +14,26 @@ from lattgnn.audit.reference import RunForces
 from lattgnn.cli import main
 from lattgnn.data import LatticeDataset
 from lattgnn.disorder import BoxDisorder, DisorderedForceField
-from lattgnn.dynamics import HeunLLG, Regular, Trajectory, initial_spins, simulate
+from lattgnn.dynamics import (
+    HeunLLG,
+    OverdampedSpins,
+    Regular,
+    Trajectory,
+    initial_spins,
+    simulate,
+)
 from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import DoubleExchange, Holstein
 from lattgnn.lattice import square
-from lattgnn.report.audit_report import audit_plot
+from lattgnn.nn import OrbitNetwork
+from lattgnn.report.audit_report import audit_plot, audit_table
 from lattgnn.run_records import RunRecord, describe_force_field
 from lattgnn.solvers import DomainDiagonalization, ExactDiagonalization
 from tests.audit.runs import simulated
 
 EXACT = ExactDiagonalization(kT=0.1, mu=0.0)
+OVERDAMPED = OverdampedSpins(dt=0.1, kT=0.01)
 #: Patches of 8 × 8 sites, small enough for a test.
 SMALL: dict[str, Any] = {"core": 2, "halo": 3, "windows": 2, "solver": EXACT}
 
@@ -102,6 +111,25 @@ def test_the_components_of_spins_have_errors_of_their_own():
     assert len(audit.total.mse_of_component) == 3
     assert audit.total.mse.value == pytest.approx(mean)
     assert len(audit.worst[0].run) == 3
+    assert not audit.tangent and "perpendicular" not in audit_table(audit)
+
+
+def test_of_a_network_without_the_part_along_the_spin_the_rest_is_audited():
+    torch.manual_seed(0)
+    model = DoubleExchange(square(4))
+    net = OrbitNetwork(model.lattice, model.field_type, n_layers=1, tangent=True).double()
+    solver = ExactDiagonalization(kT=0.1, mu=-3.0)
+    learned = LearnedForceField(net, model, solver)
+    save, config = Regular(1, forces=True), describe_force_field(learned)
+    run = simulate(learned, OVERDAMPED, initial_spins(learned, 0), 2, save, config=config)
+    audit = audit_run(run, windows=1)
+    squares = []
+    for frame in range(3):
+        spins = torch.from_numpy(run.fields[frame])
+        error = learned(spins)[1] - ExactForceField(model, solver)(spins)[1]
+        squares.append(np.square(np.cross(error, spins)).mean())
+    assert audit.tangent and audit.total.mse.value == pytest.approx(np.mean(squares), rel=1e-6)
+    assert "perpendicular to the spin alone, so all errors" in audit_table(audit)
 
 
 class TestFilling:

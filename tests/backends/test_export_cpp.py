@@ -12,6 +12,7 @@ from lattgnn.dynamics import State, VerletLangevin
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.lattice import square
 from tests.exported_programs import HAS_COMPILER, compile_package
+from tests.patience import PATIENCE
 
 EXAMPLE = Path(__file__).parents[2] / "scripts" / "export_example"
 
@@ -22,7 +23,9 @@ def quench(tmp_path_factory) -> Path:
     build = tmp_path_factory.mktemp("build")
     prefix = f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}"
     for command in (["cmake", "-S", EXAMPLE, "-B", build, prefix], ["cmake", "--build", build]):
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, timeout=PATIENCE
+        )
         assert done.returncode == 0, done.stdout + done.stderr
     return build / "quench"
 
@@ -37,7 +40,7 @@ def test_dynamics_in_cpp(name, quench, tmp_path, float32_bound):
     n_steps = 20
     done = subprocess.run(
         [str(quench), "package.pt2", "24", str(n_steps), "last.bin"],
-        cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60,
+        cwd=tmp_path, check=True, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert len(done.stdout.splitlines()) == 11 and ("potential" in done.stdout) == name.endswith(
         "energy"

@@ -22,6 +22,7 @@ from lattgnn.lattice import (
 )
 from lattgnn.nn import OrbitNetwork
 from tests.orbit_networks import orbit_network
+from tests.patience import PATIENCE
 
 BOUND = 1.75
 LATTICES = [chain(6), square(4, 6), triangular(4), honeycomb(4), kagome(3), lieb(3), cubic(4)]
@@ -227,4 +228,4 @@ for conservative in (False, True):
 @pytest.mark.slow
 def test_compiled_forces_are_the_same():
     """Run in a subprocess, because the shape checks of these tests cannot be traced."""
-    subprocess.run([sys.executable, "-W", "ignore", "-c", COMPILED], check=True, timeout=600)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", COMPILED], check=True, timeout=PATIENCE)

@@ -12,6 +12,7 @@ import pytest
 
 from lattgnn import cli
 from lattgnn.dynamics import Trajectory
+from tests.patience import PATIENCE
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUENCH = [
@@ -55,7 +56,7 @@ def test_a_preempted_run_continues_to_the_same_bits(number, tmp_path):
             assert process.poll() is None
             time.sleep(0.005)
         os.kill(process.pid, number)
-        _, messages = process.communicate(timeout=60)
+        _, messages = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number and messages.count("\n") == 1
     assert len(Trajectory.open(run).steps) < 81
     assert not list(tmp_path.glob(".*")), "no lock is left"

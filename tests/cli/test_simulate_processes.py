@@ -11,8 +11,10 @@ import pytest
 
 from lattgnn.cli import main
 from lattgnn.dynamics import Trajectory
+from lattgnn.dynamics.domains.processes import TIMEOUT
 from lattgnn.dynamics.langevin_kernels import kernels
 from lattgnn.spin_orders import Spiral
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 CONFIG = """
@@ -35,8 +37,10 @@ def command(tmp_path):
 
 
 @pytest.fixture
-def torchrun():
+def torchrun(monkeypatch):
     """Starts a command in several processes; none of them outlives the test."""
+    # On a loaded machine, a process may have to wait for the others for minutes.
+    monkeypatch.setenv(TIMEOUT, str(PATIENCE))
     launched = []
 
     def start(n: int, arguments: list[str]) -> subprocess.Popen[str]:
@@ -69,7 +73,7 @@ def test_two_processes_write_the_run_of_one(command, torchrun, tmp_path):
     steps = ["--n_steps=40"]
     assert main([*command, *steps, f"--out={one}"]) == 0
     started = torchrun(2, [*command, *steps, f"--out={two}"])
-    stdout, stderr = started.communicate(timeout=300)
+    stdout, stderr = started.communicate(timeout=PATIENCE)
     assert started.returncode == 0 and own_lines(stderr) == []
     assert stdout.split() == [str(two)]
     runs = [Trajectory.open(path) for path in (one, two)]
@@ -105,7 +109,7 @@ def test_a_perfect_order_starts_in_the_same_way_in_two_processes(torchrun, tmp_p
     command = ["simulate", "--config", str(config)]
     assert main([*command, f"--out={one}"]) == 0
     started = torchrun(2, [*command, f"--out={two}"])
-    _, stderr = started.communicate(timeout=300)
+    _, stderr = started.communicate(timeout=PATIENCE)
     assert started.returncode == 0, stderr
     runs = [Trajectory.open(path) for path in (one, two)]
     spins = runs[0].fields[0]
@@ -120,7 +124,7 @@ def test_a_perfect_order_starts_in_the_same_way_in_two_processes(torchrun, tmp_p
 def test_the_first_process_alone_says_what_is_wrong(command, torchrun, tmp_path):
     extent = "--lattice.init_args.extent=[8,8]"
     started = torchrun(2, [*command, extent, "--n_steps=4", f"--out={tmp_path / 'run'}"])
-    _, stderr = started.communicate(timeout=300)
+    _, stderr = started.communicate(timeout=PATIENCE)
     assert started.returncode == 1 and not (tmp_path / "run").exists()
     assert own_lines(stderr) == [
         "lattgnn simulate: error: the lattice of 8 × 8 cells cannot be cut into 2 blocks that are "
@@ -137,9 +141,9 @@ def test_processes_stop_together_and_the_run_continues(command, torchrun, tmp_pa
     assert len(workers) == 2
     for worker in workers[: 1 if number == signal.SIGKILL else 2]:
         worker.send_signal(number)
-    assert psutil.wait_procs(workers, timeout=60)[1] == []
+    assert psutil.wait_procs(workers, timeout=PATIENCE)[1] == []
     # The launcher itself takes its time to end.
-    _, stderr = started.communicate(timeout=300)
+    _, stderr = started.communicate(timeout=PATIENCE)
     assert started.returncode != 0
     assert len(own_lines(stderr)) == 1
     if number == signal.SIGTERM:
@@ -151,7 +155,7 @@ def test_processes_stop_together_and_the_run_continues(command, torchrun, tmp_pa
 
 
 def _wait_for_frames(path: Path, started: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and started.poll() is None:
         if path.exists() and len(list((path / "field" / "c").glob("*"))) > 5:
             return

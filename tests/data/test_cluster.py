@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from dask import config as dask_config
 
-from lattgnn.data import cluster
+from lattgnn.data import cluster, workers
+from tests.patience import PATIENCE
 
 SOURCES = (
     "[{class_path: lattgnn.data.Quench, "
@@ -29,6 +31,13 @@ def test_the_time_without_workers_must_be_a_number_above_zero(text, monkeypatch)
     assert cluster.worker_timeout() == 3600
 
 
+def wait_for(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 class Cluster:
     """A scheduler and workers, each a process of its own."""
 
@@ -36,10 +45,7 @@ class Cluster:
         self.file, self.processes = folder / "scheduler.json", []
         options = ["--host=127.0.0.1", "--port=0", "--no-dashboard", "--scheduler-file"]
         self.scheduler = self.start("dask_scheduler", *options, str(self.file))
-        deadline = time.monotonic() + 60
-        while not self.file.exists() or not self.file.read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(lambda: self.file.exists() and self.file.read_text() != "")
         self.address = json.loads(self.file.read_text())["address"]
 
     def start(self, program: str, *options: str) -> subprocess.Popen:
@@ -50,8 +56,14 @@ class Cluster:
         return self.processes[-1]
 
     def start_worker(self) -> subprocess.Popen:
-        options = ["--no-nanny", "--nthreads=1", "--no-dashboard"]
-        return self.start("dask_worker", self.address, *options)
+        """Start a worker, and wait until it has loaded all that it needs to join."""
+        started = self.file.with_name(f"worker-{len(self.processes)}")
+        preload = started.with_suffix(".py")
+        preload.write_text(f"def dask_setup(worker): open({str(started)!r}, 'w').close()\n")
+        options = ["--no-nanny", "--nthreads=1", "--no-dashboard", f"--preload={preload}"]
+        worker = self.start("dask_worker", self.address, *options)
+        wait_for(started.exists)
+        return worker
 
     def generate(self, root: Path, timeout: float) -> subprocess.Popen:
         command = [sys.executable, "-m", "lattgnn", "generate", f"--config={CONFIG}"]
@@ -85,18 +97,18 @@ def test_a_cluster_that_loses_its_last_worker_ends_the_command_and_leaves_it_res
     dask, tmp_path
 ):
     worker, root = dask.start_worker(), tmp_path / "data"
-    command = dask.generate(root, timeout=7)
+    command = dask.generate(root, timeout=12)  # one message comes before, after 5 seconds
     wait_for_a_part(root, command)
     worker.kill()
-    _, errors = command.communicate(timeout=120)
+    _, errors = command.communicate(timeout=PATIENCE)
     warning, error = errors.splitlines()
     assert warning.startswith(f"The dask cluster at {dask.address} has no workers. Start one")
     assert "has had no worker for" in error and "run the same command again" in error
     assert command.returncode == 1 and not list(root.glob("*/manifest.json"))
 
     dask.start_worker()
-    command = dask.generate(root, timeout=60)
-    path, errors = command.communicate(timeout=120)
+    command = dask.generate(root, timeout=PATIENCE)
+    path, errors = command.communicate(timeout=PATIENCE)
     assert (command.returncode, errors) == (0, "")
     assert (Path(path.strip()) / "manifest.json").exists()
 
@@ -104,9 +116,20 @@ def test_a_cluster_that_loses_its_last_worker_ends_the_command_and_leaves_it_res
 @pytest.mark.slow
 def test_a_killed_scheduler_gives_one_line(dask, tmp_path):
     dask.start_worker()
-    command = dask.generate(tmp_path / "data", timeout=60)
+    command = dask.generate(tmp_path / "data", timeout=PATIENCE)
     wait_for_a_part(tmp_path / "data", command)
     dask.scheduler.kill()
-    _, errors = command.communicate(timeout=120)
+    _, errors = command.communicate(timeout=PATIENCE)
     assert command.returncode == 1 and errors.count("\n") == 1
     assert f"the dask scheduler at {dask.address} is lost" in errors
+
+
+@pytest.mark.slow
+def test_local_processes_may_be_busy_for_minutes():
+    def limit() -> str:
+        return dask_config.get("distributed.comm.timeouts.connect", "30s")
+
+    before = limit()
+    with workers.cluster(2, 2) as client:
+        assert [limit(), *client.run(limit).values()] == 3 * ["600s"]
+    assert limit() == before

@@ -17,6 +17,7 @@ from lattgnn.files import run_lock
 from lattgnn.hamiltonians import Holstein
 from lattgnn.lattice import square
 from lattgnn.solvers import ExactDiagonalization
+from tests.patience import PATIENCE
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -143,7 +144,7 @@ def test_killed_and_run_again_equals_uninterrupted(tmp_path, n_workers, kills):
     script.write_text(LONGER.format(root=str(root), n_workers=n_workers))
     for n_parts in kills:  # as soon as so many parts are there
         process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + PATIENCE
         while len(list(root.glob("*/*/record.json"))) < n_parts and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.002)

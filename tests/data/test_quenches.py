@@ -35,6 +35,21 @@ def test_random_spins_are_unit_vectors_without_direction(exact):
     np.testing.assert_allclose(frames.energy, energy.numpy(), rtol=1e-13)
 
 
+def test_random_spins_with_uniform_angles_favor_the_poles(exact):
+    source = RandomSpins("train", n_samples=100, block_size=100, uniform_angles=True)
+    spins = source.draw(np.arange(100), exact, seed=3)
+    np.testing.assert_allclose(np.linalg.norm(spins, axis=-1), 1, atol=1e-14)
+    # The mean squares are those of uniform angles; 1600 spins give a standard error of 0.009.
+    np.testing.assert_allclose(np.square(spins).mean((0, 1)), [0.25, 0.25, 0.5], atol=0.03)
+    thirds, _ = np.histogram(np.arccos(spins[..., 2]), 3, (0, np.pi))
+    np.testing.assert_allclose(thirds / spins[..., 2].size, 1 / 3, atol=0.04)
+
+
+def test_the_default_of_random_spins_is_not_part_of_the_name_of_a_dataset():
+    assert "uniform_angles" not in source_identity(RandomSpins("train"))["init_args"]
+    assert source_identity(RandomSpins("train", uniform_angles=True))["init_args"]["uniform_angles"]
+
+
 def test_a_quench_follows_the_dynamics_and_labels_its_frames(exact):
     source = SpinQuench(
         "train", n_trajectories=1, n_steps=12, n_frames=6, integrator=HeunLLG(0.1, 0.02, 0.3)

@@ -1,5 +1,6 @@
 """Spins against closed forms: precession, damping, order, the paramagnet."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +12,16 @@ import torch
 from numpy.polynomial import legendre
 from torch import Tensor
 
-from lattgnn.dynamics import HeunLLG, MidpointLLG, Regular, State, initial_spins, simulate
+from lattgnn.dynamics import (
+    HeunLLG,
+    MidpointLLG,
+    OverdampedSpins,
+    Regular,
+    SpinTransferTorque,
+    State,
+    initial_spins,
+    simulate,
+)
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import DoubleExchange
 from lattgnn.lattice import Lattice, chain, square
@@ -331,3 +341,42 @@ def test_coupled_spins_are_in_equilibrium(kT, n_steps, tolerance):
     bands = [slice(k, k + 50) for k in range(0, 1000, 50)]
     ratios = [measured[band].sum() / exact[band].sum() for band in bands]
     np.testing.assert_allclose(ratios, 1, atol=tolerance)
+
+
+@pytest.mark.parametrize("dt", [0.9, 1.1])
+@pytest.mark.parametrize(
+    ("scheme", "along", "turn"),
+    [
+        (partial(HeunLLG, alpha=0.0), 0.0, 1.0),
+        (partial(MidpointLLG, alpha=1.0), 0.0, 0.5**0.5),  # |H − S × H| / 2 with H ⟂ S
+        (partial(HeunLLG, alpha=0.0), 1.0, 2**0.5),  # a finite step sees the field along the spin
+        (partial(HeunLLG, alpha=0.0, tangent=True), 1.0, 1.0),
+        (OverdampedSpins, 1.0, 1.0),
+    ],
+)
+def test_a_first_step_that_turns_a_spin_by_more_than_one_radian_warns(scheme, along, turn, dt):
+    """The spins point along x and the field along z, so the angles have closed forms."""
+    zeeman = Zeeman(chain(4), along=along)
+    spins = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64).expand(1, 4, 3).contiguous()
+    energy, forces = zeeman(spins)
+    state = State(spins, torch.zeros_like(spins), forces, energy)
+    integrator = scheme(dt=dt / turn, kT=0.0)
+    assert float(integrator.largest_turn(zeeman, state)) == pytest.approx(dt, rel=1e-12)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        simulate(zeeman, integrator, state, 2, Regular(1))
+    messages = [str(warning.message) for warning in caught]
+    assert len(messages) == (dt > 1)
+    assert all("turns a spin by 1.1 rad, more than 1 rad" in message for message in messages)
+
+
+def test_the_current_counts_in_the_angle_of_the_first_step():
+    zeeman = Zeeman(chain(6), h=(0.0, 0.0, 0.0))
+    angles = 2 * np.pi * np.arange(6) / 6
+    spins = np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1)[None]
+    field = torch.from_numpy(spins)
+    state = State(field, torch.zeros_like(field), torch.zeros_like(field))
+    driven = HeunLLG(2.0, 0.0, alpha=0.0, torque=SpinTransferTorque((0.4,)))
+    # |S × D| of the spiral is u sin(q), with q = 2π/6.
+    expected = 2.0 * 0.4 * np.sin(np.pi / 3)
+    assert float(driven.largest_turn(zeeman, state)) == pytest.approx(expected, rel=1e-12)

@@ -17,6 +17,8 @@ from lattgnn.report import (
     write_campaign_report,
     write_quench_report,
 )
+from lattgnn.report.campaign_points import scan_points
+from lattgnn.report.plots import curves_plot
 from lattgnn.report.quench_arrays import write_dataset
 
 TIMES = np.array([0.0, 1.0, 2.0, 4.0])
@@ -117,6 +119,23 @@ def test_the_report_shows_numbers_against_the_parameter(tmp_path):
     assert "kT=0.5" in page and "Growth exponent from correlation against kT" in page
     names = {path.stem for path in (tmp_path / "figures").glob("*.png")}
     assert "final_length_from_correlation_against_kT" in names and "length_correlation" in names
+
+
+def test_a_parameter_that_nothing_scans_is_not_named(tmp_path):
+    folders = analysis(tmp_path, 0, [0, 1], 10.0) | analysis(tmp_path, 1, [0, 1], 20.0)
+    points = [{"kT": 0.1, "forces": "base"}, {"kT": 0.5, "forces": "base"}]
+    found = scan_points(campaign_dataset(points, 2, folders), points, folders)
+    assert [row.name() for row in found] == ["kT=0.1", "kT=0.5"]
+    assert [row.name(without="kT") for row in found] == ["", ""]
+    points[1]["forces"] = "learned"
+    found = scan_points(campaign_dataset(points, 2, folders), points, folders)
+    assert [row.name(without="kT") for row in found] == ["forces=base", "forces=learned"]
+
+
+def test_seeds_alone_are_curves_without_a_legend(caplog):
+    """matplotlib would log that there are no labels."""
+    figure = curves_plot({"": (np.array([1.0, 2.0]), np.ones((2, 3)))}, "E")
+    assert not figure.legends and not caplog.messages
 
 
 def test_nothing_is_written_without_results(tmp_path):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 JOBS = sorted((ROOT / "scripts/slurm").glob("*.sbatch"))
 SLURM = {
@@ -26,13 +28,13 @@ STUBS = {
     "scontrol": 'echo "scontrol $*" >> calls; [ "$1" = show ] && echo node1 && echo node2; exit 0',
     "lattgnn": 'echo "lattgnn $*" >> calls; echo "$DASK_SCHEDULER_ADDRESS" >> address',
     "torchrun": 'echo "torchrun $*" >> calls',
-    "dask": 'echo "dask $*" >> calls; echo $$ >> pids; exec sleep 60',
+    "dask": 'echo "dask $*" >> calls; echo $$ >> pids; exec sleep 600',
 }
 #: Saves for a moment when it is stopped, as a fit does.
 SLOW = """
 trap 'sleep 0.2; echo saved >> calls; exit 143' TERM
 touch started
-for _ in $(seq 200); do sleep 0.05; done
+for _ in $(seq 12000); do sleep 0.05; done
 """
 
 
@@ -67,7 +69,7 @@ def test_every_job_is_requeued_and_keeps_its_log(job):
 
 
 def test_a_fit_gets_the_devices_and_nodes_of_the_job(start, tmp_path):
-    assert start("fit.sbatch", "--config", "fit.yaml").wait(timeout=20) == 0
+    assert start("fit.sbatch", "--config", "fit.yaml").wait(timeout=PATIENCE) == 0
     (call,) = calls(tmp_path)
     assert call == (
         "lattgnn fit --trainer.num_nodes=2 --trainer.devices=4 --trainer.strategy=ddp "
@@ -76,7 +78,8 @@ def test_a_fit_gets_the_devices_and_nodes_of_the_job(start, tmp_path):
 
 
 def test_each_task_of_an_array_has_its_seed_and_its_folder(start, tmp_path):
-    assert start("simulate.sbatch", "quench.yaml", "runs", "--n_steps=3").wait(timeout=20) == 0
+    job = start("simulate.sbatch", "quench.yaml", "runs", "--n_steps=3")
+    assert job.wait(timeout=PATIENCE) == 0
     (call,) = calls(tmp_path)
     assert call == (
         "lattgnn simulate --config quench.yaml --threads=3 --initial.seed=5 --out=runs/seed-5 "
@@ -86,7 +89,7 @@ def test_each_task_of_an_array_has_its_seed_and_its_folder(start, tmp_path):
 
 def test_a_large_lattice_has_a_process_for_each_gpu_of_each_node(start, tmp_path):
     job = start("simulate_large.sbatch", "--config", "quench.yaml", "--out", "runs/large")
-    assert job.wait(timeout=20) == 0
+    assert job.wait(timeout=PATIENCE) == 0
     assert calls(tmp_path)[-1] == (
         "torchrun --nnodes=2 --nproc-per-node=4 --rdzv-id=123 --rdzv-backend=c10d "
         "--rdzv-endpoint=node1:20123 -m lattgnn simulate --threads=1 --config quench.yaml "
@@ -96,14 +99,15 @@ def test_a_large_lattice_has_a_process_for_each_gpu_of_each_node(start, tmp_path
 
 def test_a_campaign_has_a_scheduler_and_workers_which_end_with_it(start, tmp_path):
     waits = STUBS["lattgnn"] + "\nwhile [ $(grep -c dask calls) -lt 2 ]; do sleep 0.02; done"
-    assert start("campaign.sbatch", "--config", "scan.yaml", lattgnn=waits).wait(timeout=20) == 0
+    job = start("campaign.sbatch", "--config", "scan.yaml", lattgnn=waits)
+    assert job.wait(timeout=PATIENCE) == 0
     made = calls(tmp_path)
     address = (tmp_path / "address").read_text().strip()
     assert "lattgnn campaign --config scan.yaml" in made
     assert any(c.startswith("dask scheduler --host") and "--port 20123" in c for c in made)
     assert any(c.startswith(f"dask worker {address} --nthreads 1") for c in made)
     for number in (tmp_path / "pids").read_text().split():
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while Path(f"/proc/{number}/stat").exists() and time.monotonic() < deadline:
             if Path(f"/proc/{number}/stat").read_text().split()[2] == "Z":
                 break
@@ -115,17 +119,17 @@ def test_a_campaign_has_a_scheduler_and_workers_which_end_with_it(start, tmp_pat
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
 def test_a_job_that_is_stopped_waits_for_its_command_and_is_requeued(start, tmp_path, number):
     job = start("fit.sbatch", "--config", "fit.yaml", lattgnn=SLOW)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not (tmp_path / "started").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
     job.send_signal(number)
-    assert job.wait(timeout=20) == 143
+    assert job.wait(timeout=PATIENCE) == 143
     assert calls(tmp_path) == ["saved", "scontrol requeue 123"]
 
 
 def test_a_job_that_fails_by_itself_is_not_requeued(start, tmp_path):
-    assert start("fit.sbatch", lattgnn="exit 2").wait(timeout=20) == 2
+    assert start("fit.sbatch", lattgnn="exit 2").wait(timeout=PATIENCE) == 2
     assert not (tmp_path / "calls").exists()
 
 
@@ -137,5 +141,5 @@ def test_a_campaign_runs_on_the_cluster_of_its_job(start, tmp_path, monkeypatch)
     programs = {name: f'exec {sys.executable} -m {name} "$@"' for name in ("lattgnn", "dask")}
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     job = start("campaign.sbatch", *small, f"--out={tmp_path / 'out'}", **programs)
-    assert job.wait(timeout=200) == 0
+    assert job.wait(timeout=PATIENCE) == 0
     assert len(list(tmp_path.glob("out/simulate/*/seed-0/config.yaml"))) == 2

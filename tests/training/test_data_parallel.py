@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from lattgnn.report import read_fit
+from tests.patience import PATIENCE
 from tests.training.conftest import TinyFit, source
 
 pytestmark = pytest.mark.slow
@@ -58,7 +59,7 @@ class Fits(TinyFit):
                 assert process.poll() is None, process.communicate()
                 time.sleep(0.002)
             process.send_signal(signal.SIGTERM)
-            _, messages = process.communicate(timeout=120)
+            _, messages = process.communicate(timeout=PATIENCE)
         assert process.returncode == 128 + signal.SIGTERM, messages
         return self.checkpoint(run)["global_step"]
 
@@ -84,7 +85,7 @@ def finished(fits):
         if n_processes == 1:
             return fits.folder / "1", ""
         with fits.start(str(n_processes), n_processes, "--wandb=true") as process:
-            _, messages = process.communicate(timeout=300)
+            _, messages = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, messages
         return fits.folder / str(n_processes), messages
 
@@ -127,7 +128,10 @@ def test_test_errors_count_every_frame_once(fits, finished):
     options = ["--trainer.devices=3", "--trainer.strategy=ddp"]
     command = fits.arguments("test", str(folder), *options)
     done = subprocess.run(
-        [sys.executable, "-m", "lattgnn", *command], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "lattgnn", *command],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(path.name) == 1

@@ -18,6 +18,7 @@ from lattgnn.cli import main
 from lattgnn.forcefield import LearnedForceField
 from lattgnn.lattice import square
 from lattgnn.report import read_fit
+from tests.patience import PATIENCE
 
 
 def source(kind, **arguments):
@@ -241,7 +242,7 @@ def test_a_killed_fit_continues_to_the_same_weights(workspace, finished):
             time.sleep(0.002)
         os.killpg(process.pid, signal.SIGKILL)
     with run_alone(arguments) as process:
-        assert process.wait(timeout=300) == 0, process.communicate()
+        assert process.wait(timeout=PATIENCE) == 0, process.communicate()
     assert_same_weights(weights(finished / "last.ckpt"), weights(checkpoint))
 
 
@@ -250,7 +251,7 @@ def test_two_processes_train_together(workspace):
     adam = "--model.optimizer=torch.optim.Adam"
     options = [adam, "--data.batch_size=8", "--trainer.devices=2", "--trainer.strategy=ddp"]
     with run_alone(command(workspace, "fit", "ddp", *options)) as process:
-        assert process.wait(timeout=300) == 0, process.communicate()
+        assert process.wait(timeout=PATIENCE) == 0, process.communicate()
     assert main(command(workspace, "fit", "alone", adam, "--data.batch_size=8")) == 0
     alone, together = (weights(workspace / run / "last.ckpt") for run in ("alone", "ddp"))
     for key, value in alone.items():

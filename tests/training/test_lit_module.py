@@ -52,9 +52,26 @@ def test_tangent_errors_are_weighed_and_reported(make_module, batch):
     expected = tangent_error(plain, batch)
     torch.testing.assert_close(difference, 2 * expected, rtol=1e-4, atol=0)
     plain._evaluate("test", batch)
-    figures = plain.metric("test", "tangent").compute()
+    figures = plain.errors.of("test", "tangent").compute()
     torch.testing.assert_close(figures["mse"].float(), expected, rtol=1e-4, atol=0)
-    assert figures["mse"] < plain.metric("test", "all").compute()["mse"]
+    assert figures["mse"] < plain.errors.of("test", "all").compute()["mse"]
+
+
+def test_all_errors_of_a_network_without_the_part_along_the_spin_are_those_of_the_rest(batch):
+    torch.manual_seed(0)
+    net = partial(OrbitNetwork, n_layers=1, hidden=SPINS, conservative=True, tangent=True)
+    solver = ExactDiagonalization(kT=0.1, filling=0.48)
+    module = LitForceField(net, DoubleExchange(square(4)), solver)
+    module._evaluate("test", batch)
+    expected = tangent_error(module, batch)
+    figures = dict(module.errors.take("test"))
+    for window in ("all", "random", "tangent"):
+        found = figures[f"test/{window}/mse"].float()
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+    assert module.errors.of("test", "all").count == 0  # the errors start again from zero
+    loss, _ = module.model_step(batch)
+    shown = loss.detach() - module._unlearned(batch)
+    torch.testing.assert_close(shown, expected, rtol=1e-4, atol=0)
 
 
 def test_without_spins_there_is_nothing_tangent():

@@ -21,6 +21,7 @@ from lattgnn.dynamics.state import Integrator, State
 from lattgnn.dynamics.store import missing_frames
 from lattgnn.dynamics.training_range import compare_with_training, warn_of_open_boundary
 from lattgnn.dynamics.trajectory import Trajectory, open_store
+from lattgnn.errors import InputError
 from lattgnn.files import run_lock
 
 
@@ -64,6 +65,7 @@ def simulate(
         InputError: See `lattgnn.dynamics.simulate`.
     """
     check_run(force_field, integrator, n_steps, field_limit)
+    check_local(integrator)
     processes, path = force_field.processes, Path(path)
     state = replace(state, energy=force_field.energy(state.field))
     plan = _plan(force_field, integrator, state, n_steps, save, config)
@@ -91,6 +93,22 @@ def simulate(
         if processes.is_first:
             compare_with_training(statistics, finished, path, _field_shift(force_field))
     return finished
+
+
+def check_local(integrator: Integrator) -> None:
+    """Refuse a scheme that needs more than the spins and forces of one process.
+
+    Args:
+        integrator: The scheme of the steps.
+
+    Raises:
+        InputError: If it has the torque of a current, which needs the spins of the neighbors.
+    """
+    if getattr(integrator, "torque", None) is not None:
+        raise InputError(
+            "the torque of a current needs the spins of the whole lattice, so torque must be left "
+            "out with several processes. Run `lattgnn simulate` in one process, or leave it out."
+        )
 
 
 def _plan(

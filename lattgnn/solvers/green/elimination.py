@@ -31,10 +31,13 @@ def elimination_order(
         All states that are neither kept nor given, in their order.
     """
     number = {state: k for k, state in enumerate(sorted(edges))}
-    start = _Graph(
-        [sum(1 << number[b] for b in edges[a]) for a in number],
-        [sum(1 << number[b] for b, plain in edges[a].items() if plain) for a in number],
-    )
+    # Of each state, the neighbors as the bits of one number: all of them, and the plain ones.
+    neighbors, plain_neighbors = [], []
+    for state in number:
+        neighbors.append(sum(1 << number[other] for other in edges[state]))
+        plain = [other for other, is_plain in edges[state].items() if is_plain]
+        plain_neighbors.append(sum(1 << number[other] for other in plain))
+    start = _Graph(neighbors, plain_neighbors)
     for state in sorted(given):
         start.eliminate(number[state], known=True)
     kept = sum(1 << number[state] for state in keep)

@@ -15,6 +15,7 @@ import pytest
 from lattgnn.cli.campaign.schedule import _check_threads
 from lattgnn.dynamics import Trajectory
 from lattgnn.errors import InputError
+from tests.patience import PATIENCE
 
 #: 8 points and 3 seeds, and one point whose time step is far too large.
 SCAN = [{"g": [2.0, 3.5], "kT": [0.1, 0.2, 0.3, 0.4]}, {"dt": [1e6]}]
@@ -75,8 +76,11 @@ def finished() -> list[Path]:
     return found
 
 
-def wait_for(n: int, campaign: subprocess.Popen, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
+def wait_for(
+    n: int,
+    campaign: subprocess.Popen,
+) -> None:
+    deadline = time.monotonic() + PATIENCE
     while len(finished()) < n:
         assert time.monotonic() < deadline and campaign.poll() is None
         time.sleep(0.1)
@@ -101,7 +105,7 @@ def test_killed_workers_and_schedulers_cost_no_task_and_repeat_none(configured, 
     first.workers[0].kill()  # its task goes to the other worker
     wait_for(8, campaign)
     first.scheduler.send_signal(signal.SIGKILL)
-    _, err = campaign.communicate(timeout=60)
+    _, err = campaign.communicate(timeout=PATIENCE)
     assert campaign.returncode == 1
     assert "the connection to the dask scheduler at tcp" in err and "Traceback" not in err
     first.stop()
@@ -112,7 +116,7 @@ def test_killed_workers_and_schedulers_cost_no_task_and_repeat_none(configured, 
     second.add_worker()
     second.add_worker()
     campaign = start(file, second)
-    _, err = campaign.communicate(timeout=300)
+    _, err = campaign.communicate(timeout=PATIENCE)
     assert campaign.returncode == 1
     assert err.count("failed: simulate/dt=1000000/seed-") == N_BAD
     assert f"{N_BAD} of {N_GOOD + N_BAD} tasks have failed" in err

@@ -10,6 +10,7 @@ import yaml
 
 from lattgnn import cli
 from lattgnn.dynamics import Trajectory
+from tests.patience import PATIENCE
 
 RUN = "out/simulate/g=3.5,kT=0.1/seed-0"
 
@@ -167,7 +168,7 @@ def test_a_whole_chain_on_two_processes(configured):
     given["simulate"]["force_field"] = {}
     file.write_text(yaml.safe_dump(given))
     command = [sys.executable, "-m", "lattgnn", "campaign", f"--config={file}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     data = xarray.open_dataset("out/results.nc")
     assert dict(data.sizes)["g"] == 2 and (data.fit_test_mse > 0).all()

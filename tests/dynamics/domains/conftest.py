@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from lattgnn.dynamics.domains import Processes, join
+from lattgnn.dynamics.domains.processes import TIMEOUT
+from tests.patience import PATIENCE
 
 
 def _run(url: str, rank: int, size: int, function: Callable[[Processes], None]) -> None:
@@ -23,8 +25,12 @@ def _run(url: str, rank: int, size: int, function: Callable[[Processes], None]) 
 
 
 @pytest.fixture
-def in_processes(tmp_path) -> Callable[[int, Callable[[Processes], None]], list[int | None]]:
+def in_processes(
+    tmp_path, monkeypatch
+) -> Callable[[int, Callable[[Processes], None]], list[int | None]]:
     """Calls a function in some new processes, and returns their exit codes."""
+    # On a loaded machine, a process may have to wait for the others for minutes.
+    monkeypatch.setenv(TIMEOUT, str(PATIENCE))
     counter = iter(range(100))
 
     def call(size: int, function: Callable[[Processes], None]) -> list[int | None]:
@@ -38,7 +44,7 @@ def in_processes(tmp_path) -> Callable[[int, Callable[[Processes], None]], list[
         for process in started:
             process.start()
         for process in started:
-            process.join(120)
+            process.join(PATIENCE)
             if process.is_alive():
                 process.kill()
         return [process.exitcode for process in started]
