@@ -11,8 +11,8 @@ from lattgnn.forcefield import ExactForceField, LearnedForceField
 from lattgnn.hamiltonians import Holstein, Peierls
 from lattgnn.lattice import square, triangular
 from lattgnn.nn import tangent_part
-from lattgnn.solvers import ExactDiagonalization
-from lattgnn.spin_orders import PlaneWaves, Spiral, stripes, tetrahedral
+from lattgnn.solvers import ExactDiagonalization, RepeatedDiagonalization
+from lattgnn.spin_orders import PlaneWaves, Spiral, stripes, tetrahedral, triple_q
 from tests.orbit_networks import orbit_network
 
 SOLVER = ExactDiagonalization(kT=0.1, mu=0.0)
@@ -236,6 +236,18 @@ def test_pretrained_forces_and_energies_are_close_to_exact_ones_around_the_120_d
     errors = tangent_part(fields - exact_fields, spins).square().mean(dim=(1, 2))
     assert (errors < 0.01 * torques).all()
     assert energy is not None and (energy - exact_energy).abs().max() < 2e-3 * lattice.n_sites
+
+
+def test_the_pretrained_skyrmion_crystal_is_lower_than_its_competitors_as_in_exact_energies():
+    lattice = triangular(12)
+    learned = LearnedForceField.pretrained("skyrmion-triangular", lattice)
+    exact = ExactForceField(learned.hamiltonian, RepeatedDiagonalization(0.05, mu=-3.5, repeats=2))
+    orders = [triple_q(["1/6", "1/12"]), Spiral(["1/6", "1/12"]), Spiral(["1/12", 0]), Spiral([0, 0])]
+    spins = torch.from_numpy(np.stack([order.spins(lattice) for order in orders]))
+    (energy, _), (exact_energy, _) = learned(spins), exact(spins)
+    assert energy is not None
+    assert (exact_energy.diff() > 0).all() and (energy.diff() > 0).all()
+    assert (energy - exact_energy).abs().max() < 2e-3 * lattice.n_sites
 
 
 def test_pretrained_names_are_listed_when_wrong():

@@ -141,6 +141,9 @@ class LearnedForceField:
                   quenches into it; without the part of the effective field along a spin.
                 - "order-120-triangular": The same with J = 6, kT = 0.1, μ = −1.5, which is half
                   filling. For the 120° order and quenches into it.
+                - "skyrmion-triangular": `DoubleExchange` on the triangular lattice, t1 = 1,
+                  t3 = −0.85, J = 0.5, kT = 0.05, μ = −3.5, with an energy. For the skyrmion
+                  crystal; without the part of the effective field along a spin.
             lattice: The lattice to be simulated, see :meth:`load`.
             filling: Electrons per state, see the class.
             device: Device of the network.
