@@ -242,7 +242,8 @@ def test_the_pretrained_skyrmion_crystal_is_lower_than_its_competitors_as_in_exa
     lattice = triangular(12)
     learned = LearnedForceField.pretrained("skyrmion-triangular", lattice)
     exact = ExactForceField(learned.hamiltonian, RepeatedDiagonalization(0.05, mu=-3.5, repeats=2))
-    orders = [triple_q(["1/6", "1/12"]), Spiral(["1/6", "1/12"]), Spiral(["1/12", 0]), Spiral([0, 0])]
+    crystal, ferromagnet = triple_q(["1/6", "1/12"]), Spiral([0, 0])
+    orders = [crystal, Spiral(["1/6", "1/12"]), Spiral(["1/12", 0]), ferromagnet]
     spins = torch.from_numpy(np.stack([order.spins(lattice) for order in orders]))
     (energy, _), (exact_energy, _) = learned(spins), exact(spins)
     assert energy is not None
