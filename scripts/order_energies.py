@@ -17,6 +17,7 @@ import torch
 from lattgnn.cli.parser import Parser
 from lattgnn.cli.physics_verbs import choose_force_field, model_parser, parse
 from lattgnn.errors import InputError
+from lattgnn.forcefield import LearnedForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.lattice import Lattice
 from lattgnn.run_records import AnyForceField
@@ -38,6 +39,26 @@ def energies_per_site(
             )
         found[name] = float(energy) / lattice.n_sites
     return found
+
+
+def load(
+    lattice: Lattice,
+    hamiltonian: Callable[[Lattice], Hamiltonian],
+    solver: Solver,
+    checkpoint: str,
+) -> AnyForceField:
+    """The learned force field, whose labels are of the same ensemble as `solver`."""
+    # Labels may come from another method, for example of a smaller lattice that is repeated.
+    network = choose_force_field(lattice, hamiltonian, None, checkpoint)
+    assert isinstance(network, LearnedForceField)  # without disorder
+    for name in ("kT", "mu", "filling"):
+        expected, given = getattr(network.solver, name), getattr(solver, name)
+        if given != expected:
+            raise InputError(
+                f"solver must have {name} {expected}, that of the labels of {checkpoint!r}, got"
+                f" {given}. Use --solver.{name}={expected}."
+            )
+    return network
 
 
 def misordered_pairs(
@@ -65,7 +86,7 @@ def main(
     Args:
         lattice: Lattice on which all orders fit.
         hamiltonian: The model.
-        solver: The exact solver, the one of the labels.
+        solver: The exact solver, with the temperature and chemical potential of the labels.
         orders: The orders by name.
         checkpoint: A file written by `lattgnn fit`, or the name of a shipped force field; None
             prints exact energies only.
@@ -74,8 +95,7 @@ def main(
     exact = energies_per_site(choose_force_field(lattice, hamiltonian, solver), orders, lattice)
     learned = exact
     if checkpoint is not None:
-        network = choose_force_field(lattice, hamiltonian, solver, checkpoint)
-        learned = energies_per_site(network, orders, lattice)
+        learned = energies_per_site(load(lattice, hamiltonian, solver, checkpoint), orders, lattice)
     rows = ["| Order | Exact | Learned | Difference |", "|---|---|---|---|"]
     for name in sorted(exact, key=lambda name: exact[name]):
         error = learned[name] - exact[name]
@@ -95,4 +115,7 @@ def parser() -> Parser:
 
 
 if __name__ == "__main__":
-    main(**parse(parser(), sys.argv))
+    try:
+        main(**parse(parser(), sys.argv))
+    except InputError as error:
+        raise SystemExit(f"order_energies: error: {error}") from None
