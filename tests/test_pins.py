@@ -28,7 +28,7 @@ DATASETS = {
     "kondo_square_fresh": "kondo-square-fresh-a1782a7ddc6e",
     "order_120": "order_120-cb70aa3c55f2",
     "peierls_square": "peierls-square-4a65b77297ea",
-    "tetrahedral": "tetrahedral-c276f9a308dc",
+    "tetrahedral": "tetrahedral-313b176a4265",
 }
 FORCES = {
     "holstein-square": (5.0, 0, [1.0473474366424467, 1.732754053238248, -1.7432496491420602]),
