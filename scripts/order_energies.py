@@ -92,12 +92,21 @@ def main(
             prints exact energies only.
         tolerance: Exact difference per site above which a pair must be in the right order.
     """
-    exact = energies_per_site(choose_force_field(lattice, hamiltonian, solver), orders, lattice)
-    learned = exact
+    if not orders:
+        raise InputError("orders must not be empty. Use --config configs/orders/tetrahedral.yaml.")
+    # The network first: its mistakes are found before the long part.
+    learned = None
     if checkpoint is not None:
         learned = energies_per_site(load(lattice, hamiltonian, solver, checkpoint), orders, lattice)
+    exact = energies_per_site(choose_force_field(lattice, hamiltonian, solver), orders, lattice)
+    ranked = sorted(exact, key=lambda name: exact[name])
+    if learned is None:
+        rows = ["| Order | Exact |", "|---|---|"]
+        rows += [f"| {name} | {exact[name]:.5f} |" for name in ranked]
+        sys.stdout.write("\n".join(rows) + "\n")
+        return
     rows = ["| Order | Exact | Learned | Difference |", "|---|---|---|---|"]
-    for name in sorted(exact, key=lambda name: exact[name]):
+    for name in ranked:
         error = learned[name] - exact[name]
         rows.append(f"| {name} | {exact[name]:.5f} | {learned[name]:.5f} | {error:+.5f} |")
     pairs = misordered_pairs(exact, learned, tolerance)

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from lattgnn.analysis import alignment_shares, spin_alignment
 from lattgnn.dynamics import Trajectory
+from lattgnn.errors import InputError
 from lattgnn.forcefield import ExactForceField
 from lattgnn.hamiltonians import Hamiltonian
 from lattgnn.run_records import RunRecord
@@ -107,4 +108,7 @@ def main(runs: list[Path], mu: float | None = None) -> None:
 
 
 if __name__ == "__main__":
-    auto_cli(main)
+    try:
+        auto_cli(main)
+    except InputError as error:
+        raise SystemExit(f"phase_separation: error: {error}") from None

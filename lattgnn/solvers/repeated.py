@@ -58,7 +58,7 @@ class RepeatedDiagonalization(ExactDiagonalization):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.repeats, int):  # a YAML file gives a list
+        if isinstance(self.repeats, list):  # of a YAML file
             object.__setattr__(self, "repeats", tuple(self.repeats))
         for number in self.repeats if isinstance(self.repeats, tuple) else (self.repeats,):
             if not isinstance(number, int) or number < 1:
