@@ -2,6 +2,7 @@
 
 import signal
 import time
+from pathlib import Path
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -132,6 +133,8 @@ def exact(model, solver) -> ExactForceField:
     return ExactForceField(model, solver, energy=False)
 
 
+# A network of spins with a small receptive field, so that 32 sites can be cut in four.
+SPINS = Path(__file__).parents[2] / "golden/spins_version_2.ckpt"
 CASES = {
     "float64 network": Case(
         network(square(extent=(32, 28)), True, torch.float64), dtype=torch.float64, n_steps=100
@@ -154,7 +157,7 @@ CASES = {
         n_steps=50,
     ),
     "spins": Case(
-        LearnedForceField.pretrained("kondo-square", square(32)),
+        LearnedForceField.load(SPINS, square(32)),
         HeunLLG(0.1, kT=0.02, alpha=0.1),
         torch.float64,
         n_steps=20,
