@@ -5,8 +5,8 @@
 
 For the last frame of each run it prints means over replicas, with standard errors:
 
-- the shares of sites whose mean S_i·S_j over neighbors is above 1/2 (ferromagnetic) or below −1/2
-  (antiferromagnetic), and the electrons per site in either,
+- the shares of sites whose mean S_i·S_j over neighbors is above 1/2 (parallel) or below −1/2
+  (antiparallel), and the electrons per site in either,
 - the correlation of this mean with the electron density,
 - the chemical potential μ and the free energy per site at the filling of the run,
 - the filling at another μ (`--mu`), which is that of the run if both phases are as in the run that
@@ -69,11 +69,11 @@ def measure(spins: Tensor, forces: Tensor, record: RunRecord, mu: float | None) 
     shares = alignment_shares(aligned, record.lattice)
     exact = ExactForceField(model, solver)(spins)[1]
     found = {
-        "ferromagnetic": float(shares.parallel),
-        "antiferromagnetic": float(shares.antiparallel),
-        "boundary": float(shares.intermediate),
-        "electrons, ferromagnetic": float(electrons[aligned > 0.5].mean()),
-        "electrons, antiferromagnetic": float(electrons[aligned < -0.5].mean()),
+        "parallel": float(shares.parallel),
+        "antiparallel": float(shares.antiparallel),
+        "others": float(shares.intermediate),
+        "electrons, parallel": float(electrons[aligned > 0.5].mean()),
+        "electrons, antiparallel": float(electrons[aligned < -0.5].mean()),
         "correlation": float(np.corrcoef(aligned, electrons)[0, 1]),
         "mu": float(state.mu),
         "free energy per site": float(state.energy) / n_sites,
@@ -97,14 +97,16 @@ def main(runs: list[Path], mu: float | None = None) -> None:
     for path in runs:
         run = Trajectory.open(path)
         record = RunRecord(run)
+        if record.solver.filling is None:
+            raise InputError(f"{path} must be a run at fixed filling. Set filling in its solver.")
         spins = torch.as_tensor(np.asarray(run.fields[-1], dtype=np.float64))
         forces = torch.as_tensor(np.asarray(run.forces[-1], dtype=np.float64))
         rows = [measure(one, used, record, mu) for one, used in zip(spins, forces, strict=True)]
         sys.stdout.write(f"{path}: {record.lattice.extent}, {len(rows)} replicas\n")
         for name in rows[0]:
             values = np.array([row[name] for row in rows])
-            error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
-            sys.stdout.write(f"  {name}: {values.mean():.5g} ± {error:.1g}\n")
+            error = f" ± {values.std(ddof=1) / len(values) ** 0.5:.1g}" if len(values) > 1 else ""
+            sys.stdout.write(f"  {name}: {values.mean():.5g}{error}\n")
 
 
 if __name__ == "__main__":
